@@ -1,0 +1,1 @@
+"""What clients and people talk to: Kafka protocol, groups, accounts, command line."""
