@@ -1,0 +1,94 @@
+"""The parts of README.md that are made from data, each between `<!-- name -->` and `<!-- /name -->`.
+
+Owns: what stands between those marks. `python tests/tools/readme.py` says whether README.md is up to date (exit
+status 1 if not), `--write` brings it up to date. Leaves every other line of README.md to its authors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+README = CHECKOUT / "README.md"
+FIDELITY = CHECKOUT / "broker" / "fidelity.toml"
+
+STATUSES = ("faithful", "inferred", "unknown", "different")
+AREAS = {"record": "Record", "value": "Column values", "broker": "Broker"}
+POINT_KEYS = frozenset({"area", "name", "status", "binwire", "evidence"})
+
+
+def fidelity_points(text: str) -> list[dict[str, str]]:
+    """The points of `fidelity.toml`, checked: every key there, known area and status, no name twice in an area."""
+    points: list[dict[str, str]] = tomllib.loads(text)["point"]
+    for point in points:
+        if set(point) != POINT_KEYS:
+            raise ValueError(f"{point.get('name')}: keys are {sorted(point)}, not {sorted(POINT_KEYS)}")
+        if point["status"] not in STATUSES or point["area"] not in AREAS:
+            raise ValueError(f"{point['name']}: unknown status {point['status']!r} or area {point['area']!r}")
+    twice = [name for name, count in Counter((p["area"], p["name"]) for p in points).items() if count > 1]
+    if twice:
+        raise ValueError(f"listed twice: {twice}")
+    return points
+
+
+def fidelity_table() -> str:
+    points = fidelity_points(FIDELITY.read_text(encoding="utf-8"))
+    counts = Counter(point["status"] for point in points)
+    lines = [", ".join(f"{counts[status]} {status}" for status in STATUSES) + ".", ""]
+    for area, title in AREAS.items():
+        lines += [f"| {title} | | Binwire | Evidence |", "|---|---|---|---|"]
+        lines += [
+            f"| {p['name']} | {p['status']} | {p['binwire']} | {p['evidence']} |" for p in points if p["area"] == area
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def api_table() -> str:
+    sys.path.insert(0, str(CHECKOUT))
+    from broker.apis import APIS
+
+    lines = ["| Key | API | Versions | |", "|---|---|---|---|"]
+    lines += [
+        f"| {api.key} | {api.name} | {api.min_version}–{api.max_version} | {'served' if api.served else 'refused'} |"
+        for api in APIS
+    ]
+    return "\n".join(lines)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": api_table}
+
+
+def render(text: str) -> str:
+    """The README's text with every section made anew; a section without its marks is an error."""
+    for name, make in SECTIONS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise ValueError(f"README.md needs the marks <!-- {name} --> and <!-- /{name} --> exactly once")
+        body = make()
+        text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check or write the generated parts of README.md.")
+    parser.add_argument("--write", action="store_true", help="bring README.md up to date")
+    arguments = parser.parse_args()
+    old = README.read_text(encoding="utf-8")
+    new = render(old)
+    if arguments.write:
+        README.write_text(new, encoding="utf-8")
+    elif old != new:
+        print("README.md is out of date: run python tests/tools/readme.py --write", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
