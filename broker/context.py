@@ -1,0 +1,96 @@
+"""What a handler may know: the broker, the client's session, and the one request in hand.
+
+`Broker` is made once by the application. `Session` is one connection's identity; a `RequestContext` lives as long as its request
+and holds the leases on log memory until the response is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from broker.errors import ApiError, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from broker.downconvert import DownConverter
+    from broker.groups import GroupCoordinator
+    from broker.listener import Address, Listener
+    from broker.offsets import OffsetStore
+    from broker.principal import Authenticator, Principal
+    from broker.sasl import SaslExchange
+    from broker.scheduler import Scheduler
+    from broker.topics import Topics
+    from storage.clock import Clock
+    from storage.log import LogSlice
+
+NODE_ID = 1
+"""The one broker's id, leader of every partition, coordinator of every group, and controller."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Broker:
+    """Everything the handlers work with.
+
+    `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may use; None
+    lets it use any. Handlers that wait put a wake-up into `parked`; `wake_parked()` lets all of them answer with what they have.
+    """
+
+    cluster_id: str
+    topics: Topics
+    groups: GroupCoordinator
+    offsets: OffsetStore
+    clock: Clock
+    scheduler: Scheduler
+    authenticator: Authenticator
+    downconverter: DownConverter
+    group_ids: Container[str] | None = None
+    node_id: int = NODE_ID
+    parked: set[Callable[[], None]] = field(default_factory=set)
+
+    def wake_parked(self) -> None:
+        """Complete every parked fetch now; used when the server closes."""
+        for wake in tuple(self.parked):
+            wake()
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One connection: where it came in, from where, and who it is. `address` is what Metadata tells this client."""
+
+    listener: Listener
+    address: Address
+    client_host: str
+    sasl: SaslExchange
+    principal: Principal
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestContext:
+    """One request. `close_after` ends the connection once the response is written."""
+
+    broker: Broker
+    session: Session
+    api_version: int
+    client_id: str | None
+    close_after: bool = False
+    leases: list[LogSlice] = field(default_factory=list)
+
+    def require_group(self, group_id: str) -> None:
+        """Raise `ApiError` INVALID_GROUP_ID unless the session's principal may act for `group_id`."""
+        if not self.may_use_group(group_id):
+            raise ApiError(ErrorCode.INVALID_GROUP_ID)
+
+    def may_use_group(self, group_id: str) -> bool:
+        """Tell whether the session's principal may act for `group_id`."""
+        own = self.session.principal.group_id
+        if own is not None:
+            return group_id == own
+        return self.broker.group_ids is None or group_id in self.broker.group_ids
+
+    def release(self) -> None:
+        """End the leases on log memory; called once when the response is written or given up."""
+        for lease in self.leases:
+            lease.close()
+        self.leases.clear()

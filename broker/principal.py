@@ -1,0 +1,41 @@
+"""Who is connected, and what that permits.
+
+Clients of a SASL listener log in as `<username>-<group id>`; the principal is bound to that consumer group and to the topics of
+its channel. On a PLAINTEXT listener everyone is `ANONYMOUS`: every topic, every configured group. How a password is checked is
+not known here: an `Authenticator` does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from broker.listener import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A logged-in user: `group_id` None means any configured group, `topics` None means every topic."""
+
+    username: str
+    group_id: str | None
+    topics: frozenset[str] | None
+
+
+ANONYMOUS = Principal(username="ANONYMOUS", group_id=None, topics=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFailure:
+    """A refused login; `message` is shown to the user by clients that can (never contains the password)."""
+
+    message: str
+
+
+class Authenticator(Protocol):
+    """Checks a login. May wait (slow hashes run in a pool); never raises for a wrong password."""
+
+    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
+        """Return the principal of `username` (as sent: `<username>-<group id>`), or why there is none."""
+        ...

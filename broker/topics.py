@@ -1,0 +1,76 @@
+"""The topics that exist, and who sees which.
+
+A topic has exactly one partition, number 0 ("to keep global order", as the service does). The registry changes at run time when
+channels come and go; it never touches the logs themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.principal import Principal
+    from storage.log import LogReader
+
+PARTITION = 0
+TOPIC_NAME_CHARACTERS_MAX = 249
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,%d}" % TOPIC_NAME_CHARACTERS_MAX)
+
+
+def is_legal_name(name: str) -> bool:
+    """Tell whether Kafka accepts `name` as a topic (`Topic.java`: letters, digits, `.`, `_`, `-`, at most 249, not `.` or `..`)."""
+    return name not in {".", ".."} and _LEGAL_NAME.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic, its log, and the channel that fills it.
+
+    `time_before_start_is_start`: a ListOffsets time before the first record finds the first record, as with the service's
+    broker; if false it finds nothing.
+    """
+
+    name: str
+    log: LogReader
+    channel_id: str
+    time_before_start_is_start: bool = True
+
+
+class Topics:
+    """The registry of topics, by name."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, Topic] = {}
+
+    def add(self, topic: Topic) -> None:
+        """Serve `topic` from now on, in place of one of the same name."""
+        if not is_legal_name(topic.name):
+            raise ValueError(f"{topic.name!r} is not a legal Kafka topic name")
+        self._topics[topic.name] = topic
+
+    def remove(self, name: str) -> None:
+        """Stop serving the topic; unknown names are ignored."""
+        self._topics.pop(name, None)
+
+    def __iter__(self) -> Iterator[Topic]:
+        return iter(tuple(self._topics.values()))
+
+    def visible_to(self, principal: Principal) -> list[Topic]:
+        """List what `principal` may see, by name."""
+        shown = (topic for topic in self if principal.topics is None or topic.name in principal.topics)
+        return sorted(shown, key=lambda topic: topic.name)
+
+    def find(self, principal: Principal, name: str, partition: int = PARTITION) -> Topic | ErrorCode:
+        """Return the topic, or the code to answer. A name that is not the principal's own gives 29 whether it exists or not."""
+        if principal.topics is not None and name not in principal.topics:
+            return ErrorCode.TOPIC_AUTHORIZATION_FAILED
+        topic = self._topics.get(name)
+        if topic is None or partition != PARTITION:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        return topic
