@@ -1,8 +1,9 @@
 """What is known of a table at one source position: columns, keys, default character set.
 
 Three frozen dataclasses, their JSON form (the `definition` of a catalog row) and two figures made from them: the
-meta version that goes into every record, and the `pk_uk_info` tag. How a definition comes about (`capture/definition.py`)
-and when it holds (`capture/schema.py`) are other modules' business; nothing here parses or compares.
+meta version that goes into every record, and the `pk_uk_info` tag. How a definition comes about
+(`capture/definition.py`) and when it holds (`capture/schema.py`) are other modules' business; nothing here parses
+or compares.
 """
 
 import json
@@ -18,12 +19,12 @@ class Column:
     """One column as the server holds it, all inheritance and defaults resolved.
 
     `data_type` is the keyword the server shows, lower case (`"bigint"`, `"varchar"`, `"decimal"`, `"longtext"`).
-    `charset` and `collation` are the server's own names and None for types without one. `length` is characters for CHAR
-    and VARCHAR, bytes for BINARY and VARBINARY, bits for BIT, dimensions for VECTOR, else None. `precision` and `scale`
-    belong to DECIMAL (and to FLOAT(m,d), DOUBLE(m,d)). `fsp` is the digits of fractional seconds. `labels` are those of
-    ENUM and SET. `default` is SQL text (`"'new'"`, `"CURRENT_TIMESTAMP"`, `"(uuid())"`), None where there is none or it is
-    NULL. `generated` is `"virtual"`, `"stored"` or None. `compressed` marks MariaDB's COMPRESSED columns, which have
-    binlog types of their own.
+    `charset` and `collation` are the server's own names and None for types without one. `length` is characters for
+    CHAR and VARCHAR, bytes for BINARY and VARBINARY, bits for BIT, dimensions for VECTOR, else None. `precision` and
+    `scale` belong to DECIMAL (and to FLOAT(m,d), DOUBLE(m,d)). `fsp` is the digits of fractional seconds. `labels`
+    are those of ENUM and SET. `default` is SQL text (`"'new'"`, `"CURRENT_TIMESTAMP"`, `"(uuid())"`), None where there
+    is none or it is NULL. `generated` is `"virtual"`, `"stored"` or None. `compressed` marks MariaDB's COMPRESSED
+    columns, which have binlog types of their own.
     """
 
     name: str
@@ -71,8 +72,8 @@ class TableVersion:
     """One version of a table. `keys` holds every index: primary first, then unique ones, then the others.
 
     `columns` are in table order and include generated and invisible ones. Build it with `TableVersion.of`, which
-    computes `meta_version`: a CRC-32 of the definition, never 0, so that it changes with every schema change, is the same
-    after a restart, and fits the record's unsigned 32-bit tag.
+    computes `meta_version`: a CRC-32 of the definition, never 0, so that it changes with every schema change, is the
+    same after a restart, and fits the record's unsigned 32-bit tag.
     """
 
     database: str

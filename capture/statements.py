@@ -1,0 +1,384 @@
+"""What a statement in the binlog says: one frozen dataclass per kind of statement, ALTER operation and definition.
+
+`capture/ddl.py` makes them from SQL text, `capture/definition.py` and `capture/schema.py` carry them out. They hold
+what was written, nothing resolved: a charset left out is None here and inherited there. Names are unquoted.
+Every statement belongs to one of five families:
+
+    TABLE_STATEMENTS      change tables or databases: carried out on the schema history
+    TransactionControl    BEGIN, COMMIT, SAVEPOINT, XA …
+    Administration        changes no table's columns or keys: GRANT, SET, views, triggers, ANALYZE, FLUSH …
+    DataChange            rows changed by statement: no row events exist for them, so the channel has to stop
+    Unknown               not understood; `tables` says which tables it is about, as far as could be read
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Placement = Literal["last", "first"] | tuple[Literal["after"], str]
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table as written; `database` is None where the default database is meant."""
+
+    database: str | None
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataType:
+    """A data type as written, synonyms replaced (`INTEGER` is `int`, `NCHAR(3)` is `char` with charset utf8).
+
+    `length` is the number in the parentheses where there is one; `precision` and `scale` those of DECIMAL, FLOAT and
+    DOUBLE. `binary_collation` is the BINARY attribute of a character type. `compressed` is MariaDB's attribute.
+    """
+
+    name: str
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    fsp: int = 0
+    unsigned: bool = False
+    labels: tuple[str, ...] = ()
+    charset: str | None = None
+    collation: str | None = None
+    binary_collation: bool = False
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDefinition:
+    """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `key`: PRIMARY KEY or UNIQUE."""
+
+    name: str
+    data_type: DataType
+    nullable: bool | None = None
+    default: str | None = None
+    auto_increment: bool = False
+    generated: Literal["virtual", "stored"] | None = None
+    invisible: bool = False
+    key: Literal["primary", "unique"] | None = None
+    references: bool = False
+    versioned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDefinition:
+    """An index or foreign key as written. `columns` are the plain parts; `functional`: there are expression parts."""
+
+    kind: Literal["primary", "unique", "index", "foreign"]
+    name: str | None
+    columns: tuple[str, ...]
+    functional: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CharsetClause:
+    """DEFAULT CHARACTER SET … COLLATE …; at least one is given, `charset` may be the word `default`."""
+
+    charset: str | None
+    collation: str | None
+
+
+# ---- operations of ALTER TABLE ----
+
+
+@dataclass(frozen=True, slots=True)
+class AddColumn:
+    """ADD COLUMN, one operation per column of a parenthesised list."""
+
+    column: ColumnDefinition
+    placement: Placement = "last"
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeColumn:
+    """CHANGE COLUMN, and MODIFY COLUMN, where `old_name` is the definition's name. `placement` None keeps the place."""
+
+    old_name: str
+    column: ColumnDefinition
+    placement: Placement | None = None
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropColumn:
+    """DROP COLUMN."""
+
+    name: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameColumn:
+    """RENAME COLUMN old TO new."""
+
+    old_name: str
+    new_name: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetColumnDefault:
+    """ALTER COLUMN SET DEFAULT or DROP DEFAULT (`default` None)."""
+
+    name: str
+    default: str | None
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetColumnVisibility:
+    """ALTER COLUMN SET VISIBLE or INVISIBLE."""
+
+    name: str
+    invisible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddKey:
+    """ADD INDEX, UNIQUE, PRIMARY KEY, FOREIGN KEY …, also from CREATE INDEX."""
+
+    key: KeyDefinition
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropKey:
+    """DROP INDEX, DROP PRIMARY KEY (`PRIMARY`)."""
+
+    name: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropConstraint:
+    """DROP CONSTRAINT: a primary or unique key of that name, or a check or foreign key, which is no index."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameKey:
+    """RENAME INDEX old TO new."""
+
+    old_name: str
+    new_name: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameTo:
+    """RENAME TO."""
+
+    name: TableName
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertCharset:
+    """CONVERT TO CHARACTER SET."""
+
+    charset: CharsetClause
+
+
+@dataclass(frozen=True, slots=True)
+class SetCharset:
+    """DEFAULT CHARACTER SET of the table: for columns added later."""
+
+    charset: CharsetClause
+
+
+@dataclass(frozen=True, slots=True)
+class SetSystemVersioning:
+    """MariaDB's ADD or DROP SYSTEM VERSIONING: two hidden columns."""
+
+    versioned: bool
+
+
+AlterOperation = (
+    AddColumn
+    | ChangeColumn
+    | DropColumn
+    | RenameColumn
+    | SetColumnDefault
+    | SetColumnVisibility
+    | AddKey
+    | DropKey
+    | DropConstraint
+    | RenameKey
+    | RenameTo
+    | ConvertCharset
+    | SetCharset
+    | SetSystemVersioning
+)
+
+
+# ---- statements that change tables ----
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTable:
+    """CREATE TABLE with its own definitions. TEMPORARY tables parse, and are no part of the history."""
+
+    table: TableName
+    columns: tuple[ColumnDefinition, ...]
+    keys: tuple[KeyDefinition, ...] = ()
+    charset: CharsetClause | None = None
+    if_not_exists: bool = False
+    or_replace: bool = False
+    temporary: bool = False
+    versioned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTableLike:
+    """CREATE TABLE … LIKE."""
+
+    table: TableName
+    source: TableName
+    if_not_exists: bool = False
+    or_replace: bool = False
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSequence:
+    """MariaDB's CREATE SEQUENCE: a table of eight fixed columns, whose changes are logged as rows."""
+
+    table: TableName
+    if_not_exists: bool = False
+    or_replace: bool = False
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropTable:
+    """DROP TABLE (and MariaDB's DROP SEQUENCE) with all its tables."""
+
+    tables: tuple[TableName, ...]
+    if_exists: bool = False
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameTable:
+    """RENAME TABLE: pairs of old and new name, carried out from left to right."""
+
+    renames: tuple[tuple[TableName, TableName], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlterTable:
+    """ALTER TABLE, also from CREATE INDEX and DROP INDEX. Operations without effect on the definition are left out."""
+
+    table: TableName
+    operations: tuple[AlterOperation, ...]
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateTable:
+    """TRUNCATE TABLE."""
+
+    table: TableName
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDatabase:
+    """CREATE DATABASE."""
+
+    database: str
+    charset: CharsetClause | None = None
+    if_not_exists: bool = False
+    or_replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlterDatabase:
+    """ALTER DATABASE; `database` None is the default one."""
+
+    database: str | None
+    charset: CharsetClause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropDatabase:
+    """DROP DATABASE with all its tables."""
+
+    database: str
+    if_exists: bool = False
+
+
+# ---- statements that change no table ----
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionControl:
+    """Transaction control. `verb` is one of the forms below; `name` is that of a savepoint."""
+
+    verb: Literal[
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "ROLLBACK TO",
+        "RELEASE SAVEPOINT",
+        "XA START",
+        "XA END",
+        "XA PREPARE",
+        "XA COMMIT",
+        "XA ROLLBACK",
+    ]
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """A statement that changes no table's columns or keys. `verb` is its first words, upper case (`CREATE VIEW`)."""
+
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataChange:
+    """A statement that changes rows; `verb` is its first words, `table` its target where one can be read."""
+
+    verb: str
+    table: TableName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A statement that is not understood. `reason` is half a sentence for people; `tables` those it is about."""
+
+    reason: str
+    tables: tuple[TableName, ...] = ()
+
+
+TableStatement = (
+    CreateTable
+    | CreateTableLike
+    | CreateSequence
+    | DropTable
+    | RenameTable
+    | AlterTable
+    | TruncateTable
+    | CreateDatabase
+    | AlterDatabase
+    | DropDatabase
+)
+Statement = TableStatement | TransactionControl | Administration | DataChange | Unknown
+TABLE_STATEMENTS = (
+    CreateTable,
+    CreateTableLike,
+    CreateSequence,
+    DropTable,
+    RenameTable,
+    AlterTable,
+    TruncateTable,
+    CreateDatabase,
+    AlterDatabase,
+    DropDatabase,
+)
