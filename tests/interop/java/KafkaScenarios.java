@@ -1,0 +1,143 @@
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Properties;
+import javax.security.auth.login.AppConfigurationEntry;
+import javax.security.auth.login.AppConfigurationEntry.LoginModuleControlFlag;
+import javax.security.auth.login.Configuration;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+/**
+ * The scenarios of a plain Java consumer, one source for kafka-clients 0.10.0 to 1.1: what only later versions have (the look-up by time) is reached by
+ * reflection. Arguments every scenario takes: bootstrap, topic, group, username, password, deadline_ms.
+ */
+public final class KafkaScenarios extends ScenarioLoop {
+    private static final String LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule";
+
+    /** Before 0.10.2 (KIP-85) a client has no sasl.jaas.config and asks the process for its one login. */
+    private static final class OneLogin extends Configuration {
+        private final Map<String, String> options = new HashMap<>();
+
+        OneLogin(String username, String password) {
+            options.put("username", username);
+            options.put("password", password);
+        }
+
+        @Override
+        public AppConfigurationEntry[] getAppConfigurationEntry(String name) {
+            return new AppConfigurationEntry[] {new AppConfigurationEntry(LOGIN_MODULE, LoginModuleControlFlag.REQUIRED, options)};
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        new KafkaScenarios().serve();
+    }
+
+    @Override
+    Map<String, Object> run(String scenario, Map<String, String> arguments) throws Exception {
+        Configuration.setConfiguration(new OneLogin(arguments.get("username"), arguments.get("password")));
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties(arguments))) {
+            TopicPartition partition = new TopicPartition(arguments.get("topic"), 0);
+            switch (scenario) {
+                case "group":
+                    consumer.subscribe(Collections.singletonList(partition.topic()));
+                    return read(consumer, partition, arguments);
+                case "assign":
+                    consumer.assign(Collections.singletonList(partition));
+                    consumer.seek(partition, Long.parseLong(arguments.get("offset")));
+                    return read(consumer, partition, arguments);
+                case "assign_time":
+                    consumer.assign(Collections.singletonList(partition));
+                    Map<String, Object> found = offsetForTime(consumer, partition, Long.parseLong(arguments.get("timestamp")));
+                    if (found.get("offset") == null) {
+                        return found;
+                    }
+                    consumer.seek(partition, (Long) found.get("offset"));
+                    read(consumer, partition, arguments);
+                    return found;
+                case "bounds":
+                    return bounds(consumer, partition);
+                case "committed":
+                    return committed(consumer, partition);
+                default:
+                    throw new IllegalArgumentException("no scenario " + scenario);
+            }
+        }
+    }
+
+    private static Properties properties(Map<String, String> arguments) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", arguments.get("bootstrap"));
+        properties.put("group.id", arguments.get("group"));
+        properties.put("enable.auto.commit", "false");
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("session.timeout.ms", "10000");
+        properties.put("heartbeat.interval.ms", "1000");
+        properties.put("security.protocol", "SASL_PLAINTEXT");
+        properties.put("sasl.mechanism", "PLAIN");
+        properties.put("sasl.jaas.config", String.format(
+            "%s required username=\"%s\" password=\"%s\";", LOGIN_MODULE, arguments.get("username"), arguments.get("password")));
+        properties.put("max.partition.fetch.bytes", arguments.getOrDefault("partition_bytes", "1048576"));
+        properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
+        properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        return properties;
+    }
+
+    /** Reads exactly {@code count} records, or fails at the deadline; then commits behind the last one if metadata is given. */
+    private Map<String, Object> read(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, Map<String, String> arguments) {
+        long deadline = System.nanoTime() + Long.parseLong(arguments.get("deadline_ms")) * 1_000_000L;
+        int wanted = Integer.parseInt(arguments.get("count"));
+        int seen = 0;
+        long next = -1;
+        while (seen < wanted) {
+            if (System.nanoTime() > deadline) {
+                throw new IllegalStateException("read " + seen + " of " + wanted + " records before the deadline");
+            }
+            for (ConsumerRecord<byte[], byte[]> record : consumer.poll(200)) {
+                if (seen < wanted) {
+                    record(record.offset(), record.timestamp(), record.key(), record.value());
+                    next = record.offset() + 1;
+                    seen++;
+                }
+            }
+        }
+        if (arguments.containsKey("metadata")) {
+            consumer.commitSync(Collections.singletonMap(partition, new OffsetAndMetadata(next, arguments.get("metadata"))));
+        }
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("count", seen);
+        return result;
+    }
+
+    private static Map<String, Object> committed(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
+        OffsetAndMetadata committed = consumer.committed(partition);
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("offset", committed == null ? null : committed.offset());
+        result.put("metadata", committed == null ? null : committed.metadata());
+        return result;
+    }
+
+    private static Map<String, Object> bounds(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
+        consumer.assign(Collections.singletonList(partition));
+        Map<String, Object> result = new LinkedHashMap<>();
+        consumer.seekToBeginning(Collections.singletonList(partition));
+        result.put("begin", consumer.position(partition));
+        consumer.seekToEnd(Collections.singletonList(partition));
+        result.put("end", consumer.position(partition));
+        return result;
+    }
+
+    private static Map<String, Object> offsetForTime(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long timestamp) throws Exception {
+        Object answers = KafkaConsumer.class.getMethod("offsetsForTimes", Map.class).invoke(consumer, Collections.singletonMap(partition, timestamp));
+        Object answer = ((Map<?, ?>) answers).get(partition);
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("offset", answer == null ? null : answer.getClass().getMethod("offset").invoke(answer));
+        result.put("timestamp", answer == null ? null : answer.getClass().getMethod("timestamp").invoke(answer));
+        return result;
+    }
+}
