@@ -1,4 +1,4 @@
-"""The line protocol between a test and a client process, for clients driven from Python (ScenarioLoop.java is its Java twin).
+"""The line protocol between a test and a client process, for clients driven from Python (Java: ScenarioLoop.java).
 
 In: one scenario per line, tab separated: its name, then ``key=value`` arguments. Out: JSON lines, any number of
 ``{"record": [offset, timestamp_ms, key, value]}`` (base64, null kept), closed by one ``{"done": {...}}`` or
