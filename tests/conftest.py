@@ -1,8 +1,8 @@
 """Fixtures every test may use: real servers, started on first use and shared by the whole run.
 
-``mysql97``, ``mysql56`` and ``mariadb1011`` are running servers (:class:`tests.live_server.LiveServer`); ``server`` runs a test
-once on each of them; ``server_factory`` starts one of the test's own, with other options. A test that uses any of them carries
-the marker ``server(kind)``, so that ``-m "not server"`` runs without databases.
+``mysql97``, ``mysql56`` and ``mariadb1011`` are running servers (:class:`tests.live_server.LiveServer`); ``server``
+runs a test once on each of them; ``server_factory`` starts one of the test's own, with other options. A test that
+uses any of them carries the marker ``server(kind)``, so that ``-m "not server"`` runs without databases.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def server(request: pytest.FixtureRequest) -> LiveServer:
 
 @pytest.fixture
 def server_factory() -> Iterator[ServerFactory]:
-    """Start servers of the test's own: ``server_factory("mysql56", "--binlog-checksum=NONE")``; they end with the test."""
+    """Start servers of the test's own, ``server_factory("mysql56", "--binlog-checksum=NONE")``, which end with it."""
     started: list[LiveServer] = []
 
     def start(kind: str, *options: str) -> LiveServer:

@@ -1,7 +1,8 @@
 """A real MySQL or MariaDB server as tests see it: statements, accounts, binlog files, restarts.
 
-:class:`LiveServer` looks the same whether the server was started by us (``tests/tools/servers.py``) or is somebody's own, named
-by ``BINWIRE_TEST_<KIND>=mysql://user:password@host:port``; only a server of ours can be restarted and read as files.
+:class:`LiveServer` looks the same whether the server was started by us (``tests/tools/servers.py``) or is somebody's
+own, named by ``BINWIRE_TEST_<KIND>=mysql://user:password@host:port``; only a server of ours can be restarted and read
+as files.
 """
 
 from __future__ import annotations

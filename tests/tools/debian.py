@@ -1,14 +1,15 @@
 """Debian packages unpacked privately: nothing is installed into the system, and nothing needs root.
 
-A *set* is a list of package names from one suite. Its closure down to libc is taken, as if nothing were installed, and
-unpacked into one folder; programs in it start through the folder's own dynamic loader (:func:`program`), so that a suite newer
-than the machine's works too. What a set consists of is recorded in ``locks/<set>.<architecture>.txt``, one archive a line::
+A *set* is a list of package names from one suite. Its closure down to libc is taken, as if nothing were installed,
+and unpacked into one folder; programs in it start through the folder's own dynamic loader (:func:`program`), so that
+a suite newer than the machine's works too. What a set consists of is recorded in ``locks/<set>.<architecture>.txt``,
+one archive a line::
 
     <sha256> <size in bytes> <path in the archive, pool/…>
 
-Recorded archives are taken from the cache or the mirror and checked against their checksum. When the mirror no longer carries
-one (``sid`` moves), the set is resolved anew through a private apt root whose package state is empty, with a notice. The
-mirror's address is taken from the machine's own apt sources, or from ``BINWIRE_DEBIAN_MIRROR``.
+Recorded archives are taken from the cache or the mirror and checked against their checksum. When the mirror no longer
+carries one (``sid`` moves), the set is resolved anew through a private apt root whose package state is empty, with a
+notice. The mirror's address is taken from the machine's own apt sources, or from ``BINWIRE_DEBIAN_MIRROR``.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def architecture() -> str:
 
 
 def mirror() -> str:
-    """The address of the Debian archive, from ``BINWIRE_DEBIAN_MIRROR`` or the machine's apt sources; no trailing slash."""
+    """The Debian archive's address without trailing slash: ``BINWIRE_DEBIAN_MIRROR``, else from the apt sources."""
     named = os.environ.get("BINWIRE_DEBIAN_MIRROR")
     if named:
         return named.rstrip("/")
@@ -169,7 +170,7 @@ def _unpack_archives(wanted: PackageSet, archives: list[Archive] | None, fresh: 
     if files is None:
         if archives is None:
             say(
-                f"{wanted.name}: no versions are recorded for this architecture, taking what Debian {wanted.suite} has today"
+                f"{wanted.name}: nothing is recorded for this architecture, taking what Debian {wanted.suite} has today"
             )
         _, files = _resolve(wanted)
     say(f"{wanted.name}: unpacking {len(files)} packages privately into {fresh.parent.name}/")
@@ -196,9 +197,7 @@ def _fetch_recorded(wanted: PackageSet, archives: list[Archive]) -> list[Path] |
         done = 0
         for batch in _batches(missing):
             if not _download(mirror(), cache, batch):
-                say(
-                    f"{wanted.name}: the mirror no longer has all recorded versions, resolving Debian {wanted.suite} anew"
-                )
+                say(f"{wanted.name}: the mirror lacks recorded versions, resolving Debian {wanted.suite} anew")
                 return None
             done += sum(a.size for a in batch)
             say(f"{wanted.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
@@ -252,7 +251,7 @@ def _download(address: str, cache: Path, archives: list[Archive]) -> bool:
 
 
 def _resolve(wanted: PackageSet) -> tuple[list[Archive], list[Path]]:
-    """Resolve and download the set as its suite stands now, in a private apt root that believes nothing is installed."""
+    """Resolve and download the set as its suite stands now, in an apt root where nothing is installed."""
     cache = cache_directory() / "debian"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="binwire-apt-") as folder:

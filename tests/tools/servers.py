@@ -1,12 +1,12 @@
 """Throwaway MySQL and MariaDB servers for tests: started in about a second, with a row binlog, gone without a trace.
 
-A data directory is initialised once for each build (``.servers/<kind>-base``) and copied for every instance into a short path
-under the temporary directory, because a Unix socket's path is limited to 107 bytes. Every server listens on a free port of
-127.0.0.1, dies with the process that started it (also when that is killed), and has two accounts: ``root`` with an empty
-password and everything granted, and :data:`REPL_USER` with what capture needs and no more.
+A data directory is initialised once for each build (``.servers/<kind>-base``) and copied for every instance into a
+short path under the temporary directory, because a Unix socket's path is limited to 107 bytes. Every server listens
+on a free port of 127.0.0.1, dies with the process that started it (also when that is killed), and has two accounts:
+``root`` with an empty password and everything granted, and :data:`REPL_USER` with what capture needs and no more.
 
-``python -m tests.tools.servers install [kind…]`` fetches and initialises; ``… run kind [-- options]`` runs one until Ctrl-C;
-``… record [kind…]`` resolves the Debian sets anew and rewrites their lock files.
+``python -m tests.tools.servers install [kind…]`` fetches and initialises; ``… run kind [-- options]`` runs one until
+Ctrl-C; ``… record [kind…]`` resolves the Debian sets anew and rewrites their lock files.
 """
 
 from __future__ import annotations
@@ -294,9 +294,9 @@ def install(kinds: Sequence[str]) -> bool:
             say(f"{name}: using the server named in {KINDS[name].address_variable}")
             continue
         try:
-            say(
-                f"{name}: {server_builds.build(name).version} is ready in {base_directory(server_builds.build(name)).parent}"
-            )
+            build = server_builds.build(name)
+            base_directory(build)
+            say(f"{name}: {build.version} is ready")
         except (ToolError, OSError, subprocess.SubprocessError) as error:
             complete = False
             say(f"{name}: cannot be had, tests that need it are skipped: {error}")
@@ -306,7 +306,7 @@ def install(kinds: Sequence[str]) -> bool:
 def _run_until_interrupted(kind: str, options: list[str]) -> None:
     with Instance.launch(kind, options) as instance:
         say(
-            f"{kind} {instance.build.version} on {instance.host}:{instance.port}, user root without password; Ctrl-C ends it"
+            f"{kind} {instance.build.version} on port {instance.port}, user root, no password; Ctrl-C ends it"
         )
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()

@@ -69,11 +69,10 @@ def test_restart_keeps_port_and_rows(kind: str, server_factory: ServerFactory) -
 
 def test_a_closed_server_leaves_nothing(server_factory: ServerFactory) -> None:
     instance = server_factory("mariadb1011").instance
-    assert instance.running
-    assert instance.data_directory.is_dir()
+    states = [(instance.running, instance.data_directory.is_dir())]
     instance.close()
-    assert not instance.running
-    assert not instance.directory.exists()
+    states.append((instance.running, instance.directory.exists()))
+    assert states == [(True, True), (False, False)]
 
 
 def test_every_instance_has_its_own_uuid(mysql97: LiveServer, server_factory: ServerFactory) -> None:

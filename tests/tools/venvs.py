@@ -22,7 +22,7 @@ _PIP_TIMEOUT_S = 900
 
 
 def ensure(name: str, requirements: Sequence[str]) -> Path:
-    """The folder of the environment ``name`` holding exactly ``requirements`` (``package==version``) and what they need."""
+    """The folder of the environment ``name``, holding ``requirements`` (``package==version``) and what they need."""
     target = VENVS_DIRECTORY / name
     stamp = "\n".join([sys.version, *requirements])
     mark = target / ".stamp"

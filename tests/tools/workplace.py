@@ -1,9 +1,10 @@
 """Where the test tools keep what they fetch, and how they tell what they are doing.
 
-Owns the folders of a checkout that hold private installations (``.servers``, ``.clients``, ``.venvs``), the download cache
-shared by all checkouts of a user, checksums, and the lock that lets two runs prepare the same thing one after the other.
-Invariant: nothing outside the checkout and the cache is written, and a half-finished installation is never used: folders are
-filled beside their final name and renamed. Standard library only, so that it runs before any package is installed.
+Owns the folders of a checkout that hold private installations (``.servers``, ``.clients``, ``.venvs``), the download
+cache shared by all checkouts of a user, checksums, and the lock that lets two runs prepare the same thing one after
+the other. Invariant: nothing outside the checkout and the cache is written, and a half-finished installation is never
+used: folders are filled beside their final name and renamed. Standard library only, so that it runs before any
+package is installed.
 """
 
 from __future__ import annotations
