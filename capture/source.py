@@ -19,10 +19,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from capture.errors import CaptureError
+from capture.errors import CaptureError, SourceRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from capture.position import BinlogPosition
@@ -161,12 +161,20 @@ def _refuse_unknown(options: dict[str, str], known: set[str]) -> None:
             )
 
 
+class ServerRefusal(SourceRefused):
+    """An error a server answered with; `code` is its number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
     """Who the server is and what it is set to, read once per connection.
 
     `server_uuid` is None where the server has none (MariaDB, files). `clock_offset_ms` is its clock minus ours.
-    `end` is the end of its binlog at that moment and `gtid_executed` the set that goes with it, both None where unknown.
+    `variables` holds its global variables that matter here, by name, as text; empty for sources that are no server.
     """
 
     version: str
@@ -174,9 +182,8 @@ class ServerInfo:
     server_id: int
     server_uuid: str | None
     lower_case_table_names: int
-    checksum: bool
     clock_offset_ms: int = 0
-    gtid_mode: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -204,7 +211,7 @@ class Source(Protocol):
         """Begin to stream from a position, ending a stream that was begun before. Raises as `read` does."""
 
     async def read(self) -> list[bytes]:
-        """All whole events that have arrived, at least one; an empty list once a source that ends has ended.
+        """Whole events that have arrived, at least one and no more than about 2 ms of work; empty once the source ended.
 
         Raises SourceUnavailable (connection lost, three heartbeats missed) and SourceRefused (purged position …), after
         everything that arrived before has been handed over. Cancelling it loses no event.
@@ -212,6 +219,9 @@ class Source(Protocol):
 
     def pending(self) -> bool:
         """Whether a `read` would return at once."""
+
+    def sibling(self) -> Source:
+        """Another reader of the same source, for looking around while this one streams."""
 
     async def close(self) -> None:
         """End stream and connections; may be called at any time, also twice."""

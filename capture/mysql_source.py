@@ -1,0 +1,501 @@
+"""A MySQL, MariaDB or PolarDB server as a source: queries, and the binlog dump as raw events.
+
+asyncmy opens the connections: TLS, authentication, queries. For the dump its transport is then handed over to a protocol
+of our own (`_hand_over`, the one function that touches asyncmy's private parts), which only keeps what arrives;
+`read` splits it into events (`capture/packets.py`) a piece at a time, so that no call holds the loop for long.
+
+The connection for queries lives while it is used and a little longer; an idle channel holds one connection, its dump.
+A dump that is silent for three heartbeat periods is dead. Decoding events is not known here.
+
+Session variables of a dump (sql/rpl_source.cc, rpl_binlog_sender.cc; MariaDB sql/sql_repl.cc):
+
+    @source_heartbeat_period, @master_heartbeat_period   nanoseconds of silence after which the server says it lives
+    @source_binlog_checksum, @master_binlog_checksum     the checksum this reader expects: the server's own
+    @replica_uuid, @slave_uuid                           a dump of the same reader ends the one it left behind
+    @mariadb_slave_capability = 4                        MariaDB: send GTID events as they are
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import struct
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from capture.errors import CaptureError, SourceRefused, SourceUnavailable
+from capture.packets import EndOfStream, EventSplitter, ServerError
+from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
+from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, ServerRefusal, Tls
+from capture.timers import LoopTimers, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capture.source import SourceAddress
+    from capture.timers import Timer
+    from storage.clock import Clock
+
+CONNECT_TIMEOUT_S = 10
+"""For the whole of name look-up, TCP, TLS and authentication."""
+
+QUERY_TIMEOUT_S = 60
+IDLE_QUERY_CONNECTION_MS = 30_000
+NET_WRITE_TIMEOUT_S = 3_600
+"""How long the server waits for a reader that is busy; its default of 60 s cuts readers that stop for a slow disk."""
+
+PIECE_BYTES = 1 << 16
+"""What one `read` splits: 64 KiB of the smallest events take about 2 ms."""
+
+WAITING_BYTES_MAX = 1 << 20
+"""The socket is left alone while more than this is waiting to be split."""
+
+DUMP_POSITION_MAX = (1 << 32) - 1
+"""COM_BINLOG_DUMP carries 32 bits of position."""
+
+_COM_BINLOG_DUMP = 0x12
+_CLIENT_SSL = 1 << 11
+_ACCESS_DENIED = frozenset({1044, 1045, 1130, 1227, 1370, 1142, 1143, 1698, 2059})
+_RETRIABLE = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1927, 2002, 2003, 2006, 2013})
+_BINLOG_FATAL = 1236
+
+_VARIABLES = (
+    "version",
+    "server_id",
+    "server_uuid",
+    "lower_case_table_names",
+    "log_bin",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_checksum",
+    "binlog_row_value_options",
+    "gtid_mode",
+    "collation_server",
+    "explicit_defaults_for_timestamp",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _DumpFailure:
+    """One reason for which a server refuses a dump with error 1236: a part of its text, and what to tell people."""
+
+    text: str
+    sentence: str
+    retriable: bool = False
+
+
+_DUMP_FAILURES = (
+    _DumpFailure(
+        "same server_uuid/server_id",
+        "another reader with server_id {server_id} took over the binlog stream of {address}; give one of them another "
+        "server_id",
+    ),
+    _DumpFailure(
+        "Could not find first log file name",
+        "the binlog file {position.file} is no longer on {address}: it was purged, so changes since {position} are lost "
+        "to this channel; start a new channel from a position that exists",
+    ),
+    _DumpFailure(
+        "position > file size",
+        "the position {position} is past the end of that binlog file on {address}: the server lost the end of its "
+        "binlog or is another server; start a new channel",
+    ),
+    _DumpFailure(
+        "from impossible position",
+        "the position {position} is past the end of that binlog file on {address}: the server lost the end of its "
+        "binlog or is another server; start a new channel",
+    ),
+    _DumpFailure("Binary log is not open", "binary logging is off on {address}; set log_bin in my.cnf and restart it"),
+)
+
+
+class MysqlSource:
+    """One server. `identity` makes the reader's UUID the same each time; without one it is random."""
+
+    paced_heartbeats = True
+    queryable = True
+
+    def __init__(
+        self,
+        address: SourceAddress,
+        server_id: int,
+        clock: Clock,
+        *,
+        identity: str = "",
+        timers: Timers | None = None,
+        heartbeat_period_ms: int = HEARTBEAT_PERIOD_MS,
+    ) -> None:
+        self.heartbeat_period_ms = heartbeat_period_ms
+        self._address = address
+        self._server_id = server_id
+        self._clock = clock
+        self._timers = timers or LoopTimers()
+        self._reader_uuid = str(uuid5(NAMESPACE_URL, f"binwire:{identity}") if identity else uuid4())
+        self._info: ServerInfo | None = None
+        self._queries: Any = None
+        self._idle: Timer | None = None
+        self._dump: Any = None
+        self._stream: _DumpProtocol | None = None
+        self._watchdog: Timer | None = None
+        self._position: BinlogPosition | None = None
+
+    @property
+    def address(self) -> str:
+        return str(self._address)
+
+    def sibling(self) -> MysqlSource:
+        address = replace(self._address)
+        return MysqlSource(address, random.randrange(1 << 31, 1 << 32), self._clock, timers=self._timers)
+
+    # ---- queries ----
+
+    async def connect(self) -> ServerInfo:
+        names = ",".join(f"'{name}'" for name in _VARIABLES)
+        rows = await self.query(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+        variables = {name: value for name, value in rows if name is not None and value is not None}
+        mariadb = "mariadb" in variables["version"].lower()
+        self._info = ServerInfo(
+            version=variables["version"],
+            flavour=Flavour.MARIADB if mariadb else Flavour.MYSQL,
+            server_id=int(variables["server_id"]),
+            server_uuid=variables.get("server_uuid"),
+            lower_case_table_names=int(variables["lower_case_table_names"]),
+            clock_offset_ms=await self._clock_offset_ms(),
+            variables=variables,
+        )
+        return self._info
+
+    async def _clock_offset_ms(self) -> int:
+        before_ms = self._clock.now_ms()
+        rows = await self.query("SELECT UNIX_TIMESTAMP(NOW(6))")
+        middle_ms = (before_ms + self._clock.now_ms()) // 2
+        return round(float(rows[0][0] or 0) * 1000) - middle_ms
+
+    async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        self._keep_queries()
+        if self._queries is None:
+            self._queries = await self._open()
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                return await _rows(self._queries, sql)
+        except Exception as error:
+            if _error_code(error) not in _RETRIABLE and not isinstance(error, OSError):
+                raise self._translate(error) from None
+            self._close_queries()
+            raise self._translate(error) from None
+
+    def _keep_queries(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = self._timers.call_later(IDLE_QUERY_CONNECTION_MS, self._close_queries)
+
+    def _close_queries(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._queries is not None:
+            self._queries.close()
+            self._queries = None
+
+    async def _open(self) -> Any:
+        """A connection to the first host that takes one, its session set up."""
+        failure: CaptureError = SourceUnavailable(f"the source {self.address} names no host")
+        for host, port in self._address.hosts:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    return await _connect(self._address, host, port)
+            except TimeoutError:
+                failure = SourceUnavailable(
+                    f"the source {self.address} did not answer within {CONNECT_TIMEOUT_S} s; check host, port and firewall"
+                )
+            except Exception as error:
+                failure = self._translate(error)
+        raise failure
+
+    # ---- the dump ----
+
+    async def start(self, position: BinlogPosition) -> None:
+        self._end_dump()
+        info = self._info or await self.connect()
+        self._position = position
+        try:
+            dump = await self._open()
+            await _rows(dump, "SET " + ", ".join(self._dump_session(info)))
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise self._translate(error) from None
+        self._dump = dump
+        self._stream = _DumpProtocol()
+        _hand_over(dump, self._stream, self._dump_command(position))
+        self._watchdog = self._timers.call_later(self.heartbeat_period_ms, self._watch)
+
+    def _dump_session(self, info: ServerInfo) -> Iterator[str]:
+        yield f"SESSION net_write_timeout = {NET_WRITE_TIMEOUT_S}"
+        for role, reader in (("master", "slave"), ("source", "replica")):
+            yield f"@{role}_heartbeat_period = {self.heartbeat_period_ms * 1_000_000}"
+            yield f"@{reader}_uuid = '{self._reader_uuid}'"
+            if "binlog_checksum" in info.variables:
+                yield f"@{role}_binlog_checksum = @@global.binlog_checksum"
+        if info.flavour is Flavour.MARIADB:
+            yield "@mariadb_slave_capability = 4"
+
+    def _dump_command(self, position: BinlogPosition) -> bytes:
+        """COM_BINLOG_DUMP; a position beyond 32 bits is reached from the file's start, the channel drops what is before."""
+        start = position.position if position.position <= DUMP_POSITION_MAX else BINLOG_MAGIC_BYTES
+        return struct.pack("<BIHI", _COM_BINLOG_DUMP, start, 0, self._server_id) + position.file.encode()
+
+    async def read(self) -> list[bytes]:
+        stream = self._stream
+        if stream is None:
+            raise SourceUnavailable(f"the binlog stream of {self.address} is not open")
+        while True:
+            if events := stream.take():
+                return events
+            if stream.exhausted:
+                raise self._translate(stream.failure or EndOfStream())
+            await stream.wait()
+
+    def pending(self) -> bool:
+        return self._stream is not None and self._stream.pending
+
+    def _watch(self) -> None:
+        """Once per heartbeat period; a stall of our own loop counts as one missed period however long it was."""
+        stream = self._stream
+        if stream is None:
+            return
+        stream.missed += 1
+        if stream.missed > MISSED_HEARTBEATS_MAX and not stream.pending:
+            silent_s = stream.missed * self.heartbeat_period_ms / 1000
+            stream.fail(
+                SourceUnavailable(f"the source {self.address} was silent for {silent_s:.0f} s, three heartbeats")
+            )
+            return
+        self._watchdog = self._timers.call_later(self.heartbeat_period_ms, self._watch)
+
+    def _end_dump(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        if self._dump is not None:
+            self._dump.close()
+            self._dump = self._stream = None
+
+    async def close(self) -> None:
+        self._end_dump()
+        self._close_queries()
+
+    # ---- errors ----
+
+    def _translate(self, error: Exception) -> CaptureError:
+        """What an error of asyncmy, the system or the dump stream means to people; never holds the password."""
+        if isinstance(error, ServerError) and error.code == _BINLOG_FATAL:
+            return self._dump_failure(error)
+        if isinstance(error, ServerError):
+            return self._server_refusal(error.code, error.message)
+        if isinstance(error, EndOfStream):
+            return SourceUnavailable(f"the source {self.address} ended the binlog stream")
+        if isinstance(error, CaptureError):
+            return error
+        reason = _system_reason(error)
+        if reason is not None:
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                return SourceRefused(
+                    f"the certificate of {self.address} is not trusted: {reason.verify_message}; see tls_ca"
+                )
+            return SourceUnavailable(f"the source {self.address} cannot be reached: {_describe(reason)}")
+        code = _error_code(error)
+        text = str(error.args[1]) if code and len(error.args) > 1 else str(error)
+        return self._server_refusal(code, text)
+
+    def _server_refusal(self, code: int, text: str) -> CaptureError:
+        if code in _RETRIABLE or code == 0:
+            return SourceUnavailable(f"the source {self.address} is not available: {text}")
+        if code in _ACCESS_DENIED:
+            return ServerRefusal(f"the source {self.address} denies access: {text}", code)
+        return ServerRefusal(f"the source {self.address} answered with error {code}: {text}", code)
+
+    def _dump_failure(self, error: ServerError) -> CaptureError:
+        for row in _DUMP_FAILURES:
+            if row.text in error.message:
+                sentence = row.sentence.format(address=self.address, position=self._position, server_id=self._server_id)
+                return ServerRefusal(sentence, error.code)
+        return ServerRefusal(f"the source {self.address} cannot send its binlog: {error.message}", error.code)
+
+
+# ---- asyncmy ----
+
+
+async def _connect(address: SourceAddress, host: str, port: int) -> Any:
+    """Open an asyncmy connection. TLS is decided when the server has said whether it can (its private hook for that)."""
+    from asyncmy.connection import Connection
+
+    class _Connection(Connection):  # type: ignore[misc]
+        async def _get_server_information(self) -> None:
+            await super()._get_server_information()
+            if self._ssl_context is not None and not self.server_capabilities & _CLIENT_SSL:
+                if address.tls is not Tls.PREFERRED:
+                    raise SourceRefused(f"the source {address} does not offer TLS, and tls={address.tls} asks for it")
+                self._ssl_context = None
+                self._client_flag &= ~_CLIENT_SSL
+
+    connection = _Connection(
+        host=host,
+        port=port,
+        user=address.user,
+        password=address.password.encode(),
+        charset="utf8mb4",
+        conv={},
+        autocommit=None,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        program_name="binwire",
+        init_command="SET time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1",
+        ssl=_tls_context(address),
+    )
+    try:
+        await connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _tls_context(address: SourceAddress) -> ssl.SSLContext | None:
+    if address.tls is Tls.DISABLED:
+        return None
+    context = ssl.create_default_context(cafile=address.tls_ca)
+    context.check_hostname = address.tls is Tls.VERIFY_IDENTITY
+    if address.tls in (Tls.PREFERRED, Tls.REQUIRED):
+        context.verify_mode = ssl.CERT_NONE
+    if address.tls_cert is not None:
+        context.load_cert_chain(address.tls_cert, address.tls_key)
+    return context
+
+
+async def _rows(connection: Any, sql: str) -> list[tuple[str | None, ...]]:
+    await connection.query(sql)
+    rows = connection._result.rows or ()
+    return [tuple(_text(value) for value in row) for row in rows]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return bytes(value).decode("utf-8", "surrogateescape")
+
+
+def _hand_over(connection: Any, protocol: _DumpProtocol, command: bytes) -> None:
+    """Give the connection's transport to `protocol`, then send the command: nothing can arrive in between."""
+    transport = connection._transport
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    transport.write(len(command).to_bytes(3, "little") + b"\0" + command)
+
+
+def _error_code(error: Exception) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _system_reason(error: Exception) -> OSError | None:
+    """The system's error in or behind `error`: asyncmy wraps those of connecting."""
+    if isinstance(error, OSError):
+        return error
+    return error.__cause__ if isinstance(error.__cause__, OSError) else None
+
+
+def _describe(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror or str(error) or type(error).__name__).strip()
+
+
+class _DumpProtocol(asyncio.Protocol):
+    """Keeps what the socket delivers, up to `WAITING_BYTES_MAX`, and splits it a piece at a time when asked."""
+
+    def __init__(self) -> None:
+        self.failure: CaptureError | None = None
+        self.missed = 0
+        self._splitter = EventSplitter()
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.missed = 0
+        self._chunks.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > WAITING_BYTES_MAX and not self._paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._paused = True
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(exc if isinstance(exc, CaptureError) else _lost(exc))
+
+    def fail(self, failure: CaptureError) -> None:
+        """End the stream behind what has arrived."""
+        if self.failure is None:
+            self.failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._chunks)
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._chunks and self.failure is not None
+
+    def take(self) -> list[bytes]:
+        """The whole events of what waits, piece by piece until there are some; an empty list if there are none."""
+        while self._chunks:
+            chunk = self._chunks.popleft()
+            if len(chunk) > PIECE_BYTES:
+                self._chunks.appendleft(chunk[PIECE_BYTES:])
+                chunk = chunk[:PIECE_BYTES]
+            self._waiting_bytes -= len(chunk)
+            self._resume()
+            events = self._splitter.feed(chunk)
+            if self._splitter.failure is not None:
+                self.failure = self._splitter.failure
+                self._chunks.clear()
+            if events:
+                return events
+        return []
+
+    def _resume(self) -> None:
+        if self._paused and self._waiting_bytes <= WAITING_BYTES_MAX // 2 and self._transport is not None:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    async def wait(self) -> None:
+        """Wait until something arrived or the stream failed."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+def _lost(error: Exception | None) -> SourceUnavailable:
+    reason = (
+        "the connection was closed" if error is None else _describe(error) if isinstance(error, OSError) else str(error)
+    )
+    return SourceUnavailable(f"the binlog stream was cut: {reason}")
