@@ -1,22 +1,44 @@
 """Who may log in: `<username>-<group id>` accounts, their slow hashes, and the brake on guessing.
 
-Owns password verification. A password is never kept: what is stored is a salted scrypt verifier in the usual text form
-(`$scrypt$ln=14,r=8,p=1$salt$hash`), and what is remembered in memory, of a login that succeeded or of a password that the
-configuration file gives in clear, is an HMAC under a key made at start-up. So a reconnect costs microseconds, and scrypt
-(44 ms) runs in a small thread pool, never on the loop.
+Owns password verification. A password is never kept: what is stored is a salted scrypt verifier in the usual text
+form (`$scrypt$ln=14,r=8,p=1$salt$hash`), and what is remembered in memory, of a login that succeeded or of a password
+that the configuration file gives in clear, is an HMAC under a key made at start-up. So a reconnect costs microseconds,
+and scrypt (44 ms) runs in a small thread pool, never on the loop.
+
+The brake: a user name with `FREE_FAILURES` failures in a minute is answered, right or wrong, only after
+`BRAKE_DELAY_S`, and at most `BRAKE_WAITERS_MAX` attempts wait at a time; what comes on top is refused unseen. So
+guessing is slow, and the rightful user is delayed, not locked out.
 
 Left to others: which APIs a principal may call (`broker/apis`), when a refused connection is closed (`connection.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import os
 import re
-from typing import Final, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from broker.principal import AuthFailure, Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.listener import Listener
+    from storage.clock import Clock
+
+VERIFY_THREADS: Final = 2
+VERIFY_WAITERS_MAX: Final = 64  # logins that may wait for a thread, about 1.4 s of work
+FREE_FAILURES: Final = 10
+FAILURE_WINDOW_MS: Final = 60_000
+BRAKE_DELAY_S: Final = 1.0
+BRAKE_WAITERS_MAX: Final = 4
+BRAKED_NAMES_MAX: Final = 10_000  # names with recent failures that are remembered; the oldest are forgotten first
 SCRYPT_LOG2_N: Final = 14  # 16 MiB and about 44 ms for one guess
 SCRYPT_LOG2_N_MAX: Final = 17  # a verifier from a file may cost at most 128 MiB
 SALT_BYTES: Final = 16
@@ -75,3 +97,144 @@ def _to_base64(data: bytes) -> str:
 
 def _from_base64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One consumer group's login. `verifier` None: the password is known only as a remembered HMAC."""
+
+    username: str
+    group_id: str
+    topic: str
+    verifier: Verifier | None = None
+
+    @property
+    def login(self) -> str:
+        """The name clients send."""
+        return f"{self.username}-{self.group_id}"
+
+
+class Accounts:
+    """All accounts of a broker; its `Authenticator`."""
+
+    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._remembered: dict[str, bytes] = {}
+        self._key = os.urandom(32)
+        self._brake = _Brake(clock, sleep)
+        self._pool: ThreadPoolExecutor | None = None
+        self._verifying = 0
+        self._decoy: Verifier | None = None
+
+    def put(self, account: Account, password: str | None = None) -> None:
+        """Add or replace an account; a password given in clear is remembered as an HMAC and not kept."""
+        self._accounts[account.login] = account
+        self._remembered.pop(account.login, None)
+        if password is not None:
+            self._remembered[account.login] = self._hmac(account.login, password)
+
+    def remove(self, group_id: str) -> None:
+        """Forget the account of a group; logins with it fail from now on."""
+        for account in [account for account in self._accounts.values() if account.group_id == group_id]:
+            del self._accounts[account.login]
+            self._remembered.pop(account.login, None)
+
+    def group_ids(self) -> list[str]:
+        return [account.group_id for account in self._accounts.values()]
+
+    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
+        """Check a login; the name is `<username>-<group id>`. One message for all reasons: names cannot be probed."""
+        if not username or not password:
+            return AuthFailure(f"Authentication failed: {'password' if username else 'username'} not specified")
+        failure = AuthFailure(f"Authentication failed: Invalid username or password, username:{username}")
+        if not await self._brake.admit(username):
+            return failure
+        account = self._accounts.get(username)
+        right = await self._is_right(username, account, password)
+        if account is None or not right:
+            self._brake.failed(username)
+            return failure
+        return Principal(username=username, group_id=account.group_id, topics=frozenset((account.topic,)))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _is_right(self, login: str, account: Account | None, password: str) -> bool:
+        remembered = self._remembered.get(login)
+        offered = self._hmac(login, password)
+        if remembered is not None and hmac.compare_digest(remembered, offered):
+            return True
+        verifier = self._decoy_verifier() if account is None else account.verifier
+        if verifier is None or not await self._verify(verifier, password):
+            return False
+        if account is None or self._accounts.get(login) is not account:
+            return False
+        self._remembered[login] = offered
+        return True
+
+    def _decoy_verifier(self) -> Verifier | None:
+        """A verifier nobody's password fits, so that an unknown name costs the time of a wrong password."""
+        if self._decoy is None and any(account.verifier is not None for account in self._accounts.values()):
+            self._decoy = Verifier(SCRYPT_LOG2_N, 8, 1, os.urandom(SALT_BYTES), os.urandom(DIGEST_BYTES))
+        return self._decoy
+
+    async def _verify(self, verifier: Verifier, password: str) -> bool:
+        if self._verifying >= VERIFY_WAITERS_MAX:
+            return False
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="password")
+        self._verifying += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, verifier.matches, password)
+        finally:
+            self._verifying -= 1
+
+    def _hmac(self, login: str, password: str) -> bytes:
+        message = f"{login}\0{password}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._key, message, "sha256")
+
+
+@dataclass(slots=True)
+class _Failures:
+    since_ms: int
+    count: int = 0
+    waiting: int = 0
+
+
+class _Brake:
+    """Failed logins by name, and the wait they cost."""
+
+    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._by_name: dict[str, _Failures] = {}
+
+    async def admit(self, name: str) -> bool:
+        """Wait as long as this name has to; False if too many wait already."""
+        failures = self._current(name)
+        if failures is None or failures.count < FREE_FAILURES:
+            return True
+        if failures.waiting >= BRAKE_WAITERS_MAX:
+            return False
+        failures.waiting += 1
+        try:
+            await self._sleep(BRAKE_DELAY_S)
+        finally:
+            failures.waiting -= 1
+        return True
+
+    def failed(self, name: str) -> None:
+        failures = self._current(name)
+        if failures is None:
+            if len(self._by_name) >= BRAKED_NAMES_MAX:
+                del self._by_name[next(iter(self._by_name))]
+            failures = self._by_name[name] = _Failures(self._clock.monotonic_ms())
+        failures.count += 1
+
+    def _current(self, name: str) -> _Failures | None:
+        failures = self._by_name.get(name)
+        if failures is None or failures.waiting or self._clock.monotonic_ms() - failures.since_ms < FAILURE_WINDOW_MS:
+            return failures
+        del self._by_name[name]
+        return None

@@ -17,9 +17,11 @@ import re
 import tomllib
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+
+from broker.listener import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +36,6 @@ TOPIC_CHARACTERS_MAX: Final = 249  # Kafka's limit on a topic name
 
 DURATION_UNITS_MS: Final[Mapping[str, int]] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SIZE_UNITS_BYTES: Final[Mapping[str, int]] = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 SOURCE_SCHEMES: Final = ("mysql", "mariadb", "polardb", "file")
 
 _CHANNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -75,16 +76,6 @@ class Secret:
         return hash(self._text)
 
 
-class HostPort(NamedTuple):
-    """An address as written: `host:port`, an IPv6 host in brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file: what is not one of its keys is refused."""
 
@@ -111,8 +102,8 @@ class ChannelConfig(_Table, frozen=True):
     instance_id: str | None = None
     topic: str | None = None
     server_id: int = 0
-    data_types: list[Literal["dml", "ddl"]] = ["dml", "ddl"]
-    start: str | int | datetime = "now"
+    data_types: list[Literal["dml", "ddl"]] = msgspec.field(default_factory=lambda: ["dml", "ddl"])
+    start: str | int = "now"
     retention: str = "24h"
     retention_size: str | None = None
     segment_size: str = "256MiB"
@@ -164,12 +155,12 @@ class ListenerConfig(_Table, frozen=True):
     allow_anonymous: bool = False
 
     @property
-    def bind_address(self) -> HostPort:
-        return host_port(self.bind)
+    def bind_address(self) -> Address:
+        return Address.parse(self.bind)
 
     @property
-    def advertised_address(self) -> HostPort | None:
-        return None if self.advertised is None else host_port(self.advertised)
+    def advertised_address(self) -> Address | None:
+        return None if self.advertised is None else Address.parse(self.advertised)
 
 
 class Config(_Table, frozen=True):
@@ -184,7 +175,7 @@ class Config(_Table, frozen=True):
         return Path(self.data_dir)
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------------------
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
@@ -221,13 +212,13 @@ def _secret(kind: type[Any], value: Any) -> Any:
 
 
 def _substituted(value: Any, path: str, environment: Mapping[str, str]) -> Any:
-    """`value` with `${NAME}` replaced in every text below it; inside an address the value is percent-encoded."""
+    """`value` with `${NAME}` replaced in every text below it, percent-encoded in an address; a point in time as seconds."""
     if isinstance(value, dict):
-        return {
-            key: _substituted(item, f"{path}.{key}" if path else key, environment) for key, item in value.items()
-        }
+        return {key: _substituted(item, f"{path}.{key}" if path else key, environment) for key, item in value.items()}
     if isinstance(value, list):
         return [_substituted(item, f"{path}[{index}]", environment) for index, item in enumerate(value)]
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return int(value.timestamp())
     if not isinstance(value, str) or "${" not in value:
         return value
 
@@ -251,7 +242,9 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
         ways = [key for key in ("password", "password_file", "password_hash") if getattr(group, key) is not None]
         if len(ways) != 1:
             found = f"both {' and '.join(ways)}" if ways else "none"
-            raise ConfigError(f"{path}: found {found}; allowed is exactly one of password, password_file, password_hash.")
+            raise ConfigError(
+                f"{path}: found {found}; allowed is exactly one of password, password_file, password_hash."
+            )
         if group.password_file is not None:
             file = folder / group.password_file
             try:
@@ -264,7 +257,7 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
     return msgspec.structs.replace(channel, groups=groups)
 
 
-# --- values ------------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------------------------
 
 
 def duration_ms(text: str) -> int:
@@ -284,17 +277,6 @@ def _number_with_unit(text: str, units: Mapping[str, int]) -> int:
     return int(match[1]) * units[match[2]]
 
 
-def host_port(text: str) -> HostPort:
-    """`host:port` or `[ipv6]:port`; `ValueError` if it is neither or the port is above 65535."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(text)
-    if ":" in host and not bracketed:
-        raise ValueError(text)
-    return HostPort(host[1:-1] if bracketed else host, int(port))
-
-
 def source_account(source: str) -> str:
     """The user name in a source address, "" if there is none."""
     from urllib.parse import unquote, urlsplit
@@ -307,7 +289,7 @@ def without_password(source: str) -> str:
     return _PASSWORD_IN_URL.sub(r"\1:***", source)
 
 
-# --- rules -------------------------------------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------------------------
 
 
 def _check(config: Config) -> None:
@@ -331,18 +313,18 @@ def _check_listener(path: str, listener: ListenerConfig) -> None:
     for key in ("bind", "advertised"):
         text = getattr(listener, key)
         try:
-            address = None if text is None else host_port(text)
+            address = None if text is None else Address.parse(text)
         except ValueError:
             raise _refused(f"{path}.{key}", text, "host:port, such as 127.0.0.1:18001 or [::1]:18001") from None
         if key == "advertised" and address is not None and (address.host in ("0.0.0.0", "::") or address.port == 0):  # noqa: S104
-            raise _refused(f"{path}.advertised", text, "an address clients can connect to, not a wildcard and not port 0")
-    if listener.security == "PLAINTEXT" and not listener.allow_anonymous:
-        host = listener.bind_address.host
-        if host not in LOOPBACK_HOSTS:
-            raise ConfigError(
-                f"{path}.security: found PLAINTEXT on {listener.bind}, where anybody could read every topic; "
-                "allowed is SASL_PLAINTEXT, a loopback address, or allow_anonymous = true."
+            raise _refused(
+                f"{path}.advertised", text, "an address clients can connect to, not a wildcard and not port 0"
             )
+    if listener.security == "PLAINTEXT" and not listener.allow_anonymous and not listener.bind_address.is_loopback:
+        raise ConfigError(
+            f"{path}.security: found PLAINTEXT on {listener.bind}, where anybody could read every topic; "
+            "allowed is SASL_PLAINTEXT, a loopback address, or allow_anonymous = true."
+        )
 
 
 def _check_channel(path: str, channel: ChannelConfig) -> None:
@@ -397,8 +379,8 @@ def _check_objects(path: str, objects: list[str]) -> None:
             raise _refused(f"{path}[{index}]", name, "a database such as shop, or one table such as crm.customer")
 
 
-def _check_start(path: str, start: str | int | datetime) -> None:
-    allowed = '"now", "earliest", a time in seconds or as a date, "file.000001:position" or a GTID set'
+def _check_start(path: str, start: str | int) -> None:
+    allowed = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.000001:position" or a GTID set'
     if isinstance(start, str):
         if start not in ("now", "earliest") and not _FILE_AND_POSITION.match(start) and not _GTID_SET.match(start):
             raise _refused(path, start, allowed)
@@ -455,7 +437,7 @@ def check_password(path: str, password: str) -> None:
     )
 
 
-# --- errors ------------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------------------------
 
 
 def _refused(path: str, found: object, allowed: str) -> ConfigError:
@@ -474,7 +456,7 @@ def _check_unique(path: str, key: str, values: list[str]) -> None:
 
 
 def _explained(message: str, document: dict[str, Any]) -> ConfigError:
-    """msgspec's refusal in the house's form: the key path, what was found there, what is allowed."""
+    """A refusal of msgspec's in the house's form: the key path, what was found there, what is allowed."""
     match = _MSGSPEC_PATH.search(message)
     path = match[1] if match is not None else ""
     text = message[: match.start()] if match is not None else message
@@ -500,7 +482,7 @@ _ALLOWED_TYPES: Final[Mapping[str, str]] = {
     "bool": "true or false",
     "array": "a list",
     "object": "a table",
-    "int | str | datetime": "a text, a whole number or a date and time",
+    "int | str": "a text, a whole number or a date and time with its offset",
 }
 
 

@@ -5,11 +5,10 @@ Owns `ChannelControl`, the one interface behind which channels live (`broker/app
 
 Protocol: one request per connection, JSON lines in both directions, UTF-8.
 
-    {"request": "status"}                                          -> {"status": {...}}
-    {"request": "tail", "topic": "…", "start": "end", "records": 10, "follow": true}
-                                                                   -> {"offset": 7, "timestamp_ms": …, "value": "<base64>"} …
-                                                                      {"end": true}
-    anything that cannot be done                                   -> {"error": "one sentence"}
+    {"request": "status"}            -> {"status": {…}}
+    {"request": "tail", "topic": "…", "records": 10, "from_ms": null, "follow": true}
+                                     -> {"offset": 7, "timestamp_ms": …, "value": "<base64>"} …, then {"end": true}
+    anything that cannot be done     -> {"error": "one sentence"}
 
 Records travel undecoded: decoding for people costs time that belongs to the command, not to the server's loop.
 """

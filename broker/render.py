@@ -1,0 +1,336 @@
+"""Decoded records as people read them: before and after side by side, what changed marked; or one JSON object a line.
+
+Input is a record as fastavro decodes it with the DTS schema. A change is marked twice, by colour and by a sign, so that
+neither a monochrome terminal nor a colour-blind reader misses it. Text is laid out by display width: East Asian wide
+characters take two columns, combining marks none. What a stranger put into a row is shown, never obeyed: control
+characters and bidirectional overrides are escaped before they reach a terminal.
+
+Left to others: where records come from (`tail.py`, `demo.py`) and how their bytes are decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+VALUE_COLUMNS_MAX: Final = 48  # terminal columns a value may take in the side-by-side view
+CHANGED_MARK: Final = "≠"
+NULL: Final = "NULL"
+
+# MySQL's character sets under the names of Python's codecs; MySQL's latin1 is Windows-1252, its ucs2 is big-endian.
+CODECS: Final[Mapping[str, str]] = {
+    "ascii": "ascii",
+    "big5": "big5",
+    "cp1250": "cp1250",
+    "cp1251": "cp1251",
+    "cp1256": "cp1256",
+    "cp1257": "cp1257",
+    "cp850": "cp850",
+    "cp852": "cp852",
+    "cp866": "cp866",
+    "cp932": "cp932",
+    "eucjpms": "euc_jp",
+    "euckr": "euc_kr",
+    "gb18030": "gb18030",
+    "gb2312": "gb2312",
+    "gbk": "gbk",
+    "greek": "iso8859_7",
+    "hebrew": "iso8859_8",
+    "koi8r": "koi8_r",
+    "koi8u": "koi8_u",
+    "latin1": "cp1252",
+    "latin2": "iso8859_2",
+    "latin5": "iso8859_9",
+    "latin7": "iso8859_13",
+    "macroman": "mac_roman",
+    "sjis": "shift_jis",
+    "tis620": "tis_620",
+    "ucs2": "utf_16_be",
+    "ujis": "euc_jp",
+    "utf16": "utf_16_be",
+    "utf16le": "utf_16_le",
+    "utf32": "utf_32_be",
+    "utf8": "utf-8",
+    "utf8mb3": "utf-8",
+    "utf8mb4": "utf-8",
+}
+
+
+class Shown(NamedTuple):
+    """One column of a changed row: `None` for an image the record does not carry."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def changed(self) -> bool:
+        return self.before is not None and self.after is not None and self.before != self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The terminal's colours; the plain style has none."""
+
+    dim: str = ""
+    bold: str = ""
+    before: str = ""
+    after: str = ""
+    name: str = ""
+    insert: str = ""
+    update: str = ""
+    delete: str = ""
+    ddl: str = ""
+    end: str = ""
+
+
+PLAIN: Final = Style()
+COLOURED: Final = Style(
+    dim="\x1b[2m",
+    bold="\x1b[1m",
+    before="\x1b[31m",
+    after="\x1b[1;32m",
+    name="\x1b[36m",
+    insert="\x1b[1;32m",
+    update="\x1b[1;33m",
+    delete="\x1b[1;31m",
+    ddl="\x1b[1;35m",
+    end="\x1b[0m",
+)
+
+
+def style_for(*, terminal: bool, environment: Mapping[str, str]) -> Style:
+    """Colours on a terminal, unless `NO_COLOR` is set to anything or the terminal is dumb."""
+    wanted = terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return COLOURED if wanted else PLAIN
+
+
+# --- width and safety -----------------------------------------------------------------------------------------------
+
+
+def width(text: str) -> int:
+    """Columns a terminal uses for this text."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def pad(text: str, columns: int) -> str:
+    """`text` filled with spaces to this display width."""
+    return text + " " * max(0, columns - width(text))
+
+
+def clip(text: str, columns: int = VALUE_COLUMNS_MAX) -> str:
+    """`text` cut to this display width, with an ellipsis in place of what is missing."""
+    if width(text) <= columns:
+        return text
+    used, kept = 1, []
+    for character in text:
+        used += _character_width(character)
+        if used > columns:
+            break
+        kept.append(character)
+    return "".join(kept) + "…"
+
+
+def printable(text: str) -> str:
+    """`text` with everything a terminal would act upon written as an escape: controls, line ends, text direction."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character if _is_safe(character) else _escaped(character) for character in text)
+
+
+def _is_safe(character: str) -> bool:
+    if character in "\u200c\u200d":  # joiners inside words and emoji
+        return True
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def value_text(value: Any) -> str:
+    """One image cell as text; NULL, text, number, time or bytes in hexadecimal."""
+    plain = plain_value(value)
+    if plain is None:
+        return NULL
+    return "0x" + plain.hex() if isinstance(plain, bytes) else str(plain)
+
+
+def plain_value(value: Any) -> str | int | float | bytes | None:
+    """One image cell as a plain Python value. Bytes stay bytes, also text that is not valid in its character set."""
+    if isinstance(value, tuple):
+        value = value[1]
+    if not isinstance(value, dict):
+        return None if value is None else str(value)
+    if "charset" in value:
+        return _decoded(value["value"], value["charset"])
+    if "timestamp" in value:
+        return _timestamp_text(value["timestamp"], value["millis"])
+    if "year" in value:
+        return _datetime_text(value)
+    content = value["value"]
+    if "scale" not in value and "precision" in value:
+        return int(content)
+    return content  # type: ignore[no-any-return]  # Decimal text, Float, or the bytes or text of an object
+
+
+def _decoded(content: bytes, charset: str) -> str | bytes:
+    codec = CODECS.get(charset)
+    if codec is None:
+        return content
+    try:
+        return content.decode(codec)
+    except UnicodeDecodeError:
+        return content
+
+
+def _timestamp_text(seconds: int, microseconds: int) -> str:
+    if seconds == 0 and microseconds == 0:
+        return "0000-00-00 00:00:00 UTC"
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}{_fraction(microseconds)} UTC"
+
+
+def _datetime_text(value: Mapping[str, int | None]) -> str:
+    """DATE, TIME, DATETIME or YEAR, told apart by which parts are there; every part of a negative TIME is negative."""
+    year, month, day, hour, minute, second, fraction = (value[part] for part in _DATETIME_PARTS)
+    texts = []
+    if year is not None:
+        texts.append(f"{year:04d}" if month is None else f"{year:04d}-{month:02d}-{day or 0:02d}")
+    if hour is not None:
+        parts = [hour, minute or 0, second or 0, fraction or 0]
+        sign = "-" if min(parts) < 0 else ""
+        hour, minute, second, fraction = map(abs, parts)
+        texts.append(f"{sign}{hour:02d}:{minute:02d}:{second:02d}{_fraction(fraction)}")
+    return " ".join(texts)
+
+
+_DATETIME_PARTS: Final = ("year", "month", "day", "hour", "minute", "second", "millis")
+
+
+def _fraction(microseconds: int) -> str:
+    return f".{microseconds:06d}" if microseconds else ""
+
+
+def columns_of(record: Mapping[str, Any]) -> list[Shown]:
+    """The columns of a row change in table order, with the images the record carries; empty for other records."""
+    fields = record["fields"]
+    if not isinstance(fields, list):
+        return []
+    before = record["beforeImages"] if isinstance(record["beforeImages"], list) else [_ABSENT] * len(fields)
+    after = record["afterImages"] if isinstance(record["afterImages"], list) else [_ABSENT] * len(fields)
+    return [Shown(field["name"], _cell(old), _cell(new)) for field, old, new in zip(fields, before, after, strict=True)]
+
+
+_ABSENT: Final = object()
+
+
+def _cell(value: Any) -> str | None:
+    return None if value is _ABSENT else value_text(value)
+
+
+def ddl_text(record: Mapping[str, Any]) -> str:
+    """The statement of a DDL record."""
+    statement = record["afterImages"]
+    return statement if isinstance(statement, str) else ""
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+def lines(offset: int, record: Mapping[str, Any], style: Style) -> Iterator[str]:
+    """The lines that show one record: a heading, and for a row change one line for each column."""
+    operation = record["operation"]
+    colour = getattr(style, operation.lower(), style.dim) if operation in _COLOURED_OPERATIONS else style.dim
+    moment = f"{datetime.fromtimestamp(record['sourceTimestamp'], UTC):%H:%M:%S}"
+    target = printable((record["objectName"] or "").replace("\\u002E", "."))
+    place = f"{style.dim}{record['sourcePosition']}  offset {offset}{style.end}"
+    yield f"{style.dim}{moment}{style.end}  {colour}{operation:<9}{style.end}  {style.bold}{target}{style.end}  {place}"
+    if operation == "DDL":
+        yield f"          {printable(ddl_text(record))}"
+    shown = columns_of(record)
+    if shown:
+        yield from _side_by_side(shown, style)
+
+
+_COLOURED_OPERATIONS: Final = frozenset(("INSERT", "UPDATE", "DELETE", "DDL"))
+
+
+def _side_by_side(shown: Sequence[Shown], style: Style) -> Iterator[str]:
+    cells = [
+        (printable(column.name), _shown_cell(column.before), _shown_cell(column.after), column.changed)
+        for column in shown
+    ]
+    name_columns = max(len("column"), *(width(cell[0]) for cell in cells))
+    before_columns = max(len("before"), *(width(cell[1]) for cell in cells))
+    heading = f"{pad('column', name_columns)}  {pad('before', before_columns)}    after"
+    yield f"          {style.dim}{heading}{style.end}"
+    for name, before, after, changed in cells:
+        mark = CHANGED_MARK if changed else " "
+        old = pad(before, before_columns)
+        old, new = (f"{style.before}{old}{style.end}", f"{style.after}{after}{style.end}") if changed else (old, after)
+        yield f"          {style.name}{pad(name, name_columns)}{style.end}  {old}  {mark} {new}".rstrip()
+
+
+def _shown_cell(text: str | None) -> str:
+    return "" if text is None else clip(printable(text))
+
+
+# --- for programs ---------------------------------------------------------------------------------------------------
+
+
+def json_line(offset: int, record: Mapping[str, Any]) -> str:
+    """One record as a line of JSON: images by column name, bytes as `{"hex": …}`, the rest under the record's names."""
+    document: dict[str, Any] = {
+        "offset": offset,
+        "id": record["id"],
+        "operation": record["operation"],
+        "objectName": record["objectName"],
+        "sourceTimestamp": record["sourceTimestamp"],
+        "sourcePosition": record["sourcePosition"],
+        "safeSourcePosition": record["safeSourcePosition"],
+        "source": record["source"],
+        "tags": record["tags"],
+    }
+    if record["operation"] == "DDL":
+        document["ddl"] = ddl_text(record)
+    if isinstance(record["fields"], list):
+        names = [field["name"] for field in record["fields"]]
+        for key, images in (("before", record["beforeImages"]), ("after", record["afterImages"])):
+            if isinstance(images, list):
+                document[key] = {name: _json_value(value) for name, value in zip(names, images, strict=True)}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_value(value: Any) -> Any:
+    plain = plain_value(value)
+    return {"hex": plain.hex()} if isinstance(plain, bytes) else plain
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], style: Style = PLAIN) -> Iterator[str]:
+    """A table with aligned columns; the last column is not padded."""
+    texts = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(width(cell) for cell in column) for column in zip(heading, *texts, strict=True)]
+    for number, row in enumerate([list(heading), *texts]):
+        line = "  ".join(pad(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
+        yield f"{style.dim}{line}{style.end}" if number == 0 else line

@@ -1,0 +1,359 @@
+"""The configuration file: what it may say, and the one sentence for each way of getting it wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from broker.accounts import Verifier
+from broker.config import ConfigError, Secret, duration_ms, from_document, load, size_bytes, without_password
+from broker.listener import Address
+
+WHOLE = """
+data_dir = "data"
+
+[[listeners]]
+name = "public"
+bind = "127.0.0.1:18001"
+security = "SASL_PLAINTEXT"
+
+[[listeners]]
+name = "classic"
+bind = "[::1]:0"
+advertised = "db.example:18002"
+security = "PLAINTEXT"
+
+[[channels]]
+id = "shop"
+name = "商店"
+region = "cn_hangzhou"
+topic = "cn_hangzhou_rm_shop_dtstest_version2"
+source = "mysql://repl:${SHOP_PASSWORD}@127.0.0.1:3306"
+server_id = 0
+objects = ["shop", "crm.customer"]
+data_types = ["dml", "ddl"]
+start = "now"
+retention = "24h"
+
+[[channels.groups]]
+name = "analytics"
+id = "dtsanalytics01"
+username = "dtstest"
+password_file = "analytics.password"
+"""
+
+ENVIRONMENT = {"SHOP_PASSWORD": "p@ss/word:1"}
+
+
+def written(folder: Path, text: str = WHOLE, password: str = "Secret-123") -> Path:
+    (folder / "analytics.password").write_text(password + "\n", "utf-8")
+    file = folder / "binwire.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def minimal(**channel):
+    group = {"name": "g", "username": "u", "password": "Secret-123"}
+    values = {"id": "shop", "topic": "t", "source": "mysql://u:p@h", "objects": ["shop"], "groups": [group]}
+    return {"channels": [values | channel]}
+
+
+def refusal(document, folder=Path("/nowhere"), environment=ENVIRONMENT) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_document(document, folder, environment)
+    return str(caught.value)
+
+
+def test_the_file_of_the_design_is_read(tmp_path):
+    config = load(written(tmp_path), ENVIRONMENT)
+    assert config.data_path == tmp_path / "data"
+    public, classic = config.listeners
+    assert public.bind_address == Address("127.0.0.1", 18001)
+    assert public.advertised_address is None
+    assert classic.bind_address == Address("::1", 0)
+    assert classic.advertised_address == Address("db.example", 18002)
+    [channel] = config.channels
+    assert channel.display_name == "商店"
+    assert channel.topic_name == "cn_hangzhou_rm_shop_dtstest_version2"
+    assert channel.retention_ms == 86_400_000
+    assert channel.segment_bytes == 256 << 20
+    assert channel.retention_bytes is None
+    assert channel.groups[0].password == Secret("Secret-123")
+
+
+def test_a_value_from_the_environment_is_encoded_inside_an_address(tmp_path):
+    [channel] = load(written(tmp_path), ENVIRONMENT).channels
+    assert channel.source.reveal() == "mysql://repl:p%40ss%2Fword%3A1@127.0.0.1:3306"
+
+
+def test_a_value_from_the_environment_is_taken_as_it_is_elsewhere():
+    config = from_document(minimal(name="${NAME}"), Path("/x"), {"NAME": "a/b"})
+    assert config.channels[0].name == "a/b"
+
+
+def test_without_listeners_there_is_the_public_one():
+    config = from_document(minimal(), Path("/x"), {})
+    assert [(item.name, item.bind, item.security) for item in config.listeners] == [
+        ("public", "127.0.0.1:18001", "SASL_PLAINTEXT")
+    ]
+
+
+def test_a_topic_is_made_of_region_instance_and_source_account():
+    document = minimal(topic=None, region="cn_hangzhou", instance_id="rm_1", source="mysql://dts-test:p@h")
+    document["channels"][0].pop("topic")
+    assert from_document(document, Path("/x"), {}).channels[0].topic_name == "cn_hangzhou_rm_1_dts_test_version2"
+
+
+def test_a_topic_made_for_files_names_the_services_own_account():
+    document = minimal(region="cn_hangzhou", instance_id="rm_1", source="file:///a/b.000001")
+    document["channels"][0].pop("topic")
+    assert from_document(document, Path("/x"), {}).channels[0].topic_name == "cn_hangzhou_rm_1_dtsacct_version2"
+
+
+def test_a_password_hash_is_kept_as_written():
+    verifier = str(Verifier(1, 1, 1, b"salt" * 4, b"digest" * 5))
+    group = {"name": "g", "username": "u", "password_hash": verifier}
+    config = from_document(minimal(groups=[group]), Path("/x"), {})
+    assert config.channels[0].groups[0].password_hash == Secret(verifier)
+
+
+def test_secrets_do_not_show(tmp_path):
+    config = load(written(tmp_path), ENVIRONMENT)
+    assert "p%40ss" not in repr(config)
+    assert "Secret-123" not in repr(config)
+    assert "Secret-123" not in str(config.channels[0].groups[0].password)
+
+
+def test_an_address_is_shown_without_its_password():
+    assert without_password("mysql://repl:p:a@ss@h:3306") == "mysql://repl:***@h:3306"
+    assert without_password("mysql://repl@h:3306") == "mysql://repl@h:3306"
+    assert without_password("file:///a/b.000001") == "file:///a/b.000001"
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("250ms", 250), ("90s", 90_000), ("15m", 900_000), ("24h", 86_400_000), ("7 d", 604_800_000)],
+)
+def test_durations(text, milliseconds):
+    assert duration_ms(text) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "24x", "-1h", "1.5h", "0h", "24hours", "24h "])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="^" + text):
+        duration_ms(text)
+
+
+@pytest.mark.parametrize(("text", "size"), [("1B", 1), ("4KiB", 4096), ("64MiB", 1 << 26), ("2TiB", 1 << 41)])
+def test_sizes(text, size):
+    assert size_bytes(text) == size
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"The configuration file .*/none\.toml cannot be read: No such file"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_a_file_that_is_not_toml(tmp_path):
+    file = written(tmp_path, "data_dir = ")
+    with pytest.raises(ConfigError, match=r"binwire\.toml is not valid TOML: Invalid value \(at "):
+        load(file, {})
+
+
+def test_errors_name_the_file(tmp_path):
+    file = written(tmp_path, WHOLE.replace("retention", "retentoin"))
+    with pytest.raises(ConfigError, match=r"binwire\.toml: channels\[0\]\.retentoin: this key is not known; allowed"):
+        load(file, ENVIRONMENT)
+
+
+def test_a_missing_environment_variable():
+    assert refusal(minimal(source="mysql://u:${NOPE}@h"), environment={}) == (
+        "channels[0].source: found ${NOPE}, but the environment has no variable NOPE; set it."
+    )
+
+
+def test_a_missing_password_file(tmp_path):
+    file = written(tmp_path)
+    (tmp_path / "analytics.password").unlink()
+    with pytest.raises(ConfigError, match=r"channels\[0\]\.groups\[0\]\.password_file: the file .* cannot be read: No"):
+        load(file, ENVIRONMENT)
+
+
+def test_a_weak_password_in_a_file_is_refused_under_its_key(tmp_path):
+    file = written(tmp_path, password="short")
+    with pytest.raises(ConfigError, match=r"groups\[0\]\.password_file: found a password of 5 characters") as caught:
+        load(file, ENVIRONMENT)
+    assert "short" not in str(caught.value)
+
+
+def listener(**values):
+    return minimal() | {"listeners": [values]}
+
+
+def group(**values):
+    return minimal(groups=[{"name": "g", "username": "u", "password": "Secret-123"} | values])
+
+
+DURATION = 'a duration such as "90s", "15m", "24h" or "7d"'
+START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.000001:position" or a GTID set'
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({"data": 1}, "data: this key is not known; allowed are data_dir, listeners, channels."),
+        ({"data_dir": 7}, "data_dir: found 7; allowed is a text in quotes."),
+        ({"listeners": {}}, "listeners: found {}; allowed is a list."),
+        ({"listeners": []}, "listeners: found an empty list; allowed is at least one listener."),
+        (
+            listener(port=1),
+            "listeners[0].port: this key is not known; allowed are name, bind, advertised, security, allow_anonymous.",
+        ),
+        (
+            listener(bind="127.0.0.1"),
+            "listeners[0].bind: found '127.0.0.1'; allowed is host:port, such as 127.0.0.1:18001 or [::1]:18001.",
+        ),
+        (
+            listener(advertised="0.0.0.0:18001"),
+            "listeners[0].advertised: found '0.0.0.0:18001'; allowed is an address clients can connect to, not a "
+            "wildcard and not port 0.",
+        ),
+        (listener(security="TLS"), "listeners[0].security: found 'TLS'; allowed is SASL_PLAINTEXT or PLAINTEXT."),
+        (
+            listener(security="PLAINTEXT", bind="0.0.0.0:18001"),
+            "listeners[0].security: found PLAINTEXT on 0.0.0.0:18001, where anybody could read every topic; allowed is "
+            "SASL_PLAINTEXT, a loopback address, or allow_anonymous = true.",
+        ),
+        (listener(allow_anonymous=1), "listeners[0].allow_anonymous: found 1; allowed is true or false."),
+        (
+            {"listeners": [{}, {"bind": "127.0.0.1:0"}]},
+            "listeners: found name 'public' more than once; allowed is each name once.",
+        ),
+        (
+            {"listeners": [{"name": "a"}, {"name": "b"}]},
+            "listeners: found bind '127.0.0.1:18001' more than once; allowed is each bind once.",
+        ),
+        ({"channels": [{"id": "a"}]}, "channels[0].source: found nothing; this key is required."),
+        (
+            minimal(id="a b"),
+            "channels[0].id: found 'a b'; allowed is 1 to 64 letters, digits, underscores or hyphens.",
+        ),
+        (minimal(source=5), "channels[0].source: found a value of type whole number; allowed is a text in quotes."),
+        (
+            minimal(source="pg://u:secret@h"),
+            "channels[0].source: found 'pg://u:***@h'; allowed is mysql://user:password@host:3306, mariadb://…, "
+            "polardb://… or file:///folder/mysql-bin.000001.",
+        ),
+        (
+            minimal(topic="Ü"),
+            "channels[0].topic: found 'Ü'; allowed is 1 to 249 letters, digits, dots, underscores or hyphens.",
+        ),
+        (
+            minimal(server_id=1 << 32),
+            "channels[0].server_id: found 4294967296; allowed is 0 (random, kept) or a number from 1 to 4294967295.",
+        ),
+        (minimal(server_id="1"), "channels[0].server_id: found '1'; allowed is a whole number."),
+        (
+            minimal(objects=[]),
+            'channels[0].objects: found []; allowed is a list of databases and tables such as ["shop", "crm.customer"].',
+        ),
+        (
+            minimal(objects=["a.b.c"]),
+            "channels[0].objects[0]: found 'a.b.c'; allowed is a database such as shop, or one table such as "
+            "crm.customer.",
+        ),
+        (minimal(data_types=["dml", "dcl"]), "channels[0].data_types[1]: found 'dcl'; allowed is dml or ddl."),
+        (minimal(data_types=[]), 'channels[0].data_types: found []; allowed is one or both of "dml" and "ddl".'),
+        (minimal(start="soon"), f"channels[0].start: found 'soon'; allowed is {START}."),
+        (minimal(start=-5), f"channels[0].start: found -5; allowed is {START}."),
+        (minimal(retention="24 hours"), f"channels[0].retention: found '24 hours'; allowed is {DURATION}."),
+        (
+            minimal(segment_size="1GB"),
+            "channels[0].segment_size: found '1GB'; allowed is a size such as \"64MiB\" or \"1GiB\".",
+        ),
+        (
+            minimal(groups=[{"name": f"g{n}", "username": "u", "password": "Secret-123"} for n in range(21)]),
+            "channels[0].groups: found 21 groups; allowed are at most 20.",
+        ),
+        (group(name=""), "channels[0].groups[0].name: found ''; allowed is 1 to 128 characters."),
+        (group(name="n" * 129), f"channels[0].groups[0].name: found {'n' * 129!r}; allowed is 1 to 128 characters."),
+        (
+            group(username="dts-test"),
+            "channels[0].groups[0].username: found 'dts-test'; allowed is 1 to 16 letters, digits or underscores.",
+        ),
+        (
+            group(username="u" * 17),
+            f"channels[0].groups[0].username: found {'u' * 17!r}; allowed is 1 to 16 letters, digits or underscores.",
+        ),
+        (
+            group(id="dts-1"),
+            "channels[0].groups[0].id: found 'dts-1'; allowed is 1 to 64 letters, digits or underscores.",
+        ),
+        (
+            group(password="abcdefgh"),
+            "channels[0].groups[0].password: found a password of 8 characters and 1 kind of character; allowed are 8 to "
+            "32 characters with at least 2 of upper case, lower case, digits and special characters.",
+        ),
+        (
+            group(password="Ab1-" * 9),
+            "channels[0].groups[0].password: found a password of 36 characters and 4 kinds of character; allowed are 8 "
+            "to 32 characters with at least 2 of upper case, lower case, digits and special characters.",
+        ),
+        (
+            group(password_file="x"),
+            "channels[0].groups[0]: found both password and password_file; allowed is exactly one of password, "
+            "password_file, password_hash.",
+        ),
+        (
+            group(password_hash="plain", password=None),
+            "channels[0].groups[0].password_hash: found a text of 5 characters; allowed is "
+            "$scrypt$ln=14,r=8,p=1$<salt>$<hash>, salt and hash in base64 without padding.",
+        ),
+    ],
+)
+def test_each_mistake_has_its_sentence(document, sentence):
+    for channel in document.get("channels", []):
+        for entry in channel.get("groups", []):
+            for key in [key for key, value in entry.items() if value is None]:
+                del entry[key]
+    assert refusal(document) == sentence
+
+
+def test_a_group_needs_one_password():
+    document = group()
+    del document["channels"][0]["groups"][0]["password"]
+    assert refusal(document) == (
+        "channels[0].groups[0]: found none; allowed is exactly one of password, password_file, password_hash."
+    )
+
+
+def test_a_channel_needs_a_topic_or_what_makes_one():
+    document = minimal(region="cn_hangzhou")
+    del document["channels"][0]["topic"]
+    assert refusal(document) == (
+        "channels[0]: found neither topic nor instance_id; give topic, or region and instance_id."
+    )
+
+
+def test_topics_and_group_ids_belong_to_one_channel():
+    one, two = minimal()["channels"][0], minimal(id="other")["channels"][0]
+    assert refusal({"channels": [one, two]}) == "channels: found topic 't' more than once; allowed is each topic once."
+    one["groups"][0]["id"] = two["groups"][0]["id"] = "same"
+    two["topic"] = "t2"
+    assert refusal({"channels": [one, two]}) == (
+        "channels.groups: found id 'same' more than once; allowed is each id once."
+    )
+
+
+@pytest.mark.parametrize(
+    "start", ["now", "earliest", 1_700_000_000, "mysql-bin.000078:4", "3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5", "0-1-7"]
+)
+def test_every_kind_of_start(start):
+    assert from_document(minimal(start=start), Path("/x"), {}).channels[0].start == start
+
+
+def test_a_start_given_as_a_date_is_seconds():
+    document = tomllib.loads("start = 2026-01-31T08:00:00+08:00")
+    assert from_document(minimal(**document), Path("/x"), {}).channels[0].start == 1769817600
