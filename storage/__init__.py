@@ -1,1 +1,1 @@
-"""The log on disk and the catalog: segments, indexes, recovery, retention, SQLite catalog. Imports nothing else of ours."""
+"""The log on disk and the catalog: segments, indexes, recovery, retention, SQLite. Imports nothing else of ours."""

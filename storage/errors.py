@@ -1,0 +1,59 @@
+"""What can go wrong in the store, as sentences for people.
+
+    StorageError
+    ├── DataDirectoryInUse   another process owns the directory
+    ├── UnsupportedFormat    written by a version this one does not know
+    ├── CorruptLog           bytes of a log do not verify; the partition stops, nothing of it is served
+    ├── OffsetOutOfRange     a reader asked outside [log start, high watermark]
+    ├── LogWriteError        an append, commit or flush failed; what was visible and durable is untouched
+    └── CatalogCorrupt       the SQLite catalog does not verify
+
+Every message is one sentence: what happened, with which value, what to do. `OffsetOutOfRange` is the only one a
+client can cause; it carries the numbers so that a protocol answer needs no parsing.
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of everything the store raises on purpose."""
+
+
+class DataDirectoryInUse(StorageError):
+    """Another process holds the lock of the data directory."""
+
+
+class UnsupportedFormat(StorageError):
+    """Files of a format version, or of a kind, that this version does not know."""
+
+
+class CorruptLog(StorageError):
+    """Bytes on disk are not what was written; the message names file and position."""
+
+
+class OffsetOutOfRange(StorageError):
+    """An offset outside [log_start_offset, high_watermark]."""
+
+    def __init__(self, topic: str, offset: int, log_start_offset: int, high_watermark: int) -> None:
+        super().__init__(
+            f"offset {offset} of topic {topic} is outside the stored range {log_start_offset} to {high_watermark}; "
+            f"seek to an offset or a time inside it"
+        )
+        self.offset = offset
+        self.log_start_offset = log_start_offset
+        self.high_watermark = high_watermark
+
+
+class LogWriteError(StorageError):
+    """The system refused a write or a flush.
+
+    The writer calls `Log.rollback()` and resumes its source at `Log.recovered`; `errno` is the system's reason.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class CatalogCorrupt(StorageError):
+    """The catalog is not a readable database; the message names the command that salvages it."""

@@ -1,0 +1,115 @@
+"""Every system call the store makes on files, behind one small class.
+
+Owns the seam at which tests count bytes and calls, fail a write, a flush or a rename, and record a run to replay any
+prefix of it. Knows nothing of formats. `Files` is stateless and may be used from any thread.
+
+Linux-only calls and their fallback: none so far. `fdatasync` is missing on macOS, where `fsync` with F_FULLFSYNC is
+the call that reaches the medium.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+_VECTOR_COUNT_MAX: Final = 1024
+"""IOV_MAX of Linux and macOS."""
+
+
+class Files:
+    """The real thing. Errors are the system's `OSError`, unchanged."""
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        """A descriptor that child processes do not inherit; with `create` the file must not exist yet."""
+        flags = os.O_RDWR if write else os.O_RDONLY
+        return os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0) | os.O_CLOEXEC, FILE_MODE)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def read(self, descriptor: int, size: int, position: int) -> bytes:
+        """Up to `size` bytes at `position`; fewer only at the end of the file."""
+        data = os.pread(descriptor, size, position)
+        while len(data) < size:
+            more = os.pread(descriptor, size - len(data), position + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def write(self, descriptor: int, data: Buffer, position: int) -> None:
+        """All of `data` at `position`."""
+        written = os.pwrite(descriptor, data, position)
+        size = memoryview(data).nbytes
+        while written < size:
+            written += os.pwrite(descriptor, memoryview(data).cast("B")[written:], position + written)
+
+    def write_many(self, descriptor: int, parts: Sequence[bytes], position: int) -> None:
+        """All of `parts`, one behind the other, from `position` on."""
+        for start in range(0, len(parts), _VECTOR_COUNT_MAX):
+            group = parts[start : start + _VECTOR_COUNT_MAX]
+            size = sum(map(len, group))
+            written = os.pwritev(descriptor, group, position)
+            if written < size:
+                self.write(descriptor, b"".join(group)[written:], position + written)
+            position += size
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut the file, or extend it with a hole that reads as zeros."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Return when the file's bytes and size are on the medium."""
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(descriptor)
+        else:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined, unused-ignore]
+
+    def map(self, descriptor: int, size: int) -> mmap.mmap:
+        """The first `size` bytes of the file, read-only; they must exist and there must be some."""
+        return mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+
+    def list(self, directory: Path) -> list[str]:
+        return os.listdir(directory)  # noqa: PTH208 — names are wanted, not a Path each
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def make_directory(self, path: Path) -> None:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the directory's entries (creations, renames, deletions) are on the medium."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def replace_durably(self, path: Path, data: bytes) -> None:
+        """Make `data` the file's content: after a crash the file holds the old bytes or the new, never a mixture."""
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.unlink(missing_ok=True)
+        descriptor = self.open(temporary, create=True)
+        try:
+            self.write(descriptor, data, 0)
+            self.sync(descriptor)
+        finally:
+            self.close(descriptor)
+        self.rename(temporary, path)
+        self.sync_directory(path.parent)

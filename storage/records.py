@@ -1,0 +1,356 @@
+"""Record batches of Kafka's message format 2 (magic 2): the bytes on disk are the bytes on the wire.
+
+Owns encoding, walking, checking and decoding of batches. All integers are big-endian; varints are zigzag.
+
+    batch   base_offset i64 @0, batch_length i32 @8 (bytes after this field), partition_leader_epoch i32 @12,
+            magic i8 = 2 @16, crc u32 @17 (CRC-32C of @21 to the end), attributes i16 @21, last_offset_delta i32 @23,
+            first_timestamp i64 @27, max_timestamp i64 @35, producer_id i64 @43, producer_epoch i16 @51,
+            base_sequence i32 @53, record_count i32 @57, records @61
+    record  length varint, attributes i8 = 0, timestamp_delta varlong, offset_delta varint,
+            key_length varint (-1 null), key, value_length varint (-1 null), value,
+            header_count varint, header_count x (key_length varint, key UTF-8, value_length varint (-1 null), value)
+
+Layout: kafka clients/src/main/java/org/apache/kafka/common/record/DefaultRecordBatch.java and DefaultRecord.java @1.1.
+
+Written here: no compression, CreateTime, no producer, null keys, no headers; offsets without gaps inside a batch.
+Read here: everything uncompressed. Where a batch lies in a file, and who may see it, is the segment's business.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.checksum import crc32c
+from storage.errors import CorruptLog
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+HEADER_BYTES: Final = 61
+MAGIC: Final = 2
+LENGTH_PREFIX_BYTES: Final = 12
+"""base_offset and batch_length: the part of a batch that batch_length does not count."""
+CRC_START: Final = 21
+BATCH_BYTES_MAX: Final = LENGTH_PREFIX_BYTES + 2**31 - 1
+NO_TIMESTAMP_MS: Final = -1
+
+_COMPRESSION_MASK: Final = 0x07
+_LOG_APPEND_TIME: Final = 0x08
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_CHECKED: Final = struct.Struct(">hiqqqhii")
+_UNCHECKED: Final = struct.Struct(">qiibI")
+
+
+class BatchHeader(NamedTuple):
+    """The fixed part of a batch, without the fields of producers, which are never set here."""
+
+    base_offset: int
+    batch_length: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp_ms: int
+    max_timestamp_ms: int
+    record_count: int
+
+    @property
+    def next_offset(self) -> int:
+        """The first offset behind the batch."""
+        return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole batch, header included."""
+        return self.batch_length + LENGTH_PREFIX_BYTES
+
+    @property
+    def compression(self) -> int:
+        """Codec number: 0 none, 1 gzip, 2 snappy, 3 lz4."""
+        return self.attributes & _COMPRESSION_MASK
+
+
+class Batch(NamedTuple):
+    """A batch in a buffer: its header, the position of its first byte, and a view of all its bytes."""
+
+    header: BatchHeader
+    position: int
+    view: memoryview
+
+
+class Record(NamedTuple):
+    """One decoded record; `timestamp_ms` and `offset` are absolute."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+def encode_varint(value: int) -> bytes:
+    """Zigzag varint of a signed 64-bit integer."""
+    rest = (value << 1) ^ (value >> 63)
+    encoded = bytearray()
+    while rest > 0x7F:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)
+
+
+class _Table(dict[int, bytes]):
+    """Encodings computed at first use. Only small keys are kept, so that rare large values do not grow it."""
+
+    KEPT: Final = 1 << 14
+
+    def _encode(self, key: int) -> bytes:
+        return encode_varint(key)
+
+    def __missing__(self, key: int) -> bytes:
+        encoded = self._encode(key)
+        if key < self.KEPT:
+            self[key] = encoded
+        return encoded
+
+
+class _Prefixes(_Table):
+    """Value length -> header count of the record before (none), then the record's length varint.
+
+    `overhead_bytes` are the record's bytes beside value length and value.
+    """
+
+    def __init__(self, overhead_bytes: int) -> None:
+        super().__init__()
+        self._overhead_bytes = overhead_bytes
+
+    def _encode(self, key: int) -> bytes:
+        return b"\0" + encode_varint(self._overhead_bytes + len(_VARINTS[key]) + key)
+
+
+class _Middles(_Table):
+    """Offset delta -> attributes, timestamp delta, offset delta, null key."""
+
+    def __init__(self, timestamp_delta: bytes) -> None:
+        super().__init__()
+        self._before = b"\0" + timestamp_delta
+
+    def _encode(self, key: int) -> bytes:
+        return self._before + _VARINTS[key] + b"\1"
+
+
+_VARINTS: Final = _Table()
+_PREFIXES: Final[dict[int, _Prefixes]] = {}
+_MIDDLES_SAME_TIME: Final = _Middles(b"\0")
+_VARINT_WIDTH_ENDS: Final = (1 << 6, 1 << 13, 1 << 20, 1 << 27, 1 << 31)
+"""Offset deltas below these take one, two, three … bytes: zigzag leaves 6 bits of the first byte, 7 of the others."""
+
+
+def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Sequence[int]) -> bytes:
+    """One batch of records at `base_offset` and the offsets after it: value i at time i, null keys, no headers.
+
+    Raises:
+        ValueError: no values, a count of timestamps that differs, or a batch beyond the format's 2 GiB.
+    """
+    count = len(values)
+    if count == 0 or count != len(timestamps_ms):
+        raise ValueError(f"a batch needs as many timestamps as values and at least one: {count}, {len(timestamps_ms)}")
+    first_timestamp_ms = timestamps_ms[0]
+    # A batch seldom crosses a second of the binlog: then every delta is zero and one pass in C encodes all records.
+    if timestamps_ms.count(first_timestamp_ms) == count:
+        max_timestamp_ms = first_timestamp_ms
+        parts = _encode_run(values, 0, b"\0", _MIDDLES_SAME_TIME)
+    else:
+        max_timestamp_ms = max(timestamps_ms)
+        parts = _encode_runs(values, timestamps_ms)
+    parts[0] = parts[0][1:]
+    parts.append(b"\0")
+    records = b"".join(parts)
+    length = HEADER_BYTES - LENGTH_PREFIX_BYTES + len(records)
+    if length >= 1 << 31:
+        raise ValueError(f"a batch of {length} bytes exceeds the 2 GiB of the record format")
+    checked = _CHECKED.pack(0, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
+    crc = crc32c(records, crc32c(checked))
+    return b"".join((_UNCHECKED.pack(base_offset, length, -1, MAGIC, crc), checked, records))
+
+
+def _encode_runs(values: Sequence[bytes], timestamps_ms: Sequence[int]) -> list[bytes]:
+    parts: list[bytes] = []
+    start = 0
+    for timestamp_ms, same in groupby(timestamps_ms):
+        stop = start + sum(1 for _ in same)
+        delta = encode_varint(timestamp_ms - timestamps_ms[0])
+        middles = _MIDDLES_SAME_TIME if delta == b"\0" else _Middles(delta)
+        parts += _encode_run(values[start:stop], start, delta, middles)
+        start = stop
+    return parts
+
+
+def _encode_run(values: Sequence[bytes], start: int, timestamp_delta: bytes, middles: _Middles) -> list[bytes]:
+    """Four parts per record of one timestamp; `start` is the offset delta of the first."""
+    stop = start + len(values)
+    parts: list[bytes] = []
+    position = start
+    for width, end in enumerate(_VARINT_WIDTH_ENDS, 1):
+        if position >= end:
+            continue
+        until = min(stop, end)
+        part = values if until - position == len(values) else values[position - start : until - start]
+        overhead_bytes = 3 + len(timestamp_delta) + width
+        prefixes = _PREFIXES.get(overhead_bytes) or _PREFIXES.setdefault(overhead_bytes, _Prefixes(overhead_bytes))
+        lengths = [*map(len, part)]
+        quads = [b""] * (4 * len(lengths))
+        quads[0::4] = map(prefixes.__getitem__, lengths)
+        quads[1::4] = map(middles.__getitem__, range(position, until))
+        quads[2::4] = map(_VARINTS.__getitem__, lengths)
+        quads[3::4] = part
+        parts = parts + quads if parts else quads
+        position = until
+        if position == stop:
+            break
+    return parts
+
+
+def read_header(buffer: Buffer, position: int = 0) -> BatchHeader:
+    """The header at `position`.
+
+    Raises:
+        CorruptLog: fewer than 61 bytes are left, or they are not the header of a magic 2 batch.
+    """
+    try:
+        base_offset, length, _, magic, crc, attributes, last_delta, first_ms, max_ms, _, _, _, count = (
+            _HEADER.unpack_from(buffer, position)
+        )
+    except struct.error as error:
+        raise CorruptLog(f"a record batch header of {HEADER_BYTES} bytes is cut off at position {position}") from error
+    if magic != MAGIC or length < HEADER_BYTES - LENGTH_PREFIX_BYTES or last_delta < 0 or base_offset < 0:
+        raise CorruptLog(
+            f"no record batch at position {position}: magic {magic}, length {length}, base offset {base_offset}, "
+            f"last offset delta {last_delta}"
+        )
+    return BatchHeader(base_offset, length, magic, crc, attributes, last_delta, first_ms, max_ms, count)
+
+
+def verify_crc(buffer: Buffer, position: int, header: BatchHeader) -> bool:
+    """Whether the whole batch is in `buffer` and its bytes are what was written."""
+    end = position + header.size_bytes
+    with memoryview(buffer) as view, view[position + CRC_START : end] as checked:
+        return end <= view.nbytes and crc32c(checked) == header.crc
+
+
+def iter_batches(buffer: Buffer, position: int = 0) -> Iterator[Batch]:
+    """The batches from `position` to the end of `buffer`.
+
+    Raises:
+        CorruptLog: the bytes do not end where a batch ends. Checksums are not looked at.
+    """
+    view = memoryview(buffer)
+    while position < view.nbytes:
+        header = read_header(view, position)
+        end = position + header.size_bytes
+        if end > view.nbytes:
+            raise CorruptLog(
+                f"the record batch at position {position} needs {header.size_bytes} bytes, "
+                f"{view.nbytes - position} are there"
+            )
+        yield Batch(header, position, view[position:end])
+        position = end
+
+
+def iter_records(batch: Batch) -> Iterator[Record]:
+    """The records of an uncompressed batch, in order.
+
+    Raises:
+        CorruptLog: a compressed batch, a record that does not fit its length, or other than record_count records.
+    """
+    header, _, view = batch
+    if header.compression:
+        raise CorruptLog(f"the batch at offset {header.base_offset} is compressed (codec {header.compression})")
+    reader = _RecordReader(header, bytes(view[HEADER_BYTES:]))
+    for _ in range(header.record_count):
+        yield reader.record()
+    reader.expect_end()
+
+
+class _RecordReader:
+    """Reads the records of one batch; every field is checked against the bytes that are there."""
+
+    __slots__ = ("_data", "_header", "_position")
+
+    def __init__(self, header: BatchHeader, data: bytes) -> None:
+        self._header = header
+        self._data = data
+        self._position = 0
+
+    def record(self) -> Record:
+        header = self._header
+        length = self._varint()
+        end = self._position + length
+        if length < 0 or end > len(self._data):
+            raise self._corrupt(f"a record of {length} bytes does not fit")
+        self._position += 1
+        timestamp_ms = header.first_timestamp_ms + self._varint()
+        offset = header.base_offset + self._varint()
+        key = self._bytes()
+        value = self._bytes()
+        headers = tuple(self._record_header() for _ in range(self._count()))
+        if self._position != end:
+            raise self._corrupt(f"a record ends at {self._position} where its length says {end}")
+        if header.attributes & _LOG_APPEND_TIME:
+            timestamp_ms = header.max_timestamp_ms
+        return Record(offset, timestamp_ms, key, value, headers)
+
+    def expect_end(self) -> None:
+        if self._position != len(self._data):
+            raise self._corrupt(f"{len(self._data) - self._position} bytes follow the last record")
+
+    def _record_header(self) -> tuple[str, bytes | None]:
+        key = self._bytes()
+        if key is None:
+            raise self._corrupt("a header has no key")
+        try:
+            return key.decode(), self._bytes()
+        except UnicodeDecodeError as error:
+            raise self._corrupt("a header's key is not UTF-8") from error
+
+    def _count(self) -> int:
+        count = self._varint()
+        # A header takes two bytes at least: a count beyond that is refused before anything is built for it.
+        if not 0 <= count <= (len(self._data) - self._position) // 2:
+            raise self._corrupt(f"a header count of {count} does not fit")
+        return count
+
+    def _bytes(self) -> bytes | None:
+        length = self._varint()
+        if length == -1:
+            return None
+        start, end = self._position, self._position + length
+        if length < 0 or end > len(self._data):
+            raise self._corrupt(f"a field of {length} bytes does not fit")
+        self._position = end
+        return self._data[start:end]
+
+    def _varint(self) -> int:
+        data, position = self._data, self._position
+        value = shift = 0
+        while True:
+            if position >= len(data) or shift > 63:
+                raise self._corrupt("a varint is cut off or longer than ten bytes")
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        self._position = position
+        return (value >> 1) ^ -(value & 1)
+
+    def _corrupt(self, what: str) -> CorruptLog:
+        return CorruptLog(
+            f"the record batch at offset {self._header.base_offset} is damaged: {what} "
+            f"(byte {self._position} of its {len(self._data)} bytes of records)"
+        )
