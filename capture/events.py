@@ -1,0 +1,419 @@
+"""Binlog events: raw bytes to immutable values.
+
+Every event is a 19-byte header — timestamp u32 | type u8 | server id u32 | size u32 | end position u32 | flags u16,
+little endian —, a body, and, where the file's format description says so, a CRC-32 of all before it. The table of event
+types is in `capture.event_types`; the bodies that are a subject of their own are in `capture.format_description`,
+`capture.gtid`, `capture.query_event` and `capture.table_map`.
+
+The invariant: what `EventDecoder.decode` returns is complete and its checksum holds; what it cannot read exactly it
+refuses (UnsupportedEvent) or calls broken (MalformedEvent). Row data is not copied: a RowsEvent points into the raw
+event. What the events mean for tables, transactions and records is left to schema, channel and transcoder.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+from capture.errors import CaptureError, MalformedEvent, UnsupportedEvent
+from capture.event_types import EVENT_TYPES, LOG_EVENT_IGNORABLE_FLAG, EventType, Handling
+from capture.format_description import (
+    CHECKSUM_BYTES,
+    HEADER_BYTES,
+    Checksum,
+    FormatDescriptionEvent,
+    decode_format_description,
+    verify_crc32,
+)
+from capture.gtid import (
+    AnonymousGtidEvent,
+    GtidEvent,
+    Interval,
+    MariadbGtidEvent,
+    MariadbGtidListEvent,
+    PreviousGtidsEvent,
+    SidIntervals,
+    decode_anonymous_gtid,
+    decode_gtid,
+    decode_gtid_tagged,
+    decode_mariadb_gtid,
+    decode_mariadb_gtid_list,
+    decode_previous_gtids,
+)
+from capture.query_event import QueryEvent, QueryStatus, decode_query
+from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent, decode_table_map, read_length_encoded
+
+__all__ = [
+    "BINLOG_MAGIC",
+    "CHECKSUM_BYTES",
+    "HEADER_BYTES",
+    "AnonymousGtidEvent",
+    "Checksum",
+    "Event",
+    "EventDecoder",
+    "EventHeader",
+    "EventType",
+    "FieldType",
+    "FormatDescriptionEvent",
+    "GtidEvent",
+    "HeartbeatEvent",
+    "Interval",
+    "KeyPart",
+    "MariadbGtidEvent",
+    "MariadbGtidListEvent",
+    "OptionalMetadata",
+    "PreviousGtidsEvent",
+    "QueryEvent",
+    "QueryStatus",
+    "RotateEvent",
+    "RowsEvent",
+    "RowsKind",
+    "SidIntervals",
+    "TableMapEvent",
+    "XidEvent",
+    "check_magic",
+    "decode_header",
+    "iter_events",
+]
+
+BINLOG_MAGIC = b"\xfebin"
+_ENCRYPTED_MAGIC = b"\xfdbin"
+
+STATEMENT_END_FLAG = 0x0001
+"""RowsEvent flag STMT_END_F: the last rows event of its statement; its table ids are used up."""
+_DUMMY_TABLE_ID = 0xFFFFFF
+"""A rows event with this table id and no rows only ends a statement (`DUMMY_TABLE_ID`)."""
+_ARTIFICIAL_FLAG = 0x0020
+"""Header flag of events the server makes for a reader; they are in no file."""
+
+_HEADER = struct.Struct("<IBIIIH")
+_TABLE_ID_AND_FLAGS = struct.Struct("<IHH")
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+
+
+class EventHeader(NamedTuple):
+    """The first 19 bytes of every event. Timestamp in Unix seconds; positions and size in bytes of the binlog file."""
+
+    timestamp: int
+    type_code: int
+    server_id: int
+    size_bytes: int
+    end_position: int
+    flags: int
+
+    @property
+    def start_position(self) -> int:
+        """Where the event starts in its file; meaningless for artificial events and where end_position is 0."""
+        return self.end_position - self.size_bytes
+
+    @property
+    def is_artificial(self) -> bool:
+        """True for events the server makes up for a reader (the first ROTATE of a dump)."""
+        return bool(self.flags & _ARTIFICIAL_FLAG)
+
+
+class RotateEvent(NamedTuple):
+    """The log goes on in the file `file` at `position`."""
+
+    file: str
+    position: int
+
+
+class XidEvent(NamedTuple):
+    """COMMIT of a transaction in a transactional engine."""
+
+    xid: int
+
+
+class HeartbeatEvent(NamedTuple):
+    """The source is alive and its binlog ends at (file, position)."""
+
+    file: str
+    position: int
+
+
+class RowsKind(Enum):
+    """What happened to the rows of a rows event."""
+
+    WRITE = "write"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class RowsEvent(NamedTuple):
+    """Row images, undecoded: `data[rows_start:rows_end]` of the raw event.
+
+    WRITE and DELETE have one image per row, UPDATE two, before and after. `columns` and `columns_after` (UPDATE; the
+    same as `columns` otherwise) are bitmaps of the columns present in the images, least significant bit first.
+    """
+
+    kind: RowsKind
+    table_id: int
+    flags: int
+    column_count: int
+    columns: bytes
+    columns_after: bytes
+    data: bytes
+    rows_start: int
+    rows_end: int
+
+    @property
+    def ends_statement(self) -> bool:
+        return bool(self.flags & STATEMENT_END_FLAG)
+
+    @property
+    def is_dummy(self) -> bool:
+        """True for the event without rows that only ends a statement."""
+        return self.table_id == _DUMMY_TABLE_ID and self.rows_start == self.rows_end
+
+
+Event: TypeAlias = (
+    FormatDescriptionEvent
+    | RotateEvent
+    | QueryEvent
+    | XidEvent
+    | GtidEvent
+    | AnonymousGtidEvent
+    | PreviousGtidsEvent
+    | MariadbGtidEvent
+    | MariadbGtidListEvent
+    | TableMapEvent
+    | RowsEvent
+    | HeartbeatEvent
+)
+"""What `EventDecoder.decode` returns."""
+
+
+def decode_header(raw: bytes) -> EventHeader:
+    """The header of a raw event. Raises MalformedEvent if it is cut short or its size is not that of `raw`."""
+    if len(raw) < HEADER_BYTES:
+        raise MalformedEvent(f"An event of {len(raw)} bytes is shorter than the 19 bytes of its header.")
+    header = EventHeader._make(_HEADER.unpack_from(raw))
+    if header.size_bytes != len(raw):
+        raise MalformedEvent(f"An event of {len(raw)} bytes says in its header that it has {header.size_bytes}.")
+    return header
+
+
+def iter_events(buffer: bytes, *, start: int = 4) -> Iterator[bytes]:
+    """The raw events of a binlog file, each a slice of `buffer`, from the file position `start` on.
+
+    Raises MalformedEvent for what is not a binlog file or is cut within an event, naming the position; UnsupportedEvent
+    for a file encrypted by MySQL.
+    """
+    check_magic(buffer[:4])
+    position, end = start, len(buffer)
+    while position < end:
+        if position + HEADER_BYTES > end:
+            raise MalformedEvent(f"The binlog file ends at {end}, within the header of the event at {position}.")
+        (size,) = _U32.unpack_from(buffer, position + 9)
+        if size < HEADER_BYTES:
+            raise MalformedEvent(f"The event at {position} says it has {size} bytes, less than its header.")
+        if position + size > end:
+            raise MalformedEvent(f"The binlog file ends at {end}, within the event of {size} bytes at {position}.")
+        yield buffer[position : position + size]
+        position += size
+
+
+def check_magic(magic: bytes) -> None:
+    """Raises MalformedEvent or UnsupportedEvent unless these are the first four bytes of a readable binlog file."""
+    if magic == _ENCRYPTED_MAGIC:
+        raise UnsupportedEvent(
+            "The binlog file is encrypted by MySQL (binlog_encryption=ON); read it from the running server instead."
+        )
+    if magic != BINLOG_MAGIC:
+        raise MalformedEvent(f"The file starts with {magic.hex(' ') or 'nothing'}, a binlog starts with fe 62 69 6e.")
+
+
+class EventDecoder:
+    """Raw events of one binlog stream to values. Keeps the format description and the table maps seen, nothing else.
+
+    `checksum` says how events before the first format description end: what the dump session agreed on with the
+    server, CRC32 or NONE; in a file there are none.
+    """
+
+    def __init__(self, checksum: Checksum = Checksum.NONE) -> None:
+        self.checksum = checksum
+        self.format: FormatDescriptionEvent | None = None
+        self._table_id_bytes = 6
+        self._rows_v2_has_extra = True
+        self._table_maps: dict[bytes, TableMapEvent] = {}
+
+    def decode(self, raw: bytes) -> tuple[EventHeader, Event | None]:
+        """One whole event, header included; None in place of an event that means nothing to capture.
+
+        Raises MalformedEvent (size, checksum, contents) and UnsupportedEvent (valid, but cannot be carried over).
+        """
+        header = decode_header(raw)
+        decode_body = _DECODERS.get(header.type_code)
+        if decode_body is None:
+            self._check_skippable(header)
+            return header, None
+        try:
+            end = self._check(raw, header)
+            return header, decode_body(self, raw, end, header)
+        except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
+            name = EventType(header.type_code).name
+            raise MalformedEvent(
+                f"The {name} event that ends at {header.end_position} is cut short or damaged."
+            ) from error
+        except CaptureError as error:
+            raise type(error)(f"{_sentence(error)} ({_where(header)})") from None
+
+    def _check(self, raw: bytes, header: EventHeader) -> int:
+        """Verify the checksum; the end of the body."""
+        end = header.size_bytes
+        if header.type_code == EventType.FORMAT_DESCRIPTION or self.checksum is Checksum.NONE:
+            return end
+        end -= CHECKSUM_BYTES
+        if end < HEADER_BYTES:
+            raise IndexError
+        verify_crc32(memoryview(raw)[:end], _U32.unpack_from(raw, end)[0])
+        return end
+
+    @staticmethod
+    def _check_skippable(header: EventHeader) -> None:
+        """Refuse what is not decoded unless it is known, or marked by the server, to change nothing."""
+        row = EVENT_TYPES.get(header.type_code)
+        if row is None and not header.flags & LOG_EVENT_IGNORABLE_FLAG:
+            raise UnsupportedEvent(
+                f"The source wrote an event of type {header.type_code}, which is not known; "
+                f"Binwire needs an update to read this server's binlog ({_where(header)})."
+            )
+        if row is not None and row.handling is Handling.REFUSED:
+            raise UnsupportedEvent(f"{row.type.name}: {row.reason} ({_where(header)}).")
+
+    def _format_description(self, raw: bytes, end: int, header: EventHeader) -> FormatDescriptionEvent:
+        self.format = decode_format_description(raw)
+        self.checksum = self.format.checksum
+        lengths = self.format.post_header_bytes
+        self._table_id_bytes = 4 if lengths[EventType.TABLE_MAP - 1] == 6 else 6
+        self._rows_v2_has_extra = len(lengths) >= EventType.WRITE_ROWS and lengths[EventType.WRITE_ROWS - 1] == 10
+        self._table_maps.clear()
+        return self.format
+
+    def _table_map(self, raw: bytes, end: int, header: EventHeader) -> TableMapEvent:
+        """The same bytes give the same object, so that callers may compare table maps by identity first."""
+        body = raw[HEADER_BYTES:end]
+        found = self._table_maps.get(body)
+        if found is None:
+            found = decode_table_map(body, self._table_id_bytes)
+            if len(self._table_maps) >= _TABLE_MAPS_KEPT:
+                self._table_maps.clear()
+            self._table_maps[body] = found
+        return found
+
+    def _rows(self, raw: bytes, end: int, header: EventHeader) -> RowsEvent:
+        kind, has_extra = _ROWS_EVENTS[header.type_code]
+        position = HEADER_BYTES
+        if self._table_id_bytes == 6:
+            low, high, flags = _TABLE_ID_AND_FLAGS.unpack_from(raw, position)
+            table_id = low | high << 32
+            position += 8
+        else:
+            table_id, flags = struct.unpack_from("<IH", raw, position)
+            position += 6
+        if has_extra and self._rows_v2_has_extra:
+            (extra_bytes,) = _U16.unpack_from(raw, position)
+            if extra_bytes < 2:
+                raise IndexError
+            position += extra_bytes
+        count, position = read_length_encoded(raw, position)
+        bitmap_bytes = (count + 7) // 8
+        columns = columns_after = raw[position : position + bitmap_bytes]
+        position += bitmap_bytes
+        if kind is RowsKind.UPDATE:
+            columns_after = raw[position : position + bitmap_bytes]
+            position += bitmap_bytes
+        if position > end:
+            raise IndexError
+        return RowsEvent(kind, table_id, flags, count, columns, columns_after, raw, position, end)
+
+
+_TABLE_MAPS_KEPT = 4096
+"""Table maps kept by their bytes; beyond it all are forgotten and decoded again."""
+
+
+def _where(header: EventHeader) -> str:
+    return f"event ends at {header.end_position}"
+
+
+def _sentence(error: CaptureError) -> str:
+    text = str(error).rstrip(".")
+    return text[:1].upper() + text[1:]
+
+
+def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
+    return decode_query(raw, HEADER_BYTES, end)
+
+
+def _rotate(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> RotateEvent:
+    (position,) = _U64.unpack_from(raw, HEADER_BYTES)
+    return RotateEvent(raw[HEADER_BYTES + 8 : end].decode("utf-8", "surrogateescape"), position)
+
+
+def _xid(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> XidEvent:
+    if end < HEADER_BYTES + 8:
+        raise IndexError
+    return XidEvent(_U64.unpack_from(raw, HEADER_BYTES)[0])
+
+
+def _heartbeat(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> HeartbeatEvent:
+    return HeartbeatEvent(raw[HEADER_BYTES:end].decode("utf-8", "surrogateescape"), header.end_position)
+
+
+_HEARTBEAT_FILE, _HEARTBEAT_POSITION = 1, 2
+
+
+def _heartbeat_v2(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> HeartbeatEvent:
+    """HEARTBEAT_V2: (type u8, length, value) fields up to a type 0; positions beyond 4 GiB fit here."""
+    body, at = raw[HEADER_BYTES:end], 0
+    file, position = "", header.end_position
+    while at < len(body) and body[at]:
+        kind = body[at]
+        size, at = read_length_encoded(body, at + 1)
+        value, at = body[at : at + size], at + size
+        if kind == _HEARTBEAT_FILE:
+            file = value.decode("utf-8", "surrogateescape")
+        elif kind == _HEARTBEAT_POSITION:
+            position = read_length_encoded(value, 0)[0]
+    return HeartbeatEvent(file, position)
+
+
+_BodyDecoder: TypeAlias = Callable[[EventDecoder, bytes, int, EventHeader], Event]
+
+
+def _of_body(decode: Callable[[bytes], Event]) -> _BodyDecoder:
+    """A decoder of the body alone."""
+    return lambda decoder, raw, end, header: decode(raw[HEADER_BYTES:end])
+
+
+_ROWS_EVENTS: dict[int, tuple[RowsKind, bool]] = {
+    EventType.WRITE_ROWS_V1: (RowsKind.WRITE, False),
+    EventType.UPDATE_ROWS_V1: (RowsKind.UPDATE, False),
+    EventType.DELETE_ROWS_V1: (RowsKind.DELETE, False),
+    EventType.WRITE_ROWS: (RowsKind.WRITE, True),
+    EventType.UPDATE_ROWS: (RowsKind.UPDATE, True),
+    EventType.DELETE_ROWS: (RowsKind.DELETE, True),
+}
+"""Kind of change, and whether extra row information follows the flags (version 2)."""
+
+_DECODERS: dict[int, _BodyDecoder] = {
+    EventType.QUERY: _query,
+    EventType.ROTATE: _rotate,
+    EventType.FORMAT_DESCRIPTION: EventDecoder._format_description,
+    EventType.XID: _xid,
+    EventType.TABLE_MAP: EventDecoder._table_map,
+    **dict.fromkeys(_ROWS_EVENTS, EventDecoder._rows),
+    EventType.HEARTBEAT: _heartbeat,
+    EventType.GTID: _of_body(decode_gtid),
+    EventType.ANONYMOUS_GTID: _of_body(decode_anonymous_gtid),
+    EventType.PREVIOUS_GTIDS: _of_body(decode_previous_gtids),
+    EventType.HEARTBEAT_V2: _heartbeat_v2,
+    EventType.GTID_TAGGED: _of_body(decode_gtid_tagged),
+    EventType.MARIADB_GTID: lambda decoder, raw, end, header: decode_mariadb_gtid(
+        raw[HEADER_BYTES:end], header.server_id
+    ),
+    EventType.MARIADB_GTID_LIST: _of_body(decode_mariadb_gtid_list),
+}
