@@ -11,12 +11,12 @@ INSERT INTO products VALUES (1,'龙井茶 250g',168.00,40,1),(2,'青花瓷杯',5
 -- +1
 INSERT INTO suppliers VALUES (1,'杭州茶叶公司','王先生'),(2,'景德镇瓷厂',NULL)
 -- +1
-INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('张伟','杭州',1,500.00,NULL,'2024-03-01 09:15:30.250')
+INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('张伟','杭州',1,500.00,NULL,NOW(3))
 -- +1
-INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('李娜','上海',2,1280.50,'喜欢绿茶','2024-03-01 09:16:02.007')
+INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('李娜','上海',2,1280.50,'喜欢绿茶',NOW(3))
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1001,1,'placed',227.90,'2024-03-01 09:20:11',NULL)
+INSERT INTO orders VALUES (1001,1,'placed',227.90,NOW(),NULL)
 INSERT INTO order_items VALUES (1001,1,1,1,168.00),(1001,2,2,1,59.90)
 UPDATE products SET stock = stock - 1 WHERE id IN (1,2)
 COMMIT
@@ -25,12 +25,12 @@ UPDATE orders SET status = 'paid', paid_at = NOW() WHERE id = 1001
 -- +1
 UPDATE customers SET balance = balance - 227.90 WHERE id = 1
 -- +1
-INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('Zoë Müller','Köln',0,75.25,'ruft lieber an ☎','2024-03-01 09:31:44.900')
+INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('Zoë Müller','Köln',0,75.25,'ruft lieber an ☎',NOW(3))
 -- +1
 UPDATE suppliers SET contact = '陈女士' WHERE id = 2
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1002,2,'placed',498.00,'2024-03-01 09:35:00',NULL)
+INSERT INTO orders VALUES (1002,2,'placed',498.00,NOW(),NULL)
 INSERT INTO order_items VALUES (1002,1,3,2,249.00)
 UPDATE products SET stock = stock - 2 WHERE id = 3
 COMMIT
@@ -40,7 +40,7 @@ UPDATE orders SET status = 'paid', paid_at = NOW() WHERE id = 1002
 ALTER TABLE orders ADD COLUMN coupon VARCHAR(20) NULL AFTER amount
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1003,3,'placed',59.90,'WELCOME5','2024-03-01 09:41:27',NULL)
+INSERT INTO orders VALUES (1003,3,'placed',59.90,'WELCOME5',NOW(),NULL)
 INSERT INTO order_items VALUES (1003,1,2,1,59.90)
 UPDATE products SET stock = stock - 1 WHERE id = 2
 COMMIT
@@ -56,7 +56,7 @@ INSERT INTO products VALUES (4,'手工竹扇',36.50,60,1)
 UPDATE customers SET level = level + 1, note = '老客户' WHERE id = 1
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1004,1,'placed',204.50,NULL,'2024-03-01 09:52:09',NULL)
+INSERT INTO orders VALUES (1004,1,'placed',204.50,NULL,NOW(),NULL)
 INSERT INTO order_items VALUES (1004,1,1,1,168.00),(1004,2,4,1,36.50)
 UPDATE products SET stock = stock - 1 WHERE id IN (1,4)
 COMMIT
@@ -81,12 +81,12 @@ UPDATE orders SET status = 'delivered' WHERE id = 1001
 -- +1
 UPDATE orders SET status = 'shipped' WHERE id IN (1002,1004)
 -- +1
-INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('王芳','成都',0,0.00,NULL,'2024-03-01 10:04:18.333')
+INSERT INTO customers (name,city,level,balance,note,created_at) VALUES ('王芳','成都',0,0.00,NULL,NOW(3))
 -- +1
 UPDATE customers SET balance = balance + 300.00 WHERE name = '王芳'
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1005,4,'placed',119.80,'SPRING','2024-03-01 10:07:55',NULL)
+INSERT INTO orders VALUES (1005,4,'placed',119.80,'SPRING',NOW(),NULL)
 INSERT INTO order_items VALUES (1005,1,2,2,59.90)
 UPDATE products SET stock = stock - 2 WHERE id = 2
 COMMIT
@@ -107,7 +107,7 @@ UPDATE customers SET phone = '13800001111', points = 120 WHERE id = 1
 -- +1
 UPDATE customers SET phone = '+49 221 0000', points = 15 WHERE id = 3
 -- +1
-INSERT INTO customers (name,city,level,balance,note,created_at,phone,points) VALUES ('François','Montréal',0,9999999999.99,NULL,'2024-03-01 10:15:00.000',NULL,4294967295)
+INSERT INTO customers (name,city,level,balance,note,created_at,phone,points) VALUES ('François','Montréal',0,9999999999.99,NULL,NOW(3),NULL,4294967295)
 -- +1
 UPDATE customers SET city = '苏州' WHERE id = 2
 -- +1
@@ -120,7 +120,7 @@ UPDATE orders SET status = 'delivered' WHERE id = 1002
 UPDATE products SET price = price * 0.9 WHERE price > 100
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1006,2,'placed',302.40,NULL,'2024-03-01 10:22:41',NULL)
+INSERT INTO orders VALUES (1006,2,'placed',302.40,NULL,NOW(),NULL)
 INSERT INTO order_items VALUES (1006,1,1,2,151.20)
 UPDATE products SET stock = stock - 2 WHERE id = 1
 COMMIT
@@ -146,7 +146,7 @@ UPDATE products SET stock = 100 WHERE id = 4
 INSERT INTO products VALUES (5,'丝绸围巾',320.00,8,1),(6,'USB-C cable',9.99,500,1)
 -- +1
 BEGIN
-INSERT INTO orders VALUES (1007,3,'placed',329.99,NULL,'2024-03-01 10:40:03',NULL)
+INSERT INTO orders VALUES (1007,3,'placed',329.99,NULL,NOW(),NULL)
 INSERT INTO order_items VALUES (1007,1,5,1,320.00),(1007,2,6,1,9.99)
 UPDATE products SET stock = stock - 1 WHERE id IN (5,6)
 COMMIT

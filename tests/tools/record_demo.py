@@ -1,4 +1,4 @@
-"""Record the binlog that `binwire demo` replays: run tests/scenarios/demo_shop.sql on a real MySQL 9.7 and keep the file.
+"""Record the binlog that `binwire demo` replays: tests/scenarios/demo_shop.sql, run on a real MySQL 9.7.
 
     python -m tests.tools.record_demo
 
@@ -27,7 +27,12 @@ def main() -> int:
     """Record and say where the file is."""
     with Instance.launch("mysql97", ["--log-bin=demo-shop", "--default-time-zone=+00:00"]) as server:
         connection = pymysql.connect(
-            host=server.host, port=server.port, user=ROOT_USER, password=ROOT_PASSWORD, charset="utf8mb4"
+            host=server.host,
+            port=server.port,
+            user=ROOT_USER,
+            password=ROOT_PASSWORD,
+            charset="utf8mb4",
+            autocommit=True,
         )
         with connection, connection.cursor() as cursor:
             cursor.execute("RESET BINARY LOGS AND GTIDS")
@@ -40,13 +45,13 @@ def main() -> int:
 
 
 def run_scenario(cursor: pymysql.cursors.Cursor, text: str) -> None:
-    """Run the statements at the scenario's times."""
+    """Run the statements at the scenario's times; the fraction of a second is made from the line's number."""
     now = FIRST_SECOND
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines()):
         if line.startswith("-- +"):
             now += int(line[4:])
         elif line and not line.startswith("--"):
-            cursor.execute(f"SET TIMESTAMP = {now}")
+            cursor.execute(f"SET TIMESTAMP = {now}.{number * 7919 % 1_000_000:06d}")
             cursor.execute(line)
 
 
