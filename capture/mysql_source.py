@@ -1,8 +1,9 @@
 """A MySQL, MariaDB or PolarDB server as a source: queries, and the binlog dump as raw events.
 
-asyncmy opens the connections: TLS, authentication, queries. For the dump its transport is then handed over to a protocol
-of our own (`_hand_over`, the one function that touches asyncmy's private parts), which only keeps what arrives;
-`read` splits it into events (`capture/packets.py`) a piece at a time, so that no call holds the loop for long.
+asyncmy opens the connections: TLS, authentication, queries. For the dump its transport is then handed over to a
+protocol of our own (`_hand_over`), which only keeps what arrives; `read` splits it into events (`capture/packets.py`) a
+piece at a time, so that no call holds the loop for long. asyncmy's private parts are touched in `_connect`, `_rows` and
+`_hand_over` and nowhere else.
 
 The connection for queries lives while it is used and a little longer; an idle channel holds one connection, its dump.
 A dump that is silent for three heartbeat periods is dead. Decoding events is not known here.
@@ -95,8 +96,8 @@ _DUMP_FAILURES = (
     ),
     _DumpFailure(
         "Could not find first log file name",
-        "the binlog file {position.file} is no longer on {address}: it was purged, so changes since {position} are lost "
-        "to this channel; start a new channel from a position that exists",
+        "the binlog file {position.file} is no longer on {address}: it was purged, so changes since {position} are "
+        "lost to this channel; start a new channel from a position that exists",
     ),
     _DumpFailure(
         "position > file size",
@@ -209,7 +210,8 @@ class MysqlSource:
                     return await _connect(self._address, host, port)
             except TimeoutError:
                 failure = SourceUnavailable(
-                    f"the source {self.address} did not answer within {CONNECT_TIMEOUT_S} s; check host, port and firewall"
+                    f"the source {self.address} did not answer within {CONNECT_TIMEOUT_S} s; "
+                    f"check host, port and firewall"
                 )
             except Exception as error:
                 failure = self._translate(error)
@@ -244,7 +246,7 @@ class MysqlSource:
             yield "@mariadb_slave_capability = 4"
 
     def _dump_command(self, position: BinlogPosition) -> bytes:
-        """COM_BINLOG_DUMP; a position beyond 32 bits is reached from the file's start, the channel drops what is before."""
+        """COM_BINLOG_DUMP; a position beyond 32 bits is reached from the file's start, and `channel` drops the rest."""
         start = position.position if position.position <= DUMP_POSITION_MAX else BINLOG_MAGIC_BYTES
         return struct.pack("<BIHI", _COM_BINLOG_DUMP, start, 0, self._server_id) + position.file.encode()
 
@@ -330,11 +332,13 @@ class MysqlSource:
 
 
 async def _connect(address: SourceAddress, host: str, port: int) -> Any:
-    """Open an asyncmy connection. TLS is decided when the server has said whether it can (its private hook for that)."""
-    from asyncmy.connection import Connection
+    """Open an asyncmy connection. TLS is decided once the server has said whether it can, in asyncmy's own hook."""
+    import asyncmy.connection
 
-    class _Connection(Connection):  # type: ignore[misc]
-        async def _get_server_information(self) -> None:
+    base: Any = asyncmy.connection.Connection
+
+    class _Connection(base):  # type: ignore[misc]
+        async def _get_server_information(self: Any) -> None:
             await super()._get_server_information()
             if self._ssl_context is not None and not self.server_capabilities & _CLIENT_SSL:
                 if address.tls is not Tls.PREFERRED:
@@ -342,7 +346,7 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
                 self._ssl_context = None
                 self._client_flag &= ~_CLIENT_SSL
 
-    connection = _Connection(
+    connection: Any = _Connection(
         host=host,
         port=port,
         user=address.user,

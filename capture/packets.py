@@ -1,7 +1,8 @@
 """MySQL packets, sans-IO: the byte stream of a binlog dump in, whole binlog events out.
 
-Each packet is a 3-byte little-endian payload length, a sequence number and the payload. A payload of 2^24-1 bytes or more
-is sent in pieces of 2^24-1; the first shorter piece (it may be empty) ends it. The payload's first byte says what it is:
+Each packet is a 3-byte little-endian payload length, a sequence number and the payload. A payload of 2^24-1 bytes or
+more is sent in pieces of 2^24-1; the first shorter piece (it may be empty) ends it. The payload's first byte says what
+it is:
 
     00  a binlog event (header, body, checksum) behind it
     ff  an error: code (u16 LE), `#`, 5 bytes of SQL state, message

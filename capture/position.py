@@ -1,7 +1,7 @@
 """Where the source is: binlog coordinates, GTID sets, and the snapshot that lets a log resume by itself.
 
-A `BinlogPosition` is a file name and a byte offset in it. Storage and records carry the file's *number* (the digits after
-the last dot) instead of its name; the name's stem is constant for a server's life and stands in the snapshot.
+A `BinlogPosition` is a file name and a byte offset in it. Storage and records carry the file's *number* (the digits
+after the last dot) instead of its name; the name's stem is constant for a server's life and stands in the snapshot.
 
 A `GtidSet` maps an opaque key to closed intervals of transaction numbers. The key is what `storage.log.GtidInterval`
 carries, at most 52 bytes, told apart by its length:
@@ -106,6 +106,7 @@ def mariadb_key(domain: int, server_id: int) -> bytes:
 
 
 def is_mariadb_key(key: bytes) -> bool:
+    """Whether a key is MariaDB's; the lengths of the two flavours never meet."""
     return len(key) == _MARIADB_KEY.size
 
 
@@ -159,7 +160,7 @@ class GtidSet:
         return at >= 0 and number <= runs[at][1]
 
     def issubset(self, other: GtidSet) -> bool:
-        """Whether every transaction of this set is in the other; for MariaDB, whether no domain is ahead of the other's."""
+        """Whether every transaction of this set is in the other; for MariaDB, whether no domain is ahead of it."""
         return all(
             any(mine[0] >= theirs[0] and mine[1] <= theirs[1] for theirs in other._intervals.get(key, ()))
             if not is_mariadb_key(key)
@@ -210,7 +211,7 @@ class GtidSet:
             if part:
                 try:
                     _parse_part(parsed, part)
-                except (ValueError, struct.error) as error:
+                except (ValueError, IndexError, struct.error) as error:
                     raise PositionError(
                         f"{part!r} is not a GTID set; write uuid:1-7 (MySQL) or 0-1-7 (MariaDB)"
                     ) from error

@@ -211,7 +211,7 @@ class Source(Protocol):
         """Begin to stream from a position, ending a stream that was begun before. Raises as `read` does."""
 
     async def read(self) -> list[bytes]:
-        """Whole events that have arrived, at least one and no more than about 2 ms of work; empty once the source ended.
+        """Whole events that have arrived, at least one, about 2 ms of work at most; empty once the source has ended.
 
         Raises SourceUnavailable (connection lost, three heartbeats missed) and SourceRefused (purged position …), after
         everything that arrived before has been handed over. Cancelling it loses no event.
