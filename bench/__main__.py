@@ -1,0 +1,114 @@
+"""The command line of the benchmarks: ``binwire bench`` and ``python -m bench``.
+
+Owns the registry, one row per benchmark in the order they are run, and the two ways a result leaves: a table for people
+and a JSON list. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import capture, fetch, latency
+from bench.environment import environment
+from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
+
+BENCHMARKS: tuple[Benchmark, ...] = (capture.BENCHMARK, fetch.BENCHMARK, latency.BENCHMARK)
+
+_HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run or list benchmarks; return the exit status: 0 done, 1 a result was wrong, 2 wrong usage."""
+    options = _parser().parse_args(argv)
+    if options.list:
+        for benchmark in BENCHMARKS:
+            print(f"{benchmark.name:<10} {benchmark.question}")
+        return 0
+    try:
+        results = run(options.names, smoke=options.smoke, rounds=options.rounds, with_peer=not options.no_peer)
+    except ResultMismatchError as mismatch:
+        print(f"binwire bench: {mismatch}", file=sys.stderr)
+        return 1
+    context = environment()
+    print(table(results))
+    print(
+        f"\n{context['machine']['cpu']}, {context['machine']['cpu_count']} CPUs, {context['machine']['system']}; "
+        f"{', '.join(f'{name} {version}' for name, version in context['versions'].items())}; "
+        f"commit {context['commit'] or 'unknown'}"
+    )
+    if options.json:
+        content = json.dumps([result.to_json(context) for result in results], indent=2, ensure_ascii=False)
+        options.json.write_text(content + "\n", encoding="utf-8")
+    return 0
+
+
+def run(
+    names: Sequence[str] = (), *, smoke: bool = False, rounds: int | None = None, with_peer: bool = True
+) -> list[Result]:
+    """Run the named benchmarks, or all, and return their results. Raises ResultMismatchError."""
+    results: list[Result] = []
+    for benchmark in BENCHMARKS:
+        if names and benchmark.name not in names:
+            continue
+        with tempfile.TemporaryDirectory(prefix=f"binwire-bench-{benchmark.name}-") as folder:
+            results += run_benchmark(
+                benchmark, Path(folder), smoke=smoke, rounds=rounds, with_peer=with_peer, progress=_progress
+            )
+    return results
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results as text, one line per measure, columns aligned."""
+    rows = [_HEADINGS, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _row(result: Result) -> tuple[str, str, str, str, str]:
+    unit, ours, theirs = result.measure.unit, result.binwire, result.peer
+    return (
+        result.benchmark,
+        result.measure.name,
+        f"{_number(ours.median)} {unit} ({_number(ours.min)} … {_number(ours.max)})",
+        "no peer"
+        if theirs is None
+        else f"{result.peer_name}: {_number(theirs.median)} {unit} ({_number(theirs.min)} … {_number(theirs.max)})",
+        "" if result.ratio is None else f"{result.ratio:.1f} ×",
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _progress(sentence: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{sentence}", end="", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="binwire bench", description="Measure Binwire, and a peer where one exists.")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[[], *(benchmark.name for benchmark in BENCHMARKS)],
+        metavar="NAME",
+        help=f"what to measure, of {', '.join(benchmark.name for benchmark in BENCHMARKS)} (default: all)",
+    )
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and the question each answers")
+    parser.add_argument("--smoke", action="store_true", help="small sizes, two rounds: whether it works, not how fast")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each side runs (default: 5, smoke 2)")
+    parser.add_argument("--no-peer", action="store_true", help="measure Binwire alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as a JSON list")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""How a benchmark is declared, run and reported.
+
+A benchmark is one question. It prepares its material once; then Binwire and, where one exists, a peer answer in turns
+(the order swaps every round), so that whatever the machine is doing meanwhile meets both. Every run returns a hash of
+what it produced; runs of one side must agree, and a side that shares the peer's result must agree with it too: a fast
+wrong answer is not a measurement. There are no deadlines here; who compares, compares medians of the same run.
+
+JSON form, one object per measure:
+
+    {"benchmark", "measure", "unit", "binwire": {"min", "median", "max"},
+     "peer": {"name", "min", "median", "max"} | null, "ratio": float | null,
+     "rounds", "parameters", "hash", "machine": {…}, "versions": {…}, "commit"}
+
+``ratio`` says how many times better Binwire's median is than the peer's, whichever direction is better for the measure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+Parameters = Mapping[str, Any]
+
+ROUNDS_FULL: Final = 5
+ROUNDS_SMOKE: Final = 2
+
+
+class ResultMismatchError(Exception):
+    """Two runs that should have produced the same did not; the message names the benchmark and both hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number a run yields, its unit, and which direction is better."""
+
+    name: str
+    unit: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run gave: a number per measure name, and the hash of what it produced."""
+
+    values: Mapping[str, float]
+    result_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Who answers: a name to print and the run itself."""
+
+    name: str
+    run: Callable[[], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The two sides on the same material. ``same_result``: both must produce the same hash."""
+
+    binwire: Side
+    peer: Side | None = None
+    same_result: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One row of the registry. ``prepare(parameters, folder)`` is entered once per benchmark, around all its rounds."""
+
+    name: str
+    question: str
+    measures: tuple[Measure, ...]
+    smoke: Parameters
+    full: Parameters
+    prepare: Callable[[Parameters, Path], AbstractContextManager[Prepared]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Smallest, middle and largest of a measure's values over the rounds."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(min(values), statistics.median(values), max(values))
+
+    def to_json(self) -> dict[str, float]:
+        return {"min": self.min, "median": self.median, "max": self.max}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measure of one benchmark, both sides."""
+
+    benchmark: str
+    measure: Measure
+    binwire: Spread
+    peer_name: str | None
+    peer: Spread | None
+    rounds: int
+    parameters: Parameters
+    result_hash: str
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better Binwire's median is; None without a peer or where a median is zero."""
+        if self.peer is None or not self.peer.median or not self.binwire.median:
+            return None
+        quotient = self.binwire.median / self.peer.median
+        return quotient if self.measure.higher_is_better else 1 / quotient
+
+    def to_json(self, environment: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark,
+            "measure": self.measure.name,
+            "unit": self.measure.unit,
+            "binwire": self.binwire.to_json(),
+            "peer": None if self.peer is None else {"name": self.peer_name, **self.peer.to_json()},
+            "ratio": self.ratio,
+            "rounds": self.rounds,
+            "parameters": dict(self.parameters),
+            "hash": self.result_hash,
+            **environment,
+        }
+
+
+@dataclass(slots=True)
+class _Track:
+    """The outcomes of one side so far."""
+
+    side: Side
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self) -> None:
+        self.outcomes.append(self.side.run())
+
+    @property
+    def result_hash(self) -> str:
+        return self.outcomes[0].result_hash
+
+    def spread(self, measure: Measure) -> Spread:
+        return Spread.of([outcome.values[measure.name] for outcome in self.outcomes])
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    folder: Path,
+    *,
+    smoke: bool,
+    rounds: int | None = None,
+    with_peer: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Result]:
+    """Answer one question; ``folder`` is an empty directory for its material. Raises ResultMismatchError."""
+    parameters = benchmark.smoke if smoke else benchmark.full
+    rounds = rounds or (ROUNDS_SMOKE if smoke else ROUNDS_FULL)
+    progress(f"{benchmark.name}: preparing")
+    with benchmark.prepare(parameters, folder) as prepared:
+        ours = _Track(prepared.binwire)
+        theirs = _Track(prepared.peer) if prepared.peer and with_peer else None
+        for round_number in range(rounds):
+            progress(f"{benchmark.name}: round {round_number + 1} of {rounds}")
+            turn = [ours] if theirs is None else [ours, theirs]
+            for track in turn if round_number % 2 == 0 else reversed(turn):
+                track.run()
+    _require_agreement(benchmark, ours, theirs if prepared.same_result else None)
+    return [
+        Result(
+            benchmark.name,
+            measure,
+            ours.spread(measure),
+            theirs.side.name if theirs else None,
+            theirs.spread(measure) if theirs else None,
+            rounds,
+            parameters,
+            ours.result_hash,
+        )
+        for measure in benchmark.measures
+    ]
+
+
+def _require_agreement(benchmark: Benchmark, ours: _Track, theirs: _Track | None) -> None:
+    for track in [ours] if theirs is None else [ours, theirs]:
+        for outcome in track.outcomes:
+            if outcome.result_hash != ours.result_hash:
+                raise ResultMismatchError(
+                    f"benchmark {benchmark.name}: {track.side.name} produced {outcome.result_hash[:16]} "
+                    f"where {ours.side.name} produced {ours.result_hash[:16]}; the figures mean nothing"
+                )
+
+
+class ResultHash:
+    """Hashes a sequence of byte strings, each with its length, so that no two sequences look alike."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, item: bytes | memoryview) -> None:
+        self._digest.update(len(item).to_bytes(8, "big"))
+        self._digest.update(item)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that at least ``percent`` of them do not exceed (nearest rank); in any order, not empty."""
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * percent // 100))
+    return ordered[int(rank) - 1]

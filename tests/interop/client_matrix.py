@@ -1,0 +1,88 @@
+"""The unmodified clients the project is tested with: one row each, and what its public API can express.
+
+A representative stands for its family in ``make test``; ``make interop`` runs every row. A client that cannot be had here is
+skipped with the reason, and fails where ``CI=true``, so that a matrix with holes is never taken for a full one. The one
+exception is a version that the Maven repository in use does not publish: no set-up of ours can change that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from tests.interop import java_clients
+from tests.interop.java_clients import NotPublishedError
+from tests.tools import clients
+from tests.tools.workplace import ToolError
+
+Command = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client library in one version.
+
+    ``finds_times``: its API looks up offsets by time; ``shows_commits``: it can write commit metadata and read commits
+    back. The group id is the one the known log's channel has for this client.
+    """
+
+    name: str
+    command: Callable[[], Command]
+    representative: bool = False
+    finds_times: bool = True
+    shows_commits: bool = True
+
+    @property
+    def group_id(self) -> str:
+        return "dts" + "".join(character for character in self.name if character.isalnum())
+
+    def start_command(self) -> Command:
+        """The command of the client's process; skips or fails the test when the client cannot be had."""
+        try:
+            return self.command()
+        except NotPublishedError as error:
+            pytest.skip(str(error))
+        except ToolError as error:
+            reason = f"{self.name} cannot be had: {error}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+def _kafka_python() -> Command:
+    return (clients.kafka_python("2.0.2"), "-m", "tests.interop.kafka_python_scenarios")
+
+
+def _kcat() -> Command:
+    return (sys.executable, "-m", "tests.interop.kcat_scenarios", *clients.kcat_command())
+
+
+KAFKA_CLIENTS = (
+    Client("java-0.10.0.1", lambda: java_clients.kafka_command("0.10.0.1"), finds_times=False),
+    Client("java-0.10.2.2", lambda: java_clients.kafka_command("0.10.2.2")),
+    Client("java-1.1.1", lambda: java_clients.kafka_command("1.1.1"), representative=True),
+    Client("kcat", _kcat, representative=True, shows_commits=False),
+    Client("kafka-python-2.0.2", _kafka_python, representative=True),
+)
+
+DTS_CLIENTS = (
+    Client("dts-sdk-2.0.0", lambda: java_clients.dts_command("2.0.0")),
+    Client("dts-sdk-2.1.4", lambda: java_clients.dts_command("2.1.4")),
+)
+
+
+def cells(clients_wanted: Iterable[Client]) -> list[ParameterSet]:
+    """Clients as test parameters, marked with their name and whether they are representative."""
+    return [
+        pytest.param(
+            client,
+            id=client.name,
+            marks=[pytest.mark.interop(client.name), *([pytest.mark.representative] if client.representative else [])],
+        )
+        for client in clients_wanted
+    ]

@@ -1,0 +1,123 @@
+"""A `binwire serve` process as tests see it: started from a configuration, asked where it listens, stopped or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from tests.tools.workplace import CHECKOUT
+
+# Bounds for a machine under load; nothing waits this long unless it has failed.
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+_POLL_S = 0.005
+_LOG_TAIL_BYTES = 4000
+
+
+class ServerFailed(AssertionError):
+    """The server did not do what the test needs; the message ends with its log."""
+
+
+class ServerProcess:
+    """One data directory and the server on it; a context manager that ends it. It may be started again and again."""
+
+    def __init__(self, folder: Path, configuration: str) -> None:
+        """``configuration`` is the TOML without ``data_dir``, which is ``folder/data``."""
+        self.folder = folder
+        self.data_directory = folder / "data"
+        self._configuration = folder / "binwire.toml"
+        self._configuration.write_text(f'data_dir = "{self.data_directory}"\n{configuration}', encoding="utf-8")
+        self._log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start and wait until it serves. Raises ServerFailed if it ends instead."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "binwire", "serve", "-c", str(self._configuration)],
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_for(lambda: self._ready() is not None, "serving")
+        return self
+
+    def address(self, listener: str = "public") -> tuple[str, int]:
+        """Where a listener can be reached."""
+        ready = self._ready()
+        if ready is None:
+            raise ServerFailed(f"the server is not serving{self.log_tail()}")
+        host, port = ready["listeners"][listener].rsplit(":", 1)
+        return host.strip("[]"), int(port)
+
+    def bootstrap(self, listener: str = "public") -> str:
+        host, port = self.address(listener)
+        return f"{host}:{port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until ``condition`` holds. Raises ServerFailed when the server ends first or it never does."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if self._process is not None and self._process.poll() is not None:
+                raise ServerFailed(
+                    f"the server ended with status {self._process.returncode} before {what}{self.log_tail()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"the server is not {what} after {timeout_s:.0f} s{self.log_tail()}")
+            time.sleep(_POLL_S)
+
+    def stop(self) -> int:
+        """End it in order; return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        status = self._process.wait(STOP_TIMEOUT_S)
+        self._process = None
+        return status
+
+    def kill(self) -> None:
+        """End it with SIGKILL, at once."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def log_tail(self) -> str:
+        """The end of its log, for messages."""
+        if not self._log.is_file():
+            return ""
+        with self._log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL_BYTES))
+            return "\n" + log.read().decode("utf-8", "replace")
+
+    def _ready(self) -> dict[str, dict[str, str]] | None:
+        """The contents of ready.json if they are this process's own."""
+        path = self.data_directory / "ready.json"
+        if self._process is None or not path.is_file():
+            return None
+        try:
+            ready = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return None
+        return ready if ready.get("pid") == self._process.pid else None
+
+    def __enter__(self) -> Self:
+        return self if self._process is not None else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
