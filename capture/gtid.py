@@ -1,4 +1,4 @@
-"""The events that name transactions: MySQL's GTID, ANONYMOUS_GTID, GTID_TAGGED, PREVIOUS_GTIDS; MariaDB's GTID, GTID_LIST.
+"""The events that name transactions: MySQL's GTID, ANONYMOUS_GTID, GTID_TAGGED, PREVIOUS_GTIDS, and MariaDB's own two.
 
 GTID and ANONYMOUS_GTID: flags u8 | source id 16 bytes | number i64 | type u8 = 2 | last committed i64 | sequence number
 i64 | immediate commit time 7 bytes [| original commit time 7 bytes] …, later parts absent in older servers
@@ -251,7 +251,7 @@ def _read_uuid(body: bytes, position: int) -> tuple[bytes, int]:
 
 
 def decode_mariadb_gtid(body: bytes, server_id: int) -> MariadbGtidEvent:
-    """Body of MariaDB's GTID; `server_id` is the event header's. Raises UnsupportedEvent for a part of an XA transaction."""
+    """Body of MariaDB's GTID; `server_id` is the event header's. Raises UnsupportedEvent for XA transactions."""
     sequence, domain_id, flags = _MARIADB.unpack_from(body)
     if flags & (_MARIADB_PREPARED_XA | _MARIADB_COMPLETED_XA):
         raise UnsupportedEvent("XA transactions are not supported yet; commit without XA")
