@@ -5,21 +5,44 @@ Owns `ChannelControl`, the one interface behind which channels live (`broker/app
 
 Protocol: one request per connection, JSON lines in both directions, UTF-8.
 
-    {"request": "status"}            -> {"status": {…}}
-    {"request": "tail", "topic": "…", "records": 10, "from_ms": null, "follow": true}
-                                     -> {"offset": 7, "timestamp_ms": …, "value": "<base64>"} …, then {"end": true}
+    {"request": "status"}            -> {"status": {"listeners": {…}, "channels": [{…}]}}
+    {"request": "tail", "topic": "…", "back": 100, "from_ms": null, "follow": true}
+                                     -> {"record": {"offset": 7, "timestamp_ms": …, "value": "<base64>"}} …,
+                                        {"caught_up": 107} once when the records that were there have been sent,
+                                        {"end": 107} when nothing more comes
     anything that cannot be done     -> {"error": "one sentence"}
 
+`back` counts offsets before the end; `from_ms` (Unix epoch milliseconds, source time) takes its place if it is given.
 Records travel undecoded: decoding for people costs time that belongs to the command, not to the server's loop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from storage.log import LogReader
+
+REQUEST_BYTES_MAX: Final = 64 << 10
+TAIL_READ_BYTES: Final = 256 << 10  # of the log at a time; the next is read when the client has taken these
+SOCKET_MODE: Final = 0o600
+SOCKET_PATH_BYTES_MAX: Final = 100  # sun_path holds 108 on Linux, 104 elsewhere
+
+
+class ControlError(Exception):
+    """The running server cannot be asked, or said no; one sentence for the person who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +53,18 @@ class PrecheckItem:
     passed: bool
     found: str
     remedy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A consumer group and how far it has come; `offset` and what follows from it are None before the first commit."""
+
+    id: str
+    name: str
+    username: str
+    offset: int | None
+    metadata: str | None
+    behind: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +84,7 @@ class ChannelView:
     position: str | None
     records_per_s: float
     lag_ms: int | None
+    groups: tuple[GroupView, ...]
 
 
 class ChannelControl(Protocol):
@@ -65,3 +101,175 @@ class ChannelControl(Protocol):
 
     async def stop(self, channel_id: str) -> None:
         """Stop a channel at the next transaction boundary and keep its data."""
+
+
+class ControlServer:
+    """Answers on the control socket of a data directory. `logs` finds the log of a topic, `listeners` the addresses."""
+
+    def __init__(
+        self,
+        path: Path,
+        channels: ChannelControl,
+        logs: Callable[[str], LogReader | None],
+        listeners: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._path = path
+        self._channels = channels
+        self._logs = logs
+        self._listeners = listeners
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen, in place of what an earlier run may have left behind."""
+        self._path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _short(self._path) as address:
+            listening.bind(address)
+        self._path.chmod(SOCKET_MODE)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=REQUEST_BYTES_MAX)
+
+    async def close(self) -> None:
+        """Stop listening and end the conversations that are open."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._path.unlink(missing_ok=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._converse(reader, _Lines(writer))
+        except (ConnectionError, asyncio.CancelledError):
+            # The other side went away, or the server ends: there is nobody to tell.
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, lines: _Lines) -> None:
+        try:
+            request = json.loads(await reader.readline())
+            if not isinstance(request, dict):
+                raise ControlError("a request is a JSON object")
+            match request.get("request"):
+                case "status":
+                    await lines.send({"status": self._status()})
+                case "tail":
+                    await self._tail(request, reader, lines)
+                case other:
+                    raise ControlError(f"there is no request {other!r}; there are status and tail")
+        except (ControlError, StorageError) as error:
+            await lines.send({"error": str(error)})
+        except ValueError as error:
+            await lines.send(
+                {"error": f"the request is not one line of JSON of at most {REQUEST_BYTES_MAX} bytes: {error}"}
+            )
+
+    def _status(self) -> dict[str, Any]:
+        return {"listeners": dict(self._listeners()), "channels": [asdict(view) for view in self._channels.views()]}
+
+    async def _tail(self, request: dict[str, Any], reader: asyncio.StreamReader, lines: _Lines) -> None:
+        log = self._logs(str(request.get("topic")))
+        if log is None:
+            raise ControlError(f"there is no topic {request.get('topic')!r}; `binwire status` lists the topics")
+        offset = _first_offset(log, request)
+        grown = asyncio.Event()
+        unsubscribe = log.subscribe(grown.set)
+        gone = asyncio.ensure_future(reader.read())
+        try:
+            offset = await _send_visible(log, offset, lines)
+            await lines.send({"caught_up": offset})
+            while request.get("follow"):
+                growth = asyncio.ensure_future(grown.wait())
+                await asyncio.wait((growth, gone), return_when=asyncio.FIRST_COMPLETED)
+                growth.cancel()
+                if gone.done():
+                    return
+                grown.clear()
+                offset = await _send_visible(log, offset, lines)
+            await lines.send({"end": offset})
+        finally:
+            unsubscribe()
+            gone.cancel()
+
+
+class _Lines:
+    """JSON lines to one client, never more than it takes."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def send(self, document: Mapping[str, Any]) -> None:
+        self._writer.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        await self._writer.drain()
+
+
+def _first_offset(log: LogReader, request: Mapping[str, Any]) -> int:
+    from_ms, back = request.get("from_ms"), request.get("back")
+    if isinstance(from_ms, int):
+        found = log.offset_for_timestamp(from_ms)
+        return log.high_watermark if found is None else found[0]
+    if not isinstance(back, int) or back < 0:
+        raise ControlError(f"back is {back!r}; it is a number of records before the end")
+    return max(log.log_start_offset, log.high_watermark - back)
+
+
+async def _send_visible(log: LogReader, offset: int, lines: _Lines) -> int:
+    """Send everything visible from `offset` on; returns the next offset."""
+    from storage.records import iter_batches, iter_records
+
+    while offset < log.high_watermark:
+        with log.read(offset, TAIL_READ_BYTES) as part:
+            data = bytes(part.view)
+        if not data:
+            return offset
+        for batch in iter_batches(data):
+            for record in iter_records(batch):
+                if record.offset >= offset:
+                    value = base64.b64encode(record.value or b"").decode()
+                    fields = {"offset": record.offset, "timestamp_ms": record.timestamp_ms, "value": value}
+                    await lines.send({"record": fields})
+            offset = max(offset, batch.header.next_offset)
+    return offset
+
+
+# --- the client ---------------------------------------------------------------------------------------------------
+
+
+def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Send one request to the server behind a control socket; its answers as they come. Blocking, for commands."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        try:
+            with _short(path) as address:
+                connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise ControlError(
+                f"no server is running on the data directory {path.parent}; start `binwire serve`"
+            ) from None
+        except OSError as error:
+            raise ControlError(f"the server behind {path} cannot be asked ({error.strerror})") from None
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as answers:
+            for line in answers:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise ControlError(answer["error"])
+                yield answer
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """A name for this path that fits into a socket address, by way of the open directory where it is too long."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
