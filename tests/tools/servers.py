@@ -305,9 +305,7 @@ def install(kinds: Sequence[str]) -> bool:
 
 def _run_until_interrupted(kind: str, options: list[str]) -> None:
     with Instance.launch(kind, options) as instance:
-        say(
-            f"{kind} {instance.build.version} on port {instance.port}, user root, no password; Ctrl-C ends it"
-        )
+        say(f"{kind} {instance.build.version} on port {instance.port}, user root, no password; Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 

@@ -1,0 +1,139 @@
+"""Who may import whom, and who may touch transports: DESIGN's floors, read from the sources.
+
+Imports for type checking count too: a floor that needs another's types knows about it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+FLOORS = ("binwire", "broker", "capture", "storage")
+
+# Floor -> the floors it may import besides itself.
+MAY_IMPORT = {
+    "binwire": set(),
+    "broker": {"storage"},
+    "capture": {"storage"},
+    "storage": set(),
+}
+# The only files that may import more: the front door starts the server, and one file wires capture to broker.
+EXCEPTIONS = {
+    "binwire/__main__.py": {"broker"},
+    "broker/app.py": {"capture"},
+}
+# Bytes come from and go to the network here and nowhere else; all other code is functions over bytes.
+TRANSPORT_FILES = {"broker/server.py", "broker/control.py", "capture/mysql_source.py"}
+TRANSPORT_NAMES = {
+    "BaseProtocol",
+    "BufferedProtocol",
+    "DatagramTransport",
+    "Protocol",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "Transport",
+    "WriteTransport",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "open_connection",
+    "open_unix_connection",
+    "start_server",
+    "start_unix_server",
+}
+
+
+def sources(floor: str) -> list[Path]:
+    return sorted((CHECKOUT / floor).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def imported_packages(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, top-level package) of every import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module.split(".")[0]
+
+
+def forbidden_imports(path: Path, tree: ast.AST) -> list[str]:
+    floor = relative(path).split("/")[0]
+    allowed = {floor} | MAY_IMPORT[floor] | EXCEPTIONS.get(relative(path), set())
+    others = {"bench", "tests", *FLOORS} - allowed
+    return [f"{relative(path)}:{line} imports {name}" for line, name in imported_packages(tree) if name in others]
+
+
+def transport_uses(path: Path, tree: ast.AST) -> list[str]:
+    if relative(path) in TRANSPORT_FILES:
+        return []
+    uses = [
+        (node.lineno, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Call | ast.Attribute)
+        if ast.unparse(node.value) in ("asyncio", "loop", "self._loop", "asyncio.get_running_loop()")
+        if node.attr in TRANSPORT_NAMES
+    ]
+    uses += [
+        (node.lineno, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "asyncio"
+        for alias in node.names
+        if alias.name in TRANSPORT_NAMES
+    ]
+    return [f"{relative(path)}:{line} uses asyncio's {name}" for line, name in uses]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_imports_only_what_lies_below(floor: str) -> None:
+    assert sources(floor), f"no sources of {floor} were found"
+    found = [line for path in sources(floor) for line in forbidden_imports(path, ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+def test_the_front_door_needs_only_the_standard_library() -> None:
+    known = sys.stdlib_module_names | {"binwire", "__future__"}
+    found = [
+        f"{relative(path)}:{line} imports {name}"
+        for path in sources("binwire")
+        for line, name in imported_packages(ast.parse(path.read_text("utf-8")))
+        if name not in known | EXCEPTIONS.get(relative(path), set())
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_transports_stay_at_the_edges(floor: str) -> None:
+    found = [line for path in sources(floor) for line in transport_uses(path, ast.parse(path.read_text("utf-8")))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("storage/x.py", "from broker import wire"),
+        ("capture/x.py", "def f():\n    import broker.wire"),
+        ("broker/x.py", "from capture.channel import Channel"),
+        ("storage/x.py", "if TYPE_CHECKING:\n    from capture.position import Position"),
+        ("broker/x.py", "import tests.fakes"),
+    ],
+)
+def test_the_reading_of_imports_sees_a_forbidden_one(path: str, source: str) -> None:
+    assert len(forbidden_imports(CHECKOUT / path, ast.parse(source))) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["class P(asyncio.Protocol): ...", "from asyncio import StreamReader", "loop.create_server(f)"]
+)
+def test_the_reading_of_transports_sees_one(source: str) -> None:
+    assert len(transport_uses(CHECKOUT / "broker" / "x.py", ast.parse(source))) == 1
