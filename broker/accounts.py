@@ -120,6 +120,7 @@ class Accounts:
     def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._accounts: dict[str, Account] = {}
         self._remembered: dict[str, bytes] = {}
+        self.group_ids: set[str] = set()
         self._key = os.urandom(32)
         self._brake = _Brake(clock, sleep)
         self._pool: ThreadPoolExecutor | None = None
@@ -129,18 +130,17 @@ class Accounts:
     def put(self, account: Account, password: str | None = None) -> None:
         """Add or replace an account; a password given in clear is remembered as an HMAC and not kept."""
         self._accounts[account.login] = account
+        self.group_ids.add(account.group_id)
         self._remembered.pop(account.login, None)
         if password is not None:
             self._remembered[account.login] = self._hmac(account.login, password)
 
     def remove(self, group_id: str) -> None:
         """Forget the account of a group; logins with it fail from now on."""
+        self.group_ids.discard(group_id)
         for account in [account for account in self._accounts.values() if account.group_id == group_id]:
             del self._accounts[account.login]
             self._remembered.pop(account.login, None)
-
-    def group_ids(self) -> list[str]:
-        return [account.group_id for account in self._accounts.values()]
 
     async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
         """Check a login; the name is `<username>-<group id>`. One message for all reasons: names cannot be probed."""

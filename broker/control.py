@@ -69,7 +69,10 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class ChannelView:
-    """What is known about a channel at this moment. Times are source time, Unix epoch milliseconds."""
+    """What is known about a channel at this moment. Times are source time, Unix epoch milliseconds.
+
+    A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
+    """
 
     id: str
     name: str
@@ -77,6 +80,7 @@ class ChannelView:
     source: str
     state: str
     reason: str | None
+    retried_until_ms: int | None
     start_offset: int
     high_watermark: int
     start_timestamp_ms: int | None
@@ -96,10 +100,10 @@ class ChannelControl(Protocol):
     async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
         """Look at the source again, without changing anything."""
 
-    async def start(self, channel_id: str) -> None:
+    async def start_channel(self, channel_id: str) -> None:
         """Start a channel that is stopped; nothing happens if it runs."""
 
-    async def stop(self, channel_id: str) -> None:
+    async def stop_channel(self, channel_id: str) -> None:
         """Stop a channel at the next transaction boundary and keep its data."""
 
 

@@ -1,0 +1,430 @@
+"""The running server: the one place where storage, capture and the Kafka face are put together.
+
+Start-up, in this order, so that a client that can connect can be served: data directory (lock), catalog, accounts, the
+logs of the configured channels, listeners, control socket, `ready.json`, and last the channels themselves. Shutdown is
+the same list backwards: what talks to clients first, then capture, then the logs with their last flush, the catalog,
+and the directory, which is marked as ended in good order only if all of it was.
+
+A source that cannot be captured does not keep the server from serving what its log holds: the channel is in state
+Error with its sentence, in the log and in `binwire status`. A configuration, address or data directory that cannot be
+used ends the start with an exception whose message is one sentence.
+
+Left to others: what a channel does (`capture/channel.py`), what a client may do (`broker/apis`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import os
+import random
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.accounts import Account, Accounts, Verifier
+from broker.config_rules import ConfigError
+from broker.context import Broker
+from broker.control import ChannelView, ControlServer, GroupView, PrecheckItem
+from broker.downconvert import DownConverter
+from broker.groups import GroupCoordinator
+from broker.listener import Address, Listener, Security
+from broker.offsets import OffsetStore
+from broker.rate import Rate
+from broker.scheduler import LoopScheduler
+from broker.server import BrokerServer
+from broker.topics import PARTITION, Topic, Topics
+from storage.catalog import Catalog, ChannelRow, GroupRow
+from storage.clock import SystemClock
+from storage.config import LogConfig
+from storage.directory import DataDirectory
+from storage.segment_log import SegmentLog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from broker.config import ChannelConfig, Config, GroupConfig
+    from capture.channel import Channel, ChannelSpec
+    from capture.source import Source
+    from storage.clock import Clock
+
+    SourceFactory = Callable[[ChannelSpec, Clock], Source]
+
+CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
+GROUP_ID_PREFIX: Final = "dts"  # the service's sid is `dts` and a random part
+GROUP_ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+SERVER_ID_MIN: Final = 1 << 30  # a random server id keeps clear of those that people number by hand
+SERVER_ID_MAX: Final = (1 << 32) - 1
+ID_BASE_MAX: Final = 1 << 28  # record ids start anywhere, so that nobody takes an id for an offset
+
+_log = logging.getLogger("binwire.app")
+
+
+class Application:
+    """One running server over one data directory. `start`, then `close`, once each, on one event loop."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._directory: DataDirectory | None = None
+        self._served: dict[str, ServedChannel] = {}
+        self.addresses: dict[str, Address] = {}
+
+    async def start(self) -> None:
+        """Serve. Raises StorageError, ListenError or ConfigError with one sentence; nothing is left open then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        directory = self._directory = DataDirectory.open(self._config.data_path)
+        self._catalog = Catalog.open(directory.catalog_path)
+        self._closers.append(self._close_catalog)
+        self._accounts = Accounts(self._clock)
+        self._offsets = OffsetStore(self._catalog, self._clock)
+        self._broker = self._make_broker()
+        for index, channel in enumerate(self._config.channels):
+            self._open_channel(channel, open_configured_source, f"channels[{index}]")
+        self._server = BrokerServer(self._broker, [_listener(item) for item in self._config.listeners])
+        self.addresses = await self._server.start()
+        self._closers.append(self._close_server)
+        control = ControlServer(directory.control_socket_path, self, self._find_log, self._shown_listeners)
+        self._closers.append(control.close)
+        await control.start()
+        directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
+        await self._start_channels()
+
+    async def _start_channels(self) -> None:
+        for served in self._served.values():
+            await served.channel.start()
+        for row in self._catalog.channels():
+            if row.id not in self._served:
+                _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
+
+    async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> ServedChannel:
+        """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
+        served = self._open_channel(config, source, f"channel {config.id}")
+        await served.channel.start()
+        return served
+
+    async def close(self) -> None:
+        """End in good order; what fails on the way is logged, the rest goes on, and the first failure is raised."""
+        failures: list[Exception] = []
+        while self._closers:
+            try:
+                await self._closers.pop()()
+            except Exception as error:
+                # Each part gets its chance to end well; how the directory is marked tells the next start.
+                _log.exception("a part of the server did not end well")
+                failures.append(error)
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.close(orderly=not failures)
+        if failures:
+            raise failures[0]
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _make_broker(self) -> Broker:
+        scheduler = LoopScheduler(asyncio.get_running_loop())
+        return Broker(
+            cluster_id=_cluster_id(self._catalog),
+            topics=Topics(),
+            groups=GroupCoordinator(self._offsets, self._clock, scheduler),
+            offsets=self._offsets,
+            clock=self._clock,
+            scheduler=scheduler,
+            authenticator=self._accounts,
+            downconverter=DownConverter(),
+            group_ids=self._accounts.group_ids,
+        )
+
+    async def _close_catalog(self) -> None:
+        self._accounts.close()
+        self._catalog.close()
+
+    async def _close_server(self) -> None:
+        self._broker.groups.shut_down()
+        await self._server.close(CLOSE_DEADLINE_MS)
+
+    def _open_channel(self, config: ChannelConfig, source: SourceFactory, path: str) -> ServedChannel:
+        from capture.channel import Channel
+
+        assert self._directory is not None
+        spec = self._channel_spec(config, path)
+        log = SegmentLog.open(
+            self._directory.topic_path(spec.topic),
+            spec.topic,
+            _log_config(config),
+            self._clock,
+            crashed=self._directory.crashed,
+            boot_changed=self._directory.boot_changed,
+        )
+        log.start()
+        channel = Channel(spec, log, self._catalog, lambda: source(spec, self._clock), self._clock)
+        served = ServedChannel(config, spec, log, channel, self._clock)
+        self._closers.append(served.close)
+        self._served[spec.id] = served
+        self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
+        served.groups = [self._open_group(spec, group) for group in config.groups]
+        return served
+
+    def _channel_spec(self, config: ChannelConfig, path: str) -> ChannelSpec:
+        """What the channel is to do, with the ids it was given when it was first seen."""
+        spec = channel_spec(config, path)
+        rows = {row.id: row for row in self._catalog.channels()}
+        kept = rows.get(config.id)
+        if kept is not None and kept.topic != spec.topic:
+            raise ConfigError(
+                f"{path}.topic: found {spec.topic!r}, but channel {config.id!r} has its data under the topic "
+                f"{kept.topic!r}; keep that topic, or give the channel another id"
+            )
+        if kept is None:
+            kept = ChannelRow(
+                id=config.id,
+                name=config.display_name,
+                topic=spec.topic,
+                source="",
+                server_id=random.randrange(SERVER_ID_MIN, SERVER_ID_MAX),
+                start=None,
+                objects="[]",
+                id_base=random.randrange(ID_BASE_MAX),
+                created_ms=self._clock.now_ms(),
+                state="Not Started",
+                reason=None,
+            )
+        row = replace(
+            kept,
+            name=config.display_name,
+            source=str(spec.address),
+            server_id=config.server_id or kept.server_id,
+            objects=json.dumps(config.objects, ensure_ascii=False),
+        )
+        self._catalog.put_channel(row)
+        return replace(spec, server_id=row.server_id, id_base=row.id_base)
+
+    def _open_group(self, spec: ChannelSpec, config: GroupConfig) -> GroupRow:
+        """A configured group under its own id, or the one generated for it when it was first seen.
+
+        The file is the authority for its groups' passwords: nothing of them goes into the catalog.
+        """
+        rows = self._catalog.groups()
+        kept = next((row.id for row in rows if (row.channel_id, row.name) == (spec.id, config.name)), None)
+        group_id = config.id or kept or _new_group_id()
+        other = next((row for row in rows if row.id == group_id and row.channel_id != spec.id), None)
+        if other is not None:
+            raise ConfigError(
+                f"group {config.name!r} of channel {spec.id!r} has the id {group_id!r}, which belongs to the group "
+                f"{other.name!r} of channel {other.channel_id!r}; give it another id"
+            )
+        row = GroupRow(id=group_id, channel_id=spec.id, name=config.name, username=config.username, verifier=None)
+        self._catalog.put_group(row)
+        verifier = None if config.password_hash is None else Verifier.parse(config.password_hash.reveal())
+        password = None if config.password is None else config.password.reveal()
+        self._accounts.put(Account(config.username, group_id, spec.topic, verifier), password)
+        return row
+
+    def _find_log(self, topic: str) -> SegmentLog | None:
+        return next((served.log for served in self._served.values() if served.spec.topic == topic), None)
+
+    def _shown_listeners(self) -> dict[str, str]:
+        return {name: str(address) for name, address in self.addresses.items()}
+
+    # --- ChannelControl ---------------------------------------------------------------------------------------------
+
+    def views(self) -> Sequence[ChannelView]:
+        return [self._view(served) for served in self._served.values()]
+
+    async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
+        served = self._served[channel_id]
+        return await run_precheck(served.spec, self._clock)
+
+    async def start_channel(self, channel_id: str) -> None:
+        await self._served[channel_id].channel.start()
+
+    async def stop_channel(self, channel_id: str) -> None:
+        await self._served[channel_id].channel.stop()
+
+    def _view(self, served: ServedChannel) -> ChannelView:
+        status, log = served.channel.status(), served.log
+        lag_ms = None
+        if status.source_time_ms is not None:
+            lag_ms = max(0, self._clock.now_ms() - status.source_time_ms) if status.behind else 0
+        return ChannelView(
+            id=served.spec.id,
+            name=served.config.display_name,
+            topic=served.spec.topic,
+            source=str(served.spec.address),
+            state=str(status.state),
+            reason=status.reason,
+            retried_until_ms=status.retried_until_ms,
+            start_offset=log.log_start_offset,
+            high_watermark=log.high_watermark,
+            start_timestamp_ms=log.log_start_timestamp_ms,
+            end_timestamp_ms=log.last_timestamp_ms,
+            position=status.position,
+            records_per_s=served.rate.per_second(),
+            lag_ms=lag_ms,
+            groups=tuple(self._group_view(served, group) for group in served.groups),
+        )
+
+    def _group_view(self, served: ServedChannel, group: GroupRow) -> GroupView:
+        committed = self._offsets.committed(group.id).get((served.spec.topic, PARTITION))
+        return GroupView(
+            id=group.id,
+            name=group.name,
+            username=group.username,
+            offset=None if committed is None else committed.offset,
+            metadata=None if committed is None else committed.metadata,
+            behind=None if committed is None else max(0, served.log.high_watermark - committed.offset),
+        )
+
+
+class ServedChannel:
+    """A channel with everything that was opened for it."""
+
+    def __init__(
+        self, config: ChannelConfig, spec: ChannelSpec, log: SegmentLog, channel: Channel, clock: Clock
+    ) -> None:
+        self.config = config
+        self.spec = spec
+        self.log = log
+        self.channel = channel
+        self.groups: list[GroupRow] = []
+        self.rate = Rate(lambda: log.high_watermark, clock)
+        self._ends = [log.subscribe(self.rate.sample), channel.subscribe(self._tell_state)]
+        self._told: tuple[str, str | None] | None = None
+
+    def _tell_state(self) -> None:
+        status = self.channel.status()
+        if self._told == (status.state, status.reason):
+            return
+        self._told = (status.state, status.reason)
+        facts: dict[str, Any] = {"channel": self.spec.id, "state": str(status.state)}
+        if status.reason is None:
+            _log.info("channel is %s", status.state, extra=facts)
+            return
+        facts["retried"] = status.retried_until_ms is not None
+        _log.error("channel stands still: %s", status.reason, extra=facts)
+
+    async def close(self) -> None:
+        for end in self._ends:
+            end()
+        try:
+            await self.channel.stop()
+        finally:
+            await self.log.close(orderly=True)
+
+
+# --- pieces of a start ------------------------------------------------------------------------------------------------
+
+
+def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
+    """What a configured channel is to do; `ConfigError` under `path` if its source address cannot be read."""
+    from capture.channel import ChannelSpec
+    from capture.source import SourceAddress, SourceAddressError
+
+    try:
+        address = SourceAddress.parse(config.source.reveal())
+    except SourceAddressError as error:
+        raise ConfigError(f"{path}.source: {error}") from None
+    return ChannelSpec(
+        id=config.id,
+        topic=config.topic_name,
+        address=address,
+        server_id=config.server_id,
+        objects=tuple(config.objects),
+        data_types=frozenset(config.data_types),
+        start=str(config.start),
+    )
+
+
+def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
+    """The source that the address of a channel names."""
+    from capture.source import open_source
+
+    return open_source(spec.address, spec.server_id, clock, identity=spec.id)
+
+
+async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem]:
+    """Look at a channel's source without changing anything."""
+    from capture import precheck
+
+    source = open_configured_source(spec, clock)
+    try:
+        results = await precheck.run(source, spec)
+    finally:
+        await source.close()
+    return [PrecheckItem(item.name, item.passed, item.found, item.remedy) for item in results]
+
+
+def record_decoder() -> Callable[[bytes], dict[str, Any]]:
+    """What turns a record's bytes into a dictionary, with the schema that capture writes by."""
+    from io import BytesIO
+
+    import fastavro
+
+    import capture
+
+    schema_file = Path(capture.__file__).parent / "record.avsc"
+    schema = fastavro.parse_schema(json.loads(schema_file.read_text("utf-8")))
+
+    def decode(value: bytes) -> dict[str, Any]:
+        record = fastavro.schemaless_reader(BytesIO(value), schema, None)
+        assert isinstance(record, dict)
+        return record
+
+    return decode
+
+
+async def until_signalled() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that was visible."""
+    loop, signalled = asyncio.get_running_loop(), asyncio.Event()
+
+    def note(number: signal.Signals) -> None:
+        if signalled.is_set():
+            os._exit(128 + number)
+        signalled.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, note, number)
+    await signalled.wait()
+
+
+def _listener(config: Any) -> Listener:
+    return Listener(
+        name=config.name,
+        bind=config.bind_address,
+        security=Security(config.security),
+        advertised=config.advertised_address,
+        allow_anonymous=config.allow_anonymous,
+    )
+
+
+def _log_config(config: ChannelConfig) -> LogConfig:
+    return LogConfig(
+        segment_bytes=config.segment_bytes,
+        retention_ms=config.retention_ms,
+        retention_bytes=config.retention_bytes,
+        flush_interval_ms=config.flush_interval_ms,
+        flush_before_visible=config.flush == "before-visible",
+    )
+
+
+def _cluster_id(catalog: Catalog) -> str:
+    """The cluster's id in Kafka's form, 22 characters; made once for each data directory."""
+    cluster_id = catalog.setting("cluster_id")
+    if cluster_id is None:
+        cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        catalog.set_setting("cluster_id", cluster_id)
+    return cluster_id
+
+
+def _new_group_id() -> str:
+    return GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
