@@ -156,7 +156,8 @@ class Cursor:
         sign = "-" if self.accept_punctuation("-") else ""
         self.accept_punctuation("+")
         if self.peek().kind is Kind.NUMBER and not self._operator_at(1):
-            return quote_string(sign + self.advance().value)
+            number = self.advance().value
+            return number if number[1:2] in "'xXbB" and len(number) > 1 else quote_string(sign + number)
         return self.expression(start)
 
     def now(self) -> str:

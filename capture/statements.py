@@ -313,24 +313,26 @@ class DropDatabase:
 
 # ---- statements that change no table ----
 
+TransactionVerb = Literal[
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "ROLLBACK TO",
+    "RELEASE SAVEPOINT",
+    "XA START",
+    "XA END",
+    "XA PREPARE",
+    "XA COMMIT",
+    "XA ROLLBACK",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionControl:
-    """Transaction control. `verb` is one of the forms below; `name` is that of a savepoint."""
+    """Transaction control. `name` is a savepoint, or the id of an XA transaction as written."""
 
-    verb: Literal[
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "ROLLBACK TO",
-        "RELEASE SAVEPOINT",
-        "XA START",
-        "XA END",
-        "XA PREPARE",
-        "XA COMMIT",
-        "XA ROLLBACK",
-    ]
+    verb: TransactionVerb
     name: str | None = None
 
 
