@@ -23,6 +23,9 @@ from tests.tools.workplace import CLIENTS_DIRECTORY, ToolError, say
 KCAT_PACKAGES = PackageSet("kcat", "bookworm", ("kcat",))
 KAFKA_PYTHON_VERSIONS = ("2.0.2",)
 
+# The six they carry relies on an importer interface that Python 3.12 dropped.
+_BEFORE_PYTHON_312 = ("2.0.0", "2.0.1", "2.0.2")
+
 _VERSION_TIMEOUT_S = 60
 
 
@@ -47,6 +50,10 @@ def kcat_version() -> str:
 
 def kafka_python(version: str) -> str:
     """The interpreter of an environment that holds kafka-python in this version and nothing else."""
+    if sys.version_info >= (3, 12) and version in _BEFORE_PYTHON_312:
+        raise ToolError(
+            f"kafka-python {version} does not run on Python 3.12 and newer, and this is {sys.version.split()[0]}"
+        )
     return str(venvs.ensure(f"kafka-python-{version}", [f"kafka-python=={version}"]) / "bin" / "python")
 
 
