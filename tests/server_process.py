@@ -1,4 +1,4 @@
-"""A `binwire serve` process as tests see it: started from a configuration, asked where it listens, stopped or killed."""
+"""A `binwire serve` process as tests see it: started from a configuration, asked where it listens, stopped, killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_S = 0.005
 _LOG_TAIL_BYTES = 4000
 
 
-class ServerFailed(AssertionError):
+class ServerFailedError(AssertionError):
     """The server did not do what the test needs; the message ends with its log."""
 
 
@@ -38,7 +38,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Start and wait until it serves. Raises ServerFailed if it ends instead."""
+        """Start and wait until it serves. Raises ServerFailedError if it ends instead."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "binwire", "serve", "-c", str(self._configuration)],
@@ -54,7 +54,7 @@ class ServerProcess:
         """Where a listener can be reached."""
         ready = self._ready()
         if ready is None:
-            raise ServerFailed(f"the server is not serving{self.log_tail()}")
+            raise ServerFailedError(f"the server is not serving{self.log_tail()}")
         host, port = ready["listeners"][listener].rsplit(":", 1)
         return host.strip("[]"), int(port)
 
@@ -68,15 +68,15 @@ class ServerProcess:
         return self._process.pid
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until ``condition`` holds. Raises ServerFailed when the server ends first or it never does."""
+        """Wait until ``condition`` holds. Raises ServerFailedError when the server ends first or it never does."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             if self._process is not None and self._process.poll() is not None:
-                raise ServerFailed(
+                raise ServerFailedError(
                     f"the server ended with status {self._process.returncode} before {what}{self.log_tail()}"
                 )
             if time.monotonic() > deadline:
-                raise ServerFailed(f"the server is not {what} after {timeout_s:.0f} s{self.log_tail()}")
+                raise ServerFailedError(f"the server is not {what} after {timeout_s:.0f} s{self.log_tail()}")
             time.sleep(_POLL_S)
 
     def stop(self) -> int:

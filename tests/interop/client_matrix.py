@@ -1,8 +1,8 @@
 """The unmodified clients the project is tested with: one row each, and what its public API can express.
 
-A representative stands for its family in ``make test``; ``make interop`` runs every row. A client that cannot be had here is
-skipped with the reason, and fails where ``CI=true``, so that a matrix with holes is never taken for a full one. The one
-exception is a version that the Maven repository in use does not publish: no set-up of ours can change that.
+A representative stands for its family in ``make test``; ``make interop`` runs every row. A client that cannot be had
+here is skipped with the reason, and fails where ``CI=true``, so that a matrix with holes is never taken for a full one.
+The one exception is a version that the Maven repository in use does not publish: no set-up of ours can change that.
 """
 
 from __future__ import annotations

@@ -16,25 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.decoded import Record
 from tests.tools.workplace import CHECKOUT
 
-# Far more than any scenario takes on a loaded machine: a scenario that hangs ends with its own message, not the suite's.
+# Far more than a scenario takes on a loaded machine: one that hangs ends with its own message, not the suite's.
 DEADLINE_MS = 90_000
 _LOG_TAIL_BYTES = 4000
 
 
 class ClientError(AssertionError):
     """The scenario failed inside the client; the message is the client's own."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Record:
-    """A record as a client hands it to its application."""
-
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """The scenarios of kcat (librdkafka): one kcat run per scenario, behind the same line protocol as the other clients.
 
 The command that starts kcat is the arguments of this process. Records leave kcat as ``offset timestamp key-size
-value-size``, a line feed, then key and value bytes, so that any bytes survive. The password goes in by a file, never by a
-command line. What kcat's options cannot express (commit metadata, asking for a committed offset, the answer of a look-up
-without reading) is not offered here.
+value-size``, a line feed, then key and value bytes, so that any bytes survive. The password goes in by a file, never by
+a command line. What kcat's options cannot express (commit metadata, asking for a committed offset, the answer of a
+look-up without reading) is not offered here.
 """
 
 from __future__ import annotations

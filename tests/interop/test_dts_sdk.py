@@ -1,10 +1,9 @@
-"""The service's own Java SDK, unmodified, in both of its modes: bytes, decoded rows, checkpoint and resumption by time."""
+"""The service's own Java SDK, unmodified, in both of its modes: bytes, decoded rows, checkpoint, resumption."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.client import RawClient
 from tests.interop.client_matrix import DTS_CLIENTS, Client, cells
 from tests.interop.conftest import Session
 from tests.interop.known_log import KnownLog
@@ -17,7 +16,7 @@ _MODES = pytest.mark.parametrize("mode", ["assign", "subscribe"])
 def test_reads_everything_and_resumes_by_its_checkpoint(
     client: Client, session: Session, known_log: KnownLog, mode: str
 ) -> None:
-    """The SDK commits a record's own offset with its time as metadata, and comes back by that time, not by the offset."""
+    """The SDK commits a record's own offset with its time as metadata, and comes back by that time."""
     records = known_log.records
     half = len(records) // 2
     begin_s = records[0].timestamp_ms // 1000

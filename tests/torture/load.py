@@ -1,0 +1,126 @@
+"""A load of small and large transactions against a real MySQL, endless, from one seed.
+
+Beside plain inserts, updates and deletes: transactions of thousands of rows, rollbacks that must leave nothing,
+savepoints, schema changes, and new binlog files in the middle.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pymysql
+
+    from tests.live_server import LiveServer
+
+CREATE_TABLE = (
+    "CREATE TABLE items (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, account INT NOT NULL, "
+    "amount DECIMAL(12,2), name VARCHAR(60) NOT NULL, note TEXT, at DATETIME(6) NOT NULL) CHARACTER SET utf8mb4"
+)
+_INSERT = "INSERT INTO items (account, amount, name, note, at) VALUES (%s, %s, %s, %s, '2024-03-01 09:15:00.123456')"
+_NAMES = ("张伟", "Zoë Müller", "O'Brien", "smörgås ☎", "x")
+_LARGE_TRANSACTION_ROWS = 4000
+_MULTI_INSERT_ROWS = 500
+
+
+class Load(threading.Thread):
+    """Runs until stopped; `transactions` counts what was committed. What goes wrong inside is raised by `stop`."""
+
+    def __init__(self, server: LiveServer, database: str, seed: int) -> None:
+        super().__init__(name="load", daemon=True)
+        self.transactions = 0
+        self._connection: pymysql.Connection[Any] = server.connect(database=database, autocommit=False)
+        self._random = random.Random(seed)
+        self._stopping = threading.Event()
+        self._held = threading.Event()
+        self._held.set()
+        self._failure: BaseException | None = None
+        self._extra_columns = 0
+
+    def hold(self) -> None:
+        """Pause before the next transaction."""
+        self._held.clear()
+
+    def release(self) -> None:
+        self._held.set()
+
+    def stop(self) -> None:
+        """End behind the current transaction."""
+        self._stopping.set()
+        self._held.set()
+        self.join()
+        self._connection.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def run(self) -> None:
+        kinds: list[tuple[Callable[[Any], None], int]] = [
+            (self._small, 60),
+            (self._change, 25),
+            (self._large, 4),
+            (self._rolled_back, 6),
+            (self._with_savepoint, 4),
+            (self._schema_change, 1),
+            (self._new_file, 1),
+        ]
+        weights = [weight for _, weight in kinds]
+        try:
+            while not self._stopping.is_set():
+                self._held.wait()
+                (kind,) = self._random.choices([run for run, _ in kinds], weights)
+                with self._connection.cursor() as cursor:
+                    kind(cursor)
+                self._connection.commit()
+                self.transactions += 1
+        except BaseException as failure:
+            self._failure = failure
+
+    def _rows(self, count: int) -> list[tuple[Any, ...]]:
+        return [
+            (
+                self._random.randrange(50),
+                None if self._random.random() < 0.1 else f"{self._random.randrange(-(10**9), 10**9) / 100:.2f}",
+                self._random.choice(_NAMES),
+                None if self._random.random() < 0.3 else "n" * self._random.choice((0, 5, 300)),
+            )
+            for _ in range(count)
+        ]
+
+    def _small(self, cursor: Any) -> None:
+        cursor.executemany(_INSERT, self._rows(self._random.randint(1, 5)))
+
+    def _change(self, cursor: Any) -> None:
+        account = self._random.randrange(50)
+        cursor.execute("UPDATE items SET amount = amount + 1, name = %s WHERE account = %s LIMIT 20", ("改", account))
+        cursor.execute("DELETE FROM items WHERE account = %s LIMIT 5", (self._random.randrange(50),))
+
+    def _large(self, cursor: Any) -> None:
+        for _ in range(_LARGE_TRANSACTION_ROWS // _MULTI_INSERT_ROWS):
+            cursor.executemany(_INSERT, self._rows(_MULTI_INSERT_ROWS))
+        cursor.execute("UPDATE items SET note = 'large' WHERE account < 25 LIMIT 1000")
+        cursor.execute("DELETE FROM items ORDER BY id LIMIT 3500")
+
+    def _rolled_back(self, cursor: Any) -> None:
+        cursor.executemany(_INSERT, self._rows(50))
+        self._connection.rollback()
+
+    def _with_savepoint(self, cursor: Any) -> None:
+        cursor.executemany(_INSERT, self._rows(2))
+        cursor.execute("SAVEPOINT half")
+        cursor.executemany(_INSERT, self._rows(200))
+        cursor.execute("ROLLBACK TO SAVEPOINT half")
+        cursor.executemany(_INSERT, self._rows(1))
+
+    def _schema_change(self, cursor: Any) -> None:
+        if self._extra_columns < 3:
+            self._extra_columns += 1
+            cursor.execute(f"ALTER TABLE items ADD COLUMN extra{self._extra_columns} INT NULL DEFAULT 7")
+        else:
+            cursor.execute(f"ALTER TABLE items DROP COLUMN extra{self._extra_columns}")
+            self._extra_columns -= 1
+
+    def _new_file(self, cursor: Any) -> None:
+        cursor.execute("FLUSH BINARY LOGS")
