@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.tools.workplace import CHECKOUT
 
@@ -61,6 +62,16 @@ class ServerProcess:
     def bootstrap(self, listener: str = "public") -> str:
         host, port = self.address(listener)
         return f"{host}:{port}"
+
+    def status(self) -> dict[str, Any]:
+        """What `binwire status` is told on the control socket."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(START_TIMEOUT_S)
+            control.connect(str(self.data_directory / "control.sock"))
+            control.sendall(b'{"request": "status"}\n')
+            answer = json.loads(control.makefile("rb").readline())
+        status: dict[str, Any] = answer["status"]
+        return status
 
     @property
     def pid(self) -> int:

@@ -52,6 +52,19 @@ class KnownLog:
         return [times[0] - 3_600_000, times[0], times[len(times) // 3] + 1000, times[2 * len(times) // 3], max(times)]
 
 
+@contextlib.contextmanager
+def serve(folder: Path, group_ids: Sequence[str]) -> Iterator[KnownLog]:
+    """Serve the recorded files, read to their end."""
+    with ServerProcess(folder, configuration(f"file://{_RECORDED}", ["shop"], group_ids)).start() as server:
+        server.wait_for(lambda: _caught_up(server), "at the end of its source")
+        yield KnownLog(server.bootstrap(), TOPIC, read_segments(server.data_directory))
+
+
+def _caught_up(server: ServerProcess) -> bool:
+    (channel,) = server.status()["channels"]
+    return bool(channel["state"] == "Normal" and channel["high_watermark"] and channel["lag_ms"] == 0)
+
+
 def configuration(source: str, objects: Sequence[str], group_ids: Sequence[str], *, start: str = "earliest") -> str:
     """A server with one channel over ``source`` and a group for each id."""
     groups = "".join(
