@@ -6,11 +6,13 @@ on disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.decoded import Record, decode_batches
+from tests.server_process import ServerProcess
 from tests.tools.workplace import CHECKOUT
 
 TOPIC = "cn_hangzhou_rm_known_dtstest_version2"
