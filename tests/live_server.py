@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import subprocess
 import urllib.parse
 import uuid
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pymysql
 import pytest
 
-from tests.tools import servers
+from tests.tools import server_builds, servers
 from tests.tools.server_builds import KINDS
 from tests.tools.workplace import ToolError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _ACCOUNT_EXISTS = 1396
 _names = itertools.count(1)
+_unavailable: dict[str, str] = {}  # kind -> why; tried once in a run, because a mirror out of reach answers slowly
 
 
 class LiveServer:
@@ -179,10 +181,13 @@ def open_server(kind: str, options: Sequence[str] = ()) -> LiveServer:
     address = os.environ.get(KINDS[kind].address_variable)
     if address and options:
         pytest.skip(f"{KINDS[kind].address_variable} names a server that cannot be started with {' '.join(options)}")
-    try:
-        return LiveServer.at_address(kind, address) if address else LiveServer.launch(kind, options)
-    except (ToolError, OSError, pymysql.err.Error) as error:
-        reason = f"{KINDS[kind].title} cannot be had: {error}"
+    if not address and kind not in _unavailable:
+        try:
+            servers.base_directory(server_builds.build(kind))
+        except (ToolError, OSError, subprocess.SubprocessError) as error:
+            _unavailable[kind] = f"{KINDS[kind].title} cannot be had: {error}"
+    if kind in _unavailable:
         if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+            pytest.fail(_unavailable[kind], pytrace=False)
+        pytest.skip(_unavailable[kind])
+    return LiveServer.at_address(kind, address) if address else LiveServer.launch(kind, options)

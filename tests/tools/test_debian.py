@@ -31,7 +31,7 @@ Suites: bookworm-security
 def test_sources_are_read_in_both_of_apts_forms(tmp_path: Path) -> None:
     (tmp_path / "a.sources").write_text(DEB822, encoding="utf-8")
     (tmp_path / "b.list").write_text(
-        "# deb http://old.example/debian sid main\ndeb [arch=amd64 signed-by=/k] http://mirror.example/debian sid main\n",
+        "# deb http://old.example/debian sid main\ndeb [signed-by=/k] http://mirror.example/debian sid main\n",
         encoding="utf-8",
     )
     assert debian._entries(tmp_path / "a.sources") == [
