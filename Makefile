@@ -29,6 +29,7 @@ demo: .venv/.stamp ## row changes of a small shop, recorded from a real server, 
 
 .PHONY: test
 test: lint servers ## all that a change must pass: lint, types, core suite on real servers, one client of each family
+	-@$(VENV_PYTHON) -m tests.tools.clients install --representative
 	@$(PYTEST) -m "not torture and (not interop or representative)" $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: interop
