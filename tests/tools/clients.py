@@ -4,7 +4,7 @@ Each function returns the command that starts the client, installed privately in
 raises ToolError with the reason why it cannot be had. The Java clients come from Maven and have their own module,
 ``tests/interop/java_clients.py``.
 
-``python -m tests.tools.clients install`` has every client of ``tests/interop/client_matrix.py`` ready ahead of the tests
+``python -m tests.tools.clients install`` readies every client of ``tests/interop/client_matrix.py`` ahead of the tests
 (``--representative``: those of ``make test``); ``… record`` renews kcat's lock file.
 """
 
