@@ -6,6 +6,7 @@ does fastest, and Latin-1 maps every byte to the character of the same number. E
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 _KeyT = TypeVar("_KeyT")
@@ -52,6 +53,27 @@ def varint(value: int) -> str:
 def zigzag(value: int) -> str:
     """Avro int or long."""
     return varint(value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+LOW_BITS = 13
+LOW_MASK = (1 << LOW_BITS) - 1
+"""A zigzag number of n > LOW_MASK is `low_zigzags()[n & LOW_MASK]`, two bytes, and then `varint(n >> LOW_BITS)`."""
+
+
+@cache
+def low_zigzags() -> list[str]:
+    """The first two bytes of the zigzag numbers above LOW_MASK, by their low bits."""
+    return [chr((low << 1 | 0x80) & 0xFF) + chr(low >> 6 | 0x80) for low in range(LOW_MASK + 1)]
+
+
+@cache
+def small_zigzags() -> list[str]:
+    """Zigzag of 0 to LOW_MASK."""
+    return [zigzag(value) for value in range(LOW_MASK + 1)]
+
+
+high_varints: TextCache[int] = TextCache(varint)
+"""What follows `low_zigzags`, by the high bits."""
 
 
 def data(value: bytes) -> str:

@@ -1,0 +1,414 @@
+"""Code of one column: row image bytes in, the Avro cell of its value out, as lines of Python source.
+
+A row image is a null bitmap and the values of the columns that are not NULL, back to back. For each column a
+`CellCode` says which fixed-size fields to unpack, whether a length and bytes follow, which lines compute the cell from
+them, and the pieces of f-string text that are the cell. `capture.transcoder` puts the columns together.
+
+Names: `v<i>_<k>` are the unpacked fields of column i, `n<i>` its length, `c<i>` its bytes as Latin-1 text. Formats are
+those of MySQL's field.cc, decimal.cc and my_time.cc; what each value becomes is §2 of the record format: an
+Integer has the bytes of its type as precision, a Decimal the digits of its value, a DateTime and a Timestamp
+microseconds in `millis`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+from capture.avro_text import (
+    LOW_BITS,
+    LOW_MASK,
+    TextCache,
+    high_varints,
+    low_zigzags,
+    small_zigzags,
+    string,
+    zigzag,
+)
+from capture.errors import MalformedEvent
+from capture.table import Column
+
+INTEGER, CHARACTER, DECIMAL, TIMESTAMP, DATETIME = (zigzag(index) for index in (1, 2, 3, 5, 6))
+"""Union indexes of an image's cell."""
+NULL_CELL = zigzag(0)
+_SET = zigzag(1)
+"""Union index of a DateTime part that is there."""
+
+DECIMAL_GROUP_DIGITS = 9
+DECIMAL_GROUP_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
+"""Bytes of a DECIMAL's group of 0 to 9 digits (`dig2bytes` of decimal.cc)."""
+
+
+class ColumnShape(NamedTuple):
+    """A column as the binlog carries it: index in the table, definition, FieldType code and metadata of TABLE_MAP."""
+
+    index: int
+    column: Column
+    field_type: int
+    metadata: int
+
+
+class Fixed(NamedTuple):
+    """A field of fixed size: byte order (`<` or `>`), struct code, size in bytes, the name it is unpacked into."""
+
+    order: str
+    code: str
+    size: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellCode:
+    """How to make one cell. `objects` are what the generated source refers to by name."""
+
+    cell: str
+    fixed: tuple[Fixed, ...] = ()
+    length_bytes: int = 0
+    lines: tuple[str, ...] = ()
+    objects: dict[str, object] = field(default_factory=dict)
+
+
+_INTEGER_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+_INTEGER_DIGITS_MAX = 20
+_INTEGER_PRECISION = {1: 1, 2: 2, 3: 3, 4: 4, 8: 8}
+"""Precision by the bytes of the type; 3 for MEDIUMINT is a choice, no capture shows it."""
+
+
+@cache
+def _integer_starts(size: int) -> list[str]:
+    """What comes before the digits of an Integer, by the length of the digits."""
+    precision = zigzag(_INTEGER_PRECISION[size])
+    return [INTEGER + precision + zigzag(length) for length in range(_INTEGER_DIGITS_MAX + 1)]
+
+
+def _integer_cell(value: int, size: int) -> str:
+    digits = str(value)
+    return _integer_starts(size)[len(digits)] + digits
+
+
+@cache
+def _tinyint_cells(unsigned: bool) -> list[str]:
+    """The cell of every TINYINT, by its byte."""
+    return [_integer_cell(byte if unsigned or byte < 0x80 else byte - 0x100, 1) for byte in range(0x100)]
+
+
+def tinyint(shape: ColumnShape) -> CellCode:
+    """TINYINT: one byte, looked up."""
+    table, value = f"tinyints{'_unsigned' * shape.column.unsigned}", f"v{shape.index}_0"
+    objects: dict[str, object] = {table: _tinyint_cells(shape.column.unsigned)}
+    return CellCode(f"{{{table}[{value}]}}", (Fixed("<", "B", 1, value),), objects=objects)
+
+
+def integer(size: int) -> Callable[[ColumnShape], CellCode]:
+    """SMALLINT, INT and BIGINT: `size` bytes, little endian, two's complement unless UNSIGNED."""
+
+    def generate(shape: ColumnShape) -> CellCode:
+        i, code = shape.index, _INTEGER_CODES[size]
+        fixed = Fixed("<", code.upper() if shape.column.unsigned else code, size, f"v{i}_0")
+        return _digits(i, size, (fixed,), f"v{i}_0")
+
+    return generate
+
+
+def mediumint(shape: ColumnShape) -> CellCode:
+    """MEDIUMINT: three bytes, little endian."""
+    i = shape.index
+    high = Fixed("<", "B" if shape.column.unsigned else "b", 1, f"v{i}_1")
+    return _digits(i, 3, (Fixed("<", "H", 2, f"v{i}_0"), high), f"v{i}_0 | v{i}_1 << 16")
+
+
+def _digits(i: int, size: int, fixed: tuple[Fixed, ...], value: str) -> CellCode:
+    starts = f"integer{size}_starts"
+    return CellCode(
+        f"{{{starts}[len(t{i})]}}{{t{i}}}", fixed, 0, (f"t{i} = str({value})",), {starts: _integer_starts(size)}
+    )
+
+
+@cache
+def _character_starts(charset: str) -> TextCache[int]:
+    """What comes before the bytes of a Character, by their number."""
+    start = CHARACTER + string(charset)
+    return TextCache(lambda length: start + zigzag(length))
+
+
+def character(length_bytes: Callable[[ColumnShape], int]) -> Callable[[ColumnShape], CellCode]:
+    """VARCHAR and the TEXT types: a length of 1 to 4 bytes, little endian, and the bytes in the column's charset."""
+
+    def generate(shape: ColumnShape) -> CellCode:
+        i, charset = shape.index, shape.column.charset or "binary"
+        starts = f"{_identifier(charset)}_starts"
+        objects: dict[str, object] = {starts: _character_starts(charset)}
+        return CellCode(f"{{{starts}[n{i}]}}{{c{i}}}", (), length_bytes(shape), (), objects)
+
+    return generate
+
+
+def _identifier(name: str) -> str:
+    """A charset's name as part of a Python name."""
+    return "".join(character if character.isalnum() else "_" for character in name)
+
+
+# DECIMAL
+
+
+class _Group(NamedTuple):
+    """Up to nine decimal digits of a DECIMAL: how many, and the fields they are unpacked from."""
+
+    digits: int
+    fixed: tuple[Fixed, ...]
+
+    @property
+    def value(self) -> str:
+        """The expression of the group's number."""
+        names = [one.name for one in self.fixed]
+        return names[0] if len(names) == 1 else f"({names[0]} << 16 | {names[1]})"
+
+
+def _groups(i: int, integer_digits: int, scale: int) -> tuple[list[_Group], list[_Group]]:
+    """The groups before and after the decimal point: only the outermost of each side has less than nine digits."""
+    full, rest = divmod(integer_digits, DECIMAL_GROUP_DIGITS)
+    before = [rest] * bool(rest) + [DECIMAL_GROUP_DIGITS] * full
+    full, rest = divmod(scale, DECIMAL_GROUP_DIGITS)
+    after = [DECIMAL_GROUP_DIGITS] * full + [rest] * bool(rest)
+    groups, k = [], 0
+    for digits in before + after:
+        codes = {1: "B", 2: "H", 3: "BH", 4: "I"}[DECIMAL_GROUP_BYTES[digits]]
+        fixed = []
+        for code in codes:
+            fixed.append(Fixed(">", code, {"B": 1, "H": 2, "I": 4}[code], f"v{i}_{k}"))
+            k += 1
+        groups.append(_Group(digits, tuple(fixed)))
+    return groups[: len(before)], groups[len(before) :]
+
+
+def decimal_text(image: bytes, precision: int, scale: int) -> str:
+    """A DECIMAL's bytes as MySQL prints the value. The plain way, for what the generated code does not unroll."""
+    negative = not image[0] & 0x80
+    flipped = bytes(byte ^ 0xFF for byte in image) if negative else image
+    groups_before, groups_after = _groups(0, precision - scale, scale)
+    numbers, position = [], 0
+    for group in (*groups_before, *groups_after):
+        size = DECIMAL_GROUP_BYTES[group.digits]
+        number = int.from_bytes(flipped[position : position + size], "big")
+        if position == 0:
+            number ^= 0x80 << 8 * (size - 1)
+        position += size
+        if number >= 10**group.digits:
+            raise MalformedEvent(f"A DECIMAL({precision},{scale}) has the bytes {image.hex(' ')}, which are no digits.")
+        numbers.append(f"{number:0{group.digits}d}")
+    before = "".join(numbers[: len(groups_before)]).lstrip("0") or "0"
+    after = "".join(numbers[len(groups_before) :])
+    return f"{'-' * negative}{before}{'.' * bool(after)}{after}"
+
+
+def decimal_cell(text: str, scale: int) -> str:
+    """The Decimal cell of a number in MySQL's plain notation; precision = digits of the value, at least 1."""
+    digits = text.lstrip("-").replace(".", "").lstrip("0")
+    return DECIMAL + string(text) + zigzag(len(digits) or 1) + zigzag(scale)
+
+
+def decimal(shape: ColumnShape) -> CellCode:
+    """DECIMAL: big-endian groups of nine digits, the first bit inverted, all bits inverted if negative.
+
+    Unrolled for values of 1 and more; negative ones and those below 1 are made from the groups the plain way, and kept.
+    """
+    i, precision, scale = shape.index, shape.metadata >> 8, shape.metadata & 0xFF
+    before, after = _groups(i, precision - scale, scale)
+    groups = [group.value for group in (*before, *after)]
+    fixed = tuple(one for group in (*before, *after) for one in group.fixed)
+    name = f"decimal{precision}_{scale}"
+    objects: dict[str, object] = {f"{name}_rare": _rare_decimals(precision, scale)}
+    rare = f"c{i} = {name}_rare[{', '.join(groups)},]"
+    if not before:
+        return CellCode(f"{{c{i}}}", fixed, 0, (rare,), objects)
+    starts, ends = _decimal_frame(precision, scale)
+    objects |= {f"{name}_starts": starts, f"{name}_ends": ends}
+    number = f"{before[0].value} - {_sign(before)}"
+    for group in before[1:]:
+        number = f"({number}) * {10**DECIMAL_GROUP_DIGITS} + {group.value}"
+    conditions = [f"{before[0].value} >= {_sign(before)}", f"(v{i} := {number})"]
+    conditions += [f"{group.value} < {10**group.digits}" for group in (*before[1:], *after)]
+    fraction = "".join(f"{{{group.value}:0{group.digits}d}}" for group in after)
+    if len(after) == 1 and after[0].digits == 2:
+        fraction, objects["two_digits"] = f"{{two_digits[{after[0].value}]}}", _two_digits()
+    point = "." * bool(after)
+    common = f'f"{{{name}_starts[n{i}]}}{{t{i}}}{point}{fraction}{{{name}_ends[n{i}]}}"'
+    lines = (
+        f"if {' and '.join(conditions)}:",
+        f"    t{i} = str(v{i}); n{i} = len(t{i})",
+        f"    c{i} = {common}",
+        "else:",
+        f"    {rare}",
+    )
+    return CellCode(f"{{c{i}}}", fixed, 0, lines, objects)
+
+
+def _sign(before: list[_Group]) -> int:
+    """The first bit of a DECIMAL, in the number of its first group."""
+    return 0x80 << 8 * (DECIMAL_GROUP_BYTES[before[0].digits] - 1)
+
+
+@cache
+def _two_digits() -> list[str]:
+    return [f"{number:02d}" for number in range(100)]
+
+
+@cache
+def _decimal_frame(precision: int, scale: int) -> tuple[list[str], list[str]]:
+    """What comes before and after the text of a Decimal of 1 or more, by its digits before the point."""
+    point_and_fraction = scale + bool(scale)
+    lengths = range(precision - scale + 1)
+    starts = [DECIMAL + zigzag(length + point_and_fraction) for length in lengths]
+    return starts, [zigzag(length + scale) + zigzag(scale) for length in lengths]
+
+
+@cache
+def _rare_decimals(precision: int, scale: int) -> TextCache[tuple[int, ...]]:
+    """Cells by the numbers of their groups, as unpacked."""
+    before, after = _groups(0, precision - scale, scale)
+    sizes = [DECIMAL_GROUP_BYTES[group.digits] for group in (*before, *after)]
+
+    def make(numbers: tuple[int, ...]) -> str:
+        image = b"".join(number.to_bytes(size, "big") for number, size in zip(numbers, sizes, strict=True))
+        return decimal_cell(decimal_text(image, precision, scale), scale)
+
+    return TextCache(make)
+
+
+# DATETIME and TIMESTAMP
+
+_FRACTION_CODES = ("", "B", "B", "H", "H", "BH", "BH")
+_FRACTION_UNIT_US = (0, 10_000, 10_000, 100, 100, 1, 1)
+"""Fractional seconds are stored in whole bytes: hundredths, hundreds of microseconds, microseconds (by fsp)."""
+_CODE_BYTES = {"B": 1, "H": 2, "I": 4}
+_MONTHS_OF_YEAR = 13
+"""DATETIME2 counts 13 months to the year, so that month 0 has a place."""
+
+
+def _part(value: int) -> str:
+    return _SET + zigzag(value)
+
+
+def date_parts(year: int, month: int, day: int) -> str:
+    """The start of a DateTime cell."""
+    return DATETIME + _part(year) + _part(month) + _part(day)
+
+
+def _packed_date(packed: int) -> str:
+    """Sign, year and month, day: the upper 23 bits of a DATETIME2."""
+    if not packed >> 22:
+        raise MalformedEvent("A DATETIME is negative, which no server writes.")
+    year, month = divmod(packed >> 5 & 0x1FFFF, _MONTHS_OF_YEAR)
+    return date_parts(year, month, packed & 0x1F)
+
+
+packed_dates = TextCache(_packed_date)
+
+
+@cache
+def _hours_and_minutes() -> list[str]:
+    return [_part(packed >> 6) + _part(packed & 0x3F) for packed in range(1 << 11)]
+
+
+@cache
+def _seconds() -> list[str]:
+    return [_part(second) for second in range(1 << 6)]
+
+
+def _fraction(i: int, k: int, fsp: int) -> tuple[tuple[Fixed, ...], str]:
+    """The fields of fractional seconds and the expression of the microseconds."""
+    fixed = tuple(Fixed(">", code, _CODE_BYTES[code], f"v{i}_{k + n}") for n, code in enumerate(_FRACTION_CODES[fsp]))
+    names = [one.name for one in fixed]
+    value = names[0] if len(names) == 1 else f"{names[0]} << 16 | {names[1]}"
+    return fixed, value if _FRACTION_UNIT_US[fsp] == 1 else f"{value} * {_FRACTION_UNIT_US[fsp]}"
+
+
+def _split_zigzag(i: int, name: str, value: str) -> tuple[str, tuple[str, ...]]:
+    """Pieces and lines of the zigzag of a number from 0 to 2^32, mostly above LOW_MASK."""
+    lines = (
+        f"{name}{i} = {value}",
+        f"if {name}{i} > {LOW_MASK}:",
+        f"    {name}{i}_0 = low_zigzags[{name}{i} & {LOW_MASK}]; {name}{i}_1 = high_varints[{name}{i} >> {LOW_BITS}]",
+        "else:",
+        f'    {name}{i}_0 = small_zigzags[{name}{i}]; {name}{i}_1 = ""',
+    )
+    return f"{{{name}{i}_0}}{{{name}{i}_1}}", lines
+
+
+def _zigzag_tables() -> dict[str, object]:
+    return {"low_zigzags": low_zigzags(), "small_zigzags": small_zigzags(), "high_varints": high_varints}
+
+
+def datetime2(shape: ColumnShape) -> CellCode:
+    """DATETIME from 5.6 on: sign 1 bit, year * 13 + month 17, day 5, hour 5, minute 6, second 6; then the fraction."""
+    i, fsp = shape.index, shape.metadata
+    fixed: tuple[Fixed, ...] = (Fixed(">", "B", 1, f"v{i}_0"), Fixed(">", "I", 4, f"v{i}_1"))
+    objects: dict[str, object] = {
+        "packed_dates": packed_dates,
+        "hours_and_minutes": _hours_and_minutes(),
+        "seconds": _seconds(),
+    }
+    low = f"v{i}_1"
+    cell = (
+        f"{{packed_dates[v{i}_0 << 15 | {low} >> 17]}}{{hours_and_minutes[{low} >> 6 & 2047]}}{{seconds[{low} & 63]}}"
+        f"{literal(_SET)}"
+    )
+    if not fsp:
+        return CellCode(cell + literal(zigzag(0)), fixed, 0, (), objects)
+    fraction, micros = _fraction(i, 2, fsp)
+    pieces, lines = _split_zigzag(i, "u", micros)
+    return CellCode(cell + pieces, fixed + fraction, 0, lines, objects | _zigzag_tables())
+
+
+def _decimal_date(number: int) -> str:
+    """A date written YYYYMMDD."""
+    year_and_month, day = divmod(number, 100)
+    return date_parts(*divmod(year_and_month, 100), day)
+
+
+def _decimal_time(number: int) -> str:
+    """A time written hhmmss, and no microseconds."""
+    hour_and_minute, second = divmod(number, 100)
+    hour, minute = divmod(hour_and_minute, 100)
+    return _part(hour) + _part(minute) + _part(second) + _part(0)
+
+
+decimal_dates = TextCache(_decimal_date)
+decimal_times = TextCache(_decimal_time)
+
+
+def datetime_before_56(shape: ColumnShape) -> CellCode:
+    """DATETIME before 5.6: the decimal number YYYYMMDDhhmmss in eight bytes, little endian."""
+    value = f"v{shape.index}_0"
+    cell = f"{{decimal_dates[{value} // 1000000]}}{{decimal_times[{value} % 1000000]}}"
+    objects: dict[str, object] = {"decimal_dates": decimal_dates, "decimal_times": decimal_times}
+    return CellCode(cell, (Fixed("<", "Q", 8, value),), objects=objects)
+
+
+def timestamp2(shape: ColumnShape) -> CellCode:
+    """TIMESTAMP from 5.6 on: Unix seconds, four bytes, big endian, 0 for the zero date; then the fraction."""
+    i, fsp = shape.index, shape.metadata
+    pieces, lines = _split_zigzag(i, "s", f"v{i}_0")
+    fixed: tuple[Fixed, ...] = (Fixed(">", "I", 4, f"v{i}_0"),)
+    if not fsp:
+        return CellCode(literal(TIMESTAMP) + pieces + literal(zigzag(0)), fixed, 0, lines, _zigzag_tables())
+    fraction, micros = _fraction(i, 1, fsp)
+    fraction_pieces, fraction_lines = _split_zigzag(i, "u", micros)
+    cell = literal(TIMESTAMP) + pieces + fraction_pieces
+    return CellCode(cell, fixed + fraction, 0, lines + fraction_lines, _zigzag_tables())
+
+
+def timestamp_before_56(shape: ColumnShape) -> CellCode:
+    """TIMESTAMP before 5.6: Unix seconds, four bytes, little endian."""
+    i = shape.index
+    pieces, lines = _split_zigzag(i, "s", f"v{i}_0")
+    cell = literal(TIMESTAMP) + pieces + literal(zigzag(0))
+    return CellCode(cell, (Fixed("<", "I", 4, f"v{i}_0"),), 0, lines, _zigzag_tables())
+
+
+def literal(text: str) -> str:
+    """Text as the body of an f-string literal in double quotes."""
+    return "".join(
+        character if " " < character < "~" and character not in '"\\{}' else f"\\x{ord(character):02x}"
+        for character in text
+    )

@@ -1,0 +1,152 @@
+"""MySQL's column types, one row each: what they are in the binlog and what they become in a record.
+
+`number` is the record's dataTypeNumber, `avro_class` the class of its cells; a NULL is Avro null whatever the type.
+`readers` has, for each FieldType a server may write the type as, the generator of the code that makes the cell; a type
+without readers is refused, never guessed. `writer` is the way back, from values to row images. Rows are in the order of
+dataTypeNumber.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from capture.cells import (
+    CellCode,
+    ColumnShape,
+    character,
+    datetime2,
+    datetime_before_56,
+    decimal,
+    integer,
+    mediumint,
+    timestamp2,
+    timestamp_before_56,
+    tinyint,
+)
+from capture.errors import SchemaMismatch, UnsupportedColumn
+from capture.table import TableVersion
+from capture.table_map import FieldType, TableMapEvent
+from capture.values import (
+    DATETIME_WRITER,
+    DECIMAL_WRITER,
+    TEXT_WRITER,
+    TIMESTAMP_WRITER,
+    VARCHAR_WRITER,
+    ValueWriter,
+    integer_writer,
+)
+
+_F = FieldType
+_Reader = Callable[[ColumnShape], CellCode]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """One or more MySQL types that are the same to a consumer. `names` are the keywords of `Column.data_type`."""
+
+    names: tuple[str, ...]
+    number: int
+    avro_class: str
+    readers: Mapping[FieldType, _Reader] = field(default_factory=dict)
+    writer: ValueWriter | None = None
+
+
+def _varchar_length_bytes(shape: ColumnShape) -> int:
+    """VARCHAR's length takes one byte if no value can be longer than 255 bytes (metadata: the longest)."""
+    return 1 if shape.metadata < 0x100 else 2
+
+
+def _blob_length_bytes(shape: ColumnShape) -> int:
+    """The TEXT types' metadata is the size of the length itself."""
+    return shape.metadata
+
+
+COLUMN_TYPES = (
+    ColumnType(("tinyint",), 1, "Integer", {_F.TINY: tinyint}, integer_writer(_F.TINY, 1)),
+    ColumnType(("smallint",), 2, "Integer", {_F.SHORT: integer(2)}, integer_writer(_F.SHORT, 2)),
+    ColumnType(("int",), 3, "Integer", {_F.LONG: integer(4)}, integer_writer(_F.LONG, 4)),
+    ColumnType(("float",), 4, "Float"),
+    ColumnType(("double",), 5, "Float"),
+    ColumnType(
+        ("timestamp",), 7, "Timestamp", {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: timestamp_before_56}, TIMESTAMP_WRITER
+    ),
+    ColumnType(("bigint",), 8, "Integer", {_F.LONGLONG: integer(8)}, integer_writer(_F.LONGLONG, 8)),
+    ColumnType(("mediumint",), 9, "Integer", {_F.INT24: mediumint}, integer_writer(_F.INT24, 3)),
+    ColumnType(("date",), 10, "DateTime"),
+    ColumnType(("time",), 11, "DateTime"),
+    ColumnType(
+        ("datetime",), 12, "DateTime", {_F.DATETIME2: datetime2, _F.DATETIME: datetime_before_56}, DATETIME_WRITER
+    ),
+    ColumnType(("year",), 13, "DateTime"),
+    ColumnType(
+        ("tinytext", "text", "mediumtext", "longtext"),
+        15,
+        "Character",
+        {_F.BLOB: character(_blob_length_bytes)},
+        TEXT_WRITER,
+    ),
+    ColumnType(("bit",), 16, "Integer"),
+    ColumnType(("json",), 245, "TextObject"),
+    ColumnType(("decimal",), 246, "Decimal", {_F.NEWDECIMAL: decimal}, DECIMAL_WRITER),
+    ColumnType(("enum",), 247, "TextObject"),
+    ColumnType(("set",), 248, "TextObject"),
+    ColumnType(("tinyblob",), 249, "BinaryObject"),
+    ColumnType(("mediumblob",), 250, "BinaryObject"),
+    ColumnType(("longblob",), 251, "BinaryObject"),
+    ColumnType(("blob", "binary", "varbinary", "vector", "uuid", "inet4", "inet6"), 252, "BinaryObject"),
+    ColumnType(("varchar",), 253, "Character", {_F.VARCHAR: character(_varchar_length_bytes)}, VARCHAR_WRITER),
+    ColumnType(("char",), 254, "Character"),
+    ColumnType(
+        (
+            *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
+            *("geometrycollection", "geomcollection"),
+        ),
+        255,
+        "BinaryGeometry",
+    ),
+)
+
+_BY_NAME = {name: row for row in COLUMN_TYPES for name in row.names}
+_FORMATS_BEFORE_56 = frozenset({_F.TIMESTAMP, _F.DATETIME})
+
+
+def column_type(table: TableVersion, index: int) -> ColumnType:
+    """The type of a column. Raises UnsupportedColumn, naming table and column, if it cannot be carried over."""
+    column = table.columns[index]
+    row = _BY_NAME.get(column.data_type)
+    if row is None or not row.readers or column.compressed:
+        raise UnsupportedColumn(
+            f"Column {column.name} of {table.database}.{table.table} has the type "
+            f"{column.data_type.upper()}{' COMPRESSED' * column.compressed}, which is not supported yet; "
+            f"leave the table out of the channel's objects."
+        )
+    return row
+
+
+def column_codes(table: TableVersion, table_map: TableMapEvent) -> list[CellCode]:
+    """The code of every column, in table order.
+
+    Raises UnsupportedColumn as `column_type` does, and SchemaMismatch if the table map has other columns.
+    """
+    if len(table.columns) != table_map.column_count:
+        raise SchemaMismatch(
+            f"{table.database}.{table.table} has {len(table.columns)} columns in the schema history and "
+            f"{table_map.column_count} in the binlog."
+        )
+    return [_column_code(table, table_map, index) for index in range(len(table.columns))]
+
+
+def _column_code(table: TableVersion, table_map: TableMapEvent, index: int) -> CellCode:
+    row, column = column_type(table, index), table.columns[index]
+    field_type = table_map.column_types[index]
+    reader = row.readers.get(FieldType(field_type)) if field_type in FieldType.__members__.values() else None
+    if reader is None:
+        raise SchemaMismatch(
+            f"Column {column.name} of {table.database}.{table.table} is {column.data_type.upper()} in the schema "
+            f"history and of the binlog type {field_type} in the binlog."
+        )
+    if field_type in _FORMATS_BEFORE_56 and column.fsp:
+        raise UnsupportedColumn(
+            f"Column {column.name} of {table.database}.{table.table} has fractional seconds in an old format of "
+            f"MariaDB, which is not supported; run ALTER TABLE … FORCE with mysql56_temporal_format=ON."
+        )
+    return reader(ColumnShape(index, column, field_type, table_map.column_metadata[index]))
