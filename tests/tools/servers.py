@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -42,8 +41,6 @@ _STOP_TIMEOUT_S = 60.0
 _START_TRIES = 3
 _POLL_S = 0.02
 _READY = b"ready for connections"
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _LOG_TAIL_LINES = 15
 
 _COMMON_OPTIONS = (
@@ -242,7 +239,8 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     """Start the server's program with its output in ``log_file``; it is killed when the starting thread ends."""
     user = ["--user=root"] if os.geteuid() == 0 else []
-    command = [*build.server, "--no-defaults", *build.options, *user, *arguments]
+    tied = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+    command = [*tied, *build.server, "--no-defaults", *build.options, *user, *arguments]
     with log_file.open("wb") as log:
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
             command,
@@ -251,12 +249,7 @@ def _spawn(
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C ends the tests, which then end their servers
-            preexec_fn=_die_with_parent,
         )
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log_file: Path) -> None:

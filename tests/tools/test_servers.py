@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
+import sys
 import urllib.parse
 from typing import TYPE_CHECKING
 
 import pymysql
 import pytest
+
+from tests.tools.workplace import CHECKOUT
 
 if TYPE_CHECKING:
     from tests.conftest import ServerFactory
@@ -73,6 +77,23 @@ def test_a_closed_server_leaves_nothing(server_factory: ServerFactory) -> None:
     instance.close()
     states.append((instance.running, instance.directory.exists()))
     assert states == [(True, True), (False, False)]
+
+
+def test_a_server_dies_with_a_killed_test_run() -> None:
+    program = (
+        "from tests.tools.servers import Instance; i = Instance.launch('mariadb1011');"
+        "print(i.port, i.directory, flush=True); input()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        port, directory = run.stdout.readline().split()
+        with socket.create_connection(("127.0.0.1", int(port))) as connection:
+            connection.settimeout(60)
+            run.kill()
+            while connection.recv(4096):
+                pass
+    shutil.rmtree(directory)
 
 
 def test_every_instance_has_its_own_uuid(mysql97: LiveServer, server_factory: ServerFactory) -> None:
