@@ -8,15 +8,17 @@ Who may commit is the coordinator's business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from storage.catalog import OffsetRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from storage.catalog import Catalog
     from storage.clock import Clock
 
-METADATA_BYTES_MAX = 4096
+METADATA_BYTES_MAX: Final = 4096
 """`offset.metadata.max.bytes`, Kafka's default; a longer metadata string is answered with code 12."""
 
 
@@ -30,21 +32,40 @@ class CommittedOffset:
 
 
 class OffsetStore:
-    """Committed offsets by group, topic and partition."""
+    """Committed offsets by group, topic and partition. Reads the whole table once, when made."""
 
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
-        raise NotImplementedError
+        self._catalog = catalog
+        self._clock = clock
+        self._committed: dict[str, dict[tuple[str, int], CommittedOffset]] = {}
+        for row in catalog.offsets():
+            self._remember(row)
+
+    def _remember(self, row: OffsetRow) -> None:
+        committed = CommittedOffset(row.offset, row.metadata, row.commit_timestamp_ms)
+        self._committed.setdefault(row.group_id, {})[row.topic, row.partition] = committed
 
     def committed(self, group_id: str) -> Mapping[tuple[str, int], CommittedOffset]:
         """Return the group's commits by (topic, partition); empty if it never committed."""
-        raise NotImplementedError
+        return self._committed.get(group_id, {})
 
     def group_ids(self) -> list[str]:
         """List the groups that have commits."""
-        raise NotImplementedError
+        return list(self._committed)
 
-    async def commit(self, group_id: str, offsets: Sequence[tuple[str, int, int, str]]) -> None:
-        """Store (topic, partition, offset, metadata) rows; return when they are durable."""
+    async def commit(self, group_id: str, offsets: Iterable[tuple[str, int, int, str]]) -> None:
+        """Store (topic, partition, offset, metadata) rows; return when they are durable.
+
+        Raises:
+            StorageError: they could not be stored; nothing has changed.
+        """
+        now_ms = self._clock.now_ms()
+        rows = [OffsetRow(group_id, *each, commit_timestamp_ms=now_ms) for each in offsets]
+        await self._catalog.run(self._catalog.put_offsets, rows)
+        for row in rows:
+            self._remember(row)
 
     async def delete(self, group_id: str) -> None:
         """Forget the group's commits; return when that is durable."""
+        await self._catalog.run(self._catalog.delete_offsets, group_id)
+        self._committed.pop(group_id, None)

@@ -24,6 +24,9 @@ class Principal:
 
 
 ANONYMOUS = Principal(username="ANONYMOUS", group_id=None, topics=None)
+"""Everyone on a PLAINTEXT listener, by Kafka's name."""
+NOBODY = Principal(username="", group_id="", topics=frozenset())
+"""Who a connection is before its login: no topics, no group (the empty id is no group's)."""
 
 
 @dataclass(frozen=True, slots=True)

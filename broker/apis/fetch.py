@@ -1,0 +1,345 @@
+"""Fetch (key 1, v0-v7): record batches from the log, waiting for growth.
+
+Behaviour (ReplicaManager.fetchMessages@1.1.1):
+- Answered at once if max_wait_time <= 0, no partition is asked for, any partition has an error, or min_bytes are there; else the
+  request is parked: it subscribes to its logs, completes exactly once — enough bytes, time over, or the server closing — and is
+  then answered by the same code with what is there. Every requested partition is answered.
+- Batches go out as they lie in the log: the response holds views of the mapping, leased until they are written.
+- Values: on error high watermark, LSO and log start are -1. Read-uncommitted: LSO -1, aborted_transactions null; read-committed:
+  LSO = high watermark, aborted_transactions empty. Codes are those that Java tolerates here: 1, 3, 29, 56, else -1.
+- Sessions are declined: session_id 0 and a full answer, which makes clients send full requests; an incremental request for a
+  session that never was gets FETCH_SESSION_ID_NOT_FOUND. Forgotten topics mean nothing without a session.
+
+Records and limits per version:
+- v0-v1 magic 0; v2-v3 magic 1; v4 and later magic 2, as stored. A partition max_bytes below 0 counts as 0.
+- v0-v2: max_bytes of a partition is hard: of a first message that is larger its first max_bytes are sent, which clients report
+  (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch (sarama).
+- v3 and later (KIP-74): the first partition in request order that has data gets at least one whole message or batch; later ones
+  keep to what is left of the request's max_bytes. Never a partial message (Java 0.10.1 loops on one, 1.1 throws).
+
+Fields: v1 throttle_time_ms; v3 max_bytes of the request; v4 isolation_level, LSO, aborted_transactions; v5 log_start_offset;
+v7 sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.downconvert import message_span
+from broker.errors import ErrorCode
+from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, message, wire
+from storage.errors import OffsetOutOfRange, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broker.context import RequestContext
+    from broker.topics import Topic
+
+RESPONSE_BYTES_MAX: Final = 50 * 1024 * 1024
+"""Records of one response, whatever the request allows: Java's `fetch.max.bytes`, and half of what librdkafka (~100 MB) and
+sarama (100 MiB) accept, so that one more batch does not exceed them."""
+
+MAX_WAIT_MS: Final = 5 * 60 * 1000
+"""Longest a fetch is parked, below the ten minutes after which an idle connection is closed."""
+
+READ_COMMITTED: Final = 1
+DECLINED_SESSION_ID: Final = 0
+INITIAL_EPOCHS: Final = frozenset({0, -1})
+
+
+@message
+class FetchPartition(Message):
+    """A partition and where to read it."""
+
+    partition: int = wire(INT32)
+    fetch_offset: int = wire(INT64)
+    log_start_offset: int = wire(INT64, since=5, default=-1)
+    max_bytes: int = wire(INT32)
+
+
+@message
+class FetchTopic(Message):
+    """A topic to read."""
+
+    topic: str = wire(STRING)
+    partitions: list[FetchPartition] = wire(Array(FetchPartition))
+
+
+@message
+class ForgottenTopic(Message):
+    """Partitions to drop from a session."""
+
+    topic: str = wire(STRING)
+    partitions: list[int] = wire(Array(INT32))
+
+
+@message
+class FetchRequest(Message):
+    """What to read and how long to wait for it."""
+
+    replica_id: int = wire(INT32, default=-1)
+    max_wait_time: int = wire(INT32)
+    min_bytes: int = wire(INT32)
+    max_bytes: int = wire(INT32, since=3, default=RESPONSE_BYTES_MAX)
+    isolation_level: int = wire(INT8, since=4, default=0)
+    session_id: int = wire(INT32, since=7, default=0)
+    epoch: int = wire(INT32, since=7, default=-1)
+    topics: list[FetchTopic] = wire(Array(FetchTopic))
+    forgotten_topics: list[ForgottenTopic] = wire(Array(ForgottenTopic), since=7, default=[])
+
+
+@message
+class AbortedTransaction(Message):
+    """A transaction whose records a read-committed client must skip; there are none here."""
+
+    producer_id: int = wire(INT64)
+    first_offset: int = wire(INT64)
+
+
+@message
+class FetchPartitionResponse(Message):
+    """The records of one partition. `record_set` is any buffer."""
+
+    partition: int = wire(INT32)
+    error_code: int = wire(INT16, default=0)
+    high_watermark: int = wire(INT64, default=-1)
+    last_stable_offset: int = wire(INT64, since=4, default=-1)
+    log_start_offset: int = wire(INT64, since=5, default=-1)
+    aborted_transactions: list[AbortedTransaction] | None = wire(
+        Array(AbortedTransaction, nullable_since=4), since=4, default=None
+    )
+    record_set: bytes | memoryview = wire(RECORDS, default=b"")
+
+
+@message
+class FetchTopicResponse(Message):
+    """The records of one topic."""
+
+    topic: str = wire(STRING)
+    partition_responses: list[FetchPartitionResponse] = wire(Array(FetchPartitionResponse))
+
+
+@message
+class FetchResponse(Message):
+    """The records read."""
+
+    throttle_time_ms: int = wire(INT32, since=1, default=0)
+    error_code: int = wire(INT16, since=7, default=0)
+    session_id: int = wire(INT32, since=7, default=0)
+    responses: list[FetchTopicResponse] = wire(Array(FetchTopicResponse))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRules:
+    """What a Fetch version may return. `hard_limit`: a partition's max_bytes holds even for its first message."""
+
+    magic: int
+    hard_limit: bool
+
+
+RULES: Final = (
+    RecordRules(magic=0, hard_limit=True),
+    RecordRules(magic=0, hard_limit=True),
+    RecordRules(magic=1, hard_limit=True),
+    RecordRules(magic=1, hard_limit=False),
+    RecordRules(magic=2, hard_limit=False),
+    RecordRules(magic=2, hard_limit=False),
+    RecordRules(magic=2, hard_limit=False),
+    RecordRules(magic=2, hard_limit=False),
+)
+"""One row per version, in order."""
+
+
+def handle(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+    """Answer now if the rules allow it, else park."""
+    if request.epoch not in INITIAL_EPOCHS:
+        return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, responses=[])
+    if not _is_due(context, request):
+        return _park(context, request)
+    return _answer(context, request)
+
+
+def _answer(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+    if RULES[context.api_version].magic < 2:
+        return _answer_converted(context, request)
+    return _answer_stored(context, request)
+
+
+def _is_due(context: RequestContext, request: FetchRequest) -> bool:
+    """Tell whether the request must be answered without (further) waiting."""
+    if request.max_wait_time <= 0:
+        return True
+    wanted = min(request.min_bytes, request.max_bytes, RESPONSE_BYTES_MAX)
+    partition_count = 0
+    for topic in request.topics:
+        for partition in topic.partitions:
+            partition_count += 1
+            found = context.broker.topics.find(context.session.principal, topic.topic, partition.partition)
+            if isinstance(found, ErrorCode):
+                return True
+            try:
+                wanted -= found.log.size_between(partition.fetch_offset, max(partition.max_bytes, 0))
+            except StorageError:
+                return True
+    return wanted <= 0 or not partition_count
+
+
+async def _park(context: RequestContext, request: FetchRequest) -> FetchResponse:
+    """Wait for bytes, time or the server's end, then answer. Everything registered is unregistered, however it ends."""
+    broker = context.broker
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def on_publish() -> None:
+        if not woken.done() and _is_due(context, request):
+            woken.set_result(None)
+
+    timer = broker.scheduler.call_later(min(request.max_wait_time, MAX_WAIT_MS), wake)
+    logs = [topic.log for topic in _topics(context, request)]
+    unsubscribes = [log.subscribe(on_publish) for log in logs]
+    broker.parked.add(wake)
+    try:
+        on_publish()  # the logs may have grown since the handler looked
+        await woken
+    finally:
+        broker.parked.discard(wake)
+        timer.cancel()
+        for unsubscribe in unsubscribes:
+            unsubscribe()
+    answer = _answer(context, request)
+    return answer if isinstance(answer, FetchResponse) else await answer
+
+
+def _topics(context: RequestContext, request: FetchRequest) -> list[Topic]:
+    found = (context.broker.topics.find(context.session.principal, topic.topic) for topic in request.topics)
+    return [topic for topic in found if not isinstance(topic, ErrorCode)]
+
+
+class _Budget:
+    """What is left of a response's bytes; `is_first` until a partition had data."""
+
+    __slots__ = ("is_first", "remaining")
+
+    def __init__(self, request: FetchRequest) -> None:
+        self.remaining = min(max(request.max_bytes, 0), RESPONSE_BYTES_MAX)
+        self.is_first = True
+
+    def limit(self, partition: FetchPartition) -> int:
+        return min(max(partition.max_bytes, 0), self.remaining)
+
+    def spend(self, size_bytes: int) -> None:
+        if size_bytes:
+            self.is_first = False
+            self.remaining = max(self.remaining - size_bytes, 0)
+
+
+def _answer_stored(context: RequestContext, request: FetchRequest) -> FetchResponse:
+    """Answer with views of the log (v4 and later)."""
+    budget = _Budget(request)
+
+    def read(topic: Topic, partition: FetchPartition) -> memoryview:
+        lease = topic.log.read(partition.fetch_offset, budget.limit(partition), at_least_one=budget.is_first)
+        context.leases.append(lease)
+        budget.spend(len(lease))
+        return lease.view
+
+    responses = []
+    for topic in request.topics:
+        partitions = []
+        for partition in topic.partitions:
+            found = context.broker.topics.find(context.session.principal, topic.topic, partition.partition)
+            try:
+                records = b"" if isinstance(found, ErrorCode) else read(found, partition)
+            except StorageError as storage_error:
+                found, records = _storage_code(storage_error, context.api_version), b""
+            partitions.append(_partition(request, partition, found, records))
+        responses.append(FetchTopicResponse(topic=topic.topic, partition_responses=partitions))
+    return FetchResponse(responses=responses)
+
+
+async def _answer_converted(context: RequestContext, request: FetchRequest) -> FetchResponse:
+    """Answer with converted messages (v0-v3)."""
+    budget = _Budget(request)
+    responses = []
+    for topic in request.topics:
+        partitions = []
+        for partition in topic.partitions:
+            found = context.broker.topics.find(context.session.principal, topic.topic, partition.partition)
+            records = b""
+            if not isinstance(found, ErrorCode):
+                try:
+                    records = await _read_converted(context, found, partition, budget)
+                except StorageError as storage_error:
+                    found = _storage_code(storage_error, context.api_version)
+            partitions.append(_partition(request, partition, found, records))
+        responses.append(FetchTopicResponse(topic=topic.topic, partition_responses=partitions))
+    return FetchResponse(responses=responses)
+
+
+async def _read_converted(context: RequestContext, topic: Topic, partition: FetchPartition, budget: _Budget) -> bytes:
+    """Return whole messages from the fetch offset on, or, where the limit is hard, part of one that exceeds it."""
+    rules = RULES[context.api_version]
+    limit = room = budget.limit(partition)
+    messages: list[bytes] = []
+    with topic.log.read(partition.fetch_offset, limit, at_least_one=rules.hard_limit or budget.is_first) as stored:
+        async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
+            start, end, first_end = message_span(converted, partition.fetch_offset, room)
+            if end == start and not messages:
+                if rules.hard_limit:
+                    end = min(first_end, start + room)
+                elif budget.is_first:
+                    end = first_end
+            if start < end:
+                messages.append(converted[start:end])
+                room -= end - start
+            if end < len(converted) or room <= 0:
+                break
+    records = b"".join(messages)
+    budget.spend(len(records))
+    return records
+
+
+def _partition(
+    request: FetchRequest, partition: FetchPartition, found: Topic | ErrorCode, records: bytes | memoryview
+) -> FetchPartitionResponse:
+    if isinstance(found, ErrorCode):
+        return FetchPartitionResponse(partition=partition.partition, error_code=found)
+    high_watermark = found.log.high_watermark
+    committed = request.isolation_level == READ_COMMITTED
+    return FetchPartitionResponse(
+        partition=partition.partition,
+        high_watermark=high_watermark,
+        last_stable_offset=high_watermark if committed else -1,
+        log_start_offset=found.log.log_start_offset,
+        aborted_transactions=[] if committed else None,
+        record_set=records,
+    )
+
+
+def _storage_code(storage_error: StorageError, api_version: int) -> ErrorCode:
+    """Return what a client is told; KAFKA_STORAGE_ERROR is known from v6 on, before it Kafka says NOT_LEADER_FOR_PARTITION."""
+    if isinstance(storage_error, OffsetOutOfRange):
+        return ErrorCode.OFFSET_OUT_OF_RANGE
+    return ErrorCode.KAFKA_STORAGE_ERROR if api_version >= 6 else ErrorCode.NOT_LEADER_FOR_PARTITION
+
+
+def error(version: int, request: FetchRequest, code: ErrorCode, message: str | None = None) -> FetchResponse:
+    """Answer every partition with `code`."""
+    return FetchResponse(
+        responses=[
+            FetchTopicResponse(
+                topic=topic.topic,
+                partition_responses=[
+                    FetchPartitionResponse(partition=partition.partition, error_code=code)
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )

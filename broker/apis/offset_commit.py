@@ -1,0 +1,123 @@
+"""OffsetCommit (key 8, v0-v3): store a group's offsets, each with its metadata string.
+
+- The coordinator decides by member, generation and state; a commit without generation (v0, or generation -1 and no member: assign
+  mode) stands while the group is empty. Answered when durable.
+- Null metadata is stored as ""; longer than 4096 bytes gives OFFSET_METADATA_TOO_LARGE (12) for that partition.
+- v1: generation, member, and a timestamp per partition; v2: retention_time instead of it. Both are accepted and ignored: offsets
+  live until the group is deleted. v3: throttle_time_ms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.errors import ErrorCode
+from broker.offsets import METADATA_BYTES_MAX
+from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, message, wire
+
+if TYPE_CHECKING:
+    from broker.context import RequestContext
+
+NO_GENERATION = -1
+
+
+@message
+class OffsetCommitPartition(Message):
+    """An offset to store."""
+
+    partition: int = wire(INT32)
+    offset: int = wire(INT64)
+    timestamp: int = wire(INT64, since=1, until=1, default=-1)
+    metadata: str | None = wire(NULLABLE_STRING, default="")
+
+
+@message
+class OffsetCommitTopic(Message):
+    """Offsets of a topic to store."""
+
+    topic: str = wire(STRING)
+    partitions: list[OffsetCommitPartition] = wire(Array(OffsetCommitPartition))
+
+
+@message
+class OffsetCommitRequest(Message):
+    """Offsets to store."""
+
+    group_id: str = wire(STRING)
+    generation_id: int = wire(INT32, since=1, default=NO_GENERATION)
+    member_id: str = wire(STRING, since=1, default="")
+    retention_time: int = wire(INT64, since=2, default=-1)
+    topics: list[OffsetCommitTopic] = wire(Array(OffsetCommitTopic))
+
+
+@message
+class OffsetCommitPartitionResponse(Message):
+    """Whether an offset is stored."""
+
+    partition: int = wire(INT32)
+    error_code: int = wire(INT16, default=0)
+
+
+@message
+class OffsetCommitTopicResponse(Message):
+    """Which offsets of a topic are stored."""
+
+    topic: str = wire(STRING)
+    partition_responses: list[OffsetCommitPartitionResponse] = wire(Array(OffsetCommitPartitionResponse))
+
+
+@message
+class OffsetCommitResponse(Message):
+    """Which offsets are stored."""
+
+    throttle_time_ms: int = wire(INT32, since=3, default=0)
+    responses: list[OffsetCommitTopicResponse] = wire(Array(OffsetCommitTopicResponse))
+
+
+async def handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """Check the group, store what may be stored, answer partition by partition."""
+    context.require_group(request.group_id)
+    broker = context.broker
+    code = broker.groups.commit(request.group_id, request.member_id, request.generation_id)
+    if code:
+        return error(context.api_version, request, code)
+    accepted: list[tuple[str, int, int, str]] = []
+    responses = []
+    for topic in request.topics:
+        partitions = []
+        for partition in topic.partitions:
+            code = _check(context, topic.topic, partition)
+            if not code:
+                accepted.append((topic.topic, partition.partition, partition.offset, partition.metadata or ""))
+            partitions.append(OffsetCommitPartitionResponse(partition=partition.partition, error_code=code))
+        responses.append(OffsetCommitTopicResponse(topic=topic.topic, partition_responses=partitions))
+    if accepted:
+        await broker.offsets.commit(request.group_id, accepted)
+    return OffsetCommitResponse(responses=responses)
+
+
+def _check(context: RequestContext, name: str, partition: OffsetCommitPartition) -> ErrorCode:
+    found = context.broker.topics.find(context.session.principal, name, partition.partition)
+    if isinstance(found, ErrorCode):
+        return found
+    if len((partition.metadata or "").encode()) > METADATA_BYTES_MAX:
+        return ErrorCode.OFFSET_METADATA_TOO_LARGE
+    return ErrorCode.NONE
+
+
+def error(
+    version: int, request: OffsetCommitRequest, code: ErrorCode, message: str | None = None
+) -> OffsetCommitResponse:
+    """Answer every partition with `code`."""
+    return OffsetCommitResponse(
+        responses=[
+            OffsetCommitTopicResponse(
+                topic=topic.topic,
+                partition_responses=[
+                    OffsetCommitPartitionResponse(partition=partition.partition, error_code=code)
+                    for partition in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ]
+    )

@@ -1,0 +1,184 @@
+"""The sans-IO core of a connection: bytes in, requests out; responses in, bytes out.
+
+    frame      size i32 (bytes after this field), then the request or response
+    request    api_key i16, api_version i16, correlation_id i32, client_id i16 length (-1 null) + UTF-8, body
+    response   correlation_id i32, body
+
+`receive()` takes bytes in any portions; `next_event()` gives one `Request` or `Token`, None if more bytes are needed, or raises
+`CloseConnection`. There is one request in flight: after an event the next is only given when the response of the first was
+taken with `respond()` or `respond_token()`. So responses are in order however many requests a client pipelines.
+
+What an auth state admits stands in the API table, the states in `sasl.py`. Frame sizes are checked before anything is kept. No
+clock, no transport, no handler here.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.apis import APIS, api_versions
+from broker.errors import ErrorCode, WireError
+from broker.sasl import BEFORE_LOGIN, AuthState, SaslExchange
+from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode, decode_from, encode_parts, message, wire
+
+if TYPE_CHECKING:
+    from broker.apis import Api
+    from broker.wire import Buffer
+
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest request after login. Room for a Java producer's request (`max.request.size`, 1 MiB) to be refused politely; what is
+served stays far below. Kafka takes 100 MiB because it is written to."""
+
+FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 64 * 1024
+"""Largest request or token of a stranger; a PLAIN login needs a few hundred bytes (Kafka: 512 KiB, for Kerberos tickets)."""
+
+VIEW_BYTES_MIN: Final = 4096
+"""Parts from this size on go out uncopied; smaller ones are joined, which is cheaper than another write."""
+
+TOKEN_ACCEPTED: Final = b"\0\0\0\0"
+"""The answer to an accepted raw token: an empty token, in one write (Java would misread the rest of a split one)."""
+
+_SIZE: Final = struct.Struct(">i")
+_RESPONSE_HEAD: Final = struct.Struct(">ii")
+
+
+@message
+class RequestHeader(Message):
+    """What stands before every request."""
+
+    api_key: int = wire(INT16)
+    api_version: int = wire(INT16)
+    correlation_id: int = wire(INT32)
+    client_id: str | None = wire(NULLABLE_STRING)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request. `refusal` is its answer if no handler is to see it; `close_after` ends the connection with the answer."""
+
+    api: Api
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    body: Message
+    refusal: Message | None = None
+    close_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A SASL token without Kafka headers."""
+
+    token: bytes
+
+    def __repr__(self) -> str:
+        return "Token(…)"
+
+
+class Connection:
+    """One connection's framing, order and login state."""
+
+    def __init__(self, sasl: SaslExchange) -> None:
+        self.sasl = sasl
+        self._buffer = bytearray()
+        self._in_flight: Request | Token | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes received and not yet taken."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        if self.sasl.state is not AuthState.CLOSED:
+            self._buffer += data
+
+    def next_event(self) -> Request | Token | None:
+        """Return the next request or token, or None: more bytes are needed, or one is in flight.
+
+        Raises:
+            CloseConnection: the peer sent what cannot be answered.
+        """
+        if self._in_flight is not None or self.sasl.state is AuthState.CLOSED:
+            return None
+        frame = self._next_frame()
+        if frame is None:
+            return None
+        if self.sasl.state is AuthState.AWAIT_RAW_TOKEN:
+            self._in_flight = Token(frame)
+        else:
+            self._in_flight = self._parse(frame)
+        return self._in_flight
+
+    def _next_frame(self) -> bytes | None:
+        if len(self._buffer) < _SIZE.size:
+            return None
+        (size,) = _SIZE.unpack_from(self._buffer)
+        limit = FRAME_BYTES_MAX_BEFORE_LOGIN if self.sasl.state in BEFORE_LOGIN else FRAME_BYTES_MAX
+        if not 0 <= size <= limit:
+            raise WireError(f"a frame of {size} bytes; up to {limit} are accepted in state {self.sasl.state.value!r}")
+        end = _SIZE.size + size
+        if len(self._buffer) < end:
+            return None
+        with memoryview(self._buffer) as view:
+            frame = bytes(view[_SIZE.size : end])
+        del self._buffer[:end]
+        return frame
+
+    def _parse(self, frame: bytes) -> Request:
+        header, position = decode_from(RequestHeader, 0, frame)
+        api = APIS.get(header.api_key)
+        version = header.api_version
+        if api is None:
+            raise WireError(f"API key {header.api_key} is not served")
+        if self.sasl.state is AuthState.AWAIT_HANDSHAKE and self.sasl.state not in api.admitted:
+            raise WireError(f"{api.name} before login")
+        if not api.min_version <= version <= api.max_version:
+            return self._refuse_version(api, header)
+        body = decode(api.request, version, frame, position)
+        if self.sasl.state in api.admitted:
+            return Request(api, version, header.correlation_id, header.client_id, body)
+        refusal = api.error(version, body, ErrorCode.ILLEGAL_SASL_STATE, None)
+        self.sasl.close()
+        return Request(api, version, header.correlation_id, header.client_id, body, refusal, close_after=True)
+
+    @staticmethod
+    def _refuse_version(api: Api, header: RequestHeader) -> Request:
+        if api.key != api_versions.KEY:
+            raise WireError(
+                f"{api.name} v{header.api_version} is not served, only v{api.min_version}-v{api.max_version}"
+            )
+        refusal = api_versions.unsupported_version()
+        body = api_versions.ApiVersionsRequest()
+        return Request(api, 0, header.correlation_id, header.client_id, body, refusal)
+
+    def respond(self, request: Request, response: Message) -> list[Buffer]:
+        """Return the frame that answers the request in flight, as buffers to write in order; large ones are views."""
+        assert self._in_flight is request, "a response without its request in flight"
+        self._in_flight = None
+        parts = encode_parts(response, request.api_version)
+        size = INT32.size_bytes + sum(map(len, parts))
+        return _join_small([_RESPONSE_HEAD.pack(size, request.correlation_id), *parts])
+
+    def respond_token(self) -> bytes:
+        """Return the frame that accepts the raw token in flight."""
+        assert isinstance(self._in_flight, Token), "no token in flight"
+        self._in_flight = None
+        return TOKEN_ACCEPTED
+
+
+def _join_small(parts: list[Buffer]) -> list[Buffer]:
+    """Join neighbouring small buffers, and keep large ones as they are."""
+    joined: list[Buffer] = []
+    small: list[Buffer] = []
+    for part in parts:
+        if len(part) < VIEW_BYTES_MIN:
+            small.append(part)
+            continue
+        joined += (b"".join(small), part)
+        small = []
+    if small:
+        joined.append(b"".join(small))
+    return joined

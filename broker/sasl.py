@@ -1,0 +1,117 @@
+"""How a connection comes to be authenticated: the states, their transitions, and the PLAIN token.
+
+States of a connection, and what a client may do in each (SaslServerAuthenticator@1.1.1):
+
+    AWAIT_HANDSHAKE   ApiVersions in any number, or SaslHandshake; anything else closes the connection
+    AWAIT_RAW_TOKEN   after SaslHandshake v0: one frame that is the bare token, no Kafka header; the answer is `00000000`
+    AWAIT_TOKEN       after SaslHandshake v1: SaslAuthenticate; anything else is answered ILLEGAL_SASL_STATE, then closed
+    READY             everything; SaslHandshake and SaslAuthenticate are answered ILLEGAL_SASL_STATE and change nothing
+    CLOSED            nothing is read any more
+
+A listener without login starts in READY. Which API is admitted where stands in the API table. A refused raw token cannot be
+answered: the connection is closed, after a delay that keeps clients up to 0.11 from reconnecting in a tight loop.
+
+PLAIN (RFC 4616): `authzid NUL username NUL password`, UTF-8. The authzid is empty (Java, librdkafka, sarama) or the username
+again (kafka-python, kafka-node); any other is refused, as by Kafka 1.1. Tokens and passwords appear in no message or log.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from broker.principal import AuthFailure
+
+if TYPE_CHECKING:
+    from broker.context import Session
+    from broker.principal import Authenticator, Principal
+
+_log = logging.getLogger(__name__)
+
+MECHANISM: Final = "PLAIN"
+
+
+class AuthState(Enum):
+    """Where a connection stands on its way to being served."""
+
+    AWAIT_HANDSHAKE = "await handshake"
+    AWAIT_RAW_TOKEN = "await raw token"  # noqa: S105 - a state's name
+    AWAIT_TOKEN = "await token"  # noqa: S105
+    READY = "ready"
+    CLOSED = "closed"
+
+
+class AuthStep(Enum):
+    """What moves a connection from one state to the next."""
+
+    HANDSHAKE_V0 = "handshake v0"
+    HANDSHAKE_V1 = "handshake v1"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+TRANSITIONS: Final = {
+    (AuthState.AWAIT_HANDSHAKE, AuthStep.HANDSHAKE_V0): AuthState.AWAIT_RAW_TOKEN,
+    (AuthState.AWAIT_HANDSHAKE, AuthStep.HANDSHAKE_V1): AuthState.AWAIT_TOKEN,
+    (AuthState.AWAIT_HANDSHAKE, AuthStep.REFUSED): AuthState.CLOSED,
+    (AuthState.AWAIT_RAW_TOKEN, AuthStep.ACCEPTED): AuthState.READY,
+    (AuthState.AWAIT_RAW_TOKEN, AuthStep.REFUSED): AuthState.CLOSED,
+    (AuthState.AWAIT_TOKEN, AuthStep.ACCEPTED): AuthState.READY,
+    (AuthState.AWAIT_TOKEN, AuthStep.REFUSED): AuthState.CLOSED,
+}
+
+BEFORE_LOGIN: Final = frozenset({AuthState.AWAIT_HANDSHAKE, AuthState.AWAIT_RAW_TOKEN, AuthState.AWAIT_TOKEN})
+
+
+class SaslExchange:
+    """The state of one connection; every change goes through `TRANSITIONS`."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, *, needs_login: bool) -> None:
+        self.state = AuthState.AWAIT_HANDSHAKE if needs_login else AuthState.READY
+
+    def step(self, step: AuthStep) -> None:
+        """Move on; a step that the table does not have is our bug."""
+        self.state = TRANSITIONS[self.state, step]
+
+    def close(self) -> None:
+        """Admit nothing more."""
+        self.state = AuthState.CLOSED
+
+
+def parse_plain_token(token: bytes) -> tuple[str, str] | AuthFailure:
+    """Split a PLAIN token into username and password."""
+    try:
+        parts = token.decode().split("\0")
+    except UnicodeDecodeError:
+        return AuthFailure("Authentication failed: the SASL/PLAIN token is not UTF-8")
+    if len(parts) != 3:
+        return AuthFailure(f"Authentication failed: a SASL/PLAIN token has 3 parts, this one has {len(parts)}")
+    authorization_id, username, password = parts
+    if not username:
+        return AuthFailure("Authentication failed: username not specified")
+    if not password:
+        return AuthFailure("Authentication failed: password not specified")
+    if authorization_id not in {"", username}:
+        return AuthFailure(
+            "Authentication failed: Client requested an authorization id that is different from username"
+        )
+    return username, password
+
+
+async def log_in(authenticator: Authenticator, token: bytes, session: Session) -> AuthFailure | None:
+    """Check a PLAIN token and move the session on: to its principal and READY, or to CLOSED. Return why it was refused."""
+    credentials = parse_plain_token(token)
+    if isinstance(credentials, AuthFailure):
+        result: Principal | AuthFailure = credentials
+    else:
+        result = await authenticator.authenticate(*credentials, session.listener)
+    if isinstance(result, AuthFailure):
+        session.sasl.step(AuthStep.REFUSED)
+        _log.warning("login from %s on listener %s: %s", session.client_host, session.listener.name, result.message)
+        return result
+    session.principal = result
+    session.sasl.step(AuthStep.ACCEPTED)
+    return None

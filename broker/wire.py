@@ -1,0 +1,369 @@
+"""The Kafka wire format: primitives, and a compiler from field tables to readers and writers.
+
+A message is declared once, as a class whose fields carry their type and the versions that have them:
+
+    @message
+    class FetchPartition(Message):
+        partition: int = wire(INT32)
+        log_start_offset: int = wire(INT64, since=5, default=-1)
+
+Field order is wire order; a field whose place differs between versions is declared where each of its versions has it. For
+every (class, version) that is used, one straight-line reader and one writer are generated: neighbouring integers, and the length
+of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for debuggers.
+
+Types (big-endian): INT8 … INT64, BOOLEAN 1 byte; STRING int16 length + UTF-8; BYTES int32 length; Array int32 count.
+Length or count -1 is null, and is an error where the type is not nullable (as in Kafka's own Schema classes).
+
+Invariants: a reader never allocates for more elements than the bytes left could hold, and reads nothing beyond the buffer; every
+malformed input raises `WireError`. Bytes after the last field are ignored, as brokers do (librdkafka 0.9.5-1.3.0 sends four of
+them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no tagged fields, no varint lengths.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import linecache
+import struct
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
+
+from broker.errors import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Buffer = bytes | bytearray | memoryview
+    Reader = Callable[[bytes, int, int], tuple[Any, int]]
+    Writer = Callable[[Any, Callable[[Buffer], None]], None]
+
+VERSION_MAX = 32767
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A type of fixed size; `code` is its `struct` format character."""
+
+    code: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A length-prefixed type. `text` values are str, others bytes; `view` values are buffers that a writer passes on uncopied."""
+
+    prefix: Fixed
+    text: bool = False
+    nullable: bool = False
+    view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A counted list of primitives or messages; null is legal from version `nullable_since` on."""
+
+    element: Type
+    nullable_since: int = VERSION_MAX
+
+
+INT8 = Fixed("b", 1)
+INT16 = Fixed("h", 2)
+INT32 = Fixed("i", 4)
+INT64 = Fixed("q", 8)
+BOOLEAN = Fixed("?", 1)
+STRING = Sized(INT16, text=True)
+NULLABLE_STRING = Sized(INT16, text=True, nullable=True)
+BYTES = Sized(INT32)
+NULLABLE_BYTES = Sized(INT32, nullable=True)
+RECORDS = Sized(INT32, view=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    type: Type
+    since: int
+    until: int
+
+
+def wire(type_: Type, *, since: int = 0, until: int = VERSION_MAX, default: Any = dataclasses.MISSING) -> Any:
+    """Declare a field present in versions `since` … `until`; absent, it reads as `default` (a list default is copied)."""
+    metadata = {"wire": _Wire(type_, since, until)}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Message:
+    """Base of all wire messages: equality and a readable form; a message with no fields is an empty body."""
+
+    __slots__ = ()
+
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        raise TypeError(f"{type(self).__name__} is mutable and has no hash")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values().items())})"
+
+
+Type = Fixed | Sized | Array | type[Message]
+MessageT = TypeVar("MessageT", bound=Message)
+FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
+
+
+def _once(function: FunctionT) -> FunctionT:
+    """Remember results; `functools.cache` with the signature kept (mypy takes a class that defines `__hash__` for unhashable)."""
+    return cast("FunctionT", cache(function))
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(wire,))
+def message(cls: type[MessageT]) -> type[MessageT]:
+    """Make a message class of a field table."""
+    return dataclasses.dataclass(eq=False, repr=False, slots=True, kw_only=True)(cls)
+
+
+def decode(cls: type[MessageT], version: int, buffer: bytes, position: int = 0) -> MessageT:
+    """Read one message of `version`; raise `WireError` if the bytes are not one. What follows it is ignored."""
+    return decode_from(cls, version, buffer, position)[0]
+
+
+def decode_from(cls: type[MessageT], version: int, buffer: bytes, position: int = 0) -> tuple[MessageT, int]:
+    """Read one message of `version` and the position after it; raise `WireError` if the bytes are not one."""
+    try:
+        value, end = _reader(cls, version)(buffer, position, len(buffer))
+    except struct.error:
+        raise WireError(f"{cls.__name__} v{version} ends early: {len(buffer) - position} bytes are too few") from None
+    except UnicodeDecodeError as error:
+        raise WireError(f"{cls.__name__} v{version} has text that is not UTF-8: {error.reason}") from None
+    return value, end
+
+
+def encode_parts(value: Message, version: int) -> list[Buffer]:
+    """Write a message of `version` as buffers in wire order; `RECORDS` fields are passed on without a copy."""
+    parts: list[Buffer] = []
+    _writer(type(value), version)(value, parts.append)
+    return parts
+
+
+def encode(value: Message, version: int) -> bytes:
+    """Write a message of `version` as one string of bytes."""
+    return b"".join(encode_parts(value, version))
+
+
+def ends_early(name: str, wanted: int, left: int) -> WireError:
+    """Build the error for a length or count that the remaining bytes cannot hold."""
+    return WireError(f"{name} needs {wanted} bytes, {left} are left")
+
+
+def illegal_null(name: str, length: int) -> WireError:
+    """Build the error for a null or negative length where none is allowed."""
+    return WireError(f"{name} has length {length}")
+
+
+def _fields(cls: type[Message], version: int) -> list[tuple[str, _Wire | None, dataclasses.Field[Any]]]:
+    """List all fields; those that `version` lacks without their wire type."""
+    found = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        spec: _Wire = field.metadata["wire"]
+        found.append((field.name, spec if spec.since <= version <= spec.until else None, field))
+    return found
+
+
+@_once
+def minimum_bytes(type_: Type, version: int) -> int:
+    """Return the fewest bytes that a value of this type takes."""
+    if isinstance(type_, Fixed):
+        return type_.size_bytes
+    if isinstance(type_, Sized):
+        return type_.prefix.size_bytes
+    if isinstance(type_, Array):
+        return INT32.size_bytes
+    return sum(minimum_bytes(spec.type, version) for _, spec, _ in _fields(type_, version) if spec)
+
+
+class _Source:
+    """Lines of one function under construction, and the objects that they name."""
+
+    def __init__(self, name: str, head: str) -> None:
+        self.name = name
+        self.lines = [head]
+        self.names: dict[str, Any] = {
+            "ends_early": ends_early,
+            "illegal_null": illegal_null,
+        }
+
+    def add(self, *lines: str, depth: int = 1) -> None:
+        self.lines.extend("    " * depth + line for line in lines)
+
+    def bind(self, value: Any) -> str:
+        name = f"_{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def compile(self, entry: str) -> Any:
+        text = "\n".join(self.lines) + "\n"
+        filename = f"<binwire {self.name}>"
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        exec(compile(text, filename, "exec"), self.names)  # noqa: S102 - our own field tables, never a peer's bytes
+        return self.names[entry]
+
+
+@_once
+def _reader(cls: type[Message], version: int) -> Reader:
+    """Generate `read(buffer, position, end) -> (message, position after it)`."""
+    source = _Source(f"{cls.__name__} v{version} reader", "def read(b, p, end):")
+    run: list[tuple[str, Fixed]] = []
+
+    def flush() -> None:
+        if run:
+            unpacker = struct.Struct(">" + "".join(type_.code for _, type_ in run))
+            targets = "".join(f"{name}, " for name, _ in run)
+            source.add(f"{targets}= {source.bind(unpacker.unpack_from)}(b, p)", f"p += {unpacker.size}")
+            run.clear()
+
+    arguments = []
+    for name, spec, field in _fields(cls, version):
+        if spec is None:
+            arguments.append(f"{name}={_absent(source, field)}")
+            continue
+        local = f"v_{name}"
+        arguments.append(f"{name}={local}")
+        if isinstance(spec.type, Fixed):
+            run.append((local, spec.type))
+        elif isinstance(spec.type, Sized):
+            run.append(("n", spec.type.prefix))
+            flush()
+            _read_sized(source, spec.type, name, local)
+        elif isinstance(spec.type, Array):
+            run.append(("n", INT32))
+            flush()
+            _read_array(source, spec.type, name, local, version)
+        else:
+            flush()
+            source.add(f"{local}, p = {source.bind(_reader(spec.type, version))}(b, p, end)")
+    flush()
+    source.add(f"return {source.bind(cls)}({', '.join(arguments)}), p")
+    reader: Reader = source.compile("read")
+    return reader
+
+
+def _absent(source: _Source, field: dataclasses.Field[Any]) -> str:
+    """Return the expression of an absent field's value."""
+    if field.default_factory is not dataclasses.MISSING:
+        return f"{source.bind(field.default_factory)}()"
+    assert field.default is not dataclasses.MISSING, f"{field.name} is absent in a version and has no default"
+    return source.bind(field.default)
+
+
+def _branch_on_null(source: _Source, nullable: bool, local: str) -> int:
+    """Open the branch for values that are not null, where null is legal; return the depth of what follows."""
+    if not nullable:
+        return 1
+    source.add(f"if n == -1: {local} = None", "else:")
+    return 2
+
+
+def _read_sized(source: _Source, type_: Sized, name: str, local: str) -> None:
+    value = "b[p:e].decode()" if type_.text else "b[p:e]"
+    depth = _branch_on_null(source, type_.nullable, local)
+    source.add(f"if n < 0: raise illegal_null({name!r}, n)", "e = p + n", depth=depth)
+    source.add(f"if e > end: raise ends_early({name!r}, n, end - p)", f"{local} = {value}", "p = e", depth=depth)
+
+
+def _read_array(source: _Source, type_: Array, name: str, local: str, version: int) -> None:
+    element = type_.element
+    minimum = minimum_bytes(element, version)
+    assert minimum > 0, f"{name}: elements of no bytes cannot be bounded"
+    depth = _branch_on_null(source, version >= type_.nullable_since, local)
+    source.add(f"if n < 0: raise illegal_null({name!r}, n)", depth=depth)
+    source.add(f"if n * {minimum} > end - p: raise ends_early({name!r}, n * {minimum}, end - p)", depth=depth)
+    if isinstance(element, Fixed):
+        unpack = source.bind(struct.unpack_from)
+        source.add(f"{local} = list({unpack}(f'>{{n}}{element.code}', b, p))", f"p += n * {minimum}", depth=depth)
+        return
+    source.add(f"{local} = []", f"add = {local}.append", "for _ in range(n):", depth=depth)
+    read = source.bind(_element_reader(element, version))
+    source.add(f"item, p = {read}(b, p, end)", "add(item)", depth=depth + 1)
+
+
+@_once
+def _element_reader(type_: Type, version: int) -> Reader:
+    """Return the reader of an array's elements: a message's, or one generated for a string or bytes."""
+    if isinstance(type_, type):
+        return _reader(type_, version)
+    assert isinstance(type_, Sized), type_
+    source = _Source(f"{type_} reader", "def read(b, p, end):")
+    prefix = struct.Struct(">" + type_.prefix.code)
+    source.add(f"n, = {source.bind(prefix.unpack_from)}(b, p)", f"p += {prefix.size}")
+    _read_sized(source, type_, "element", "v")
+    source.add("return v, p")
+    reader: Reader = source.compile("read")
+    return reader
+
+
+@_once
+def _writer(cls: type[Message], version: int) -> Writer:
+    """Generate `write(message, add)`, which adds the message's bytes piece by piece."""
+    source = _Source(f"{cls.__name__} v{version} writer", "def write(m, add):")
+    run: list[tuple[str, Fixed]] = []
+
+    def flush() -> None:
+        if run:
+            packer = struct.Struct(">" + "".join(type_.code for _, type_ in run))
+            source.add(f"add({source.bind(packer.pack)}({', '.join(value for value, _ in run)}))")
+            run.clear()
+
+    for name, spec, _ in _fields(cls, version):
+        if spec is None:
+            continue
+        value = f"m.{name}"
+        if isinstance(spec.type, Fixed):
+            run.append((value, spec.type))
+        elif isinstance(spec.type, Sized):
+            local = f"v{len(source.names)}"
+            _write_sized(source, spec.type, value, local)
+            run.append((f"n{local}", spec.type.prefix))
+            flush()
+            source.add(f"add({local})")
+        elif isinstance(spec.type, Array):
+            nullable = version >= spec.type.nullable_since
+            run.append((f"-1 if {value} is None else len({value})" if nullable else f"len({value})", INT32))
+            flush()
+            _write_array(source, spec.type, f"{value} or ()" if nullable else value, version)
+        else:
+            flush()
+            source.add(f"{source.bind(_writer(spec.type, version))}({value}, add)")
+    flush()
+    source.add("return")
+    writer: Writer = source.compile("write")
+    return writer
+
+
+def _write_sized(source: _Source, type_: Sized, value: str, local: str) -> None:
+    encoded = f"{value}.encode()" if type_.text else value
+    if type_.nullable:
+        source.add(f"if {value} is None: {local} = b''; n{local} = -1")
+        source.add(f"else: {local} = {encoded}; n{local} = len({local})")
+    else:
+        source.add(f"{local} = {encoded}", f"n{local} = len({local})")
+
+
+def _write_array(source: _Source, type_: Array, values: str, version: int) -> None:
+    element = type_.element
+    if isinstance(element, Fixed):
+        pack = source.bind(struct.pack)
+        source.add(f"add({pack}(f'>{{len({values})}}{element.code}', *({values})))")
+        return
+    source.add(f"for item in {values}:")
+    if isinstance(element, type):
+        source.add(f"{source.bind(_writer(element, version))}(item, add)", depth=2)
+        return
+    assert isinstance(element, Sized), element
+    assert not element.nullable, "no API has an array of nullable strings"
+    pack_length = source.bind(struct.Struct(">" + element.prefix.code).pack)
+    source.add(f"v = {'item.encode()' if element.text else 'item'}", f"add({pack_length}(len(v)))", "add(v)", depth=2)
