@@ -2,10 +2,10 @@
 
 For every table version there are generated functions `image(data, text, p) -> (cells, p)`: in, the raw event as bytes
 and as Latin-1 text, and the position after an image's null bitmap; out, the Avro cells of all columns as Latin-1 text,
-and the position after the image. Neighbouring columns of fixed size are unpacked by one `struct` call or two (little and
-big endian). One function knows all null bitmaps and asks each nullable column's bit; a null bitmap that comes again and
-again gets a function of its own that asks nothing (`_Images`). A second kind, `rows`, loops over the images of an
-event.
+and the position after the image. Neighbouring columns of fixed size are unpacked by one `struct` call or two, little
+and big endian. One function knows all null bitmaps and asks each nullable column's bit; a null bitmap that comes again
+and again gets a function of its own that asks nothing (`_Images`). A second generated function, `rows`, loops over the
+images of an event.
 
 The invariant: a rows event becomes either all its records or an error; the images fill the event exactly. Generated
 source is readable and known to `linecache`, so that a debugger and a traceback show it. Cells are made by the code of

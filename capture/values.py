@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from itertools import pairwise
 from typing import NamedTuple
 
 from capture.cells import DECIMAL_GROUP_BYTES, DECIMAL_GROUP_DIGITS, ColumnShape
@@ -100,7 +101,7 @@ def _decimal_image(unscaled: int, precision: int, scale: int) -> bytes:
     first = point % DECIMAL_GROUP_DIGITS
     cuts = [0, *range(first, point, DECIMAL_GROUP_DIGITS), *range(point, precision, DECIMAL_GROUP_DIGITS), precision]
     image = bytearray()
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         image += int(digits[start:end] or 0).to_bytes(DECIMAL_GROUP_BYTES[end - start], "big")
     image[0] ^= 0x80
     return bytes(byte ^ 0xFF for byte in image) if unscaled < 0 else bytes(image)
@@ -198,7 +199,7 @@ def _moment(value: Value, fsp: int) -> datetime | tuple[int, ...]:
         if 0 in numbers[:3]:
             return _partial_date(numbers, fsp)
         try:
-            value = datetime(*numbers)  # type: ignore[arg-type,misc]  # noqa: DTZ001  DATETIME has no time zone
+            value = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001  DATETIME has no time zone
         except ValueError:
             raise _Misfit("there is no such date") from None
     if not isinstance(value, datetime):
@@ -247,7 +248,7 @@ def _write_timestamp(shape: ColumnShape, value: Value) -> bytes:
         return struct.pack(">I", 0) + _fraction_image(0, shape.metadata)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     since = moment - _UNIX_EPOCH
-    if not 1 <= since // timedelta(seconds=1) or moment > _TIMESTAMP_MAX:
+    if since < timedelta(seconds=1) or moment > _TIMESTAMP_MAX:
         raise _Misfit("a TIMESTAMP holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC")
     return struct.pack(">I", since // timedelta(seconds=1)) + _fraction_image(moment.microsecond, shape.metadata)
 
