@@ -22,21 +22,22 @@ import os
 import random
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.accounts import Account, Accounts, Verifier
+from broker.channels import Channels, ServedChannel
 from broker.config_rules import ConfigError
 from broker.context import Broker
-from broker.control import ChannelView, ControlServer, GroupView, PrecheckItem
+from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
 from broker.groups import GroupCoordinator
 from broker.listener import Address, Listener, Security
 from broker.offsets import OffsetStore
-from broker.rate import Rate
 from broker.scheduler import LoopScheduler
 from broker.server import BrokerServer
-from broker.topics import PARTITION, Topic, Topics
+from broker.topics import Topic, Topics
 from storage.catalog import Catalog, ChannelRow, GroupRow
 from storage.clock import SystemClock
 from storage.config import LogConfig
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config, GroupConfig
-    from capture.channel import Channel, ChannelSpec
+    from capture.channel import ChannelSpec
+    from capture.embedded_source import EmbeddedSource
     from capture.source import Source
     from storage.clock import Clock
 
@@ -63,6 +65,10 @@ ID_BASE_MAX: Final = 1 << 28  # record ids start anywhere, so that nobody takes 
 _log = logging.getLogger("binwire.app")
 
 
+class CallFailedError(Exception):
+    """A change asked of an embedded channel cannot be made; one sentence."""
+
+
 class Application:
     """One running server over one data directory. `start`, then `close`, once each, on one event loop."""
 
@@ -71,7 +77,6 @@ class Application:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._directory: DataDirectory | None = None
-        self._served: dict[str, ServedChannel] = {}
         self.addresses: dict[str, Address] = {}
 
     async def start(self) -> None:
@@ -88,23 +93,24 @@ class Application:
         self._closers.append(self._close_catalog)
         self._accounts = Accounts(self._clock)
         self._offsets = OffsetStore(self._catalog, self._clock)
+        self._channels = Channels(self._offsets)
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
             self._open_channel(channel, open_configured_source, f"channels[{index}]")
         self._server = BrokerServer(self._broker, [_listener(item) for item in self._config.listeners])
         self.addresses = await self._server.start()
         self._closers.append(self._close_server)
-        control = ControlServer(directory.control_socket_path, self, self._find_log, self._shown_listeners)
+        control = ControlServer(directory.control_socket_path, self._channels, self._shown_listeners)
         self._closers.append(control.close)
         await control.start()
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels()
 
     async def _start_channels(self) -> None:
-        for served in self._served.values():
+        for served in self._channels:
             await served.channel.start()
         for row in self._catalog.channels():
-            if row.id not in self._served:
+            if row.id not in self._channels:
                 _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
 
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> ServedChannel:
@@ -167,10 +173,13 @@ class Application:
             boot_changed=self._directory.boot_changed,
         )
         log.start()
+        self._closers.append(log.close)
         channel = Channel(spec, log, self._catalog, lambda: source(spec, self._clock), self._clock)
-        served = ServedChannel(config, spec, log, channel, self._clock)
-        self._closers.append(served.close)
-        self._served[spec.id] = served
+        address = str(spec.address)
+        precheck = partial(run_precheck, spec, self._clock)
+        served = ServedChannel(spec.id, config.display_name, address, channel, log, precheck, self._clock)
+        self._closers.append(served.stop)
+        self._channels.add(served)
         self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
         served.groups = [self._open_group(spec, group) for group in config.groups]
         return served
@@ -230,96 +239,24 @@ class Application:
         self._accounts.put(Account(config.username, group_id, spec.topic, verifier), password)
         return row
 
-    def _find_log(self, topic: str) -> SegmentLog | None:
-        return next((served.log for served in self._served.values() if served.spec.topic == topic), None)
-
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
 
-    # --- ChannelControl ---------------------------------------------------------------------------------------------
 
-    def views(self) -> Sequence[ChannelView]:
-        return [self._view(served) for served in self._served.values()]
+class EmbeddedChannel:
+    """A channel whose changes come by call. One statement or change is one transaction."""
 
-    async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
-        served = self._served[channel_id]
-        return await run_precheck(served.spec, self._clock)
+    def __init__(self, served: ServedChannel, source: EmbeddedSource) -> None:
+        self._served = served
+        self._source = source
+        self.group_id = served.groups[0].id
 
-    async def start_channel(self, channel_id: str) -> None:
-        await self._served[channel_id].channel.start()
+    async def change(self, kind: str, *arguments: Any, timestamp_s: int | None) -> int:
+        """Make a change of one of the source's kinds; the high watermark once consumers can see it.
 
-    async def stop_channel(self, channel_id: str) -> None:
-        await self._served[channel_id].channel.stop()
-
-    def _view(self, served: ServedChannel) -> ChannelView:
-        status, log = served.channel.status(), served.log
-        lag_ms = None
-        if status.source_time_ms is not None:
-            lag_ms = max(0, self._clock.now_ms() - status.source_time_ms) if status.behind else 0
-        return ChannelView(
-            id=served.spec.id,
-            name=served.config.display_name,
-            topic=served.spec.topic,
-            source=str(served.spec.address),
-            state=str(status.state),
-            reason=status.reason,
-            retried_until_ms=status.retried_until_ms,
-            start_offset=log.log_start_offset,
-            high_watermark=log.high_watermark,
-            start_timestamp_ms=log.log_start_timestamp_ms,
-            end_timestamp_ms=log.last_timestamp_ms,
-            position=status.position,
-            records_per_s=served.rate.per_second(),
-            lag_ms=lag_ms,
-            groups=tuple(self._group_view(served, group) for group in served.groups),
-        )
-
-    def _group_view(self, served: ServedChannel, group: GroupRow) -> GroupView:
-        committed = self._offsets.committed(group.id).get((served.spec.topic, PARTITION))
-        return GroupView(
-            id=group.id,
-            name=group.name,
-            username=group.username,
-            offset=None if committed is None else committed.offset,
-            metadata=None if committed is None else committed.metadata,
-            behind=None if committed is None else max(0, served.log.high_watermark - committed.offset),
-        )
-
-
-class ServedChannel:
-    """A channel with everything that was opened for it."""
-
-    def __init__(
-        self, config: ChannelConfig, spec: ChannelSpec, log: SegmentLog, channel: Channel, clock: Clock
-    ) -> None:
-        self.config = config
-        self.spec = spec
-        self.log = log
-        self.channel = channel
-        self.groups: list[GroupRow] = []
-        self.rate = Rate(lambda: log.high_watermark, clock)
-        self._ends = [log.subscribe(self.rate.sample), channel.subscribe(self._tell_state)]
-        self._told: tuple[str, str | None] | None = None
-
-    def _tell_state(self) -> None:
-        status = self.channel.status()
-        if self._told == (status.state, status.reason):
-            return
-        self._told = (status.state, status.reason)
-        facts: dict[str, Any] = {"channel": self.spec.id, "state": str(status.state)}
-        if status.reason is None:
-            _log.info("channel is %s", status.state, extra=facts)
-            return
-        facts["retried"] = status.retried_until_ms is not None
-        _log.error("channel stands still: %s", status.reason, extra=facts)
-
-    async def close(self) -> None:
-        for end in self._ends:
-            end()
-        try:
-            await self.channel.stop()
-        finally:
-            await self.log.close(orderly=True)
+        Raises CallFailedError if the source refuses it, or if the channel stands still.
+        """
+        raise NotImplementedError
 
 
 # --- pieces of a start ------------------------------------------------------------------------------------------------
@@ -328,12 +265,18 @@ class ServedChannel:
 def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
     """What a configured channel is to do; `ConfigError` under `path` if its source address cannot be read."""
     from capture.channel import ChannelSpec
+    from capture.selection import SelectionError, parse_object
     from capture.source import SourceAddress, SourceAddressError
 
     try:
         address = SourceAddress.parse(config.source.reveal())
     except SourceAddressError as error:
         raise ConfigError(f"{path}.source: {error}") from None
+    for index, text in enumerate(config.objects):
+        try:
+            parse_object(text)
+        except SelectionError as error:
+            raise ConfigError(f"{path}.objects[{index}]: {error}") from None
     return ChannelSpec(
         id=config.id,
         topic=config.topic_name,
@@ -350,6 +293,13 @@ def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
     from capture.source import open_source
 
     return open_source(spec.address, spec.server_id, clock, identity=spec.id)
+
+
+def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> SourceFactory:
+    """Sources that play binlog files at a live pace, with their times moved to now."""
+    from capture.file_source import ReplaySource
+
+    return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max)
 
 
 async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem]:
@@ -383,18 +333,18 @@ def record_decoder() -> Callable[[bytes], dict[str, Any]]:
     return decode
 
 
-async def until_signalled() -> None:
-    """Wait for SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that was visible."""
-    loop, signalled = asyncio.get_running_loop(), asyncio.Event()
+def signalled() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second one ends the process, which loses nothing that was visible."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
 
     def note(number: signal.Signals) -> None:
-        if signalled.is_set():
+        if event.is_set():
             os._exit(128 + number)
-        signalled.set()
+        event.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, note, number)
-    await signalled.wait()
+    return event
 
 
 def _listener(config: Any) -> Listener:

@@ -152,16 +152,28 @@ class Config(_Table, frozen=True):
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
     """Read and check a configuration file; `ConfigError` if it is missing, not TOML or breaks a rule."""
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from None
+    document = _parsed(path)
     try:
         return from_document(document, path.parent, os.environ if environment is None else environment)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def data_directory(path: Path) -> Path:
+    """The data directory that a configuration file names, for commands that need nothing else of it."""
+    data_dir = _parsed(path).get("data_dir", Config().data_dir)
+    if not isinstance(data_dir, str):
+        raise ConfigError(f"{path}: data_dir: found {data_dir!r}; allowed is a text in quotes")
+    return path.parent / data_dir
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from None
 
 
 def from_document(document: dict[str, Any], folder: Path, environment: Mapping[str, str]) -> Config:

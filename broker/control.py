@@ -97,6 +97,9 @@ class ChannelControl(Protocol):
     def views(self) -> Sequence[ChannelView]:
         """All channels, in the order of the configuration."""
 
+    def find_log(self, topic: str) -> LogReader | None:
+        """The log behind a topic, None if no channel has it."""
+
     async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
         """Look at the source again, without changing anything."""
 
@@ -108,18 +111,16 @@ class ChannelControl(Protocol):
 
 
 class ControlServer:
-    """Answers on the control socket of a data directory. `logs` finds the log of a topic, `listeners` the addresses."""
+    """Answers on the control socket of a data directory; `listeners` tells the bound addresses by name."""
 
     def __init__(
         self,
         path: Path,
         channels: ChannelControl,
-        logs: Callable[[str], LogReader | None],
         listeners: Callable[[], Mapping[str, str]],
     ) -> None:
         self._path = path
         self._channels = channels
-        self._logs = logs
         self._listeners = listeners
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,7 +179,7 @@ class ControlServer:
         return {"listeners": dict(self._listeners()), "channels": [asdict(view) for view in self._channels.views()]}
 
     async def _tail(self, request: dict[str, Any], reader: asyncio.StreamReader, lines: _Lines) -> None:
-        log = self._logs(str(request.get("topic")))
+        log = self._channels.find_log(str(request.get("topic")))
         if log is None:
             raise ControlError(f"there is no topic {request.get('topic')!r}; `binwire status` lists the topics")
         offset = _first_offset(log, request)

@@ -1,0 +1,167 @@
+"""The channels a server runs: what each consists of, and `ChannelControl` over all of them.
+
+Knows a channel of capture by its shape only (`RunningChannel`), and tells its changes of state to the log: a channel
+that stands still says so once, with its sentence, when it happens.
+
+Left to others: making all of it (`app.py`), what the states mean (`capture/channel.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from broker.control import ChannelView, GroupView, PrecheckItem
+from broker.rate import Rate
+from broker.topics import PARTITION
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from broker.offsets import OffsetStore
+    from storage.catalog import GroupRow
+    from storage.clock import Clock
+    from storage.log import LogReader
+
+_log = logging.getLogger("binwire.channel")
+
+
+class Status(Protocol):
+    """What a channel says of itself; times are Unix epoch ms, `retried_until_ms` None: somebody has to act."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def retried_until_ms(self) -> int | None: ...
+    @property
+    def position(self) -> str | None: ...
+    @property
+    def source_time_ms(self) -> int | None: ...
+    @property
+    def behind(self) -> bool: ...
+
+
+class RunningChannel(Protocol):
+    """A channel of capture, as far as it concerns the server."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def status(self) -> Status: ...
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
+class ServedChannel:
+    """A channel with everything that was opened for it; `source` is its address without the password."""
+
+    def __init__(
+        self,
+        channel_id: str,
+        name: str,
+        source: str,
+        channel: RunningChannel,
+        log: LogReader,
+        precheck: Callable[[], Awaitable[Sequence[PrecheckItem]]],
+        clock: Clock,
+    ) -> None:
+        self.id = channel_id
+        self.name = name
+        self.source = source
+        self.channel = channel
+        self.log = log
+        self.precheck = precheck
+        self.groups: list[GroupRow] = []
+        self._clock = clock
+        self._rate = Rate(lambda: log.high_watermark, clock)
+        self._ends = [log.subscribe(self._rate.sample), channel.subscribe(self._tell_state)]
+        self._told: tuple[str, str | None] | None = None
+
+    def _tell_state(self) -> None:
+        status = self.channel.status()
+        if self._told == (status.state, status.reason):
+            return
+        self._told = (status.state, status.reason)
+        facts: dict[str, Any] = {"channel": self.id, "state": str(status.state)}
+        if status.reason is None:
+            _log.info("channel is %s", status.state, extra=facts)
+            return
+        facts["retried"] = status.retried_until_ms is not None
+        _log.error("channel stands still: %s", status.reason, extra=facts)
+
+    async def stop(self) -> None:
+        """End the capture; the log stays readable until its owner closes it."""
+        try:
+            await self.channel.stop()
+        finally:
+            for end in self._ends:
+                end()
+
+    def view(self, offsets: OffsetStore) -> ChannelView:
+        status, log = self.channel.status(), self.log
+        lag_ms = None
+        if status.source_time_ms is not None:
+            lag_ms = max(0, self._clock.now_ms() - status.source_time_ms) if status.behind else 0
+        return ChannelView(
+            id=self.id,
+            name=self.name,
+            topic=log.topic,
+            source=self.source,
+            state=str(status.state),
+            reason=status.reason,
+            retried_until_ms=status.retried_until_ms,
+            start_offset=log.log_start_offset,
+            high_watermark=log.high_watermark,
+            start_timestamp_ms=log.log_start_timestamp_ms,
+            end_timestamp_ms=log.last_timestamp_ms,
+            position=status.position,
+            records_per_s=self._rate.per_second(),
+            lag_ms=lag_ms,
+            groups=tuple(self._group_view(group, offsets) for group in self.groups),
+        )
+
+    def _group_view(self, group: GroupRow, offsets: OffsetStore) -> GroupView:
+        committed = offsets.committed(group.id).get((self.log.topic, PARTITION))
+        return GroupView(
+            id=group.id,
+            name=group.name,
+            username=group.username,
+            offset=None if committed is None else committed.offset,
+            metadata=None if committed is None else committed.metadata,
+            behind=None if committed is None else max(0, self.log.high_watermark - committed.offset),
+        )
+
+
+class Channels:
+    """All channels of a server, in the order they were added; its `ChannelControl`."""
+
+    def __init__(self, offsets: OffsetStore) -> None:
+        self._offsets = offsets
+        self._served: dict[str, ServedChannel] = {}
+
+    def add(self, served: ServedChannel) -> None:
+        self._served[served.id] = served
+
+    def __contains__(self, channel_id: str) -> bool:
+        return channel_id in self._served
+
+    def __iter__(self) -> Iterator[ServedChannel]:
+        return iter(self._served.values())
+
+    def find_log(self, topic: str) -> LogReader | None:
+        return next((served.log for served in self if served.log.topic == topic), None)
+
+    def views(self) -> Sequence[ChannelView]:
+        return [served.view(self._offsets) for served in self]
+
+    async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
+        return await self._served[channel_id].precheck()
+
+    async def start_channel(self, channel_id: str) -> None:
+        await self._served[channel_id].channel.start()
+
+    async def stop_channel(self, channel_id: str) -> None:
+        await self._served[channel_id].channel.stop()

@@ -1,0 +1,274 @@
+"""The command line: `binwire demo | serve | check | tail | status | bench | version`.
+
+Owns arguments, exit statuses and how a mistake is told: 0 done, 1 failed with one clear sentence on standard error, 2
+wrong usage. A traceback means a defect of ours and nothing else.
+
+Every command imports what it needs when it runs: `binwire version` and a usage error load neither asyncio nor a log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.config import Config
+
+    Command = Callable[[argparse.Namespace], int]
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
+CONFIG_FILE: Final = "binwire.toml"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the result is the exit status."""
+    namespace = _parser().parse_args(arguments)
+    command: Command = namespace.command
+    try:
+        return command(namespace)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it: `binwire tail … | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        print(f"binwire: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _is_for_people(error: Exception) -> bool:
+    """Whether the message of an exception is a sentence that explains what somebody can mend."""
+    from broker.config_rules import ConfigError
+    from broker.control import ControlError
+    from broker.listener import ListenError
+    from storage.errors import StorageError
+
+    return isinstance(error, (ConfigError, ControlError, ListenError, StorageError))
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from broker.demo import run
+
+    return run(records=arguments.records, speed=arguments.speed)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from broker import logs
+
+    config = _config(arguments)
+    logs.configure(arguments.log_level, environment=os.environ)
+    import asyncio
+
+    asyncio.run(_serve_until_signalled(config))
+    return DONE
+
+
+async def _serve_until_signalled(config: Config) -> None:
+    import asyncio
+    import logging
+
+    from broker.app import Application, signalled
+
+    stop = signalled()
+    app = Application(config)
+    await app.start()
+    log = logging.getLogger("binwire")
+    try:
+        for name, address in app.addresses.items():
+            log.info("listening", extra={"listener": name, "address": str(address)})
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await asyncio.shield(app.close())
+    log.info("stopped")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from broker.app import channel_spec, run_precheck
+    from broker.render import style_for, table
+    from storage.clock import SystemClock
+
+    config = _config(arguments)
+    specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
+    style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
+    passed = True
+    for spec in specs:
+        items = asyncio.run(run_precheck(spec, SystemClock()))
+        passed = passed and all(item.passed for item in items)
+        print(f"{spec.id}  {spec.address}")
+        rows = [("ok" if item.passed else "FAILED", item.name, item.found, item.remedy or "") for item in items]
+        for line in table(("", "item", "found", "what to do"), rows, style):
+            print(f"  {line}")
+    if not specs:
+        print("the configuration is valid; it has no channels")
+    return DONE if passed else FAILED
+
+
+def _tail(arguments: argparse.Namespace) -> int:
+    from broker.tail import run
+
+    return run(
+        _data_directory(arguments),
+        arguments.topic,
+        records=arguments.records,
+        from_time=arguments.from_time,
+        follow=arguments.follow,
+        everything=arguments.all,
+        as_json=arguments.json,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from broker.status import run
+
+    return run(_data_directory(arguments), as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    try:
+        from bench.__main__ import main as run
+    except ModuleNotFoundError as error:
+        if error.name not in ("bench", "bench.__main__"):
+            raise
+        print("binwire: the benchmarks are not part of this installation; run them from a checkout", file=sys.stderr)
+        return FAILED
+    return run(arguments.arguments)
+
+
+def _fixture(arguments: argparse.Namespace) -> int:
+    from broker.fixture import run
+
+    return run()
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    from binwire import __version__
+
+    print(f"binwire {__version__}")
+    return DONE
+
+
+# --- arguments ----------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="binwire",
+        description="A MySQL binlog as a Kafka topic, without Kafka.",
+        epilog="Exit status: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = _add(commands, "demo", _demo, "see row changes arrive in a Kafka client; no database needed")
+    demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
+    demo.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="FACTOR", help="replay faster (default: %(default)s)"
+    )
+
+    serve = _add(commands, "serve", _serve, "capture the configured sources and serve Kafka clients")
+    _add_config(serve)
+    serve.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
+    )
+
+    _add_config(_add(commands, "check", _check, "look at every configured source and say what is missing"))
+
+    tail = _add(commands, "tail", _tail, "show the records of a topic, decoded")
+    tail.add_argument("topic", metavar="TOPIC")
+    _add_place(tail)
+    tail.add_argument("-n", "--records", type=_count, default=10, metavar="N", help="how many (default: %(default)s)")
+    tail.add_argument(
+        "--from", dest="from_time", metavar="TIME", help="start at a time (seconds, or 2026-01-31T08:00:00Z)"
+    )
+    tail.add_argument("-f", "--follow", action="store_true", help="go on with what arrives, until Ctrl-C")
+    tail.add_argument("--all", action="store_true", help="heartbeats too")
+    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    status = _add(commands, "status", _status, "show the channels, consumer groups and listeners of a running server")
+    _add_place(status)
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+
+    bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
+    bench.add_argument("arguments", nargs="*", metavar="…")
+
+    _add(commands, "version", _version, "show the version")
+    _add(commands, "fixture", _fixture, None)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Command,
+    help_text: str | None,
+    **options: object,
+) -> argparse.ArgumentParser:
+    """One command; without a help text it is not listed, because programs and not people call it."""
+    texts = {} if help_text is None else {"help": help_text, "description": f"{help_text[0].upper()}{help_text[1:]}."}
+    parser: argparse.ArgumentParser = commands.add_parser(name, **texts, **options)  # type: ignore[arg-type]
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path(CONFIG_FILE),
+        metavar="FILE",
+        help="configuration (default: %(default)s)",
+    )
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    place = parser.add_mutually_exclusive_group()
+    _add_config(place)  # type: ignore[arg-type]
+    place.add_argument("--data-dir", type=Path, metavar="DIR", help="the server's data directory, in place of a file")
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    from broker.config import load
+
+    return load(arguments.config)
+
+
+def _data_directory(arguments: argparse.Namespace) -> Path:
+    """Where the running server keeps its control socket; of the configuration only that one key is read."""
+    if arguments.data_dir is not None:
+        return Path(arguments.data_dir)
+    from broker.config import data_directory
+
+    return data_directory(arguments.config)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of records; write 1 or more")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed; write a factor above 0 and up to 1000")
+    return speed

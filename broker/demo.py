@@ -1,0 +1,226 @@
+"""`binwire demo`: a small shop's binlog, replayed as if it happened now, and read back by a real Kafka client.
+
+The recording (`broker/data/demo-shop.000001`, made on a real MySQL by `python -m tests.tools.record_demo`) goes the way
+of every source: channel, log on disk in a temporary directory, a listener with SASL on a free port. What is shown is
+what kafka-python receives over TCP, logged in as the printed account and started at the printed time; nothing is taken
+from inside the server. The client runs in a thread of its own, because kafka-python blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from broker import logs
+from broker.app import Application, record_decoder, replay_source, signalled
+from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
+from broker.render import Style, lines, style_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RECORDING: Final = Path(__file__).parent / "data" / "demo-shop.000001"
+SHOWN_OPERATIONS: Final = frozenset(("INSERT", "UPDATE", "DELETE", "DDL"))
+TOPIC: Final = "cn_hangzhou_rm_demo_dtstest_version2"
+USERNAME: Final = "dtstest"
+SOURCE: Final = "MySQL 9.7"
+POLL_MS: Final = 200  # how long the client may take to see that the demo ends
+PACE_LIMIT_MS: Final = 1_000  # no pause of the recording lasts longer
+
+
+class Connection(NamedTuple):
+    """What a consumer needs, under the service's own names."""
+
+    dtsConnectIp: str  # noqa: N815  # the service's spelling
+    dtsConnectPort: int  # noqa: N815
+    topic: str
+    sid: str
+    username: str
+    password: str
+    startTimeStamp: int  # noqa: N815
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{self.dtsConnectIp}:{self.dtsConnectPort}"
+
+    @property
+    def login(self) -> str:
+        return f"{self.username}-{self.sid}"
+
+
+def run(*, records: int | None, speed: float) -> int:
+    """Replay and show until there are `records` changes or Ctrl-C; the exit status."""
+    logs.configure("error", environment=os.environ)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
+    with tempfile.TemporaryDirectory(prefix="binwire-demo-", ignore_cleanup_errors=True) as folder:
+        return asyncio.run(_replay(Path(folder), records, speed, style))
+
+
+async def _replay(folder: Path, records: int | None, speed: float, style: Style) -> int:
+    stop = signalled()
+    app = Application(Config(data_dir=str(folder / "data"), listeners=[ListenerConfig(bind="127.0.0.1:0")]))
+    await app.start()
+    try:
+        start = int(time.time())
+        password = f"Demo-{secrets.token_hex(6)}"
+        channel = _channel(password)
+        served = await app.add_channel(channel, replay_source([RECORDING], speed=speed, gap_ms_max=PACE_LIMIT_MS))
+        host, port = app.addresses["public"].host, app.addresses["public"].port
+        connection = Connection(host, port, TOPIC, served.groups[0].id, USERNAME, password, start)
+        print(*_heading(connection, style), sep="\n", flush=True)
+        viewer = _Viewer(connection, records, style, _setter(stop))
+        viewer.start()
+        await stop.wait()
+        return await viewer.end()
+    finally:
+        await asyncio.shield(app.close())
+
+
+def _channel(password: str) -> ChannelConfig:
+    return ChannelConfig(
+        id="demo",
+        name="demo shop",
+        topic=TOPIC,
+        source=Secret(f"file://{RECORDING}"),
+        objects=["shop"],
+        start="earliest",
+        groups=[GroupConfig(name="demo", username=USERNAME, password=Secret(password))],
+    )
+
+
+def _setter(event: asyncio.Event) -> Callable[[], None]:
+    """A function that sets the event from any thread."""
+    loop = asyncio.get_running_loop()
+
+    def set_event() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(event.set)
+
+    return set_event
+
+
+def _heading(connection: Connection, style: Style) -> Iterator[str]:
+    title = f"{style.bold}Binwire demo{style.end}"
+    yield f"{title}: a small shop's binlog, recorded on {SOURCE}, replayed as if it happened now."
+    yield ""
+    for name, value in connection._asdict().items():
+        yield f"  {style.dim}{name:<14}{style.end}  {value}"
+    yield ""
+    yield "Consume it from another terminal; Kafka clients log in as <username>-<sid>:"
+    yield ""
+    yield from (f"  {line}" for line in kcat_command(connection))
+    yield ""
+    yield from (f"  {line}" for line in python_command(connection))
+    yield ""
+
+
+def kcat_command(connection: Connection) -> Iterator[str]:
+    """A kcat command to paste: as a group member, offset, time and size of each record."""
+    yield f"kcat -b {connection.bootstrap} -X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN \\"
+    yield f"  -X sasl.username={connection.login} -X sasl.password={connection.password} \\"
+    yield f"  -X auto.offset.reset=earliest -f '%o %T %S bytes\\n' -G {connection.sid} {connection.topic}"
+
+
+def python_command(connection: Connection) -> Iterator[str]:
+    """The same with kafka-python."""
+    yield "python3 -c 'from kafka import KafkaConsumer"
+    yield f'for record in KafkaConsumer("{connection.topic}", bootstrap_servers="{connection.bootstrap}",'
+    yield '    security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", auto_offset_reset="earliest",'
+    yield f'    group_id="{connection.sid}", sasl_plain_username="{connection.login}",'
+    yield f'    sasl_plain_password="{connection.password}"):'
+    yield "    print(record.offset, record.timestamp, len(record.value))'"
+
+
+class _Viewer:
+    """The Kafka client, in its thread: shows changes until it has enough, is told to end, or fails."""
+
+    def __init__(self, connection: Connection, records: int | None, style: Style, done: Callable[[], None]) -> None:
+        self._connection = connection
+        self._remaining = records
+        self._style = style
+        self._done = done
+        self._ending = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="demo-consumer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def end(self) -> int:
+        """Have the thread end and wait for it; the exit status."""
+        self._ending.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        if isinstance(self._failure, BrokenPipeError):
+            raise self._failure
+        if self._failure is not None:
+            print(f"binwire: the Kafka client failed: {self._failure!r}", file=sys.stderr)
+            return 1
+        return 0
+
+    def _run(self) -> None:
+        try:
+            self._consume()
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._done()
+
+    def _consume(self) -> None:
+        import kafka
+
+        decode = record_decoder()
+        consumer = kafka.KafkaConsumer(**consumer_settings(self._connection))
+        try:
+            partition = kafka.TopicPartition(self._connection.topic, 0)
+            consumer.assign([partition])
+            seek_to_time(consumer, partition, self._connection.startTimeStamp)
+            self._show(f"Changes as kafka-python {kafka.__version__} receives them; Ctrl-C ends.")
+            while not self._ending.is_set():
+                for message in consumer.poll(timeout_ms=POLL_MS).get(partition, ()):
+                    self._show_change(message.offset, decode(message.value))
+                    if self._remaining == 0 or self._ending.is_set():
+                        return
+        finally:
+            consumer.close()
+
+    def _show_change(self, offset: int, record: dict[str, Any]) -> None:
+        if record["operation"] not in SHOWN_OPERATIONS:
+            return
+        self._show("", *lines(offset, record, self._style))
+        if self._remaining is not None:
+            self._remaining -= 1
+
+    def _show(self, *texts: str) -> None:
+        print(*texts, sep="\n", flush=True)
+
+
+def consumer_settings(connection: Connection) -> dict[str, Any]:
+    """kafka-python's settings for the printed values."""
+    return {
+        "bootstrap_servers": connection.bootstrap,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": connection.login,
+        "sasl_plain_password": connection.password,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+    }
+
+
+def seek_to_time(consumer: Any, partition: Any, start_s: int) -> None:
+    """Start where the service's consumers start: at the first record of a time, or else at the beginning."""
+    found = consumer.offsets_for_times({partition: start_s * 1000})[partition]
+    if found is None:
+        consumer.seek_to_beginning(partition)
+    else:
+        consumer.seek(partition, found.offset)

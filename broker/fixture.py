@@ -1,0 +1,162 @@
+"""`binwire fixture`: a broker for one test run, driven by the program that started it over standard input and output.
+
+JSON lines in both directions, one answer for each request, in order. It says `{"ready": {…}}` when clients can log in,
+and ends, leaving nothing behind, when standard input ends: it never outlives the process that holds the other end.
+
+    {"id": 1, "call": "channel", "with": {"statements": ["CREATE TABLE …"], "database": "test", "objects": null}}
+        -> {"id": 1, "result": {"channel": "c1", "topic": "…", "sid": "…", "username": "…", "password": "…"}}
+    {"id": 2, "call": "statement", "with": {"channel": "c1", "sql": "ALTER TABLE …", "timestamp_s": null}}
+    {"id": 3, "call": "insert", "with": {"channel": "c1", "table": "orders", "rows": [{"id": 1}], "timestamp_s": null}}
+    {"id": 4, "call": "update", "with": {…, "rows": [[{before}, {after}]]}}
+    {"id": 5, "call": "delete", "with": {…, "rows": [{"id": 1}]}}
+    {"id": 6, "call": "heartbeat", "with": {"channel": "c1", "timestamp_s": null}}
+        -> {"id": …, "result": {"high_watermark": 12}}
+    a call that cannot be done -> {"id": …, "error": "one sentence"}
+
+Values are JSON's own; what JSON cannot say is an object with one key: `{"$bytes": "<base64>"}`, `{"$decimal": "1.50"}`,
+`{"$datetime": "2026-01-31T08:00:00"}`. A change is answered when it is visible to consumers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from broker import logs
+from broker.app import Application, CallFailedError, EmbeddedChannel
+from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USERNAME: Final = "dtstest"
+
+
+def run() -> int:
+    """Serve until standard input ends; the exit status."""
+    logs.configure("warning", environment=os.environ)
+    with tempfile.TemporaryDirectory(prefix="binwire-fixture-", ignore_cleanup_errors=True) as folder:
+        asyncio.run(_serve(Path(folder)))
+    return 0
+
+
+async def _serve(folder: Path) -> None:
+    app = Application(Config(data_dir=str(folder / "data"), listeners=[ListenerConfig(bind="127.0.0.1:0")]))
+    await app.start()
+    try:
+        address = app.addresses["public"]
+        _say({"ready": {"host": address.host, "port": address.port, "pid": os.getpid(), "folder": str(folder)}})
+        calls, lines = _Calls(app), _lines()
+        while line := await lines.get():
+            _say(await calls.answer(json.loads(line, object_hook=_value)))
+    finally:
+        await app.close()
+
+
+def _lines() -> asyncio.Queue[bytes]:
+    """The lines of standard input, read by a thread of their own; an empty one at its end."""
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, b"")
+
+    threading.Thread(target=read, name="fixture-input", daemon=True).start()
+    return lines
+
+
+def _say(document: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=True, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def _value(item: dict[str, Any]) -> Any:
+    """JSON's objects, or the value that one of the three special forms stands for."""
+    if len(item) != 1:
+        return item
+    [(kind, text)] = item.items()
+    if kind == "$bytes":
+        return base64.b64decode(text)
+    if kind == "$decimal":
+        from decimal import Decimal
+
+        return Decimal(text)
+    if kind == "$datetime":
+        from datetime import datetime
+
+        return datetime.fromisoformat(text)
+    return item
+
+
+class _Calls:
+    """The channels of this process and what can be done with them; one method for each call."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._channels: dict[str, EmbeddedChannel] = {}
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            method = getattr(self, f"call_{request['call']}", None)
+            if method is None:
+                raise CallFailedError(f"there is no call {request['call']!r}")
+            return {"id": request["id"], "result": await method(**request["with"])}
+        except CallFailedError as error:
+            return {"id": request["id"], "error": str(error)}
+
+    async def call_channel(self, statements: list[str], database: str, objects: list[str] | None) -> dict[str, Any]:
+        name = f"c{len(self._channels) + 1}"
+        password = f"Test-{secrets.token_hex(8)}"
+        config = ChannelConfig(
+            id=name,
+            topic=f"cn_hangzhou_rm_{name}_{USERNAME}_version2",
+            source=Secret("file:///embedded.000001"),
+            objects=objects or [],
+            start="earliest",
+            groups=[GroupConfig(name=name, username=USERNAME, password=Secret(password))],
+        )
+        channel = await self._app.add_embedded(config, statements, database)
+        self._channels[name] = channel
+        return {
+            "channel": name,
+            "topic": config.topic_name,
+            "sid": channel.group_id,
+            "username": USERNAME,
+            "password": password,
+        }
+
+    async def call_statement(self, channel: str, sql: str, timestamp_s: int | None) -> dict[str, int]:
+        return await self._do(channel, "statement", sql, timestamp_s=timestamp_s)
+
+    async def call_insert(
+        self, channel: str, table: str, rows: list[dict[str, Any]], timestamp_s: int | None
+    ) -> dict[str, int]:
+        return await self._do(channel, "insert", table, *rows, timestamp_s=timestamp_s)
+
+    async def call_update(
+        self, channel: str, table: str, rows: list[list[dict[str, Any]]], timestamp_s: int | None
+    ) -> dict[str, int]:
+        return await self._do(channel, "update", table, *map(tuple, rows), timestamp_s=timestamp_s)
+
+    async def call_delete(
+        self, channel: str, table: str, rows: list[dict[str, Any]], timestamp_s: int | None
+    ) -> dict[str, int]:
+        return await self._do(channel, "delete", table, *rows, timestamp_s=timestamp_s)
+
+    async def call_heartbeat(self, channel: str, timestamp_s: int | None) -> dict[str, int]:
+        return await self._do(channel, "heartbeat", timestamp_s=timestamp_s)
+
+    async def _do(self, channel: str, change: str, *arguments: Any, timestamp_s: int | None) -> dict[str, int]:
+        found = self._channels.get(channel)
+        if found is None:
+            raise CallFailedError(f"there is no channel {channel!r}")
+        return {"high_watermark": await found.change(change, *arguments, timestamp_s=timestamp_s)}

@@ -1,0 +1,79 @@
+"""`binwire status`: what a running server does, for people or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from broker.control import ask
+from broker.render import Style, printable, style_for, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+def run(data_directory: Path, *, as_json: bool) -> int:
+    """Ask the server on this data directory and print; the exit status."""
+    [answer] = ask(data_directory / "control.sock", {"request": "status"})
+    if as_json:
+        print(json.dumps(answer["status"], ensure_ascii=False, indent=2))
+    else:
+        style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
+        print(*lines(answer["status"], style), sep="\n")
+    return 0
+
+
+def lines(status: Mapping[str, Any], style: Style) -> Iterator[str]:
+    """The lines that show a status answer (see `control.py`)."""
+    listeners = ", ".join(f"{name} {address}" for name, address in status["listeners"].items())
+    yield f"listening on {listeners}"
+    if not status["channels"]:
+        yield "no channels"
+    for channel in status["channels"]:
+        yield ""
+        yield f"{style.bold}channel {channel['id']}{style.end}  {printable(channel['name'])}"
+        for name, text in _facts(channel, style):
+            yield f"  {style.dim}{name:<9}{style.end} {text}"
+        if channel["groups"]:
+            rows = [_group_row(group) for group in channel["groups"]]
+            yield ""
+            heading = ("group id", "name", "username", "committed", "behind", "metadata")
+            yield from (f"  {line}" for line in table(heading, rows, style))
+
+
+def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]]:
+    stopped = channel["reason"] is not None
+    yield "state", f"{style.before}{channel['state']}{style.end}" if stopped else channel["state"]
+    if stopped:
+        yield "reason", printable(channel["reason"])
+        until = channel["retried_until_ms"]
+        yield "next", "needs action" if until is None else f"retried until {_moment(until)}"
+    yield "topic", channel["topic"]
+    yield "source", printable(channel["source"])
+    yield "position", channel["position"] or "-"
+    yield "data", _data_range(channel)
+    yield "rate", f"{channel['records_per_s']:.1f} records/s"
+    lag_ms = channel["lag_ms"]
+    yield "delay", "-" if lag_ms is None else f"{lag_ms / 1000:.1f} s"
+
+
+def _data_range(channel: Mapping[str, Any]) -> str:
+    start, end = channel["start_timestamp_ms"], channel["end_timestamp_ms"]
+    if start is None or end is None:
+        return "nothing yet"
+    count = channel["high_watermark"] - channel["start_offset"]
+    span = f"offsets {channel['start_offset']} to {channel['high_watermark'] - 1}"
+    return f"{_moment(start)} to {_moment(end)}, {count} records, {span}"
+
+
+def _group_row(group: Mapping[str, Any]) -> tuple[str, ...]:
+    shown = ("-" if group[key] is None else str(group[key]) for key in ("offset", "behind", "metadata"))
+    return (group["id"], group["name"], group["username"], *shown)
+
+
+def _moment(timestamp_ms: int) -> str:
+    return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
