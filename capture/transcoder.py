@@ -55,11 +55,11 @@ class Transcoder:
         numbers = tuple(column_type(table, index).number for index in range(len(table.columns)))
         self._envelope = RowEnvelope(source_version, table, numbers)
         self._column_count = len(numbers)
-        name = f"{table.database}.{table.table} {table.meta_version}"
-        self._images = _Images(name, column_codes(table, table_map), table_map.nullable)
-        self._rows = {kind: self._compile_rows(kind, name) for kind in RowsKind}
+        self._name = f"{table.database}.{table.table} {table.meta_version}"
+        self._images = _Images(self._name, column_codes(table, table_map), table_map.nullable)
+        self._rows: dict[RowsKind, _Rows] = {}
 
-    def _compile_rows(self, kind: RowsKind, name: str) -> _Rows:
+    def _compile_rows(self, kind: RowsKind) -> _Rows:
         source = rows_source(kind, self._column_count)
         objects: dict[str, object] = {
             "images": self._images,
@@ -67,7 +67,7 @@ class Transcoder:
             "small_zigzags": small_zigzags(),
             "high_varints": high_varints,
         }
-        return cast("_Rows", _compile(source, "rows", f"<{name} {kind.value}>", objects))
+        return cast("_Rows", _compile(source, "rows", f"<{self._name} {kind.value}>", objects))
 
     def transcode(self, rows: RowsEvent, head: RecordHead, first_id: int) -> list[bytes]:
         """One record per row (UPDATE: per pair of images), in order, ids from `first_id` on.
@@ -78,7 +78,9 @@ class Transcoder:
         frame = self._envelope.frame(_OPERATIONS[rows.kind], head)
         records: list[bytes] = []
         data, end = rows.data, rows.rows_end
-        run = self._rows[rows.kind]
+        run = self._rows.get(rows.kind)
+        if run is None:
+            run = self._rows[rows.kind] = self._compile_rows(rows.kind)
         try:
             reached = run(data, data.decode("latin-1"), rows.rows_start, end, first_id, *frame, records.append)
         except (IndexError, struct.error) as error:

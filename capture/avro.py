@@ -1,0 +1,71 @@
+"""Records back to values, by fastavro and the published schema: for people, tools and tests, never on the way of a row.
+
+The schema (record.avsc beside this module) is parsed on first use, as importing fastavro costs start-up time. A record
+is a dict of the schema's fields; a cell is None for NULL or a dict with its class name under `class`, as in
+`{"class": "Integer", "precision": 8, "value": "7"}`.
+"""
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from capture.errors import MalformedEvent
+
+_NAMESPACE = "com.alibaba.dts.formats.avro."
+_EMPTY_OBJECT = "EmptyObject"
+_IMAGES = ("beforeImages", "afterImages")
+
+
+@cache
+def schema() -> Any:
+    """The parsed schema, in fastavro's form."""
+    import json
+
+    import fastavro
+
+    return fastavro.parse_schema(json.loads(Path(__file__).with_name("record.avsc").read_text("utf-8")))
+
+
+def decode(record: bytes) -> dict[str, Any]:
+    """A whole record. Raises MalformedEvent if the bytes are cut short, of another schema, or followed by others."""
+    import fastavro
+
+    stream = io.BytesIO(record)
+    try:
+        fields: Any = fastavro.schemaless_reader(stream, schema(), None, return_record_name=True)
+    except (EOFError, IndexError, ValueError, MemoryError, OverflowError) as error:
+        raise MalformedEvent(f"{len(record)} bytes are not a DTS record of the known schema.") from error
+    rest = len(record) - stream.tell()
+    if rest:
+        raise MalformedEvent(f"A DTS record of {stream.tell()} bytes is followed by {rest} others.")
+    return {**fields, **{name: _map(_cell, fields[name]) for name in _IMAGES}}
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """The bytes of a record in the form `decode` gives. Map order is kept."""
+    import fastavro
+
+    stream = io.BytesIO()
+    images = {name: _map(_tagged, record[name]) for name in _IMAGES}
+    fastavro.schemaless_writer(stream, schema(), {**record, **images})
+    return stream.getvalue()
+
+
+def _map(function: Any, images: Any) -> Any:
+    return [None if cell is None else function(cell) for cell in images] if isinstance(images, list) else images
+
+
+def _cell(value: Any) -> dict[str, Any]:
+    """fastavro's (name, fields) pair as a dict; an enum symbol, which is EmptyObject's, comes bare."""
+    if isinstance(value, str):
+        return {"class": _EMPTY_OBJECT, "symbol": value}
+    name, fields = value
+    return {"class": name.removeprefix(_NAMESPACE), **fields}
+
+
+def _tagged(cell: dict[str, Any]) -> Any:
+    name = cell["class"]
+    if name == _EMPTY_OBJECT:
+        return cell["symbol"]
+    return _NAMESPACE + name, {field: value for field, value in cell.items() if field != "class"}
