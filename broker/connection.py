@@ -4,12 +4,13 @@
     request    api_key i16, api_version i16, correlation_id i32, client_id i16 length (-1 null) + UTF-8, body
     response   correlation_id i32, body
 
-`receive()` takes bytes in any portions; `next_event()` gives one `Request` or `Token`, None if more bytes are needed, or raises
-`CloseConnection`. There is one request in flight: after an event the next is only given when the response of the first was
-taken with `respond()` or `respond_token()`. So responses are in order however many requests a client pipelines.
+`receive()` takes bytes in any portions; `next_event()` gives one `Request` or `Token`, None if more bytes are needed,
+or raises `CloseConnection`. There is one request in flight: after an event the next is only given when the response
+of the first was taken with `respond()` or `respond_token()`. So responses are in order however many requests a client
+pipelines.
 
-What an auth state admits stands in the API table, the states in `sasl.py`. Frame sizes are checked before anything is kept. No
-clock, no transport, no handler here.
+What an auth state admits stands in the API table, the states in `sasl.py`. Frame sizes are checked before anything is
+kept. No clock, no transport, no handler here.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from broker.wire import Buffer
 
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Largest request after login. Room for a Java producer's request (`max.request.size`, 1 MiB) to be refused politely; what is
-served stays far below. Kafka takes 100 MiB because it is written to."""
+"""Largest request after login. Room for a Java producer's request (`max.request.size`, 1 MiB) to be refused politely;
+what is served stays far below. Kafka takes 100 MiB because it is written to.
+"""
 
 FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 64 * 1024
-"""Largest request or token of a stranger; a PLAIN login needs a few hundred bytes (Kafka: 512 KiB, for Kerberos tickets)."""
+"""Largest request or token of a stranger; a PLAIN login needs a few hundred bytes (Kafka: 512 KiB, for Kerberos
+tickets)."""
 
 VIEW_BYTES_MIN: Final = 4096
 """Parts from this size on go out uncopied; smaller ones are joined, which is cheaper than another write."""
@@ -56,7 +59,9 @@ class RequestHeader(Message):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request. `refusal` is its answer if no handler is to see it; `close_after` ends the connection with the answer."""
+    """A request. `refusal` is its answer if no handler is to see it; `close_after` ends the connection with the
+    answer.
+    """
 
     api: Api
     api_version: int

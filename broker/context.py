@@ -1,7 +1,7 @@
 """What a handler may know: the broker, the client's session, and the one request in hand.
 
-`Broker` is made once by the application. `Session` is one connection's identity; a `RequestContext` lives as long as its request
-and holds the leases on log memory until the response is written.
+`Broker` is made once by the application. `Session` is one connection's identity; a `RequestContext` lives as long as
+its request and holds the leases on log memory until the response is written.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ NODE_ID = 1
 class Broker:
     """Everything the handlers work with.
 
-    `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may use; None
-    lets it use any. Handlers that wait put a wake-up into `parked`; `wake_parked()` lets all of them answer with what they have.
+    `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may
+    use; None lets it use any. Handlers that wait put a wake-up into `parked`; `wake_parked()` lets all of them answer
+    with what they have.
     """
 
     cluster_id: str

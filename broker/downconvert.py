@@ -3,12 +3,14 @@
     entry   offset i64, size i32 (bytes after this field), crc u32, magic i8, attributes i8 = 0,
             [timestamp i64, magic 1 only], key i32 length (-1 null) + bytes, value i32 length (-1 null) + bytes
 
-The CRC is CRC-32 of magic to the end. Entries follow each other without a count; offsets and timestamps (CreateTime) stay;
-headers and control batches are dropped, as in Kafka's `AbstractRecords.downConvert`. Nothing is compressed, which spares old
-clients the framing bugs of LZ4 and snappy, and kafka-node its belief that offsets in a wrapper are contiguous.
+The CRC is CRC-32 of magic to the end. Entries follow each other without a count; offsets and timestamps (CreateTime)
+stay; headers and control batches are dropped, as in Kafka's `AbstractRecords.downConvert`. Nothing is compressed,
+which spares old clients the framing bugs of LZ4 and snappy, and kafka-node its belief that offsets in a wrapper are
+contiguous.
 
-Invariants: a batch is converted once, however many clients ask at the same time, into a cache bounded in bytes; conversion gives
-the loop back every `SLICE_MS`. What a client gets of a conversion is cut by `message_span`, never converted again.
+Invariants: a batch is converted once, however many clients ask at the same time, into a cache bounded in bytes;
+conversion gives the loop back every `SLICE_MS`. What a client gets of a conversion is cut by `message_span`, never
+converted again.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ _OFFSET_SIZE_CRC: Final = struct.Struct(">qiI")
 
 
 class _Key(NamedTuple):
-    """Names one conversion. The CRC keeps apart what stood at the same offset of a topic that was deleted and made anew."""
+    """Names one conversion. The CRC keeps apart what stood at the same offset of a topic that was deleted and made
+    anew.
+    """
 
     topic: str
     base_offset: int
@@ -120,10 +124,7 @@ def encode_message(record: Record, magic: int) -> tuple[bytes, bytes, bytes, byt
     key = record.key or b""
     value = record.value or b""
     key_length = -1 if record.key is None else len(key)
-    if magic:
-        head = _MAGIC_1.pack(magic, 0, record.timestamp_ms, key_length)
-    else:
-        head = _MAGIC_0.pack(magic, 0, key_length)
+    head = _MAGIC_1.pack(1, 0, record.timestamp_ms, key_length) if magic else _MAGIC_0.pack(0, 0, key_length)
     value_length = _LENGTH.pack(-1 if record.value is None else len(value))
     crc = zlib.crc32(value, zlib.crc32(value_length, zlib.crc32(key, zlib.crc32(head))))
     size = 4 + len(head) + len(key) + 4 + len(value)
@@ -133,8 +134,8 @@ def encode_message(record: Record, magic: int) -> tuple[bytes, bytes, bytes, byt
 def message_span(messages: bytes, from_offset: int, room_bytes: int) -> tuple[int, int, int]:
     """Find what to send of a run of entries: (start, end, end of the first).
 
-    `start` is the first entry at or after `from_offset` (the end of all if there is none); `end` is where the last entry ends
-    that fits into `room_bytes` after `start`, and is `start` if not even the first fits.
+    `start` is the first entry at or after `from_offset` (the end of all if there is none); `end` is where the last
+    entry ends that fits into `room_bytes` after `start`, and is `start` if not even the first fits.
     """
     position = 0
     total = len(messages)

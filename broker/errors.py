@@ -4,8 +4,9 @@
     └── WireError          the peer's bytes are not the Kafka protocol
     ApiError               the request is answered with an error code, the connection lives
 
-Codes and names are those of Kafka 1.1 (`clients/.../protocol/Errors.java`). A client maps a code that it does not know to
--1, so a code younger than the asking client is never worth sending: 0.10.0 knows up to 35, 0.10.1 up to 43, 0.11 up to 55.
+Codes and names are those of Kafka 1.1 (`clients/.../protocol/Errors.java`). A client maps a code that it does not
+know to -1, so a code younger than the asking client is never worth sending: 0.10.0 knows up to 35, 0.10.1 up to 43,
+0.11 up to 55.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ class WireError(CloseConnection):
 
 
 class ApiError(Exception):
-    """A request is answered with `code` in the layout of its API; `message` is shown by clients where the layout has one."""
+    """A request is answered with `code` in the layout of its API; `message` is shown by clients where the layout has
+    one.
+    """
 
     def __init__(self, code: ErrorCode, message: str | None = None) -> None:
         super().__init__(message or code.name)

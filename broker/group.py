@@ -1,4 +1,5 @@
-"""One consumer group: its state, its members, and what follows from them alone. Timers and requests are `groups.py`'s.
+"""One consumer group: its state, its members, and what follows from them alone. Timers and requests are
+`groups.py`'s.
 
     state                 action                                              moves to
     Empty                 no members; simple commits stand; first join        PreparingRebalance, Dead
@@ -7,9 +8,9 @@
     Stable                everybody has an assignment and heartbeats          PreparingRebalance, Dead
     Dead                  deleted; nothing refers to it any more
 
-Generations start at 0 and grow with every completed join: the first that a client sees is 1 (Java 0.10.0 neither leaves nor
-heartbeats at 0). The leader is the member that joined first; when it goes, the one that joined first of the rest.
-Kafka: GroupMetadata.scala and MemberMetadata.scala @1.1.1, whose names the states bear on the wire.
+Generations start at 0 and grow with every completed join: the first that a client sees is 1 (Java 0.10.0 neither
+leaves nor heartbeats at 0). The leader is the member that joined first; when it goes, the one that joined first of
+the rest. Kafka: GroupMetadata.scala and MemberMetadata.scala @1.1.1, whose names the states bear on the wire.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Member:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """A group. `rebalance_timer` runs in PreparingRebalance; `grew` is set by members who join a group's first rebalance."""
+    """A group. `rebalance_timer` runs in PreparingRebalance; `grew` is set by members who join a group's first
+    rebalance.
+    """
 
     group_id: str
     state: GroupState = GroupState.EMPTY

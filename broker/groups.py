@@ -1,6 +1,6 @@
 """The group coordinator: the state table of Kafka 1.1 on a clock and timers that tests drive.
 
-    request \\ state        no group    Empty       Preparing      Completing       Stable
+    request                no group    Empty       Preparing      Completing       Stable
     join, no member id     create      → Prep      park           → Prep           → Prep
     join, unknown id       25          25          25             25               25
     join, known id         -           -           park           same: current    follower unchanged: current
@@ -13,18 +13,18 @@
     commit, with one       22          25          25/22/store    27               25/22/store
     delete                 69          0           68             68               68
 
-22 ILLEGAL_GENERATION, 25 UNKNOWN_MEMBER_ID, 27 REBALANCE_IN_PROGRESS, 68 NON_EMPTY_GROUP, 69 GROUP_ID_NOT_FOUND. Before the
-table: 15 while shutting down; join: 24 for group id "", 26 for a session timeout out of bounds, 23 for protocols that no other
-member shares. OffsetFetch answers in every state and does not come here.
+22 ILLEGAL_GENERATION, 25 UNKNOWN_MEMBER_ID, 27 REBALANCE_IN_PROGRESS, 68 NON_EMPTY_GROUP, 69 GROUP_ID_NOT_FOUND.
+Before the table: 15 while shutting down; join: 24 for group id "", 26 for a session timeout out of bounds, 23 for
+protocols that no other member shares. OffsetFetch answers in every state and does not come here.
 
-A rebalance completes when every member has a join parked, or when the longest rebalance timeout of its members has passed: who
-has not rejoined is out. A session lives on heartbeats, commits, completed joins and syncs, and stands still while a request of
-the member is parked. A group that has commits is known even if nobody joined it since the start. Membership is not kept over a
-restart: members are told 25 and join again.
+A rebalance completes when every member has a join parked, or when the longest rebalance timeout of its members has
+passed: who has not rejoined is out. A session lives on heartbeats, commits, completed joins and syncs, and stands
+still while a request of the member is parked. A group that has commits is known even if nobody joined it since the
+start. Membership is not kept over a restart: members are told 25 and join again.
 
-Better than 1.1: a member whose first join loses its connection is dropped (nobody knows its id), and a known member's parked
-join whose connection closes no longer counts as rejoined.
-Kafka: GroupCoordinator.scala, DelayedJoin.scala @1.1.1.
+Better than 1.1: a member whose first join loses its connection is dropped (nobody knows its id), and a known member's
+parked join whose connection closes no longer counts as rejoined. Kafka: GroupCoordinator.scala, DelayedJoin.scala
+@1.1.1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ MIN_SESSION_MS: Final = 6000
 MAX_SESSION_MS: Final = 300_000
 """`group.max.session.timeout.ms`, Kafka's default."""
 INITIAL_REBALANCE_MS: Final = 0
-"""`group.initial.rebalance.delay.ms`; Kafka waits 3 s for more members, which with one partition only delays the first record."""
+"""`group.initial.rebalance.delay.ms`; Kafka waits 3 s for more members, which with one partition only delays the
+first record."""
 GROUPS_MAX: Final = 10_000
 """Groups kept at a time; only clients that may use any group id can get there. Beyond it: COORDINATOR_NOT_AVAILABLE."""
 MEMBERS_MAX: Final = 1000
@@ -205,7 +206,9 @@ class GroupCoordinator:
         return code
 
     def commit(self, group_id: str, member_id: str, generation_id: int) -> ErrorCode:
-        """Decide whether a commit may be stored, which also refreshes the member's session; return the code to answer."""
+        """Decide whether a commit may be stored, which also refreshes the member's session; return the code to
+        answer.
+        """
         if not self._is_active:
             return ErrorCode.COORDINATOR_NOT_AVAILABLE
         group = self._get(group_id)
@@ -259,7 +262,7 @@ class GroupCoordinator:
 
     def list_groups(self) -> list[tuple[str, str]]:
         """List (group id, protocol type) of all groups that have, or had, members or commits."""
-        types = {group_id: "" for group_id in self._offsets.group_ids()}
+        types = dict.fromkeys(self._offsets.group_ids(), "")
         types.update((group.group_id, group.protocol_type) for group in self._groups.values())
         return sorted(types.items())
 
@@ -378,7 +381,7 @@ class GroupCoordinator:
         self._maybe_complete_join(group)
 
     def _await_more_members(self, group: Group, left_ms: int) -> None:
-        """Wait out the initial delay, again for as long as members keep coming, but not beyond the rebalance timeout."""
+        """Wait out the initial delay, again as long as members keep coming, but not beyond the rebalance timeout."""
         delay_ms = max(min(self._initial_rebalance_ms, left_ms), 0)
 
         def expire() -> None:

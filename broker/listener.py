@@ -1,8 +1,8 @@
 """A listener: where clients come in, and the address they are told to come back to.
 
-Several listeners serve the same topics at once (the service's convention: public 18001, classic 18002, VPC 18003). Metadata and
-FindCoordinator answer with the listener the client came in on: its advertised address, or else the local address of the accepted
-connection, which is never a wildcard.
+Several listeners serve the same topics at once (the service's convention: public 18001, classic 18002, VPC 18003).
+Metadata and FindCoordinator answer with the listener the client came in on: its advertised address, or else the local
+address of the accepted connection, which is never a wildcard.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One listening address. `bind` port 0 takes any free port; `advertised` None advertises the accepted connection's own address."""
+    """One listening address. `bind` port 0 takes any free port; `advertised` None advertises the accepted
+    connection's own address.
+    """
 
     name: str
     bind: Address

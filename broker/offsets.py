@@ -1,8 +1,8 @@
 """Committed offsets: a cache in memory over rows of the catalog.
 
-Invariant: what `committed()` shows is durable; a commit is answered after it is. Offsets belong to the group and live until the
-group is deleted: the retention a client asks for is accepted and ignored. Any offset may be committed, also a lower one.
-Who may commit is the coordinator's business.
+Invariant: what `committed()` shows is durable; a commit is answered after it is. Offsets belong to the group and live
+until the group is deleted: the retention a client asks for is accepted and ignored. Any offset may be committed, also
+a lower one. Who may commit is the coordinator's business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who is connected, and what that permits.
 
-Clients of a SASL listener log in as `<username>-<group id>`; the principal is bound to that consumer group and to the topics of
-its channel. On a PLAINTEXT listener everyone is `ANONYMOUS`: every topic, every configured group. How a password is checked is
-not known here: an `Authenticator` does that.
+Clients of a SASL listener log in as `<username>-<group id>`; the principal is bound to that consumer group and to the
+topics of its channel. On a PLAINTEXT listener everyone is `ANONYMOUS`: every topic, every configured group. How a
+password is checked is not known here: an `Authenticator` does that.
 """
 
 from __future__ import annotations

@@ -3,16 +3,18 @@
 States of a connection, and what a client may do in each (SaslServerAuthenticator@1.1.1):
 
     AWAIT_HANDSHAKE   ApiVersions in any number, or SaslHandshake; anything else closes the connection
-    AWAIT_RAW_TOKEN   after SaslHandshake v0: one frame that is the bare token, no Kafka header; the answer is `00000000`
-    AWAIT_TOKEN       after SaslHandshake v1: SaslAuthenticate; anything else is answered ILLEGAL_SASL_STATE, then closed
+    AWAIT_RAW_TOKEN   after SaslHandshake v0: one frame is the bare token, without Kafka header; the answer is 00000000
+    AWAIT_TOKEN       after SaslHandshake v1: SaslAuthenticate; anything else gets ILLEGAL_SASL_STATE, then is closed
     READY             everything; SaslHandshake and SaslAuthenticate are answered ILLEGAL_SASL_STATE and change nothing
     CLOSED            nothing is read any more
 
-A listener without login starts in READY. Which API is admitted where stands in the API table. A refused raw token cannot be
-answered: the connection is closed, after a delay that keeps clients up to 0.11 from reconnecting in a tight loop.
+A listener without login starts in READY. Which API is admitted where stands in the API table. A refused raw token
+cannot be answered: the connection is closed, after a delay that keeps clients up to 0.11 from reconnecting in a tight
+loop.
 
-PLAIN (RFC 4616): `authzid NUL username NUL password`, UTF-8. The authzid is empty (Java, librdkafka, sarama) or the username
-again (kafka-python, kafka-node); any other is refused, as by Kafka 1.1. Tokens and passwords appear in no message or log.
+PLAIN (RFC 4616): `authzid NUL username NUL password`, UTF-8. The authzid is empty (Java, librdkafka, sarama) or the
+username again (kafka-python, kafka-node); any other is refused, as by Kafka 1.1. Tokens and passwords appear in no
+message or log.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ def parse_plain_token(token: bytes) -> tuple[str, str] | AuthFailure:
 
 
 async def log_in(authenticator: Authenticator, token: bytes, session: Session) -> AuthFailure | None:
-    """Check a PLAIN token and move the session on: to its principal and READY, or to CLOSED. Return why it was refused."""
+    """Check a PLAIN token and move the session on: to its principal and READY, or to CLOSED. Return why it was
+    refused.
+    """
     credentials = parse_plain_token(token)
     if isinstance(credentials, AuthFailure):
         result: Principal | AuthFailure = credentials

@@ -1,7 +1,8 @@
 """Timers behind a seam, so that the group coordinator and parked fetches run on a clock that tests drive.
 
-Invariant: a timer never fires before its time; one that fires late because the loop stalled (a stopped process, a blocked call)
-is put off once by as long as the stall lasted, so that what clients sent meanwhile is served before anybody is declared dead.
+Invariant: a timer never fires before its time; one that fires late because the loop stalled (a stopped process, a
+blocked call) is put off once by as long as the stall lasted, so that what clients sent meanwhile is served before
+anybody is declared dead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STALL_MS = 250
-"""A timer later than this was stalled. Below the shortest deadline that matters: clients heartbeat every 3 s by default."""
+"""A timer later than this was stalled. Below the shortest deadline that matters: clients heartbeat every 3 s by
+default."""
 
 
 class Timer(Protocol):

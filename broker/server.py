@@ -1,14 +1,17 @@
 """The listeners and the transports: the only file of the broker that touches sockets.
 
-One `_Client` per connection feeds bytes to the sans-IO `Connection` and runs one request at a time. A handler that does not wait
-runs to its end in the callback that brought the bytes; one that waits becomes a task, cancelled when the connection is lost.
+One `_Client` per connection feeds bytes to the sans-IO `Connection` and runs one request at a time. A handler that
+does not wait runs to its end in the callback that brought the bytes; one that waits becomes a task, cancelled when
+the connection is lost.
 
-Flow control. A response is written in pieces of `WRITE_BYTES` and only while the transport's buffer is empty, so a client that
-does not read costs one piece of memory; its lease on the log ends when the last piece is gone. Pipelined requests are read ahead
-up to `READ_AHEAD_BYTES`, then the socket is left unread. A client that pipelines gives the loop back every `SLICE_MS`.
+Flow control. A response is written in pieces of `WRITE_BYTES` and only while the transport's buffer is empty, so a
+client that does not read costs one piece of memory; its lease on the log ends when the last piece is gone. Pipelined
+requests are read ahead up to `READ_AHEAD_BYTES`, then the socket is left unread. A client that pipelines gives the
+loop back every `SLICE_MS`.
 
-Closing: no new connections; parked joins, syncs and fetches are answered; a connection closes when it has nothing in flight;
-what is still open at the deadline is cut. Reasons and failed logins go to the log, never a password or a token.
+Closing: no new connections; parked joins, syncs and fetches are answered; a connection closes when it has nothing in
+flight; what is still open at the deadline is cut. Reasons and failed logins go to the log, never a password or a
+token.
 """
 
 from __future__ import annotations
@@ -63,7 +66,9 @@ class ListenError(Exception):
 
 
 class BrokerServer:
-    """Serves a `Broker` on listeners. `close()` also shuts the broker's coordinator down: the broker ends with its server."""
+    """Serves a `Broker` on listeners. `close()` also shuts the broker's coordinator down: the broker ends with its
+    server.
+    """
 
     def __init__(
         self, broker: Broker, listeners: Sequence[Listener], *, connections_max: int = CONNECTIONS_MAX
@@ -277,7 +282,7 @@ class _Client(asyncio.Protocol):
             return
         try:
             result = event.api.handle(context, event.body)
-        except Exception as error:  # noqa: BLE001 - sorted out by _fail
+        except Exception as error:
             self._task = self._loop.create_task(self._fail(event, error))
             return
         if isinstance(result, Message):
@@ -288,7 +293,7 @@ class _Client(asyncio.Protocol):
     async def _await(self, request: Request, pending: Awaitable[Message]) -> None:
         try:
             response = await pending
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             await self._fail(request, error)
         else:
             self._complete(request, response)
@@ -365,7 +370,8 @@ class _Client(asyncio.Protocol):
     def _look_at_timeout(self) -> None:
         """Close a connection that did not log in in time, or was idle or did not read for too long.
 
-        Traffic does not move the timer; it looks at the time of the last activity when it fires. Work of ours is not idleness.
+        Traffic does not move the timer; it looks at the time of the last activity when it fires. Work of ours is not
+        idleness.
         """
         left_ms = self._active_ms + IDLE_MS_MAX - self._server.broker.clock.monotonic_ms()
         if self._task is not None:
@@ -396,7 +402,7 @@ async def _bind(address: Address) -> socket.socket:
     """Bind a socket; a host with several addresses is bound at its first IPv4 one, else its first."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, target = sorted(found, key=lambda each: each[0] != socket.AF_INET)[0]
+    family, kind, protocol, _, target = min(found, key=lambda each: each[0] != socket.AF_INET)
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
 """The topics that exist, and who sees which.
 
-A topic has exactly one partition, number 0 ("to keep global order", as the service does). The registry changes at run time when
-channels come and go; it never touches the logs themselves.
+A topic has exactly one partition, number 0 ("to keep global order", as the service does). The registry changes at run
+time when channels come and go; it never touches the logs themselves.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 PARTITION = 0
 TOPIC_NAME_CHARACTERS_MAX = 249
-_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,%d}" % TOPIC_NAME_CHARACTERS_MAX)
+_LEGAL_NAME = re.compile(rf"[a-zA-Z0-9._-]{{1,{TOPIC_NAME_CHARACTERS_MAX}}}")
 
 
 def is_legal_name(name: str) -> bool:
-    """Tell whether Kafka accepts `name` as a topic (`Topic.java`: letters, digits, `.`, `_`, `-`, at most 249, not `.` or `..`)."""
+    """Tell whether Kafka accepts `name` as a topic (`Topic.java`: letters, digits, `.`, `_`, `-`, at most 249, not
+    `.` or `..`).
+    """
     return name not in {".", ".."} and _LEGAL_NAME.fullmatch(name) is not None
 
 
@@ -32,8 +34,8 @@ def is_legal_name(name: str) -> bool:
 class Topic:
     """A topic, its log, and the channel that fills it.
 
-    `time_before_start_is_start`: a ListOffsets time before the first record finds the first record, as with the service's
-    broker; if false it finds nothing.
+    `time_before_start_is_start`: a ListOffsets time before the first record finds the first record, as with the
+    service's broker; if false it finds nothing.
     """
 
     name: str
@@ -67,7 +69,9 @@ class Topics:
         return sorted(shown, key=lambda topic: topic.name)
 
     def find(self, principal: Principal, name: str, partition: int = PARTITION) -> Topic | ErrorCode:
-        """Return the topic, or the code to answer. A name that is not the principal's own gives 29 whether it exists or not."""
+        """Return the topic, or the code to answer. A name that is not the principal's own gives 29 whether it exists
+        or not.
+        """
         if principal.topics is not None and name not in principal.topics:
             return ErrorCode.TOPIC_AUTHORIZATION_FAILED
         topic = self._topics.get(name)

@@ -7,16 +7,18 @@ A message is declared once, as a class whose fields carry their type and the ver
         partition: int = wire(INT32)
         log_start_offset: int = wire(INT64, since=5, default=-1)
 
-Field order is wire order; a field whose place differs between versions is declared where each of its versions has it. For
-every (class, version) that is used, one straight-line reader and one writer are generated: neighbouring integers, and the length
-of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for debuggers.
+Field order is wire order; a field whose place differs between versions is declared where each of its versions has it.
+For every (class, version) that is used, one straight-line reader and one writer are generated: neighbouring integers,
+and the length of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for
+debuggers.
 
 Types (big-endian): INT8 … INT64, BOOLEAN 1 byte; STRING int16 length + UTF-8; BYTES int32 length; Array int32 count.
 Length or count -1 is null, and is an error where the type is not nullable (as in Kafka's own Schema classes).
 
-Invariants: a reader never allocates for more elements than the bytes left could hold, and reads nothing beyond the buffer; every
-malformed input raises `WireError`. Bytes after the last field are ignored, as brokers do (librdkafka 0.9.5-1.3.0 sends four of
-them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no tagged fields, no varint lengths.
+Invariants: a reader never allocates for more elements than the bytes left could hold, and reads nothing beyond the
+buffer; every malformed input raises `WireError`. Bytes after the last field are ignored, as brokers do (librdkafka
+0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no
+tagged fields, no varint lengths.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A length-prefixed type. `text` values are str, others bytes; `view` values are buffers that a writer passes on uncopied."""
+    """A length-prefixed type. `text` values are str, others bytes; `view` values are buffers that a writer passes on
+    uncopied.
+    """
 
     prefix: Fixed
     text: bool = False
@@ -86,7 +90,9 @@ class _Wire:
 
 
 def wire(type_: Type, *, since: int = 0, until: int = VERSION_MAX, default: Any = dataclasses.MISSING) -> Any:
-    """Declare a field present in versions `since` … `until`; absent, it reads as `default` (a list default is copied)."""
+    """Declare a field present in versions `since` … `until`; absent, it reads as `default` (a list default is
+    copied).
+    """
     metadata = {"wire": _Wire(type_, since, until)}
     if isinstance(default, list):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
@@ -117,7 +123,9 @@ FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 
 
 def _once(function: FunctionT) -> FunctionT:
-    """Remember results; `functools.cache` with the signature kept (mypy takes a class that defines `__hash__` for unhashable)."""
+    """Remember results; `functools.cache` with the signature kept (mypy takes a class that defines `__hash__` for
+    unhashable).
+    """
     return cast("FunctionT", cache(function))
 
 

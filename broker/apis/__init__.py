@@ -1,11 +1,12 @@
 """The API table: one row per Kafka API, in key order, and one file per API beside it.
 
-A row gives ApiVersions its entry, the connection its reader and writer, the server its handler, login its rules and the README
-its table. An API without a row, or a version outside the row's range, closes the connection without an answer, as Kafka does
-(kafka-python's version probe relies on it); only ApiVersions answers a version that it does not know.
+A row gives ApiVersions its entry, the connection its reader and writer, the server its handler, login its rules and
+the README its table. An API without a row, or a version outside the row's range, closes the connection without an
+answer, as Kafka does (kafka-python's version probe relies on it); only ApiVersions answers a version that it does not
+know.
 
-Versions are a subset of what a Kafka 1.1 broker advertises, from 0 on: clients judge a broker by the low versions too (librdkafka's
-feature map, kafka-python's inference). What is missing, and why, stands in `SKIPPED`.
+Versions are a subset of what a Kafka 1.1 broker advertises, from 0 on: clients judge a broker by the low versions too
+(librdkafka's feature map, kafka-python's inference). What is missing, and why, stands in `SKIPPED`.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ class Service(Enum):
 class Api:
     """One row.
 
-    `handle(context, request)` returns the response or an awaitable of it; it raises `ApiError` to answer a code everywhere, which
-    `error(version, request, code, message)` lays out, and `CloseConnection` where there is no answer.
+    `handle(context, request)` returns the response or an awaitable of it; it raises `ApiError` to answer a code
+    everywhere, which `error(version, request, code, message)` lays out, and `CloseConnection` where there is no
+    answer.
     """
 
     key: int
@@ -132,7 +134,7 @@ assert list(APIS) == sorted(row.key for row in _ROWS), "rows stand in key order,
 SKIPPED: Final = {
     "LeaderAndIsr, StopReplica, UpdateMetadata, ControlledShutdown (4-7)": "spoken between brokers; there is one",
     "OffsetForLeaderEpoch (23)": "followers ask it in v0; consumers that ask want v2 or later and do without",
-    "AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit (24-28)": "no producers, no transactions",
+    "AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit (24-28)": "nothing is produced here",
     "CreateAcls, DeleteAcls (30, 31)": "access follows from the login; DescribeAcls says so",
     "AlterConfigs, CreatePartitions (33, 37)": "a topic has one partition and is configured with its channel",
     "AlterReplicaLogDirs, DescribeLogDirs (34, 35)": "no replicas to move; sizes are shown by `binwire status`",

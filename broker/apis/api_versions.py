@@ -1,9 +1,10 @@
 """ApiVersions (key 18, v0-v1): what the API table offers.
 
-- A version above 1 is answered in the layout of v0 with UNSUPPORTED_VERSION (35) and an empty list; the connection stays open
-  and the client asks again lower. Only key, version, correlation id and client id of such a request are read: they are where
-  they always were, also in the flexible headers of v3 and later.
-- Allowed before login, any number of times. librdkafka 0.9.5-1.3.0 sends four bytes of body where there should be none.
+- A version above 1 is answered in the layout of v0 with UNSUPPORTED_VERSION (35) and an empty list; the connection
+  stays open and the client asks again lower. Only key, version, correlation id and client id of such a request are
+  read: they are where they always were, also in the flexible headers of v3 and later.
+- Allowed before login, any number of times. librdkafka 0.9.5-1.3.0 sends four bytes of body where there should be
+  none.
 - v1: throttle_time_ms, last.
 """
 

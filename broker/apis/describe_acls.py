@@ -1,4 +1,6 @@
-"""DescribeAcls (key 29, v0): answered SECURITY_DISABLED (54), as by a Kafka 1.1 without authorizer. There are no ACLs to show."""
+"""DescribeAcls (key 29, v0): answered SECURITY_DISABLED (54), as by a Kafka 1.1 without authorizer. There are no ACLs
+to show.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """DescribeConfigs (key 32, v0-v1): the settings of a topic or of the broker, in Kafka's words, read only.
 
-What is told is what is true here: nothing is compacted, a message carries its own time, and the broker creates no topics.
-config_names null asks for all. An unknown topic gets 3 or 29, another broker id or another kind of resource INVALID_REQUEST (42).
-v1: include_synonyms; config_source instead of is_default, and config_synonyms, of which there are none.
+What is told is what is true here: nothing is compacted, a message carries its own time, and the broker creates no
+topics. config_names null asks for all. An unknown topic gets 3 or 29, another broker id or another kind of resource
+INVALID_REQUEST (42). v1: include_synonyms; config_source instead of is_default, and config_synonyms, of which there
+are none.
 """
 
 from __future__ import annotations

@@ -1,24 +1,28 @@
 """Fetch (key 1, v0-v7): record batches from the log, waiting for growth.
 
 Behaviour (ReplicaManager.fetchMessages@1.1.1):
-- Answered at once if max_wait_time <= 0, no partition is asked for, any partition has an error, or min_bytes are there; else the
-  request is parked: it subscribes to its logs, completes exactly once — enough bytes, time over, or the server closing — and is
-  then answered by the same code with what is there. Every requested partition is answered.
+- Answered at once if max_wait_time <= 0, no partition is asked for, any partition has an error, or min_bytes are
+  there; else the request is parked: it subscribes to its logs, completes exactly once — enough bytes, time over, or
+  the server closing — and is then answered by the same code with what is there. Every requested partition is
+  answered.
 - Batches go out as they lie in the log: the response holds views of the mapping, leased until they are written.
-- Values: on error high watermark, LSO and log start are -1. Read-uncommitted: LSO -1, aborted_transactions null; read-committed:
-  LSO = high watermark, aborted_transactions empty. Codes are those that Java tolerates here: 1, 3, 29, 56, else -1.
-- Sessions are declined: session_id 0 and a full answer, which makes clients send full requests; an incremental request for a
-  session that never was gets FETCH_SESSION_ID_NOT_FOUND. Forgotten topics mean nothing without a session.
+- Values: on error high watermark, LSO and log start are -1. Read-uncommitted: LSO -1, aborted_transactions null;
+  read-committed: LSO = high watermark, aborted_transactions empty. Codes are those that Java tolerates here: 1, 3,
+  29, 56, else -1.
+- Sessions are declined: session_id 0 and a full answer, which makes clients send full requests; an incremental
+  request for a session that never was gets FETCH_SESSION_ID_NOT_FOUND. Forgotten topics mean nothing without a
+  session.
 
 Records and limits per version:
 - v0-v1 magic 0; v2-v3 magic 1; v4 and later magic 2, as stored. A partition max_bytes below 0 counts as 0.
-- v0-v2: max_bytes of a partition is hard: of a first message that is larger its first max_bytes are sent, which clients report
-  (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch (sarama).
-- v3 and later (KIP-74): the first partition in request order that has data gets at least one whole message or batch; later ones
-  keep to what is left of the request's max_bytes. Never a partial message (Java 0.10.1 loops on one, 1.1 throws).
+- v0-v2: max_bytes of a partition is hard: of a first message that is larger its first max_bytes are sent, which
+  clients report (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch (sarama).
+- v3 and later (KIP-74): the first partition in request order that has data gets at least one whole message or batch;
+  later ones keep to what is left of the request's max_bytes. Never a partial message (Java 0.10.1 loops on one, 1.1
+  throws).
 
-Fields: v1 throttle_time_ms; v3 max_bytes of the request; v4 isolation_level, LSO, aborted_transactions; v5 log_start_offset;
-v7 sessions.
+Fields: v1 throttle_time_ms; v3 max_bytes of the request; v4 isolation_level, LSO, aborted_transactions; v5
+log_start_offset; v7 sessions.
 """
 
 from __future__ import annotations
@@ -33,14 +37,15 @@ from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Messa
 from storage.errors import OffsetOutOfRange, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from broker.context import RequestContext
     from broker.topics import Topic
 
 RESPONSE_BYTES_MAX: Final = 50 * 1024 * 1024
-"""Records of one response, whatever the request allows: Java's `fetch.max.bytes`, and half of what librdkafka (~100 MB) and
-sarama (100 MiB) accept, so that one more batch does not exceed them."""
+"""Records of one response, whatever the request allows: Java's `fetch.max.bytes`, and half of what librdkafka (~100
+MB) and sarama (100 MiB) accept, so that one more batch does not exceed them.
+"""
 
 MAX_WAIT_MS: Final = 5 * 60 * 1000
 """Longest a fetch is parked, below the ten minutes after which an idle connection is closed."""
@@ -323,7 +328,9 @@ def _partition(
 
 
 def _storage_code(storage_error: StorageError, api_version: int) -> ErrorCode:
-    """Return what a client is told; KAFKA_STORAGE_ERROR is known from v6 on, before it Kafka says NOT_LEADER_FOR_PARTITION."""
+    """Return what a client is told; KAFKA_STORAGE_ERROR is known from v6 on, before it Kafka says
+    NOT_LEADER_FOR_PARTITION.
+    """
     if isinstance(storage_error, OffsetOutOfRange):
         return ErrorCode.OFFSET_OUT_OF_RANGE
     return ErrorCode.KAFKA_STORAGE_ERROR if api_version >= 6 else ErrorCode.NOT_LEADER_FOR_PARTITION

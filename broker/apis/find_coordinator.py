@@ -1,7 +1,9 @@
-"""FindCoordinator (key 10, v0-v1): the one broker coordinates every group; the client opens a second connection to it.
+"""FindCoordinator (key 10, v0-v1): the one broker coordinates every group; the client opens a second connection to
+it.
 
-Node id, host and port are those of Metadata: the listener the client came in on. On error the coordinator is node -1, host ""
-(never null), port -1. v1: coordinator_type (0 group, 1 transaction: refused with 53), throttle_time_ms, error_message.
+Node id, host and port are those of Metadata: the listener the client came in on. On error the coordinator is node -1,
+host "" (never null), port -1. v1: coordinator_type (0 group, 1 transaction: refused with 53), throttle_time_ms,
+error_message.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """JoinGroup (key 11, v0-v2): become a member; answered when the rebalance is complete, which may be minutes.
 
-Only the leader is told the members and their metadata. A member without id gets one here. If the connection of a first join
-closes while it is parked, the member is dropped: nobody would ever learn its id. v1: rebalance_timeout (v0: the session timeout
-stands for it); v2: throttle_time_ms.
+Only the leader is told the members and their metadata. A member without id gets one here. If the connection of a
+first join closes while it is parked, the member is dropped: nobody would ever learn its id. v1: rebalance_timeout
+(v0: the session timeout stands for it); v2: throttle_time_ms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""ListGroups (key 16, v0-v1): the groups that have members or commits, of those that the client may use. v1: throttle_time_ms."""
+"""ListGroups (key 16, v0-v1): the groups that have members or commits, of those that the client may use. v1:
+throttle_time_ms.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """ListOffsets (key 2, v0-v2): the ends of a partition, and the offset for a time.
 
 - -1 is the high watermark, -2 the log start; they are never answered with "unknown" (Java 0.10.1 fails on that).
-- A time finds the first record at or after it. A time below 10^11 is in seconds, as the service's clients ask, any other in
-  milliseconds; the answer's timestamp is in the unit of the question.
+- A time finds the first record at or after it. A time below 10^11 is in seconds, as the service's clients ask, any
+  other in milliseconds; the answer's timestamp is in the unit of the question.
 - Before the first record: the log start, or nothing by the topic's choice. After the last: nothing, which is
   timestamp -1, offset -1, error 0; `offsetsForTimes` then gives null.
-- v0: a list of offsets instead of a timestamp and an offset, newest first, at most max_num_offsets. On a time it gives the log
-  start if the log had begun by then, else nothing: v0 asks for segments written before a time, not for records.
+- v0: a list of offsets instead of a timestamp and an offset, newest first, at most max_num_offsets. On a time it
+  gives the log start if the log had begun by then, else nothing: v0 asks for segments written before a time, not for
+  records.
 - v2: isolation_level, without effect as there are no transactions; throttle_time_ms.
 """
 

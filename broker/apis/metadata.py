@@ -3,8 +3,8 @@
 - All topics: empty list in v0, null from v1 on, where an empty list means none (brokers only).
 - Broker address: the listener the client came in on. The one broker is leader, controller and only replica.
 - A topic asked for by name is always answered: 3 unknown, 17 illegal name, 29 not the principal's own.
-- v1: rack, controller_id, is_internal; v2: cluster_id; v3: throttle_time_ms; v4: allow_auto_topic_creation, ignored; v5:
-  offline_replicas.
+- v1: rack, controller_id, is_internal; v2: cluster_id; v3: throttle_time_ms; v4: allow_auto_topic_creation, ignored;
+  v5: offline_replicas.
 """
 
 from __future__ import annotations

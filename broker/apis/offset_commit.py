@@ -1,10 +1,10 @@
 """OffsetCommit (key 8, v0-v3): store a group's offsets, each with its metadata string.
 
-- The coordinator decides by member, generation and state; a commit without generation (v0, or generation -1 and no member: assign
-  mode) stands while the group is empty. Answered when durable.
+- The coordinator decides by member, generation and state; a commit without generation (v0, or generation -1 and no
+  member: assign mode) stands while the group is empty. Answered when durable.
 - Null metadata is stored as ""; longer than 4096 bytes gives OFFSET_METADATA_TOO_LARGE (12) for that partition.
-- v1: generation, member, and a timestamp per partition; v2: retention_time instead of it. Both are accepted and ignored: offsets
-  live until the group is deleted. v3: throttle_time_ms.
+- v1: generation, member, and a timestamp per partition; v2: retention_time instead of it. Both are accepted and
+  ignored: offsets live until the group is deleted. v3: throttle_time_ms.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """OffsetFetch (key 9, v0-v3): a group's committed offsets and their metadata, in every state of the group.
 
-- Nothing committed: offset -1, metadata "", error 0; v0 answers UNKNOWN_TOPIC_OR_PARTITION instead, as then it stood for that.
-  (Java from 0.10.1 on throws on code 3 here, so it is never sent from v1 on.)
-- v2: topics null asks for everything committed; a group-level error code, last. Before v2 such an error stands at every partition.
+- Nothing committed: offset -1, metadata "", error 0; v0 answers UNKNOWN_TOPIC_OR_PARTITION instead, as then it stood
+  for that. (Java from 0.10.1 on throws on code 3 here, so it is never sent from v1 on.)
+- v2: topics null asks for everything committed; a group-level error code, last. Before v2 such an error stands at
+  every partition.
 - v3: throttle_time_ms.
 """
 

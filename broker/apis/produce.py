@@ -1,10 +1,11 @@
 """Produce (key 0, v0-v5): refused with TOPIC_AUTHORIZATION_FAILED, which producers do not retry.
 
-Listed in ApiVersions because clients judge a broker by it: librdkafka falls back to Fetch v0 without Produce, franz-go takes
-ApiVersions for not loaded.
+Listed in ApiVersions because clients judge a broker by it: librdkafka falls back to Fetch v0 without Produce,
+franz-go takes ApiVersions for not loaded.
 
 - v1: throttle_time_ms, last; v2: log_append_time; v3: transactional_id; v5: log_start_offset.
-- acks=0 promises the client no response: nothing is sent and the connection is closed (KafkaApis.produceResponseCallback).
+- acks=0 promises the client no response: nothing is sent and the connection is closed
+  (KafkaApis.produceResponseCallback).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SaslAuthenticate (key 36, v0): one PLAIN token after SaslHandshake v1.
 
-A refusal is SASL_AUTHENTICATION_FAILED (58) with a message that clients show to their user; the connection is closed once it is
-written. sasl_auth_bytes is never null. On a connection that is already READY: 34, and nothing changes.
+A refusal is SASL_AUTHENTICATION_FAILED (58) with a message that clients show to their user; the connection is closed
+once it is written. sasl_auth_bytes is never null. On a connection that is already READY: 34, and nothing changes.
 """
 
 from __future__ import annotations

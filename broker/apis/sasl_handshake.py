@@ -1,7 +1,8 @@
 """SaslHandshake (key 17, v0-v1): choose the mechanism, and by the version how tokens travel.
 
-v0: bare tokens without Kafka headers follow; v1: SaslAuthenticate requests. Another mechanism than PLAIN is answered 33 with
-the list, then the connection is closed. On a connection that is already READY: 34, an empty list, and nothing changes.
+v0: bare tokens without Kafka headers follow; v1: SaslAuthenticate requests. Another mechanism than PLAIN is answered
+33 with the list, then the connection is closed. On a connection that is already READY: 34, an empty list, and nothing
+changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SyncGroup (key 14, v0-v1): the leader hands in the assignment, every member gets its part.
 
-Followers are parked until the leader's request comes. A member that the leader left out gets empty bytes; so does any error
-(never null). v1: throttle_time_ms.
+Followers are parked until the leader's request comes. A member that the leader left out gets empty bytes; so does any
+error (never null). v1: throttle_time_ms.
 """
 
 from __future__ import annotations

@@ -1,0 +1,124 @@
+"""The parts around a broker under test: timers on a manual clock, a login book, commits in memory, a broker of all that."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+
+from broker.context import Broker
+from broker.downconvert import DownConverter
+from broker.groups import GroupCoordinator
+from broker.listener import Listener
+from broker.offsets import CommittedOffset
+from broker.principal import AuthFailure, Principal
+from broker.scheduler import LoopScheduler
+from broker.topics import Topic, Topics
+from storage.clock import SystemClock
+from storage.errors import StorageError
+from tests.fakes import ManualClock
+from tests.fakes_log import MemoryLog
+
+CLUSTER_ID = "binwire-test-cluster-0"
+USERNAME = "dtstest-group-a"
+PASSWORD = "s3cret"
+GROUP = "group-a"
+TOPIC = "cn_hangzhou_rm_shop_dtstest_version2"
+
+
+class ManualTimer:
+    def __init__(self, due_ms: int, callback: Callable[[], None]) -> None:
+        self.due_ms = due_ms
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class ManualScheduler:
+    """Timers that fire, in order, while `advance` moves the clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._timers: list[tuple[int, int, ManualTimer]] = []
+        self._order = count()
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> ManualTimer:
+        timer = ManualTimer(self._clock.monotonic_ms() + delay_ms, callback)
+        heapq.heappush(self._timers, (timer.due_ms, next(self._order), timer))
+        return timer
+
+    @property
+    def pending(self) -> int:
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
+    def advance(self, ms: int) -> None:
+        until = self._clock.monotonic_ms() + ms
+        while self._timers and self._timers[0][0] <= until:
+            due_ms, _, timer = heapq.heappop(self._timers)
+            self._clock.advance(max(due_ms - self._clock.monotonic_ms(), 0))
+            if timer.callback is not None:
+                callback, timer.callback = timer.callback, None
+                callback()
+        self._clock.advance(until - self._clock.monotonic_ms())
+
+
+class MemoryOffsets:
+    """An `OffsetStore` without a catalog. While `gate` is set, commits wait for it; `fails` makes them fail."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, dict[tuple[str, int], CommittedOffset]] = {}
+        self.gate: asyncio.Event | None = None
+        self.fails = False
+
+    def committed(self, group_id: str) -> Mapping[tuple[str, int], CommittedOffset]:
+        return self.stored.get(group_id, {})
+
+    def group_ids(self) -> list[str]:
+        return list(self.stored)
+
+    async def commit(self, group_id: str, offsets: Iterable[tuple[str, int, int, str]]) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails:
+            raise StorageError("the catalog cannot be written")
+        for topic, partition, offset, metadata in offsets:
+            self.stored.setdefault(group_id, {})[topic, partition] = CommittedOffset(offset, metadata, 0)
+
+    async def delete(self, group_id: str) -> None:
+        self.stored.pop(group_id, None)
+
+
+class LoginBook:
+    """An `Authenticator` that knows `USERNAME` with `PASSWORD`."""
+
+    def __init__(self, topics: frozenset[str] = frozenset({TOPIC})) -> None:
+        self.principal = Principal(USERNAME, GROUP, topics)
+        self.seen: list[tuple[str, str]] = []
+
+    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
+        self.seen.append((username, listener.name))
+        await asyncio.sleep(0)
+        if (username, password) == (USERNAME, PASSWORD):
+            return self.principal
+        return AuthFailure(f"Authentication failed: Invalid username or password, username:{username}")
+
+
+def make_broker(log: MemoryLog | None = None, **settings: int) -> Broker:
+    """A broker on the running loop with one topic."""
+    clock = SystemClock()
+    scheduler = LoopScheduler(asyncio.get_running_loop())
+    offsets = MemoryOffsets()
+    topics = Topics()
+    topics.add(Topic(TOPIC, log or MemoryLog(TOPIC), "shop"))
+    return Broker(
+        cluster_id=CLUSTER_ID,
+        topics=topics,
+        groups=GroupCoordinator(offsets, clock, scheduler, **settings),  # type: ignore[arg-type]
+        offsets=offsets,  # type: ignore[arg-type]
+        clock=clock,
+        scheduler=scheduler,
+        authenticator=LoginBook(),
+        downconverter=DownConverter(),
+    )
