@@ -51,7 +51,7 @@ def _is_for_people(error: Exception) -> bool:
     """Whether the message of an exception is a sentence that explains what somebody can mend."""
     from broker.config_rules import ConfigError
     from broker.control import ControlError
-    from broker.listener import ListenError
+    from broker.server import ListenError
     from storage.errors import StorageError
 
     return isinstance(error, (ConfigError, ControlError, ListenError, StorageError))

@@ -186,6 +186,8 @@ def plain_value(value: Any) -> str | int | float | bytes | None:
     if "year" in value:
         return _datetime_text(value)
     content = value["value"]
+    if "timezone" in value:
+        return f"{_datetime_text(content)} {value['timezone']}"
     if "scale" not in value and "precision" in value:
         return int(content)
     return content  # type: ignore[no-any-return]  # Decimal text, Float, or the bytes or text of an object

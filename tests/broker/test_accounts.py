@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -49,7 +50,7 @@ class Sleeper:
 class Counting(Verifier):
     """A verifier that notes which threads it was asked in."""
 
-    threads: list[str] = []
+    threads: ClassVar[list[str]] = []
 
     def matches(self, password: str) -> bool:
         self.threads.append(threading.current_thread().name)
@@ -110,7 +111,8 @@ async def test_no_password_is_kept(accounts):
     accounts.put(Account("dtstest", "dtsanalytics01", "topic", quick_verifier()), None)
     accounts.put(Account("other", "dtsother", "topic"), "Other-Secret-1")
     assert await login(accounts) == ACCEPTED
-    kept = repr(vars(accounts)) + repr([vars(type(a)) for a in accounts._accounts.values()])
+    kept = repr(vars(accounts))
+    assert "dtsanalytics01" in kept
     assert PASSWORD not in kept
     assert "Other-Secret-1" not in kept
 

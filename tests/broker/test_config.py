@@ -296,15 +296,15 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
         (
             group(password="abcdefgh"),
             (
-                "channels[0].groups[0].password: found a password of 8 characters and 1 kind of character; "
-                "allowed are 8 to 32 characters with at least 2 of upper case, lower case, digits and special characters"
+                "channels[0].groups[0].password: found a password of 8 characters and 1 kind of character; allowed "
+                "are 8 to 32 characters with at least 2 of upper case, lower case, digits and special characters"
             ),
         ),
         (
             group(password="Ab1-" * 9),
             (
-                "channels[0].groups[0].password: found a password of 36 characters and 4 kinds of character; "
-                "allowed are 8 to 32 characters with at least 2 of upper case, lower case, digits and special characters"
+                "channels[0].groups[0].password: found a password of 36 characters and 4 kinds of character; allowed "
+                "are 8 to 32 characters with at least 2 of upper case, lower case, digits and special characters"
             ),
         ),
         (
