@@ -13,11 +13,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import capture, fetch, latency
+from bench.capture import BENCHMARK as CAPTURE
 from bench.environment import environment
+from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
+from bench.latency import BENCHMARK as LATENCY
 
-BENCHMARKS: tuple[Benchmark, ...] = (capture.BENCHMARK, fetch.BENCHMARK, latency.BENCHMARK)
+BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 

@@ -1,7 +1,7 @@
 """The peer of `capture`: mysql-replication decodes the same binlog file, fastavro encodes the same records.
 
-The reader is mysql-replication's own, on a connection that gives it the file's events as packets: it pays for no socket,
-and writes its records into memory instead of a log. Both are to its advantage.
+The reader is mysql-replication's own, on a connection that gives it the file's events as packets: no socket is paid
+for; it writes its records into memory instead of a log. Both are to its advantage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def transcode(binlog: Path, server_version: str) -> list[bytes]:
     fields = [{"name": name, "dataTypeNumber": number} for name, number in COLUMN_TYPE_NUMBERS.items()]
     tags = {"pk_uk_info": f'{{"PRIMARY":["{PRIMARY_KEY}"]}}'}
     head = {"version": 0, "sourceTxid": "0", "source": {"sourceType": "MySQL", "version": server_version}}
-    written, record_schema = [], schema()
+    written: list[bytes] = []
+    record_schema = schema()
     for event in _row_events(binlog):
         operation = _OPERATIONS[type(event).__name__]
         position = f"{event.packet.log_pos}@1"

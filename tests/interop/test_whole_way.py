@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.client import LATEST, RawClient
-from tests.decoded import Row, decode_value, row_of
+from bench.client import RawClient
+from tests.decoded import Row, decode_batches, decode_value, row_of
 from tests.interop.client_matrix import DTS_CLIENTS, KAFKA_CLIENTS, Client, cells
 from tests.interop.conftest import ClientProcesses
 from tests.interop.known_log import PASSWORD, SPARE_GROUP_ID, TOPIC, USERNAME, KnownLog, configuration, read_segments
@@ -86,9 +85,9 @@ def _wait_for_commits(client: RawClient, transactions: int) -> None:
     """Long-poll until so many transactions are visible."""
     offset = commits = 0
     while commits < transactions:
-        for value in client.values(TOPIC, offset):
-            offset += 1
-            commits += decode_value(value)["operation"] == "COMMIT"
+        for record in decode_batches(client.fetch(TOPIC, offset).records):
+            offset = record.offset + 1
+            commits += decode_value(record.value)["operation"] == "COMMIT"
 
 
 @pytest.mark.parametrize("client", cells(c for c in _CLIENTS if c in KAFKA_CLIENTS), indirect=True)

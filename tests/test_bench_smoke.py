@@ -1,0 +1,123 @@
+"""Every benchmark runs in smoke size, both sides agree on the result, and the JSON has its form. No speed is judged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import __main__ as cli
+from bench.harness import (
+    Benchmark,
+    Measure,
+    Outcome,
+    Prepared,
+    ResultMismatchError,
+    Side,
+    Spread,
+    percentile,
+    run_benchmark,
+)
+
+_SPREAD = {"min": float, "median": float, "max": float}
+
+
+@pytest.mark.parametrize("benchmark", cli.BENCHMARKS, ids=lambda benchmark: benchmark.name)
+def test_smoke(benchmark: Benchmark, tmp_path: Path) -> None:
+    results = run_benchmark(benchmark, tmp_path, smoke=True)
+    assert [result.measure for result in results] == list(benchmark.measures)
+    for result in results:
+        assert len(result.result_hash) == 64
+        assert 0 < result.binwire.min <= result.binwire.median <= result.binwire.max
+
+
+def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.json"
+    assert cli.main(["--smoke", "--rounds", "1", "--json", str(path), "capture"]) == 0
+    (entry,) = json.loads(path.read_text(encoding="utf-8"))
+    assert (entry["benchmark"], entry["measure"], entry["unit"]) == ("capture", "rows", "rows/s")
+    _assert_form(entry["binwire"], _SPREAD)
+    _assert_form(entry["peer"], {"name": str, **_SPREAD})
+    assert entry["ratio"] == pytest.approx(entry["binwire"]["median"] / entry["peer"]["median"])
+    assert {"cpu", "cpu_count", "memory_gib", "system"} <= entry["machine"].keys()
+    assert {"python", "fastavro"} <= entry["versions"].keys()
+    assert "commit" in entry
+    shown = capsys.readouterr().out
+    assert "rows/s" in shown
+    assert "mysql-replication" in shown
+
+
+def _assert_form(found: dict[str, Any], form: Mapping[str, type]) -> None:
+    assert list(found) == list(form)
+    for name, kind in form.items():
+        assert isinstance(found[name], kind), name
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["capture", "fetch", "latency"]
+
+
+def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["speed"])
+    assert ended.value.code == 2
+    assert "speed" in capsys.readouterr().err
+
+
+def _made_up(ours: list[tuple[float, str]], theirs: list[tuple[float, str]] | None, **options: Any) -> Benchmark:
+    """A benchmark whose runs give these values and hashes, in order."""
+
+    def side(name: str, outcomes: list[tuple[float, str]]) -> Side:
+        remaining = iter(outcomes)
+
+        def run() -> Outcome:
+            value, result_hash = next(remaining)
+            return Outcome({"speed": value}, result_hash)
+
+        return Side(name, run)
+
+    @contextlib.contextmanager
+    def prepare(_parameters: Any, _folder: Path) -> Any:
+        yield Prepared(side("binwire", ours), side("peer", theirs) if theirs else None)
+
+    measure = Measure("speed", "things/s", **options)
+    return Benchmark("made-up", "?", (measure,), {}, {}, prepare)
+
+
+def test_spread_and_ratio(tmp_path: Path) -> None:
+    benchmark = _made_up([(30, "a"), (10, "a"), (20, "a")], [(4, "a"), (2, "a"), (5, "a")])
+    (result,) = run_benchmark(benchmark, tmp_path, smoke=True, rounds=3)
+    assert result.binwire == Spread(10, 20, 30)
+    assert result.peer == Spread(2, 4, 5)
+    assert result.ratio == 5.0
+
+
+def test_ratio_where_lower_is_better(tmp_path: Path) -> None:
+    benchmark = _made_up([(2, "a")], [(10, "a")], higher_is_better=False)
+    (result,) = run_benchmark(benchmark, tmp_path, smoke=True, rounds=1)
+    assert result.ratio == 5.0
+
+
+def test_without_peer(tmp_path: Path) -> None:
+    (result,) = run_benchmark(_made_up([(2, "a")], None), tmp_path, smoke=True, rounds=1)
+    entry = result.to_json({})
+    assert entry["peer"] is None
+    assert entry["ratio"] is None
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([(1, "a"), (1, "b")], None), ([(1, "a")], [(1, "b")])])
+def test_different_results_are_no_measurement(ours: Any, theirs: Any, tmp_path: Path) -> None:
+    with pytest.raises(ResultMismatchError, match="made-up"):
+        run_benchmark(_made_up(ours, theirs), tmp_path, smoke=True, rounds=len(ours))
+
+
+def test_percentile_is_nearest_rank() -> None:
+    values = [15.0, 20.0, 35.0, 40.0, 50.0]
+    assert [percentile(values, percent) for percent in (5, 30, 40, 50, 100)] == [15, 20, 20, 35, 50]
+    assert percentile([7.0], 99) == 7
