@@ -255,13 +255,17 @@ def decode_sql(sql: bytes, collation_id: int) -> str:
     Bytes that the charset does not have become U+FFFD: a name with one then fits no table, and capture stops there
     instead of guessing. An id nobody knows is read as utf8mb4.
     """
-    if sql.isascii():
-        return sql.decode("ascii")
+    # No client charset gives ASCII bytes another meaning.
+    return sql.decode("ascii") if sql.isascii() else decode_text(sql, collation_id)
+
+
+def decode_text(text: bytes, collation_id: int) -> str:
+    """Decode text of any charset, UTF-16 and the like included, by a collation id; undecodable bytes become U+FFFD."""
     if not _CODEC_BY_COLLATION:
         dialect = Dialect("mariadb", (10, 11, 0))
         pairs = [(number, row) for row in _ROWS for number, _ in (*_suffixes(row, dialect), *_uca900_of(row))]
         _CODEC_BY_COLLATION.update({number: row.codec or "latin-1" for number, row in pairs})
-    return sql.decode(_CODEC_BY_COLLATION.get(collation_id, "utf-8"), "replace")
+    return text.decode(_CODEC_BY_COLLATION.get(collation_id, "utf-8"), "replace")
 
 
 def _uca900_of(row: Charset) -> list[tuple[int, str]]:

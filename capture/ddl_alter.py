@@ -9,7 +9,7 @@ from collections.abc import Callable
 from capture.cursor import Cursor
 from capture.ddl_columns import accept_charset, column_after_name, column_definition
 from capture.ddl_keys import key_definition, sees_key
-from capture.ddl_tables import Elements, Options, column_keys, table_elements, table_option
+from capture.ddl_tables import Options, table_option
 from capture.statements import (
     AddColumn,
     AddKey,
@@ -104,18 +104,26 @@ def _add(cursor: Cursor) -> list[AlterOperation]:
     if cursor.accept("SYSTEM", "VERSIONING"):
         return [SetSystemVersioning(versioned=True)]
     if sees_key(cursor):
-        key = key_definition(cursor)
-        return [AddKey(key)] if key is not None else []
+        return _add_key(cursor)
     cursor.accept("COLUMN")
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
-    if cursor.sees_punctuation("("):
-        elements = Elements()
-        table_elements(cursor, elements)
-        own_keys = [key for column in elements.columns for key in column_keys(column)]
-        added: list[AlterOperation] = [AddColumn(column, if_not_exists=if_not_exists) for column in elements.columns]
-        return added + [AddKey(key) for key in elements.keys if key not in own_keys]
-    column = column_definition(cursor)
-    return [AddColumn(column, _placement(cursor) or "last", if_not_exists)]
+    if not cursor.accept_punctuation("("):
+        column = column_definition(cursor)
+        return [AddColumn(column, _placement(cursor) or "last", if_not_exists)]
+    added: list[AlterOperation] = []
+    while True:
+        if sees_key(cursor):
+            added += _add_key(cursor)
+        else:
+            added.append(AddColumn(column_definition(cursor), if_not_exists=if_not_exists))
+        if cursor.accept_punctuation(")"):
+            return added
+        cursor.expect_punctuation(",")
+
+
+def _add_key(cursor: Cursor) -> list[AlterOperation]:
+    key = key_definition(cursor)
+    return [AddKey(key)] if key is not None else []
 
 
 def _placement(cursor: Cursor) -> Placement | None:

@@ -82,9 +82,10 @@ class _Draft:
     auto_increment: bool = False
     generated: Literal["virtual", "stored"] | None = None
     invisible: bool = False
-    key: Literal["primary", "unique"] | None = None
+    primary: bool = False
+    unique: bool = False
     references: bool = False
-    versioned: bool | None = None
+    row_period: bool = False
 
 
 def column_definition(cursor: Cursor) -> ColumnDefinition:
@@ -97,7 +98,7 @@ def column_after_name(cursor: Cursor, name: str) -> ColumnDefinition:
     is_serial = cursor.sees("SERIAL")
     draft = _Draft(data_type(cursor))
     if is_serial:
-        draft.nullable, draft.auto_increment, draft.key = False, True, "unique"
+        draft.nullable, draft.auto_increment, draft.unique = False, True, True
     while _attribute(cursor, draft):
         pass
     return ColumnDefinition(
@@ -108,9 +109,10 @@ def column_after_name(cursor: Cursor, name: str) -> ColumnDefinition:
         auto_increment=draft.auto_increment,
         generated=draft.generated,
         invisible=draft.invisible,
-        key=draft.key,
+        primary=draft.primary,
+        unique=draft.unique,
         references=draft.references,
-        versioned=draft.versioned,
+        row_period=draft.row_period,
     )
 
 
@@ -263,7 +265,7 @@ def _value_attribute(cursor: Cursor, draft: _Draft) -> bool:
     elif cursor.accept("NULL"):
         draft.nullable = True
     elif cursor.accept("SERIAL", "DEFAULT", "VALUE"):
-        draft.nullable, draft.auto_increment, draft.key = False, True, "unique"
+        draft.nullable, draft.auto_increment, draft.unique = False, True, True
     elif cursor.accept("DEFAULT"):
         draft.default = cursor.default_value()
     elif cursor.accept("ON", "UPDATE"):
@@ -274,12 +276,12 @@ def _value_attribute(cursor: Cursor, draft: _Draft) -> bool:
         _generated(cursor, draft)
     elif cursor.accept("PRIMARY"):
         cursor.accept("KEY")
-        draft.key = "primary"
+        draft.primary = True
     elif cursor.accept("UNIQUE"):
         cursor.accept("KEY")
-        draft.key = draft.key or "unique"
+        draft.unique = True
     elif cursor.accept("KEY"):
-        draft.key = "primary"
+        draft.primary = True
     else:
         return False
     return True
@@ -289,7 +291,7 @@ def _generated(cursor: Cursor, draft: _Draft) -> None:
     if cursor.accept("ROW"):  # MariaDB's explicit system-versioning columns: stored, filled by the server
         if cursor.accept_one_of(frozenset({"START", "END"})) is None:
             raise cursor.unexpected()
-        draft.nullable = False
+        draft.nullable, draft.row_period = False, True
         return
     cursor.skip_parentheses()
     draft.generated = "virtual"
@@ -319,10 +321,8 @@ def _other_attribute(cursor: Cursor, draft: _Draft) -> bool:
         references(cursor)
     elif cursor.sees("CHECK") or cursor.sees("CONSTRAINT"):
         _column_check(cursor)
-    elif cursor.accept("WITH", "SYSTEM", "VERSIONING"):
-        draft.versioned = True
-    elif cursor.accept("WITHOUT", "SYSTEM", "VERSIONING"):
-        draft.versioned = False
+    elif cursor.accept("WITH", "SYSTEM", "VERSIONING") or cursor.accept("WITHOUT", "SYSTEM", "VERSIONING"):
+        pass
     else:
         return engine_attribute(cursor)
     return True

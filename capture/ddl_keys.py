@@ -46,9 +46,9 @@ def key_definition(cursor: Cursor) -> KeyDefinition | None:
 def _foreign_key(cursor: Cursor, symbol: str | None, if_not_exists: bool) -> KeyDefinition:
     if_not_exists |= cursor.accept("IF", "NOT", "EXISTS")
     name = None if cursor.sees_punctuation("(") else cursor.identifier()
-    columns, functional = key_parts(cursor)
+    parts = key_parts(cursor)
     references(cursor)
-    return KeyDefinition("foreign", symbol or name, columns, functional, if_not_exists)
+    return KeyDefinition("foreign", symbol or name, *parts, if_not_exists)
 
 
 def _index(cursor: Cursor, symbol: str | None, if_not_exists: bool) -> KeyDefinition:
@@ -65,9 +65,9 @@ def _index(cursor: Cursor, symbol: str | None, if_not_exists: bool) -> KeyDefini
     if_not_exists |= cursor.accept("IF", "NOT", "EXISTS")
     name = _index_name(cursor)
     _index_type(cursor)
-    columns, functional = key_parts(cursor)
+    parts = key_parts(cursor)
     index_options(cursor)
-    return KeyDefinition(kind, "PRIMARY" if kind == "primary" else name or symbol, columns, functional, if_not_exists)
+    return KeyDefinition(kind, "PRIMARY" if kind == "primary" else name or symbol, *parts, if_not_exists)
 
 
 def _index_name(cursor: Cursor) -> str | None:
@@ -82,10 +82,11 @@ def _index_type(cursor: Cursor) -> bool:
     return True
 
 
-def key_parts(cursor: Cursor) -> tuple[tuple[str, ...], bool]:
-    """Read `(part, …)`; return the plain columns, and whether there are expression parts."""
+def key_parts(cursor: Cursor) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    """Read `(part, …)`; return the plain columns, their prefix lengths, and whether there are expression parts."""
     cursor.expect_punctuation("(")
     columns: list[str] = []
+    prefixes: list[int] = []
     functional = False
     while True:
         if cursor.sees_punctuation("("):
@@ -93,13 +94,20 @@ def key_parts(cursor: Cursor) -> tuple[tuple[str, ...], bool]:
             functional = True
         else:
             columns.append(cursor.identifier())
-            if cursor.sees_punctuation("("):  # prefix length
-                cursor.skip_parentheses()
+            prefixes.append(_prefix(cursor))
         cursor.accept_one_of(frozenset({"ASC", "DESC"}))
         cursor.accept("WITHOUT", "OVERLAPS")
         if cursor.accept_punctuation(")"):
-            return tuple(columns), functional
+            return tuple(columns), tuple(prefixes) if any(prefixes) else (), functional
         cursor.expect_punctuation(",")
+
+
+def _prefix(cursor: Cursor) -> int:
+    if not cursor.accept_punctuation("("):
+        return 0
+    length = cursor.integer()
+    cursor.expect_punctuation(")")
+    return length
 
 
 _INDEX_VALUE_OPTIONS = frozenset(
@@ -143,6 +151,6 @@ def key_definition_of_create_index(cursor: Cursor) -> tuple[KeyDefinition, Table
     _index_type(cursor)
     cursor.expect("ON")
     table = cursor.table_name()
-    columns, functional = key_parts(cursor)
+    parts = key_parts(cursor)
     index_options(cursor)
-    return KeyDefinition(kind, name, columns, functional, if_not_exists), table
+    return KeyDefinition(kind, name, *parts, if_not_exists), table

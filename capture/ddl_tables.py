@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from capture.cursor import Cursor
 from capture.ddl_columns import accept_charset, column_definition, engine_attribute
 from capture.ddl_keys import key_definition, sees_key
+from capture.keys import column_keys
 from capture.statements import (
     CharsetClause,
     ColumnDefinition,
@@ -98,20 +99,10 @@ def table_elements(cursor: Cursor, elements: Elements) -> None:
         else:
             column = column_definition(cursor)
             elements.columns.append(column)
-            elements.keys += column_keys(column)
+            elements.keys += column_keys(column, cursor.dialect)
         if cursor.accept_punctuation(")"):
             return
         cursor.expect_punctuation(",")
-
-
-def column_keys(column: ColumnDefinition) -> list[KeyDefinition]:
-    """List the keys that a column's own attributes ask for, in the order of the server's parser."""
-    keys = []
-    if column.key == "primary":
-        keys.append(KeyDefinition("primary", "PRIMARY", (column.name,)))
-    elif column.key == "unique":
-        keys.append(KeyDefinition("unique", None, (column.name,)))
-    return keys
 
 
 def _create_select(cursor: Cursor, name: TableName) -> Statement:

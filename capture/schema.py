@@ -1,18 +1,48 @@
-"""The schema history: what every table looked like at every source position.
+"""The schema history: what every tracked table looked like at every source position.
 
-Public face of the schema: `Column`, `Key` and `TableVersion` are re-exported from `capture/table.py`.
+Entries per table, oldest first, each with the position from which it holds: a definition, or None once dropped, or
+"unresolved" with a sentence where a statement could not be followed. `apply` carries out the statements of a Query
+event, `check` compares a TABLE_MAP, and neither ever guesses: what is unresolved raises SchemaMismatch when it is
+needed, and `resolve_table` mends it with a definition read at a proven position.
+
+What is kept: every table of a database of which something is tracked, so that a shadow table of gh-ost or
+pt-online-schema-change is known when it is renamed into place. Tables of other databases are remembered, a bounded
+number of them and in memory only, from their CREATE on, for a RENAME or LIKE that brings them in; one that is not
+remembered makes the tracked table unresolved. Definitions are parsed when first asked for: tables nobody touches cost
+their text. Rows for the catalog are collected by `take_rows`; what `restore` is given is what they hold.
+
+How a statement changes a definition is `capture/definition.py`'s business, whether it is understood `capture/ddl.py`'s;
+both are loaded with the first statement. `Column`, `Key` and `TableVersion` are re-exported from `capture/table.py`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
-from capture.sql import Dialect
-from capture.statements import Statement
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from capture.charsets import Collation, charsets
+from capture.errors import SchemaMismatch
 from capture.table import Column, Key, TableVersion
+from storage.catalog import SchemaVersionRow
 
-__all__ = ["Change", "Column", "Key", "SchemaHistory", "Session", "TableVersion"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
-Position = tuple[int, int]  # binlog file number, byte position
+    from capture.definition import Rules
+    from capture.sql import Dialect
+    from capture.statements import Statement
+    from capture.table_map import TableMapEvent
+
+__all__ = ["Change", "Column", "Key", "Position", "SchemaHistory", "Session", "TableVersion"]
+
+FOREIGN_TABLES_MAX = 1000  # tables of untracked databases remembered for RENAME and LIKE
+
+Position = tuple[int, int]
+"""Binlog file number and byte position."""
+
+_Name = tuple[str, str]  # database and table as the server compares them
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +61,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a statement did to one table: `old` None: created, `new` None: dropped or, with `unresolved`, not known.
+    """What a statement did to one table: `old` None: was not known, `new` None: dropped, or unresolved.
 
-    `unresolved` is a sentence: the table changed in a way that could not be followed. `SchemaHistory.resolve` mends
-    it with a definition read at a proven position; until then `table` and `check` raise SchemaMismatch with it.
+    `unresolved` is a sentence: the table changed in a way that could not be followed.
     """
 
     database: str
@@ -42,6 +71,31 @@ class Change:
     old: TableVersion | None
     new: TableVersion | None
     unresolved: str | None = None
+
+
+class _Entry:
+    """A table from a position on. `definition` is the catalog's text, parsed when `state` is first asked for."""
+
+    __slots__ = ("_read", "_state", "definition", "position")
+
+    def __init__(
+        self,
+        position: Position,
+        definition: str | None,
+        read: Callable[[str], TableVersion | str] | None = None,
+        state: TableVersion | str | None = None,
+    ) -> None:
+        self.position = position
+        self.definition = definition
+        self._read = read
+        self._state = state
+
+    @property
+    def state(self) -> TableVersion | str | None:
+        """The version, a sentence that says why it is not known, or None for a table that is gone."""
+        if self._read is not None and self.definition is not None:
+            self._state, self._read = self._read(self.definition), None
+        return self._state
 
 
 class SchemaHistory:
@@ -56,23 +110,222 @@ class SchemaHistory:
         collation_server: str | None = None,
         explicit_defaults_for_timestamp: bool = True,
     ) -> None:
-        """`tracked(database, table)` tells what is kept; `table` is "" when the question is about the database."""
-        raise NotImplementedError  # pragma: no cover
+        """`tracked(database, table)` tells what is tracked; asked with table "": whether anything of a database is.
+
+        `collation_server` and `explicit_defaults_for_timestamp` are the server's variables, for sessions whose events
+        do not carry them.
+        """
+        self.dialect = dialect
+        self._tracked = tracked
+        self._lower_case_table_names = lower_case_table_names
+        self._charsets = charsets(dialect)
+        name = collation_server or self._charsets.default_collation("latin1").name
+        self._server_collation = self._charsets.collation(name)
+        self._explicit_defaults_for_timestamp = explicit_defaults_for_timestamp
+        self._tables: dict[_Name, list[_Entry]] = {}
+        self._foreign: OrderedDict[_Name, TableVersion | str] = OrderedDict()
+        self._databases: dict[str, Collation] = {}
+        self._rows: list[SchemaVersionRow] = []
+
+    # ---- names ----
+
+    def _fold(self, name: str) -> str:
+        return name.lower() if self._lower_case_table_names else name
+
+    def name(self, database: str, table: str) -> _Name:
+        """Return the names as the server stores them."""
+        return (database.lower(), table.lower()) if self._lower_case_table_names == 1 else (database, table)
+
+    def _key(self, database: str, table: str) -> _Name:
+        return self._fold(database), self._fold(table)
+
+    # ---- definitions in ----
 
     def snapshot_database(self, create_sql: str, position: Position) -> None:
-        """Take a database's default charset from its SHOW CREATE DATABASE text."""
-        raise NotImplementedError  # pragma: no cover
+        """Take a database's default charset from its SHOW CREATE DATABASE text. Raises SchemaMismatch."""
+        from capture.ddl import parse
+        from capture.statements import CreateDatabase
 
-    def snapshot_table(self, database: str, create_sql: str, position: Position) -> TableVersion:
-        """Take a table from its SHOW CREATE TABLE text. Raises SchemaMismatch if the text is not understood."""
-        raise NotImplementedError  # pragma: no cover
+        for statement in parse(create_sql, 0, self.dialect):
+            if isinstance(statement, CreateDatabase):
+                collation = self.rules(Session(None)).resolve(statement.charset, self._server_collation)
+                self.set_database(statement.database, collation, position, create_sql)
+                return
+        raise SchemaMismatch(f"the database definition {create_sql!r} is not understood")
+
+    def snapshot_table(self, database: str, create_sql: str, position: Position) -> None:
+        """Take a table from its SHOW CREATE TABLE text; it is parsed when the table is first asked for."""
+        table = self._name_in(create_sql)
+        definition = json.dumps({"database": database, "table": table, "show_create": create_sql}, ensure_ascii=False)
+        self._add(database, table, _Entry(position, definition, self._read), create_sql)
+
+    resolve_table = snapshot_table
+    """Mend an unresolved table with its SHOW CREATE TABLE text, proven to hold since `position`."""
+
+    def _name_in(self, create_sql: str) -> str:
+        """Read a table's name from the head of its SHOW CREATE TABLE text."""
+        from capture.cursor import Cursor
+
+        cursor = Cursor(create_sql, 0, self.dialect)
+        while cursor.keyword() in {"CREATE", "TEMPORARY", "TABLE", "SEQUENCE"}:
+            cursor.advance()
+        return cursor.table_name().table
+
+    def restore(self, rows: Iterable[SchemaVersionRow], upto: Position | None = None) -> None:
+        """Take the catalog's rows back, in order of position, up to and with `upto`."""
+        for row in sorted(rows, key=lambda row: (row.file_number, row.position)):
+            position = (row.file_number, row.position)
+            if upto is not None and position > upto:
+                break
+            if row.table:
+                entry = _Entry(position, row.definition, self._read if row.definition is not None else None)
+                self._tables.setdefault(self._key(row.database, row.table), []).append(entry)
+            elif row.definition is None:
+                self._databases.pop(self._fold(row.database), None)
+            else:
+                collation = self._charsets.collation(json.loads(row.definition)["collation"])
+                self._databases[self._fold(row.database)] = collation
+
+    def take_rows(self, channel_id: str) -> list[SchemaVersionRow]:
+        """Hand over the rows that came about since the last call, for the catalog, oldest first."""
+        rows, self._rows = self._rows, []
+        return [replace(row, channel_id=channel_id) for row in rows]
+
+    def _read(self, definition: str) -> TableVersion | str:
+        """Read a catalog definition: a table version, a SHOW CREATE TABLE text, or why there is neither."""
+        body = json.loads(definition)
+        if "unresolved" in body:
+            return str(body["unresolved"])
+        if "show_create" not in body:
+            return TableVersion.from_json(definition)
+        from capture.execution import read_show_create
+
+        return read_show_create(self, body["database"], body["table"], body["show_create"])
+
+    # ---- statements ----
 
     def apply(
         self, statements: Sequence[Statement], session: Session, position: Position, sql: str
     ) -> tuple[Change, ...]:
-        """Carry out the statements of one Query event that ends at `position`; `sql` is kept with the versions."""
-        raise NotImplementedError  # pragma: no cover
+        """Carry out the statements of one Query event that ends at `position`; `sql` is kept with the versions.
+
+        Returns what changed in databases of which something is tracked. What cannot be followed becomes an unresolved
+        change; statements that change no table are passed over, and so is Unknown without tables: what to do about
+        that is the channel's decision. Raises UnsupportedStatement for a tracked database's unknown default charset.
+        """
+        from capture.execution import execute
+
+        return tuple(change for statement in statements for change in execute(self, statement, session, position, sql))
+
+    def rules(self, session: Session, database: str | None = None) -> Rules:
+        """Return what decides beside a statement in this session and database."""
+        from capture.definition import Rules
+
+        explicit = session.explicit_defaults_for_timestamp
+        utf8mb4 = session.default_collation_for_utf8mb4
+        return Rules(
+            self.dialect,
+            self._charsets,
+            self._databases.get(self._fold(database or ""), self._server_collation),
+            self._charsets.collation_by_id(utf8mb4) if utf8mb4 is not None else None,
+            self._explicit_defaults_for_timestamp if explicit is None else explicit,
+        )
+
+    def server_collation(self, session: Session) -> Collation:
+        """Return the collation that CREATE DATABASE falls back to."""
+        found = self._charsets.collation_by_id(session.collation_server) if session.collation_server else None
+        return found or self._server_collation
+
+    # ---- state, for `capture/execution.py` ----
+
+    def keeps(self, database: str) -> bool:
+        """Say whether the history keeps the tables of a database."""
+        return self._tracked(database, "")
+
+    def is_tracked(self, database: str, table: str) -> bool:
+        return self._tracked(database, table)
+
+    def state(self, database: str, table: str) -> TableVersion | str | None:
+        """Return the current version, why it is not known, or None: no such table, or never heard of."""
+        key = self._key(database, table)
+        entries = self._tables.get(key)
+        return entries[-1].state if entries else self._foreign.get(key)
+
+    def set_table(
+        self, database: str, table: str, state: TableVersion | str | None, position: Position, sql: str
+    ) -> Change | None:
+        """Record what a table is from `position` on; returns the change if the history keeps it."""
+        old = self.state(database, table)
+        key = self._key(database, table)
+        if not self.keeps(database):
+            self._foreign.pop(key, None)
+            if state is not None:
+                self._foreign[key] = state
+                if len(self._foreign) > FOREIGN_TABLES_MAX:
+                    self._foreign.popitem(last=False)
+            return None
+        definition = state.to_json() if isinstance(state, TableVersion) else None
+        if isinstance(state, str):
+            definition = json.dumps({"unresolved": state}, ensure_ascii=False)
+        self._add(database, table, _Entry(position, definition, None, state), sql)
+        old_version = old if isinstance(old, TableVersion) else None
+        if isinstance(state, str):
+            return Change(database, table, old_version, None, state)
+        return Change(database, table, old_version, state)
+
+    def _add(self, database: str, table: str, entry: _Entry, sql: str) -> None:
+        self._tables.setdefault(self._key(database, table), []).append(entry)
+        self._rows.append(SchemaVersionRow("", *entry.position, database, table, entry.definition, sql))
+
+    def knows_database(self, database: str) -> bool:
+        return self._fold(database) in self._databases
+
+    def database_collation(self, database: str) -> Collation:
+        return self._databases.get(self._fold(database), self._server_collation)
+
+    def set_database(self, database: str, collation: Collation | None, position: Position, sql: str) -> None:
+        """Record a database's default charset, None for a dropped one."""
+        definition = None
+        if collation is None:
+            self._databases.pop(self._fold(database), None)
+        else:
+            self._databases[self._fold(database)] = collation
+            definition = json.dumps({"charset": collation.charset, "collation": collation.name})
+        if self.keeps(database):
+            self._rows.append(SchemaVersionRow("", *position, database, "", definition, sql))
+
+    def tables_of(self, database: str) -> list[str]:
+        """List the tables that a database has, by their names as compared."""
+        folded = self._fold(database)
+        kept = [table for (owner, table), entries in self._tables.items() if owner == folded and entries[-1].definition]
+        return kept + [table for owner, table in self._foreign if owner == folded]
+
+    # ---- questions ----
 
     def table(self, database: str, table: str) -> TableVersion:
         """Return the current version. Raises SchemaMismatch if there is none or it is unresolved."""
-        raise NotImplementedError  # pragma: no cover
+        return self._version(self.state(database, table), database, table)
+
+    def table_at(self, database: str, table: str, position: Position) -> TableVersion:
+        """Return the version that held for an event at `position`. Raises SchemaMismatch."""
+        entries = self._tables.get(self._key(database, table), [])
+        state = next((entry.state for entry in reversed(entries) if entry.position <= position), None)
+        return self._version(state, database, table)
+
+    def _version(self, state: TableVersion | str | None, database: str, table: str) -> TableVersion:
+        if isinstance(state, TableVersion):
+            return state
+        raise SchemaMismatch(state or f"the schema history does not know the table {database}.{table}")
+
+    def check(self, table_map: TableMapEvent) -> TableVersion:
+        """Return the version that the event's rows have. Raises SchemaMismatch where history and event disagree."""
+        from capture.table_check import mismatch
+
+        version = self.table(table_map.database, table_map.table)
+        found = mismatch(version, table_map, self._charsets)
+        if found is not None:
+            raise SchemaMismatch(
+                f"the binlog disagrees with the schema history of {version.database}.{version.table}: {found}; the "
+                f"table must have been changed without a statement in the binlog"
+            )
+        return version

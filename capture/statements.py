@@ -48,7 +48,10 @@ class DataType:
 
 @dataclass(frozen=True, slots=True)
 class ColumnDefinition:
-    """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `key`: PRIMARY KEY or UNIQUE."""
+    """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `primary`, `unique`: its own KEY words.
+
+    `references` is an inline REFERENCES, `row_period` MariaDB's GENERATED ALWAYS AS ROW START or END.
+    """
 
     name: str
     data_type: DataType
@@ -57,18 +60,23 @@ class ColumnDefinition:
     auto_increment: bool = False
     generated: Literal["virtual", "stored"] | None = None
     invisible: bool = False
-    key: Literal["primary", "unique"] | None = None
+    primary: bool = False
+    unique: bool = False
     references: bool = False
-    versioned: bool | None = None
+    row_period: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KeyDefinition:
-    """An index or foreign key as written. `columns` are the plain parts; `functional`: there are expression parts."""
+    """An index or foreign key as written. `columns` are the plain parts; `functional`: there are expression parts.
+
+    `prefixes` holds a length for each of `columns`, 0 for a whole column, and is empty where there is none.
+    """
 
     kind: Literal["primary", "unique", "index", "foreign"]
     name: str | None
     columns: tuple[str, ...]
+    prefixes: tuple[int, ...] = ()
     functional: bool = False
     if_not_exists: bool = False
 

@@ -24,7 +24,8 @@ class Column:
     `scale` belong to DECIMAL (and to FLOAT(m,d), DOUBLE(m,d)). `fsp` is the digits of fractional seconds. `labels`
     are those of ENUM and SET. `default` is SQL text (`"'new'"`, `"CURRENT_TIMESTAMP"`, `"(uuid())"`), None where there
     is none or it is NULL. `generated` is `"virtual"`, `"stored"` or None. `compressed` marks MariaDB's COMPRESSED
-    columns, which have binlog types of their own.
+    columns, which have binlog types of their own. `hidden` columns are in the binlog and in no SELECT: MariaDB's row
+    hash of a long unique key, and the period of a system-versioned table that does not name its own.
     """
 
     name: str
@@ -43,18 +44,21 @@ class Column:
     generated: str | None = None
     invisible: bool = False
     compressed: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """An index. `columns` are its plain column parts in order; `functional` says that it has expression parts too.
 
+    `prefixes` holds an indexed length for each of `columns`, 0 for a whole one, and is empty where all are whole.
     `implicit` marks an index that the server made for a foreign key: it gives way to an explicit one.
     """
 
     name: str
     columns: tuple[str, ...]
     unique: bool = False
+    prefixes: tuple[int, ...] = ()
     functional: bool = False
     implicit: bool = False
 
@@ -101,7 +105,7 @@ class TableVersion:
         """Read what `to_json` wrote; the meta version is computed again and is the same."""
         body = json.loads(text)
         columns = tuple(_column(item) for item in body["columns"])
-        keys = tuple(Key(**{**item, "columns": tuple(item["columns"])}) for item in body["keys"])
+        keys = tuple(_key(item) for item in body["keys"])
         return cls.of(body["database"], body["table"], columns, keys, body["charset"], body["collation"])
 
     @property
@@ -124,6 +128,10 @@ class TableVersion:
 
 def _column(item: dict[str, Any]) -> Column:
     return Column(**{**item, "labels": tuple(item.get("labels", ()))})
+
+
+def _key(item: dict[str, Any]) -> Key:
+    return Key(**{**item, "columns": tuple(item["columns"]), "prefixes": tuple(item.get("prefixes", ()))})
 
 
 def _body(
