@@ -9,9 +9,11 @@ import javax.security.auth.login.AppConfigurationEntry;
 import javax.security.auth.login.AppConfigurationEntry.LoginModuleControlFlag;
 import javax.security.auth.login.Configuration;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
@@ -19,6 +21,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * reflection. Arguments every scenario takes: bootstrap, topic, group, username, password, deadline_ms.
  */
 public final class KafkaScenarios extends ScenarioLoop {
+    private static final long POLL_MS = 200;
     private static final String LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule";
 
     /** Before 0.10.2 (KIP-85) a client has no sasl.jaas.config and asks the process for its one login. */
@@ -110,7 +113,7 @@ public final class KafkaScenarios extends ScenarioLoop {
         int seen = 0;
         long next = -1;
         while (seen < wanted) {
-            for (ConsumerRecord<byte[], byte[]> record : consumer.poll(200)) {
+            for (ConsumerRecord<byte[], byte[]> record : poll(consumer, seen, wanted)) {
                 if (seen < wanted) {
                     record(record.offset(), record.timestamp(), record.key(), record.value());
                     next = record.offset() + 1;
@@ -124,6 +127,14 @@ public final class KafkaScenarios extends ScenarioLoop {
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("count", seen);
         return result;
+    }
+
+    private static ConsumerRecords<byte[], byte[]> poll(KafkaConsumer<byte[], byte[]> consumer, int seen, int wanted) {
+        try {
+            return consumer.poll(POLL_MS);
+        } catch (WakeupException deadline) {
+            throw new IllegalStateException("read " + seen + " of " + wanted + " records before the deadline");
+        }
     }
 
     private static Map<String, Object> committed(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
