@@ -1,4 +1,4 @@
-"""A log whose every byte is known: a real `binwire serve` over recorded binlog files, and its segments read back.
+"""A log whose every byte is known: a real `binwire serve` over a binlog file, and its segments read back.
 
 The records are taken from the segment files by kafka-python's decoder, not by ours: what a client must see is what lies
 on disk.
@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.decoded import Record, decode_batches
+from tests.interop.known_binlog import write_known_binlog
 from tests.server_process import ServerProcess
-from tests.tools.workplace import CHECKOUT
 
 TOPIC = "cn_hangzhou_rm_known_dtstest_version2"
 USERNAME = "dtstest"
 PASSWORD = "Inter0p-secret"
 SPARE_GROUP_ID = "dtsspare"
-
-_RECORDED = CHECKOUT / "broker" / "data" / "demo-shop.000001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,10 @@ class KnownLog:
 
 @contextlib.contextmanager
 def serve(folder: Path, group_ids: Sequence[str]) -> Iterator[KnownLog]:
-    """Serve the recorded files, read to their end."""
-    with ServerProcess(folder, configuration(f"file://{_RECORDED}", ["shop"], group_ids)).start() as server:
+    """Serve the known binlog, read to its end."""
+    binlog = folder / "known-bin.000001"
+    write_known_binlog(binlog)
+    with ServerProcess(folder, configuration(f"file://{binlog}", ["shop"], group_ids)).start() as server:
         server.wait_for(lambda: _caught_up(server), "at the end of its source")
         yield KnownLog(server.bootstrap(), TOPIC, read_segments(server.data_directory))
 
