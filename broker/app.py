@@ -316,20 +316,9 @@ async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem
 
 def record_decoder() -> Callable[[bytes], dict[str, Any]]:
     """What turns a record's bytes into a dictionary, with the schema that capture writes by."""
-    from io import BytesIO
+    from capture.avro import decode, schema
 
-    import fastavro
-
-    import capture
-
-    schema_file = Path(capture.__file__).parent / "record.avsc"
-    schema = fastavro.parse_schema(json.loads(schema_file.read_text("utf-8")))
-
-    def decode(value: bytes) -> dict[str, Any]:
-        record = fastavro.schemaless_reader(BytesIO(value), schema, None)
-        assert isinstance(record, dict)
-        return record
-
+    schema()
     return decode
 
 

@@ -1,9 +1,9 @@
 """Decoded records as people read them: before and after side by side, what changed marked; or one JSON object a line.
 
-Input is a record as fastavro decodes it with the DTS schema. A change is marked twice, by colour and by a sign, so that
-neither a monochrome terminal nor a colour-blind reader misses it. Text is laid out by display width: East Asian wide
-characters take two columns, combining marks none. What a stranger put into a row is shown, never obeyed: control
-characters and bidirectional overrides are escaped before they reach a terminal.
+Input is a record as `capture/avro.py` decodes it, a cell being None or a dict with its class. A change is marked twice,
+by colour and by a sign, so that neither a monochrome terminal nor a colour-blind reader misses it. Text is laid out by
+display width: East Asian wide characters take two columns, combining marks none. What a stranger put into a row is
+shown, never obeyed: control characters and bidirectional overrides are escaped before they reach a terminal.
 
 Left to others: where records come from (`tail.py`, `demo.py`) and how their bytes are decoded.
 """
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 VALUE_COLUMNS_MAX: Final = 48  # terminal columns a value may take in the side-by-side view
 CHANGED_MARK: Final = "≠"
@@ -165,32 +165,17 @@ def _escaped(character: str) -> str:
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def value_text(value: Any) -> str:
+def value_text(cell: Mapping[str, Any] | None) -> str:
     """One image cell as text; NULL, text, number, time or bytes in hexadecimal."""
-    plain = plain_value(value)
+    plain = plain_value(cell)
     if plain is None:
         return NULL
     return "0x" + plain.hex() if isinstance(plain, bytes) else str(plain)
 
 
-def plain_value(value: Any) -> str | int | float | bytes | None:
+def plain_value(cell: Mapping[str, Any] | None) -> str | int | float | bytes | None:
     """One image cell as a plain Python value. Bytes stay bytes, also text that is not valid in its character set."""
-    if isinstance(value, tuple):
-        value = value[1]
-    if not isinstance(value, dict):
-        return None if value is None else str(value)
-    if "charset" in value:
-        return _decoded(value["value"], value["charset"])
-    if "timestamp" in value:
-        return _timestamp_text(value["timestamp"], value["millis"])
-    if "year" in value:
-        return _datetime_text(value)
-    content = value["value"]
-    if "timezone" in value:
-        return f"{_datetime_text(content)} {value['timezone']}"
-    if "scale" not in value and "precision" in value:
-        return int(content)
-    return content  # type: ignore[no-any-return]  # Decimal text, Float, or the bytes or text of an object
+    return None if cell is None else _PLAIN_VALUES[cell["class"]](cell)
 
 
 def _decoded(content: bytes, charset: str) -> str | bytes:
@@ -229,6 +214,26 @@ _DATETIME_PARTS: Final = ("year", "month", "day", "hour", "minute", "second", "m
 
 def _fraction(microseconds: int) -> str:
     return f".{microseconds:06d}" if microseconds else ""
+
+
+# The classes of the image union, in its order.
+_PLAIN_VALUES: Final[Mapping[str, Callable[[Mapping[str, Any]], str | int | float | bytes]]] = {
+    "Integer": lambda cell: int(cell["value"]),
+    "Character": lambda cell: _decoded(cell["value"], cell["charset"]),
+    "Decimal": lambda cell: str(cell["value"]),
+    "Float": lambda cell: float(cell["value"]),
+    "Timestamp": lambda cell: _timestamp_text(cell["timestamp"], cell["millis"]),
+    "DateTime": _datetime_text,
+    "TimestampWithTimeZone": lambda cell: f"{_datetime_text(cell['value'])} {cell['timezone']}",
+    "BinaryGeometry": lambda cell: bytes(cell["value"]),
+    "TextGeometry": lambda cell: str(cell["value"]),
+    "BinaryObject": lambda cell: bytes(cell["value"]),
+    "TextObject": lambda cell: str(cell["value"]),
+    "EmptyObject": lambda cell: str(cell["symbol"]),
+}
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
 
 
 def columns_of(record: Mapping[str, Any]) -> list[Shown]:

@@ -27,15 +27,16 @@ from broker.render import (
 
 
 def integer(value, precision=8):
-    return {"precision": precision, "value": str(value)}
+    return {"class": "Integer", "precision": precision, "value": str(value)}
 
 
 def character(text, charset="utf8mb4", codec="utf-8"):
-    return {"charset": charset, "value": text.encode(codec)}
+    return {"class": "Character", "charset": charset, "value": text.encode(codec)}
 
 
 def datetime_value(**parts):
-    return dict.fromkeys(("year", "month", "day", "hour", "minute", "second", "millis")) | parts
+    absent = dict.fromkeys(("year", "month", "day", "hour", "minute", "second", "millis"))
+    return {"class": "DateTime"} | absent | parts
 
 
 def record(operation="UPDATE", **values):
@@ -80,22 +81,24 @@ UPDATE = record(fields=ORDER_FIELDS, beforeImages=BEFORE, afterImages=AFTER)
         (character("龙井茶"), "龙井茶"),
         (character("龙井茶", "gbk", "gbk"), "龙井茶"),
         (character("Köln €", "latin1", "cp1252"), "Köln €"),
-        ({"charset": "utf8mb4", "value": b"\xff\x00"}, "0xff00"),
-        ({"charset": "klingon", "value": b"ab"}, "0x6162"),
-        ({"value": "348.00", "precision": 5, "scale": 2}, "348.00"),
-        ({"value": 0.1, "precision": 8, "scale": 15}, "0.1"),
-        ({"timestamp": 1_700_000_000, "millis": 0}, "2023-11-14 22:13:20 UTC"),
-        ({"timestamp": 1_700_000_000, "millis": 250}, "2023-11-14 22:13:20.000250 UTC"),
-        ({"timestamp": 0, "millis": 0}, "0000-00-00 00:00:00 UTC"),
+        ({"class": "Character", "charset": "utf8mb4", "value": b"\xff\x00"}, "0xff00"),
+        ({"class": "Character", "charset": "klingon", "value": b"ab"}, "0x6162"),
+        ({"class": "Decimal", "value": "348.00", "precision": 5, "scale": 2}, "348.00"),
+        ({"class": "Float", "value": 0.1, "precision": 8, "scale": 15}, "0.1"),
+        ({"class": "Timestamp", "timestamp": 1_700_000_000, "millis": 0}, "2023-11-14 22:13:20 UTC"),
+        ({"class": "Timestamp", "timestamp": 1_700_000_000, "millis": 250}, "2023-11-14 22:13:20.000250 UTC"),
+        ({"class": "Timestamp", "timestamp": 0, "millis": 0}, "0000-00-00 00:00:00 UTC"),
         (datetime_value(year=2024, month=3, day=1, hour=9, minute=5, second=6, millis=7), "2024-03-01 09:05:06.000007"),
         (datetime_value(year=0, month=0, day=0, hour=0, minute=0, second=0, millis=0), "0000-00-00 00:00:00"),
         (datetime_value(year=2024, month=2, day=29), "2024-02-29"),
         (datetime_value(year=2024), "2024"),
         (datetime_value(hour=-838, minute=-59, second=-58, millis=0), "-838:59:58"),
         (datetime_value(hour=0, minute=0, second=0, millis=-5), "-00:00:00.000005"),
-        ({"type": "BINARY", "value": b"\x01\x02"}, "0x0102"),
-        ({"type": "JSON", "value": '{"a": 1}'}, '{"a": 1}'),
-        ("NONE", "NONE"),
+        ({"class": "BinaryObject", "type": "BINARY", "value": b"\x01\x02"}, "0x0102"),
+        ({"class": "BinaryGeometry", "type": "WKB", "value": b"\x01"}, "0x01"),
+        ({"class": "TextGeometry", "type": "WKT", "value": "POINT(1 2)"}, "POINT(1 2)"),
+        ({"class": "TextObject", "type": "JSON", "value": '{"a": 1}'}, '{"a": 1}'),
+        ({"class": "EmptyObject", "symbol": "NONE"}, "NONE"),
     ],
 )
 def test_every_class_of_value_has_a_text(value, text):
@@ -103,13 +106,14 @@ def test_every_class_of_value_has_a_text(value, text):
 
 
 def test_a_time_with_a_zone():
-    value = {"value": datetime_value(year=2024, month=2, day=29, hour=1, minute=2, second=3), "timezone": "+08:00"}
-    assert value_text(value) == "2024-02-29 01:02:03 +08:00"
+    value = datetime_value(year=2024, month=2, day=29, hour=1, minute=2, second=3)
+    cell = {"class": "TimestampWithTimeZone", "value": value, "timezone": "+08:00"}
+    assert value_text(cell) == "2024-02-29 01:02:03 +08:00"
 
 
 def test_integers_stay_integers_for_programs():
     assert plain_value(integer(-5)) == -5
-    assert plain_value({"value": "5.00", "precision": 3, "scale": 2}) == "5.00"
+    assert plain_value({"class": "Decimal", "value": "5.00", "precision": 3, "scale": 2}) == "5.00"
 
 
 def test_an_update_is_shown_side_by_side():
@@ -189,7 +193,9 @@ def test_json_has_everything_a_program_needs():
 
 def test_json_of_a_statement_and_of_bytes():
     assert json.loads(json_line(1, record("DDL", afterImages="DROP TABLE t")))["ddl"] == "DROP TABLE t"
-    raw = record("INSERT", fields=ORDER_FIELDS[:1], afterImages=[{"type": "BLOB", "value": b"\x00\xff"}])
+    raw = record(
+        "INSERT", fields=ORDER_FIELDS[:1], afterImages=[{"class": "BinaryObject", "type": "BLOB", "value": b"\x00\xff"}]
+    )
     assert json.loads(json_line(1, raw))["after"] == {"id": {"hex": "00ff"}}
 
 
