@@ -1,0 +1,70 @@
+"""The log: for a terminal, for a machine, and not loaded before it is needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from broker import logs
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def root_logger():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_machine_reads_one_json_object_a_line():
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    logging.getLogger("binwire.app").info("channel is %s", "Normal", extra={"channel": "商店"})
+    logging.getLogger("binwire.app").debug("not shown")
+    document = json.loads(stream.getvalue())
+    assert document.pop("timestamp").endswith("Z")
+    assert document == {"event": "channel is Normal", "channel": "商店", "level": "info", "logger": "binwire.app"}
+    assert "商店" in stream.getvalue()
+
+
+def test_an_exception_is_one_line_for_a_machine():
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    [line] = stream.getvalue().splitlines()
+    assert "ValueError: why" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_a_terminal_has_colours_unless_told_otherwise(environment, coloured):
+    stream = Terminal()
+    logs.configure("info", stream, environment)
+    logging.getLogger("binwire.app").warning("stopping", extra={"channel": "shop"})
+    assert "stopping" in stream.getvalue()
+    assert "shop" in stream.getvalue()
+    assert ("\x1b[" in stream.getvalue()) is coloured
+
+
+def test_nothing_heavy_is_loaded_before_the_first_line():
+    program = (
+        "import sys, logging; from broker import logs; logs.configure('info'); logging.getLogger('x').debug('no');"
+        "print('structlog' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
