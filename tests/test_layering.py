@@ -29,8 +29,9 @@ EXCEPTIONS = {
     "broker/app.py": {"capture"},
     "broker/cli.py": {"bench", "binwire"},
 }
-# Bytes come from and go to the network here and nowhere else; all other code is functions over bytes.
-TRANSPORT_FILES = {"broker/server.py", "broker/control.py", "capture/mysql_source.py"}
+# Bytes come from and go to sockets (and, for the fixture, its parent's pipe) here and nowhere else; all other code is
+# functions over bytes.
+TRANSPORT_FILES = {"broker/control.py", "broker/fixture.py", "broker/server.py", "capture/mysql_source.py"}
 TRANSPORT_NAMES = {
     "BaseProtocol",
     "BufferedProtocol",
