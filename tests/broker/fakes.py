@@ -1,4 +1,4 @@
-"""The parts around a broker under test: timers on a manual clock, a login book, commits in memory, a broker of all that."""
+"""The parts around a broker under test: timers on a manual clock, a login book, commits in memory, and all together."""
 
 from __future__ import annotations
 
