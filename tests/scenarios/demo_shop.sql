@@ -1,5 +1,5 @@
 -- The small shop that `binwire demo` replays. `python -m tests.tools.record_demo` runs it on a real MySQL and keeps the
--- binlog. One statement a line; `-- +N` moves the clock on by N seconds.
+-- binlog. One statement a line; `-- +N` waits for N seconds.
 CREATE DATABASE shop DEFAULT CHARACTER SET utf8mb4
 USE shop
 CREATE TABLE customers (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, name VARCHAR(40) NOT NULL, city VARCHAR(40), level TINYINT NOT NULL DEFAULT 0, balance DECIMAL(12,2) NOT NULL DEFAULT 0, note TEXT, created_at DATETIME(3) NOT NULL, PRIMARY KEY (id), UNIQUE KEY uk_name (name))

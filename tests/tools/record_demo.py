@@ -2,14 +2,16 @@
 
     python -m tests.tools.record_demo
 
-writes broker/data/demo-shop.000001. The scenario's own clock goes into the events (`SET TIMESTAMP`), so recording takes
-no longer than the statements do. Recording again gives the same changes with another server UUID and other GTID times.
+writes broker/data/demo-shop.000001. It takes about a minute: the pauses of the scenario are waited for, so that every
+time in the file (event headers, commit timestamps, NOW()) is the server's own. Recording again gives the same changes
+with another server UUID and other times.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pymysql
@@ -20,7 +22,6 @@ from tests.tools.workplace import say
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCENARIO = CHECKOUT / "tests" / "scenarios" / "demo_shop.sql"
 RECORDED = CHECKOUT / "broker" / "data" / "demo-shop.000001"
-FIRST_SECOND = 1_709_284_500  # 2024-03-01 09:15:00 UTC; the replay moves every time to now
 
 
 def main() -> int:
@@ -45,13 +46,11 @@ def main() -> int:
 
 
 def run_scenario(cursor: pymysql.cursors.Cursor, text: str) -> None:
-    """Run the statements at the scenario's times; the fraction of a second is made from the line's number."""
-    now = FIRST_SECOND
-    for number, line in enumerate(text.splitlines()):
+    """Run the statements, one a line, with the scenario's pauses."""
+    for line in text.splitlines():
         if line.startswith("-- +"):
-            now += int(line[4:])
+            time.sleep(float(line[4:]))
         elif line and not line.startswith("--"):
-            cursor.execute(f"SET TIMESTAMP = {now}.{number * 7919 % 1_000_000:06d}")
             cursor.execute(line)
 
 
