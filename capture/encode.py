@@ -101,7 +101,7 @@ class EventEncoder:
     def _event(self, event_type: EventType, timestamp: int, body: bytes, flags: int, start: int | None) -> bytes:
         has_checksum = self.checksum is Checksum.CRC32 or event_type is EventType.FORMAT_DESCRIPTION
         size = HEADER_BYTES + len(body) + CHECKSUM_BYTES * has_checksum
-        end = 0 if start is None else start + size
+        end = 0 if start is None else start + size & 0xFFFFFFFF
         raw = struct.pack("<IBIIIH", timestamp, event_type, self.server_id, size, end, flags) + body
         if not has_checksum:
             return raw
