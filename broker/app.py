@@ -24,7 +24,9 @@ import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import structs
 
 from broker.accounts import Account, Accounts, Verifier
 from broker.channels import Channels, ServedChannel
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config, GroupConfig
-    from capture.channel import ChannelSpec
+    from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.source import Source
     from storage.clock import Clock
@@ -113,11 +115,32 @@ class Application:
             if row.id not in self._channels:
                 _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
 
-    async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> ServedChannel:
+    async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
-        served = self._open_channel(config, source, f"channel {config.id}")
-        await served.channel.start()
-        return served
+        opened = self._open_channel(config, source, f"channel {config.id}")
+        await opened.channel.start()
+        return opened
+
+    async def add_embedded(self, config: ChannelConfig, statements: Sequence[str], database: str) -> EmbeddedChannel:
+        """Serve a channel whose changes come by call, beginning with `statements` run in `database`.
+
+        Without `objects` every database that the statements name is tracked. Raises CallFailedError.
+        """
+        from capture.embedded_source import EmbeddedSource
+        from capture.errors import CaptureError
+
+        source = EmbeddedSource(self._clock, database=database)
+        try:
+            for statement in statements:
+                source.statement(statement)
+        except CaptureError as error:
+            raise CallFailedError(str(error)) from None
+        objects = config.objects or named_databases(statements, database)
+        try:
+            opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
+        except ConfigError as error:
+            raise CallFailedError(str(error)) from None
+        return EmbeddedChannel(opened, source)
 
     async def close(self) -> None:
         """End in good order; what fails on the way is logged, the rest goes on, and the first failure is raised."""
@@ -159,7 +182,7 @@ class Application:
         self._broker.groups.shut_down()
         await self._server.close(CLOSE_DEADLINE_MS)
 
-    def _open_channel(self, config: ChannelConfig, source: SourceFactory, path: str) -> ServedChannel:
+    def _open_channel(self, config: ChannelConfig, source: SourceFactory, path: str) -> OpenChannel:
         from capture.channel import Channel
 
         assert self._directory is not None
@@ -182,7 +205,7 @@ class Application:
         self._channels.add(served)
         self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
         served.groups = [self._open_group(spec, group) for group in config.groups]
-        return served
+        return OpenChannel(channel, log, tuple(group.id for group in served.groups))
 
     def _channel_spec(self, config: ChannelConfig, path: str) -> ChannelSpec:
         """What the channel is to do, with the ids it was given when it was first seen."""
@@ -243,20 +266,35 @@ class Application:
         return {name: str(address) for name, address in self.addresses.items()}
 
 
-class EmbeddedChannel:
-    """A channel whose changes come by call. One statement or change is one transaction."""
+class OpenChannel(NamedTuple):
+    """A channel that was just opened: what runs it, its log, and its groups in the order of the configuration."""
 
-    def __init__(self, served: ServedChannel, source: EmbeddedSource) -> None:
-        self._served = served
+    channel: Channel
+    log: SegmentLog
+    group_ids: tuple[str, ...]
+
+
+class EmbeddedChannel:
+    """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
+
+    def __init__(self, opened: OpenChannel, source: EmbeddedSource) -> None:
+        self.group_id = opened.group_ids[0]
+        self._opened = opened
         self._source = source
-        self.group_id = served.groups[0].id
 
     async def change(self, kind: str, *arguments: Any, timestamp_s: int | None) -> int:
         """Make a change of one of the source's kinds; the high watermark once consumers can see it.
 
-        Raises CallFailedError if the source refuses it, or if the channel stands still.
+        Raises CallFailedError if the source refuses the change or the channel cannot carry it over.
         """
-        raise NotImplementedError
+        from capture.errors import CaptureError
+
+        try:
+            getattr(self._source, kind)(*arguments, timestamp_s=timestamp_s)
+            await self._opened.channel.wait_visible(self._source.position)
+        except CaptureError as error:
+            raise CallFailedError(str(error)) from None
+        return self._opened.log.high_watermark
 
 
 # --- pieces of a start ------------------------------------------------------------------------------------------------
@@ -297,9 +335,20 @@ def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
 
 def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> SourceFactory:
     """Sources that play binlog files at a live pace, with their times moved to now."""
-    from capture.file_source import ReplaySource
+    from capture.replay_source import ReplaySource
 
     return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max)
+
+
+def named_databases(statements: Sequence[str], default: str) -> list[str]:
+    """The databases that statements make tables in, as `objects` names them."""
+    from capture.ddl import parse
+    from capture.statements import CreateTable
+
+    parsed = [statement for sql in statements for statement in parse(sql)]
+    named = [statement.table.database for statement in parsed if isinstance(statement, CreateTable)]
+    databases = dict.fromkeys([default, *(name for name in named if name)])
+    return ["`{}`".format(name.replace("`", "``")) for name in databases]
 
 
 async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem]:

@@ -74,9 +74,9 @@ async def _replay(folder: Path, records: int | None, speed: float, style: Style)
         start = int(time.time())
         password = f"Demo-{secrets.token_hex(6)}"
         channel = _channel(password)
-        served = await app.add_channel(channel, replay_source([RECORDING], speed=speed, gap_ms_max=PACE_LIMIT_MS))
+        opened = await app.add_channel(channel, replay_source([RECORDING], speed=speed, gap_ms_max=PACE_LIMIT_MS))
         host, port = app.addresses["public"].host, app.addresses["public"].port
-        connection = Connection(host, port, TOPIC, served.groups[0].id, USERNAME, password, start)
+        connection = Connection(host, port, TOPIC, opened.group_ids[0], USERNAME, password, start)
         print(*_heading(connection, style), sep="\n", flush=True)
         viewer = _Viewer(connection, records, style, _setter(stop))
         viewer.start()
