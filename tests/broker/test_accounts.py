@@ -140,8 +140,13 @@ async def test_a_failure_is_not_remembered_as_a_success(accounts):
 async def test_an_unknown_name_costs_a_verification_where_others_do(accounts, monkeypatch):
     accounts.put(Account("dtstest", "dtsanalytics01", "topic", quick_verifier()))
     monkeypatch.setattr("broker.accounts.SCRYPT_LOG2_N", 1)
-    asked = []
-    monkeypatch.setattr(Verifier, "matches", lambda self, password: asked.append(password) or False)
+    asked: list[str] = []
+
+    def matches(verifier: Verifier, password: str) -> bool:
+        asked.append(password)
+        return False
+
+    monkeypatch.setattr(Verifier, "matches", matches)
     await login(accounts, name="nobody-dtsx")
     assert asked == [PASSWORD]
 

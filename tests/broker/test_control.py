@@ -8,6 +8,7 @@ import json
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,11 +71,11 @@ async def path(log, tmp_path):
     assert not path.exists()
 
 
-async def answers(path: Path, request) -> list[dict]:
+async def answers(path: Path, request) -> list[dict[str, Any]]:
     return await asyncio.to_thread(lambda: list(ask(path, request)))
 
 
-def values(found: list[dict]) -> list[tuple[int, bytes]]:
+def values(found: list[dict[str, Any]]) -> list[tuple[int, bytes]]:
     records = [answer["record"] for answer in found if "record" in answer]
     return [(record["offset"], base64.b64decode(record["value"])) for record in records]
 
