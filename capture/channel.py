@@ -1,27 +1,49 @@
-"""One channel: a source, its schema history and a log, and the loop that carries changes from one to the other.
+"""One channel: what it is to do, in which state it is, and its sessions with back-off between them.
 
-States, and what ends each (`STATES` holds the same as a table; nothing moves outside it):
+States, by the service's own names; `TRANSITIONS` is the whole of what may follow what:
 
-    Prechecking                          checked -> Not Started; found wanting -> Error
-    Not Started                          start() -> Performing Initial Change Tracking
-    Performing Initial Change Tracking   start position and snapshot durable -> Normal
-    Normal                               stop() -> Not Started; connection lost or not exact -> Error
-    Error                                retriable: back-off, then Initial or Normal again; otherwise waits for start()
+    Prechecking                          the source is being checked
+    Not Started                          nothing runs; start() begins
+    Performing Initial Change Tracking   start position and snapshot are being made durable
+    Normal                               the stream runs
+    Error                                with a reason: retried with back-off until a time, or waiting for somebody
+
+One session is: connect, prove that it is the same server, restore the history at the position where the log ends,
+stream (`capture/session.py`). Whatever goes wrong ends the session; the log drops what belongs to no finished
+transaction, and the next session begins where the log ends. What may pass by itself is tried again for seven days, as
+the service does; what needs somebody waits.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from capture.assembler import DDL, DML
+from capture.errors import CaptureError, SourceUnavailable
+from capture.resume import prepare
+from capture.selection import Selection
+from capture.session import Counters, Session, Task
+from capture.timers import LoopTimers, sleep
+from storage.errors import LogWriteError, StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capture.position import BinlogPosition
     from capture.source import Source, SourceAddress
+    from capture.timers import Timers
     from storage.catalog import Catalog
     from storage.clock import Clock
     from storage.log import Log
+
+BACKOFF_FIRST_MS = 250
+BACKOFF_MAX_MS = 30_000
+RETRY_MS = 7 * 24 * 3_600_000
+"""The service's rule: a broken channel resumes by itself for seven days."""
 
 
 class State(StrEnum):
@@ -34,6 +56,15 @@ class State(StrEnum):
     ERROR = "Error"
 
 
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PRECHECKING: frozenset({State.NOT_STARTED, State.ERROR}),
+    State.NOT_STARTED: frozenset({State.PRECHECKING, State.INITIAL, State.NORMAL, State.ERROR}),
+    State.INITIAL: frozenset({State.NORMAL, State.ERROR, State.NOT_STARTED}),
+    State.NORMAL: frozenset({State.ERROR, State.NOT_STARTED}),
+    State.ERROR: frozenset({State.PRECHECKING, State.INITIAL, State.NORMAL, State.NOT_STARTED}),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
     """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set."""
@@ -43,29 +74,34 @@ class ChannelSpec:
     address: SourceAddress
     server_id: int
     objects: tuple[str, ...]
-    data_types: frozenset[str]
-    start: str
+    data_types: frozenset[str] = frozenset({DML, DDL})
+    start: str = "now"
     id_base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatus:
-    """What is known of a channel now. Times are Unix epoch ms; `retried_until_ms` None in Error means: needs action."""
+    """What is known of a channel now. Times are Unix epoch ms; `retried_until_ms` None in Error means: needs action.
+
+    `source_time_ms` is up to when everything is known, in the source's time; `behind` says that there is more to read;
+    `silent_ms` is how long the source has not been heard, None without a session; `ended` that a source of files ended.
+    """
 
     state: State
     reason: str | None
     retried_until_ms: int | None
     position: str | None
     source_time_ms: int | None
-    heard_ms: int | None
+    silent_ms: int | None
     behind: bool
     records: int
     transactions: int
     reconnects: int
+    ended: bool
 
 
 class Channel:
-    """Runs one channel on the running loop."""
+    """Runs one channel on the running loop. The catalog must have a row for `spec.id`."""
 
     def __init__(
         self,
@@ -74,24 +110,181 @@ class Channel:
         catalog: Catalog,
         source_factory: Callable[[], Source],
         clock: Clock,
+        *,
+        timers: Timers | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.spec = spec
+        self._log = log
+        self._catalog = catalog
+        self._source_factory = source_factory
+        self._clock = clock
+        self._timers = timers or LoopTimers()
+        self._counters = Counters()
+        self._work = Task(
+            channel_id=spec.id,
+            data_types=spec.data_types,
+            id_base=spec.id_base,
+            log=log,
+            catalog=catalog,
+            clock=clock,
+            timers=self._timers,
+            counters=self._counters,
+            published=self._on_published,
+        )
+        self._state = State.NOT_STARTED
+        self._reason: str | None = None
+        self._retried_until_ms: int | None = None
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._subscribers: list[Callable[[], None]] = []
+        self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
+        self._reconnects = 0
+        self._ended = False
+
+    # ---- for others ----
 
     async def start(self) -> None:
-        """Begin, or go on where the log ends; returns at once, `status()` and `wait_for` tell how it goes."""
-        raise NotImplementedError
+        """Begin, or go on where the log ends; `status` and `wait_for` tell how it goes. Does nothing if it runs."""
+        if self._task is None or self._task.done():
+            self._ended = False
+            self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
 
     async def stop(self) -> None:
-        """End at the last transaction boundary; what was appended behind it is dropped."""
-        raise NotImplementedError
+        """End at the last finished transaction; what was appended behind it is dropped."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._state is not State.NOT_STARTED:
+            self._move(State.NOT_STARTED)
 
     def status(self) -> ChannelStatus:
-        raise NotImplementedError
+        session = self._session
+        return ChannelStatus(
+            state=self._state,
+            reason=self._reason,
+            retried_until_ms=self._retried_until_ms,
+            position=None if session is None else str(session.walker.position),
+            source_time_ms=None if session is None else session.pacer.time_s() * 1000 or None,
+            silent_ms=None if session is None else session.pacer.silent_ms,
+            behind=session is not None and not session.pacer.at_end,
+            records=self._counters.records,
+            transactions=self._counters.transactions,
+            reconnects=self._reconnects,
+            ended=self._ended,
+        )
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` called on each change of state; returns what ends that."""
-        raise NotImplementedError
+        """Have `callback` called on each change of state, on the loop; returns what ends that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
 
     async def wait_for(self, *states: State) -> ChannelStatus:
         """Wait until the channel is in one of these states."""
-        raise NotImplementedError
+        changed = asyncio.Event()
+        end = self.subscribe(changed.set)
+        try:
+            while self._state not in states:
+                changed.clear()
+                await changed.wait()
+            return self.status()
+        finally:
+            end()
+
+    async def wait_ended(self) -> ChannelStatus:
+        """Wait until the channel runs no more: its source ended, it was stopped, or it needs action."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        return self.status()
+
+    async def wait_visible(self, position: BinlogPosition) -> None:
+        """Wait until everything before a transaction boundary can be read from the log.
+
+        Raises CaptureError with the reason if the channel comes to stand still before that.
+        """
+        if self._has_published(position):
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((position, future))
+        self._refuse_waiting()
+        await future
+
+    # ---- who waits ----
+
+    def _has_published(self, position: BinlogPosition) -> bool:
+        session = self._session
+        return session is not None and session.published.order >= position.order
+
+    def _on_published(self) -> None:
+        if self._waiting:
+            for position, future in self._waiting:
+                if self._has_published(position) and not future.done():
+                    future.set_result(None)
+            self._waiting = [(position, future) for position, future in self._waiting if not future.done()]
+
+    def _refuse_waiting(self) -> None:
+        """Nothing more will become visible until somebody acts: tell those who wait why."""
+        if self._state is State.ERROR and self._retried_until_ms is None:
+            waiting, self._waiting = self._waiting, []
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(CaptureError(self._reason or "the channel stands still"))
+
+    def _move(self, state: State, reason: str | None = None, retried_until_ms: int | None = None) -> None:
+        assert state in TRANSITIONS[self._state] or state is self._state, f"{self._state} -> {state}"
+        self._state, self._reason, self._retried_until_ms = state, reason, retried_until_ms
+        self._refuse_waiting()
+        for callback in tuple(self._subscribers):
+            callback()
+
+    # ---- sessions and what lies between them ----
+
+    async def _run(self) -> None:
+        failing_since_ms: int | None = None
+        backoff_ms = BACKOFF_FIRST_MS
+        while True:
+            written = self._counters.records
+            try:
+                await self._run_session()
+            except (SourceUnavailable, LogWriteError) as error:
+                if failing_since_ms is None or self._counters.records > written:
+                    failing_since_ms, backoff_ms = self._clock.now_ms(), BACKOFF_FIRST_MS
+                until_ms = failing_since_ms + RETRY_MS
+                if self._clock.now_ms() >= until_ms:
+                    self._move(State.ERROR, f"{error}; tried again for seven days without success")
+                    return
+                self._move(State.ERROR, str(error), until_ms)
+            except (CaptureError, StorageError) as error:
+                self._move(State.ERROR, str(error))
+                return
+            else:
+                self._ended = True
+                return
+            await sleep(self._timers, round(backoff_ms * random.uniform(0.5, 1.0)))
+            backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)
+            self._reconnects += 1
+
+    async def _run_session(self) -> None:
+        source = self._source_factory()
+        try:
+            self._log.rollback()
+            info = await source.connect()
+            if self._log.recovered is None and self._state is not State.INITIAL:
+                self._move(State.INITIAL)
+            selection = Selection(self.spec.objects, info.lower_case_table_names)
+            resume, history = await prepare(source, info, self.spec, selection, self._log.recovered, self._catalog)
+            await source.start(resume.position)
+            self._session = Session(self._work, source, info, selection, history, resume)
+            self._move(State.NORMAL)
+            await self._session.stream()
+        finally:
+            self._session = None
+            await source.close()
+            self._drop_unfinished()
+
+    def _drop_unfinished(self) -> None:
+        try:
+            self._log.rollback()
+        except LogWriteError:
+            # The next session begins with a rollback of its own and reports it if it fails again.
+            return

@@ -1,34 +1,278 @@
-"""A source whose changes come by call: statements and rows are encoded as binlog events and read like a server's."""
+"""A source whose changes come by call: statements and rows are encoded as binlog events and read like a server's.
+
+It is a MySQL server as far as its binlog goes: one file after the other, a GTID for each transaction, BEGIN, TABLE_MAP
+and rows, XID. Tables are those its own statements made, followed by the same schema history that reads them back.
+Events are kept until they are in the log (`committed`), so that a channel may begin again.
+
+Calls are made on the loop's thread; a call that raises leaves nothing behind.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any
+import asyncio
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
+
+from capture.encode import DEFAULT_STATUS, EventEncoder
+from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
+from capture.events import Checksum
+from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
+from capture.rewrite import rewrite_header
+from capture.schema import SchemaHistory, Session
+from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
+from capture.sql import Dialect
+from capture.statements import TABLE_STATEMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from capture.encode import Row
+    from capture.table import TableVersion
+    from storage.clock import Clock
+
+SERVER_VERSION = "8.0.36"
+FILE_BASE = "embedded"
+FILE_BYTES = 1 << 30
+"""A file longer than this is followed by the next one, as max_binlog_size does."""
+
+ROWS_PER_EVENT = 64
+THREAD_ID = 8
+PIECE_EVENTS = 512
+"""What one `read` hands over: about 2 ms of work."""
+
+
+class _Kept(NamedTuple):
+    """An event and where it ends."""
+
+    end: BinlogPosition
+    raw: bytes
 
 
 class EmbeddedSource:
     """A source without a server, for fixtures and tests. Times are Unix epoch seconds; default: the clock's now."""
 
+    paced_heartbeats = False
+    queryable = False
+    heartbeat_period_ms = HEARTBEAT_PERIOD_MS
+
+    def __init__(self, clock: Clock, *, database: str = "", server_version: str = SERVER_VERSION) -> None:
+        """`database` is the one that names without a database mean."""
+        self.database = database
+        self._clock = clock
+        self._server_version = server_version
+        self._server_uuid = str(uuid4())
+        self._dialect = Dialect.of(server_version)
+        self._history = SchemaHistory(self._dialect, lambda database, table: True)
+        self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
+        self._transactions = 0
+        self._open: list[_Kept] | None = None
+        self._kept: deque[_Kept] = deque()
+        self._unread = 0
+        self._announcement: list[bytes] = []
+        self._wake: asyncio.Future[None] | None = None
+        self._streams = False
+        self._file_number = 0
+        self._encoder = EventEncoder(server_version=server_version)
+        self._head = b""
+        self._next_file(self._now_s(None))
+
+    # ---- changes ----
+
     def statement(self, sql: str, database: str = "", *, timestamp_s: int | None = None) -> None:
-        """A DDL statement; its tables are known to insert, update and delete from then on."""
-        raise NotImplementedError
+        """A DDL statement; its tables are known to insert, update and delete from then on.
 
-    def insert(self, table: str, *rows: dict[str, Any], timestamp_s: int | None = None) -> None:
+        A database that no statement made yet is created first, by a statement of its own, as on a server.
+        Raises UnsupportedStatement for anything that is not DDL of tables or databases, or is not understood.
+        """
+        database = database or self.database
+        if database and not self._history.knows_database(database):
+            self._execute(f"CREATE DATABASE `{database.replace('`', '``')}`", "", timestamp_s)
+        self._execute(sql, database, timestamp_s)
+
+    def _execute(self, sql: str, database: str, timestamp_s: int | None) -> None:
+        from capture.ddl import parse
+
+        if self._open is not None:
+            raise UnsupportedStatement("a statement ends the transaction it is in; call it outside transaction()")
+        statements = parse(sql, DEFAULT_STATUS.sql_mode or 0, self._dialect)
+        for statement in statements:
+            if not isinstance(statement, TABLE_STATEMENTS):
+                raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
+        time_s = self._now_s(timestamp_s)
+        with self._group(time_s):
+            self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
+            session = Session(database or None, DEFAULT_STATUS.sql_mode or 0)
+            position = (self._file_number, self._encoder.position)
+            for change in self._history.apply(statements, session, position, sql):
+                if change.unresolved is not None:
+                    raise UnsupportedStatement(change.unresolved)
+
+    def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Rows by column name; columns left out are NULL. Outside `transaction()` it is a transaction of its own."""
-        raise NotImplementedError
+        self._change(self._encoder.write_rows, table, rows, timestamp_s)
 
-    def update(self, table: str, *pairs: tuple[dict[str, Any], dict[str, Any]], timestamp_s: int | None = None) -> None:
-        """Pairs of (before, after)."""
-        raise NotImplementedError
+    def update(self, table: str, *pairs: tuple[Row, Row], timestamp_s: int | None = None) -> None:
+        """Pairs of (before, after), all columns each."""
+        self._change(self._encoder.update_rows, table, pairs, timestamp_s)
 
-    def delete(self, table: str, *rows: dict[str, Any], timestamp_s: int | None = None) -> None:
+    def delete(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Rows as they were."""
-        raise NotImplementedError
-
-    def transaction(self, *, timestamp_s: int | None = None) -> AbstractContextManager[None]:
-        """Everything called inside is one transaction; an exception inside drops it."""
-        raise NotImplementedError
+        self._change(self._encoder.delete_rows, table, rows, timestamp_s)
 
     def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """One HEARTBEAT record."""
-        raise NotImplementedError
+        raw = self._encoder.heartbeat(self._file)
+        time_s = self._now_s(timestamp_s)
+        kept = _Kept(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))
+        if self._open is not None:
+            raise UnsupportedStatement("a heartbeat stands between transactions; call it outside transaction()")
+        self._keep([kept])
+
+    @contextmanager
+    def transaction(self, *, timestamp_s: int | None = None) -> Iterator[None]:
+        """Everything called inside is one transaction; an exception inside drops it."""
+        if self._open is not None:
+            raise UnsupportedStatement("transactions cannot be nested; call transaction() once")
+        time_s = self._now_s(timestamp_s)
+        with self._group(time_s):
+            self._add(self._encoder.query(time_s, "BEGIN", database=self.database, thread_id=THREAD_ID))
+            yield
+            self._add(self._encoder.xid(time_s, self._transactions))
+
+    def _change(self, encode: Callable[..., bytes], name: str, rows: Sequence[object], timestamp_s: int | None) -> None:
+        if not rows:
+            return
+        if self._open is None:
+            with self.transaction(timestamp_s=timestamp_s):
+                self._change(encode, name, rows, timestamp_s)
+            return
+        time_s = self._now_s(timestamp_s)
+        table_id, table = self._table(name)
+        self._add(self._encoder.table_map(time_s, table, table_id))
+        for start in range(0, len(rows), ROWS_PER_EVENT):
+            piece = rows[start : start + ROWS_PER_EVENT]
+            ends = start + ROWS_PER_EVENT >= len(rows)
+            self._add(encode(time_s, table, table_id, piece, ends_statement=ends))
+
+    def _table(self, name: str) -> tuple[int, TableVersion]:
+        """Id and definition of a table named `table` or `database.table`; the id changes with the definition."""
+        database, dot, table = name.rpartition(".")
+        key = (database if dot else self.database, table)
+        version = self._history.table(*key)
+        known = self._table_ids.get(key)
+        if known is None or known[1] is not version:
+            known = self._table_ids[key] = (len(self._table_ids) + 100 + self._transactions, version)
+        return known
+
+    @contextmanager
+    def _group(self, time_s: int) -> Iterator[None]:
+        """Keep what is added as one GTID's events, all or nothing."""
+        start = self._encoder.position
+        self._open = []
+        self._transactions += 1
+        try:
+            self._add(self._encoder.gtid(time_s, self._server_uuid, self._transactions))
+            yield
+        except BaseException:
+            self._encoder.position = start
+            self._transactions -= 1
+            raise
+        else:
+            self._keep(self._open)
+        finally:
+            self._open = None
+        if self._encoder.position > FILE_BYTES:
+            self._next_file(time_s)
+
+    def _keep(self, events: list[_Kept]) -> None:
+        self._kept += events
+        if self._streams:
+            self._unread += len(events)
+        self._wake_reader()
+
+    def _add(self, raw: bytes) -> None:
+        assert self._open is not None
+        self._open.append(_Kept(self.position, raw))
+
+    def _next_file(self, time_s: int) -> None:
+        self._file_number += 1
+        beginning = BinlogPosition(self._file, BINLOG_MAGIC_BYTES)
+        rotate = _Kept(beginning, self._encoder.artificial_rotate(self._file, BINLOG_MAGIC_BYTES))
+        self._head = self._encoder.format_description(time_s)
+        self._keep(
+            [_Kept(self.position, self._head)] if self._file_number == 1 else [rotate, _Kept(self.position, self._head)]
+        )
+
+    def _now_s(self, timestamp_s: int | None) -> int:
+        return self._clock.now_ms() // 1000 if timestamp_s is None else timestamp_s
+
+    @property
+    def _file(self) -> str:
+        return file_name(FILE_BASE, self._file_number)
+
+    @property
+    def position(self) -> BinlogPosition:
+        """The end of everything called so far: what `Channel.wait_visible` waits for."""
+        return BinlogPosition(self._file, self._encoder.position)
+
+    # ---- as a source ----
+
+    @property
+    def address(self) -> str:
+        return f"embedded:{self._server_uuid}"
+
+    def sibling(self) -> EmbeddedSource:
+        raise SourceRefused("an embedded source has no second reader")
+
+    async def connect(self) -> ServerInfo:
+        return ServerInfo(
+            version=self._server_version,
+            flavour=Flavour.MYSQL,
+            server_id=self._encoder.server_id,
+            server_uuid=self._server_uuid,
+            lower_case_table_names=0,
+            beginning=BinlogPosition(file_name(FILE_BASE, 1), BINLOG_MAGIC_BYTES),
+        )
+
+    async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        raise SourceRefused("an embedded source answers no queries")
+
+    async def start(self, position: BinlogPosition) -> None:
+        await self.close()
+        self._streams = True
+        self._unread = sum(kept.end.order > position.order for kept in self._kept)
+        rotate = EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)
+        self._announcement = [rotate]
+        if position.position > BINLOG_MAGIC_BYTES:
+            self._announcement.append(rewrite_header(self._head, has_checksum=True, end_position=0))
+
+    async def read(self) -> list[bytes]:
+        while self._streams:
+            if self._announcement:
+                announcement, self._announcement = self._announcement, []
+                return announcement
+            if self._unread:
+                first = len(self._kept) - self._unread
+                count = min(self._unread, PIECE_EVENTS)
+                self._unread -= count
+                return [self._kept[index].raw for index in range(first, first + count)]
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        raise SourceUnavailable("the embedded source is not open")
+
+    def _wake_reader(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def pending(self) -> bool:
+        return bool(self._announcement) or self._unread > 0
+
+    def committed(self, position: BinlogPosition) -> None:
+        while len(self._kept) > self._unread and self._kept[0].end.order <= position.order:
+            self._kept.popleft()
+
+    async def close(self) -> None:
+        self._streams = False
+        self._announcement = []

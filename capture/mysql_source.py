@@ -264,6 +264,9 @@ class MysqlSource:
     def pending(self) -> bool:
         return self._stream is not None and self._stream.pending
 
+    def committed(self, position: BinlogPosition) -> None:
+        """The server keeps its binlog by its own rules."""
+
     def _watch(self) -> None:
         """Once per heartbeat period; a stall of our own loop counts as one missed period however long it was."""
         stream = self._stream

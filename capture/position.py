@@ -151,6 +151,12 @@ class GtidSet:
         for interval in intervals:
             self.add(interval.key, interval.first, interval.last)
 
+    def merge(self, other: GtidSet) -> None:
+        """Add everything the other set has."""
+        for key, runs in other._intervals.items():
+            for first, last in runs:
+                self.add(key, first, last)
+
     def contains(self, key: bytes, number: int) -> bool:
         """Whether the set has the transaction; for MariaDB, whether its domain has reached that sequence number."""
         if is_mariadb_key(key):
@@ -303,3 +309,27 @@ class ResumePoint:
         gtid_set.update(recovered.intervals)
         position = BinlogPosition(file_name(snapshot.base, recovered.file_number), recovered.position)
         return cls(position, gtid_set, snapshot.server_uuid, snapshot.server_id, snapshot.flavour)
+
+    def to_json(self) -> str:
+        """The catalog's form of a resolved start."""
+        content = {
+            "file": self.position.file,
+            "position": self.position.position,
+            "gtid_set": str(self.gtid_set),
+            "server_uuid": self.server_uuid,
+            "server_id": self.server_id,
+            "flavour": self.flavour,
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | None) -> ResumePoint | None:
+        """Read what `to_json` wrote; None for None. Raises PositionError."""
+        if text is None:
+            return None
+        try:
+            content: dict[str, Any] = json.loads(text)
+            position = BinlogPosition(content.pop("file"), content.pop("position"))
+            return cls(position, GtidSet.parse(content.pop("gtid_set")), **content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PositionError(f"the channel's start in the catalog cannot be read: {error}") from error

@@ -175,6 +175,7 @@ class ServerInfo:
 
     `server_uuid` is None where the server has none (MariaDB, files). `clock_offset_ms` is its clock minus ours.
     `variables` holds its global variables that matter here, by name, as text; empty for sources that are no server.
+    Those have a `beginning` instead: the first position there is.
     """
 
     version: str
@@ -183,7 +184,13 @@ class ServerInfo:
     server_uuid: str | None
     lower_case_table_names: int
     clock_offset_ms: int = 0
+    beginning: BinlogPosition | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the first events of a dump, before any format description, end with a CRC-32."""
+        return self.variables.get("binlog_checksum", "NONE") != "NONE"
 
 
 class Source(Protocol):
@@ -219,6 +226,9 @@ class Source(Protocol):
 
     def pending(self) -> bool:
         """Whether a `read` would return at once."""
+
+    def committed(self, position: BinlogPosition) -> None:
+        """Everything before this boundary is in the log and will not be asked for again."""
 
     def sibling(self) -> Source:
         """Another reader of the same source, for looking around while this one streams."""

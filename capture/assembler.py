@@ -1,0 +1,358 @@
+"""Steps of the binlog to records and transaction boundaries: what a channel writes, before it is written.
+
+Sans-IO: no log, no loop. `Assembler.take` carries out one step; what it made waits in `pending` until the channel has
+written it. Invariant: the first `pending.complete` values belong to transactions that have ended, `pending.positions`
+names the ends of exactly those, and the rest is the transaction that is open.
+
+Positions in records, as the service's captures have them: a row's sourcePosition is the end of its rows event, its
+safeSourcePosition the start of its statement's first TABLE_MAP; BEGIN, COMMIT and DDL have both at the end of their
+event. Every transaction gives BEGIN and COMMIT, also when nothing in it is tracked; DDL is that of the whole instance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from capture.envelope import ControlRecords, RecordHead
+from capture.errors import UnsupportedStatement
+from capture.events import QueryEvent, RowsEvent, TableMapEvent
+from capture.position import GtidSet
+from capture.schema import Session
+from capture.statements import TABLE_STATEMENTS, TransactionControl, Unknown
+from capture.transactions import BinlogWalker, Step, StepKind, statement_text
+from capture.transcoder import Transcoder
+from storage.log import GtidInterval, SourcePosition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from capture.query_event import QueryStatus
+    from capture.schema import SchemaHistory
+    from capture.selection import Selection
+    from capture.statements import Statement
+
+DML = "dml"
+DDL = "ddl"
+
+
+@dataclass(slots=True)
+class Pending:
+    """What was made and not yet written. Timestamps are the records' Kafka timestamps."""
+
+    values: list[bytes] = field(default_factory=list)
+    timestamps_ms: list[int] = field(default_factory=list)
+    size_bytes: int = 0
+    complete: int = 0
+    positions: list[SourcePosition] = field(default_factory=list)
+
+
+class _Target(NamedTuple):
+    """A table id's meaning: the table map it came with, and how to make records of its rows, None if untracked."""
+
+    table_map: TableMapEvent
+    transcoder: Transcoder | None
+
+
+class Assembler:
+    """Makes the records of one stream. Ids are the offsets the records will have, plus `id_base`."""
+
+    def __init__(
+        self,
+        walker: BinlogWalker,
+        history: SchemaHistory,
+        selection: Selection,
+        *,
+        source_version: str,
+        data_types: frozenset[str],
+        next_offset: int,
+        id_base: int,
+        gtid_set: GtidSet,
+        lower_case_table_names: int,
+    ) -> None:
+        self.pending = Pending()
+        self.next_offset = next_offset
+        self.gtid_set = gtid_set
+        """Every transaction up to the last boundary that was read."""
+        self.read_ms = 0
+        """Our clock when the events at hand arrived."""
+        self.last_event_s: int | None = None
+        self._transactions = 0
+        self.written_was_dropped = False
+        """A transaction was rolled back of which the log has a part: it must drop that, then call `realign`."""
+        self._walker = walker
+        self._history = history
+        self._selection = selection
+        self._control = ControlRecords(source_version)
+        self._source_version = source_version
+        self._data_types = data_types
+        self._id_base = id_base
+        self._names_are_folded = lower_case_table_names != 0
+        self._targets: dict[int, _Target] = {}
+        self._statement_start: int | None = None
+        self._thread_id: int | None = None
+        self._written_of_open = 0
+        self._savepoints: dict[str, int] = {}
+
+    # ---- what the channel takes away ----
+
+    def written(self, count: int) -> None:
+        """The first `count` pending values were appended to the log."""
+        pending = self.pending
+        self._written_of_open += max(0, count - pending.complete)
+        del pending.values[:count], pending.timestamps_ms[:count]
+        pending.complete = max(0, pending.complete - count)
+        pending.size_bytes = sum(map(len, pending.values))
+
+    def committed(self) -> int:
+        """The positions at hand were committed; how many of them ended a transaction."""
+        self.pending.positions.clear()
+        count, self._transactions = self._transactions, 0
+        return count
+
+    def realign(self, next_offset: int) -> None:
+        """The log dropped what it had of the open transaction; the next record gets this offset."""
+        self.written_was_dropped = False
+        self.next_offset = next_offset
+
+    # ---- steps ----
+
+    def take(self, step: Step) -> None:
+        """Carry out a step. Raises SchemaMismatch before anything has changed, so that the step can be taken again."""
+        if step.header.timestamp and step.kind is not StepKind.HEARTBEAT:
+            self.last_event_s = step.header.timestamp
+        _ACTIONS[step.kind](self, step)
+
+    def heartbeat(self, timestamp_s: int) -> None:
+        """A HEARTBEAT between two transactions; its position is the last boundary."""
+        position = self._walker.position
+        text = f"{position.position}@{position.number}"
+        record = self._control.heartbeat(
+            self._next_id(), timestamp=timestamp_s, source_position=text, read_ms=self.read_ms
+        )
+        self._add(record, timestamp_s)
+        self._complete(SourcePosition(position.number, position.position, None))
+
+    def _nothing(self, step: Step) -> None:
+        if step.kind is StepKind.FILE:
+            self._targets.clear()
+        previous = self._walker.previous_gtids
+        if previous is not None and not self.gtid_set:
+            self.gtid_set = previous.copy()
+
+    def _begin(self, step: Step) -> None:
+        event = step.event
+        status: QueryStatus | None = None
+        self._thread_id = None
+        if isinstance(event, QueryEvent):
+            self._thread_id, status = event.thread_id, event.status
+        self._statement_start = None
+        self._savepoints.clear()
+        record = self._control.begin(self._next_id(), self._head(step), gtid=self._gtid_text(), status=status)
+        self._add(record, step.header.timestamp)
+
+    def _table_map(self, step: Step) -> None:
+        event = step.event
+        assert isinstance(event, TableMapEvent)
+        known = self._targets.get(event.table_id)
+        if known is None or known.table_map is not event:
+            self._targets[event.table_id] = _Target(event, self._transcoder(event))
+        if self._statement_start is None:
+            self._statement_start = step.start
+
+    def _transcoder(self, event: TableMapEvent) -> Transcoder | None:
+        if DML not in self._data_types or not self._selection(event.database, event.table):
+            return None
+        return Transcoder(self._history.check(event), event, self._source_version)
+
+    def _rows(self, step: Step) -> None:
+        event = step.event
+        assert isinstance(event, RowsEvent)
+        target = self._targets.get(event.table_id)
+        if target is not None and target.transcoder is not None:
+            records = target.transcoder.transcode(event, self._head(step), self._next_id())
+            pending = self.pending
+            pending.values += records
+            pending.timestamps_ms += [step.header.timestamp * 1000] * len(records)
+            pending.size_bytes += sum(map(len, records))
+            self.next_offset += len(records)
+        elif target is None and not event.is_dummy:
+            raise UnsupportedStatement(f"rows of table id {event.table_id}, which no table map announced")
+        if event.ends_statement:
+            self._statement_start = None
+
+    def _savepoint(self, step: Step) -> None:
+        self._savepoints[_savepoint_name(step)] = self._made_of_open()
+
+    def _rollback_to(self, step: Step) -> None:
+        """Take back the records since a savepoint; the server leaves them in the log where it cannot cut them out."""
+        keep = self._savepoints.get(_savepoint_name(step))
+        surplus = 0 if keep is None else self._made_of_open() - keep
+        if keep is None or surplus > len(self.pending.values) - self.pending.complete:
+            raise UnsupportedStatement(
+                f"ROLLBACK TO SAVEPOINT at {self._walker.file}:{step.start} takes back rows that were already written"
+            )
+        self._drop(surplus)
+
+    def _statement(self, step: Step) -> None:
+        event = step.event
+        assert isinstance(event, QueryEvent)
+        text = statement_text(event)
+        status = event.status
+        session = Session(
+            event.database or None,
+            status.sql_mode or 0,
+            status.collation_server,
+            status.default_collation_for_utf8mb4,
+            status.explicit_defaults_for_timestamp,
+        )
+        position = (self._walker.number, step.end)
+        for change in self._history.apply(step.statements, session, position, text):
+            self._forget(change.database, change.table)
+        if step.ends_transaction:
+            self._note_gtid()
+        if DDL in self._data_types and any(_is_ddl(statement) for statement in step.statements):
+            self._ddl(step, event, text)
+        if step.ends_transaction:
+            self._end_transaction(step)
+
+    def _ddl(self, step: Step, event: QueryEvent, text: str) -> None:
+        self._thread_id = event.thread_id
+        gtid = self._walker.gtid
+        record = self._control.ddl(
+            self._next_id(),
+            self._head(step),
+            database=_target_database(step.statements, event.database),
+            sql=text,
+            gtid=None if gtid is None else gtid.text,
+            gtid_set=None if gtid is None else str(self.gtid_set),
+            status=event.status,
+            commit_timestamp=None,
+            lower_case_table_names=self._names_are_folded,
+        )
+        self._add(record, step.header.timestamp)
+
+    def _forget(self, database: str, table: str) -> None:
+        """A table's definition changed: its rows come under a new table id, or at least after a new table map."""
+        for table_id in [
+            table_id
+            for table_id, target in self._targets.items()
+            if target.transcoder is not None
+            and (target.table_map.database.lower(), target.table_map.table.lower()) == (database.lower(), table.lower())
+        ]:
+            del self._targets[table_id]
+
+    def _commit(self, step: Step) -> None:
+        record = self._control.commit(self._next_id(), self._head(step), gtid=self._gtid_text())
+        self._add(record, step.header.timestamp)
+        self._note_gtid()
+        self._end_transaction(step)
+
+    def _rollback(self, step: Step) -> None:
+        """A transaction that changed nothing in the end: its records go, its position counts."""
+        self.written_was_dropped = self._written_of_open > 0
+        self._drop(len(self.pending.values) - self.pending.complete)
+        self._note_gtid()
+        self._end_transaction(step)
+
+    def _heartbeat(self, step: Step) -> None:
+        """Says only that the source lives; the channel paces the records."""
+
+    # ---- records ----
+
+    def _next_id(self) -> int:
+        return self.next_offset + self._id_base
+
+    def _head(self, step: Step) -> RecordHead:
+        number = self._walker.number
+        safe = self._statement_start if step.kind is StepKind.ROWS and self._statement_start is not None else step.end
+        header = step.header
+        return RecordHead(
+            header.timestamp,
+            f"{step.end}@{number}",
+            f"{safe}@{number}",
+            self._thread_id,
+            header.server_id,
+            self.read_ms,
+        )
+
+    def _gtid_text(self) -> str | None:
+        gtid = self._walker.gtid
+        return None if gtid is None else gtid.text
+
+    def _add(self, record: bytes, timestamp_s: int) -> None:
+        pending = self.pending
+        pending.values.append(record)
+        pending.timestamps_ms.append(timestamp_s * 1000)
+        pending.size_bytes += len(record)
+        self.next_offset += 1
+
+    def _drop(self, count: int) -> None:
+        if count:
+            del self.pending.values[-count:], self.pending.timestamps_ms[-count:]
+            self.pending.size_bytes = sum(map(len, self.pending.values))
+            self.next_offset -= count
+
+    def _made_of_open(self) -> int:
+        """Records of the open transaction, written ones included."""
+        return self._written_of_open + len(self.pending.values) - self.pending.complete
+
+    # ---- boundaries ----
+
+    def _note_gtid(self) -> None:
+        gtid = self._walker.gtid
+        if gtid is not None:
+            self.gtid_set.add(gtid.key, gtid.number)
+
+    def _end_transaction(self, step: Step) -> None:
+        gtid = self._walker.gtid
+        interval = None if gtid is None else GtidInterval(gtid.key, gtid.number, gtid.number)
+        self._statement_start = None
+        self._transactions += 1
+        self._complete(SourcePosition(self._walker.number, step.end, interval))
+
+    def _complete(self, position: SourcePosition) -> None:
+        self.pending.positions.append(position)
+        self.pending.complete = len(self.pending.values)
+        self._written_of_open = 0
+
+
+def _savepoint_name(step: Step) -> str:
+    control = step.statements[0]
+    assert isinstance(control, TransactionControl)
+    return (control.name or "").lower()
+
+
+def _is_ddl(statement: Statement) -> bool:
+    """Whether a statement is given as DDL: tables and databases, also where it was not understood."""
+    if isinstance(statement, Unknown):
+        return True
+    return isinstance(statement, TABLE_STATEMENTS) and not getattr(statement, "temporary", False)
+
+
+def _target_database(statements: Sequence[Statement], default: str) -> str:
+    """The database a DDL record names: the one the statement names, else the session's."""
+    for statement in statements:
+        name = getattr(statement, "database", None)
+        table = getattr(statement, "table", None) or next(iter(getattr(statement, "tables", ())), None)
+        if table is None and (renames := getattr(statement, "renames", ())):
+            table = renames[0][0]
+        found = name or getattr(table, "database", None)
+        if isinstance(found, str) and found:
+            return found
+    return default
+
+
+_ACTIONS = {
+    StepKind.NOTHING: Assembler._nothing,
+    StepKind.FILE: Assembler._nothing,
+    StepKind.BEGIN: Assembler._begin,
+    StepKind.TABLE_MAP: Assembler._table_map,
+    StepKind.ROWS: Assembler._rows,
+    StepKind.SAVEPOINT: Assembler._savepoint,
+    StepKind.ROLLBACK_TO: Assembler._rollback_to,
+    StepKind.STATEMENT: Assembler._statement,
+    StepKind.COMMIT: Assembler._commit,
+    StepKind.ROLLBACK: Assembler._rollback,
+    StepKind.HEARTBEAT: Assembler._heartbeat,
+}

@@ -1,0 +1,179 @@
+"""Where a session begins, and with which schema history: proven against the source before anything is streamed.
+
+A new channel resolves its start, takes the snapshot and makes both durable together. Afterwards the log says where it
+ends, and the catalog's schema versions up to there are the history; what lies beyond is dropped, the stream brings it
+again. The source must be the one the position came from, still have it, and still have everything before it: otherwise
+the channel stops with the numbers, never with a silent jump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from capture.errors import CaptureError, SourceRefused
+from capture.position import BinlogPosition, GtidSet, ResumePoint
+from capture.schema import SchemaHistory
+from capture.snapshot import DefinitionsChanged, definitions_at
+from capture.source import Flavour
+from capture.sql import Dialect
+from capture.start import EARLIEST, NOW, binlog_files, current_end, mariadb_set_at, require_position, resolve_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from capture.channel import ChannelSpec
+    from capture.selection import Selection
+    from capture.source import ServerInfo, Source
+    from storage.catalog import Catalog, ChannelRow, SchemaVersionRow
+    from storage.log import RecoveredSource
+
+SNAPSHOT_TRIES = 5
+"""How often a start at `now` is tried again because a table was changed while it was being read."""
+
+
+async def prepare(
+    source: Source,
+    info: ServerInfo,
+    spec: ChannelSpec,
+    selection: Selection,
+    recovered: RecoveredSource | None,
+    catalog: Catalog,
+) -> tuple[ResumePoint, SchemaHistory]:
+    """The position to stream from and the history at it. Raises SourceRefused, SourceUnavailable, PositionError."""
+    row = _row(catalog, spec.id)
+    known = None if recovered is None else ResumePoint.from_recovered(recovered)
+    known = known or ResumePoint.from_json(row.start)
+    if known is None:
+        return await _begin(source, info, spec, selection, catalog, row)
+    await require_same_source(source, info, known)
+    number, position = known.position.order
+    await catalog.run(catalog.drop_schema_versions_after, spec.id, number, position)
+    history = _history(info, selection)
+    history.restore(await catalog.run(catalog.schema_versions, spec.id))
+    return known, history
+
+
+def _row(catalog: Catalog, channel_id: str) -> ChannelRow:
+    for row in catalog.channels():
+        if row.id == channel_id:
+            return row
+    raise CaptureError(f"the catalog has no channel {channel_id!r}")
+
+
+def _history(info: ServerInfo, selection: Selection) -> SchemaHistory:
+    return SchemaHistory(
+        Dialect.of(info.version),
+        selection,
+        lower_case_table_names=info.lower_case_table_names,
+        collation_server=info.variables.get("collation_server"),
+        explicit_defaults_for_timestamp=info.variables.get("explicit_defaults_for_timestamp", "ON") == "ON",
+    )
+
+
+# ---- a new channel ----
+
+
+async def _begin(
+    source: Source, info: ServerInfo, spec: ChannelSpec, selection: Selection, catalog: Catalog, row: ChannelRow
+) -> tuple[ResumePoint, SchemaHistory]:
+    if source.queryable:
+        point, history = await _snapshot(source, info, spec, selection)
+    else:
+        point, history = _start_without_server(info, spec), _history(info, selection)
+    versions = history.take_rows(spec.id)
+    await catalog.run(_keep_start, catalog, replace(row, start=point.to_json()), versions)
+    return point, history
+
+
+def _keep_start(catalog: Catalog, row: ChannelRow, versions: Sequence[SchemaVersionRow]) -> None:
+    """Start and snapshot become durable in one transaction, so that neither is ever found without the other."""
+    catalog.drop_schema_versions_after(row.id, -1, -1)
+    catalog.add_schema_versions(versions)
+    catalog.put_channel(row)
+
+
+async def _snapshot(
+    source: Source, info: ServerInfo, spec: ChannelSpec, selection: Selection
+) -> tuple[ResumePoint, SchemaHistory]:
+    tries_left = SNAPSHOT_TRIES if spec.start == NOW else 1
+    while True:
+        point = await resolve_start(source, info, spec.start)
+        tries_left -= 1
+        try:
+            definitions = await definitions_at(source, info, selection, point.position)
+        except DefinitionsChanged:
+            if not tries_left:
+                raise
+            continue
+        history = _history(info, selection)
+        for _, text in definitions.databases:
+            history.snapshot_database(text, point.position.order)
+        for database, text in definitions.tables:
+            history.snapshot_table(database, text, point.position.order)
+        return point, history
+
+
+def _start_without_server(info: ServerInfo, spec: ChannelSpec) -> ResumePoint:
+    assert info.beginning is not None
+    position = info.beginning if spec.start == EARLIEST else _file_position(spec.start)
+    return ResumePoint(position, GtidSet(), info.server_uuid, info.server_id, info.flavour)
+
+
+def _file_position(text: str) -> BinlogPosition:
+    try:
+        return BinlogPosition.parse(text)
+    except CaptureError:
+        raise SourceRefused(
+            f"start = {text!r} needs a server; a source of files starts at earliest or at file:position"
+        ) from None
+
+
+# ---- the same source ----
+
+
+async def require_same_source(source: Source, info: ServerInfo, point: ResumePoint) -> None:
+    """Prove that the source is the one `point` came from and can go on from there. Raises SourceRefused."""
+    if point.flavour != info.flavour or point.server_uuid != info.server_uuid or _other_id(info, point):
+        raise SourceRefused(
+            f"{source.address} is another server than the one this channel captured: it is "
+            f"{_identity(info.flavour, info.server_uuid, info.server_id)}, it was "
+            f"{_identity(point.flavour, point.server_uuid, point.server_id)}; a channel stays with its server"
+        )
+    if not source.queryable:
+        return
+    require_position(source, await binlog_files(source), point.position)
+    if info.flavour is Flavour.MARIADB:
+        await _require_mariadb_set(source, point)
+    else:
+        await _require_executed(source, info, point)
+
+
+def _other_id(info: ServerInfo, point: ResumePoint) -> bool:
+    """Without a uuid the server id has to do."""
+    return info.server_uuid is None and point.server_id != info.server_id
+
+
+def _identity(flavour: str | None, server_uuid: str | None, server_id: int | None) -> str:
+    return f"{flavour} {server_uuid}" if server_uuid else f"{flavour} with server_id {server_id}"
+
+
+async def _require_mariadb_set(source: Source, point: ResumePoint) -> None:
+    """MariaDB has no uuid: the GTIDs before a position tell one binlog from another."""
+    found = await mariadb_set_at(source, point.position)
+    if found is not None and point.gtid_set and str(found) != str(point.gtid_set):
+        raise SourceRefused(
+            f"{source.address} is another server than the one this channel captured, or its binlog was reset: at "
+            f"{point.position} it has the GTIDs {found}, captured were {point.gtid_set}; start a new channel"
+        )
+
+
+async def _require_executed(source: Source, info: ServerInfo, point: ResumePoint) -> None:
+    """A server that lost transactions it once had was restored from a backup: positions mean something else now."""
+    _, executed = await current_end(source, info)
+    lost = point.gtid_set.minus(executed)
+    if lost:
+        raise SourceRefused(
+            f"{source.address} has lost the transactions {lost} that this channel captured from it, as after a restore "
+            f"from a backup; start a new channel"
+        )

@@ -1,0 +1,64 @@
+"""Which tables a channel tracks: whole databases or single tables, named as the server compares names.
+
+Objects are written `database` or `database.table`; a name with a dot stands in backticks (a backtick in it doubled):
+`` `odd.name`.table ``. With lower_case_table_names 1 or 2 the server ignores case, and so does the selection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from capture.errors import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NAME = r"(`(?:[^`]|``)+`|[^`.]+)"
+_OBJECT = re.compile(rf"{_NAME}(?:\.{_NAME})?\Z")
+
+
+class SelectionError(CaptureError):
+    """An object that cannot be read as a database or table."""
+
+
+def parse_object(text: str) -> tuple[str, str | None]:
+    """Read one entry of `objects`: (database, table), table None for the whole database. Raises SelectionError."""
+    match = _OBJECT.match(text)
+    if match is None:
+        raise SelectionError(f"{text!r} in objects is neither a database nor database.table; quote odd names with `")
+    database, table = match.groups()
+    return _unquote(database), None if table is None or table == "*" else _unquote(table)
+
+
+def _unquote(name: str) -> str:
+    return name[1:-1].replace("``", "`") if name.startswith("`") else name
+
+
+class Selection:
+    """Answers whether a table is tracked; called with the empty table name, whether anything of a database is."""
+
+    def __init__(self, objects: Iterable[str], lower_case_table_names: int = 0) -> None:
+        parsed = [parse_object(text) for text in objects]
+        self._folds = lower_case_table_names != 0
+        self.databases = frozenset(self._fold(database) for database, table in parsed if table is None)
+        self.tables = frozenset((self._fold(database), self._fold(table)) for database, table in parsed if table)
+        self._touched = self.databases | {database for database, _ in self.tables}
+
+    def __call__(self, database: str, table: str) -> bool:
+        database = self._fold(database)
+        if not table:
+            return database in self._touched
+        return database in self.databases or (database, self._fold(table)) in self.tables
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether the server takes two names for the same."""
+        return self._fold(one) == self._fold(other)
+
+    @property
+    def touched_databases(self) -> frozenset[str]:
+        """Every database of which something is tracked, folded as the server compares it."""
+        return self._touched
+
+    def _fold(self, name: str) -> str:
+        return name.lower() if self._folds else name

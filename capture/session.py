@@ -1,0 +1,261 @@
+"""One stream of a channel, from a proven position until the source ends or something goes wrong.
+
+Writing: everything that had arrived becomes one append and one commit (group commit); a transaction larger than
+`BATCH_BYTES_MAX` is appended piece by piece and committed at its end. A schema version is durable in the catalog before
+the first record behind it becomes visible. The loop is given back every `SLICE_MS`.
+
+Invariant: whatever ends a session, the log's visible part ends at a transaction boundary, and every transaction before
+the offending event is visible. Nothing of a session is remembered by the next one but log and catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capture.assembler import Assembler
+from capture.errors import CaptureError, SchemaMismatch
+from capture.events import HeartbeatEvent, TableMapEvent
+from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
+from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
+from capture.snapshot import definition_since
+from capture.sql import Dialect
+from capture.transactions import BinlogWalker, Step, StepKind
+from storage.records import encode_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from capture.position import ResumePoint
+    from capture.schema import SchemaHistory
+    from capture.selection import Selection
+    from capture.source import ServerInfo, Source
+    from capture.timers import Timer, Timers
+    from storage.catalog import Catalog
+    from storage.clock import Clock
+    from storage.log import Log
+
+BATCH_BYTES_MAX = 256 << 10
+"""Record values per batch: large enough to amortize a batch's cost, below every client's default fetch size."""
+
+SLICE_MS = 2
+"""How long a piece of work may hold the loop."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a channel has written since it was made, over all its sessions."""
+
+    records: int = 0
+    transactions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a session is to do, and what it works with; the same for every session of a channel."""
+
+    channel_id: str
+    data_types: frozenset[str]
+    id_base: int
+    log: Log
+    catalog: Catalog
+    clock: Clock
+    timers: Timers
+    counters: Counters
+    published: Callable[[], None]
+
+
+class Session:
+    """Carries one stream over. `walker` and `pacer` may be looked at; `published` is the last boundary made visible."""
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        info: ServerInfo,
+        selection: Selection,
+        history: SchemaHistory,
+        resume: ResumePoint,
+    ) -> None:
+        self.walker = BinlogWalker(resume.position, Dialect.of(info.version), checksum=info.has_checksums)
+        self.pacer = HeartbeatPacer(task.clock, info.clock_offset_ms, source.heartbeat_period_ms)
+        self._task = task
+        self._log = task.log
+        self._clock = task.clock
+        self._source = source
+        self._info = info
+        self._selection = selection
+        self._history = history
+        self._resume = self.published = resume.position
+        self._committed = resume.gtid_set.copy()
+        self._busy = False
+        self._timer: Timer | None = None
+        self._slice_ends_ms = 0
+        self._assembler = Assembler(
+            self.walker,
+            history,
+            selection,
+            source_version=info.version,
+            data_types=task.data_types,
+            next_offset=self._log.end_offset,
+            id_base=task.id_base,
+            gtid_set=resume.gtid_set.copy(),
+            lower_case_table_names=info.lower_case_table_names,
+        )
+        self._log.attach(self._snapshot)
+
+    def _snapshot(self) -> bytes:
+        """The source as of the last commit; before the first one, what the file's head said counts too."""
+        info = self._info
+        gtid_set = self._committed or self.walker.previous_gtids or GtidSet()
+        base = self.walker.position.base
+        return SourceSnapshot(info.flavour, info.server_uuid, info.server_id, base, str(gtid_set)).to_bytes()
+
+    # ---- the loop ----
+
+    async def stream(self) -> None:
+        """Carry over everything until the source ends or fails.
+
+        Raises CaptureError, with the position where the binlog itself is the reason, and StorageError.
+        """
+        if self._source.paced_heartbeats:
+            self._timer = self._task.timers.call_later(RECORD_PERIOD_MS, self._on_timer)
+        try:
+            while events := await self._source.read():
+                self._busy = True
+                await self._take_all(events)
+                while self._source.pending() and self._assembler.pending.size_bytes < BATCH_BYTES_MAX:
+                    await self._take_all(await self._source.read())
+                await self._flush()
+                if not self._source.pending():
+                    self.pacer.drained()
+                self._busy = False
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _take_all(self, events: Sequence[bytes]) -> None:
+        self.pacer.heard()
+        self._assembler.read_ms = self._clock.now_ms()
+        for raw in events:
+            try:
+                await self._take(raw)
+            except CaptureError as error:
+                await self._flush()
+                raise self._located(error) from None
+            if self._assembler.pending.size_bytes >= BATCH_BYTES_MAX:
+                await self._flush()
+            await self._give_way()
+        self.pacer.last_event_s = self._assembler.last_event_s or self.pacer.last_event_s
+
+    async def _take(self, raw: bytes) -> None:
+        step = self.walker.walk(raw)
+        if step.kind is StepKind.HEARTBEAT:
+            self._take_heartbeat(step)
+            return
+        if self.walker.reached.order <= self._resume.order:
+            return
+        try:
+            self._assembler.take(step)
+        except SchemaMismatch as mismatch:
+            await self._read_definition_again(step, mismatch)
+            self._assembler.take(step)
+        if self._assembler.written_was_dropped:
+            self._log.rollback()
+            self._assembler.realign(self._log.end_offset)
+
+    def _located(self, error: CaptureError) -> CaptureError:
+        """The error with the place in the binlog, unless it names the file itself."""
+        file = self.walker.file
+        if file in str(error):
+            return error
+        return type(error)(f"{str(error).rstrip('.')} (binlog {self.walker.reached})")
+
+    async def _give_way(self) -> None:
+        """Let others run when this slice is used up."""
+        if self._clock.monotonic_ms() >= self._slice_ends_ms:
+            await asyncio.sleep(0)
+            self._slice_ends_ms = self._clock.monotonic_ms() + SLICE_MS
+            if self._source.paced_heartbeats:
+                self._write_heartbeat_if_due()
+
+    # ---- heartbeats ----
+
+    def _take_heartbeat(self, step: Step) -> None:
+        event = step.event
+        assert isinstance(event, HeartbeatEvent)
+        reached = self.walker.reached
+        self.pacer.at_end = event.file == reached.file and event.position <= reached.position
+        if not self._source.paced_heartbeats:
+            self._assembler.heartbeat(step.header.timestamp or self.pacer.source_now_ms // 1000)
+
+    def _on_timer(self) -> None:
+        self._timer = self._task.timers.call_later(RECORD_PERIOD_MS, self._on_timer)
+        if not self._busy and self._write_heartbeat_if_due():
+            self._append_and_commit()
+
+    def _write_heartbeat_if_due(self) -> bool:
+        is_before_resume = self.walker.position.order < self._resume.order
+        if self.walker.in_transaction or is_before_resume or not self.pacer.due():
+            return False
+        self._assembler.read_ms = self._clock.now_ms()
+        self._assembler.heartbeat(self.pacer.take())
+        return True
+
+    # ---- writing ----
+
+    async def _flush(self) -> None:
+        """Write what is pending: definitions first, then records, then the positions that make them visible."""
+        rows = self._history.take_rows(self._task.channel_id)
+        if rows:
+            await self._task.catalog.run(self._task.catalog.add_schema_versions, rows)
+        self._append_and_commit()
+
+    def _append_and_commit(self) -> None:
+        assembler, pending = self._assembler, self._assembler.pending
+        self._append(pending.complete)
+        if pending.positions:
+            self._log.commit(pending.positions)
+            last = pending.positions[-1]
+            self.published = BinlogPosition(file_name(self._resume.base, last.file_number), last.position)
+            for position in pending.positions:
+                if position.gtid is not None:
+                    self._committed.add(position.gtid.key, position.gtid.first, position.gtid.last)
+            self._task.counters.transactions += assembler.committed()
+            self._source.committed(self.published)
+            self._task.published()
+        if pending.size_bytes >= BATCH_BYTES_MAX:
+            self._append(len(pending.values))
+
+    def _append(self, count: int) -> None:
+        """Append the first `count` pending values, in batches of about `BATCH_BYTES_MAX`."""
+        if not count:
+            return
+        pending = self._assembler.pending
+        base = self._log.end_offset
+        assert base + len(pending.values) == self._assembler.next_offset
+        batches, start, size = [], 0, 0
+        for index in range(count):
+            size += len(pending.values[index])
+            if size >= BATCH_BYTES_MAX or index + 1 == count:
+                end = index + 1
+                batches.append(encode_batch(base + start, pending.values[start:end], pending.timestamps_ms[start:end]))
+                start, size = end, 0
+        self._log.append(batches)
+        self._task.counters.records += count
+        self._assembler.written(count)
+
+    # ---- definitions ----
+
+    async def _read_definition_again(self, step: Step, mismatch: SchemaMismatch) -> None:
+        """Mend the table that `step` announces, if the server's definition can be proven to hold there."""
+        event = step.event
+        if not isinstance(event, TableMapEvent) or not self._source.queryable:
+            raise mismatch
+        since = BinlogPosition(self.walker.file, step.start)
+        boundary = self.walker.position
+        text = await definition_since(
+            self._source, self._info, self._selection, event.database, event.table, boundary, since
+        )
+        self._history.resolve_table(event.database, text, since.order)

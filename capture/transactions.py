@@ -1,0 +1,327 @@
+"""The shape of a binlog: where each event lies, which transaction it belongs to, and where transactions end.
+
+`BinlogWalker` takes raw events in order and says what each one is for capture (a `Step`): sans-IO, no records, no
+schema. The channel makes records of its steps; `capture/scan.py` looks for positions and statements with the same
+walker, so that both agree on what a transaction is.
+
+A transaction begins
+    MySQL      with the Query BEGIN, a GTID event in front of it if the server writes them
+    MariaDB    with its GTID event, unless that says `standalone`: then one statement follows, without COMMIT
+and ends with XID, the Query COMMIT, or ROLLBACK; any other statement outside one is a transaction of its own.
+A format description in the middle of one means that the server died: the rest of that transaction will never come.
+
+Positions are 64 bits here; events carry the low 32 of them. Invariant: `position` is always a transaction boundary.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from capture.errors import MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
+from capture.event_types import EventType
+from capture.events import (
+    Checksum,
+    Event,
+    EventDecoder,
+    EventHeader,
+    GtidEvent,
+    MariadbGtidEvent,
+    MariadbGtidListEvent,
+    PreviousGtidsEvent,
+    QueryEvent,
+    RotateEvent,
+    decode_header,
+)
+from capture.position import BinlogPosition, GtidSet, mariadb_key, mysql_key
+from capture.statements import DataChange, TransactionControl, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from capture.sql import Dialect
+    from capture.statements import Statement
+
+STATEMENT_SHOWN_CHARACTERS = 120
+"""How much of a statement an error text repeats."""
+
+_HIGH_BITS = ~0xFFFFFFFF
+_LOW_HALF = 1 << 31
+
+_TYPE_CODE_OFFSET = 4
+_ROWS_TYPES = frozenset(
+    {
+        EventType.WRITE_ROWS_V1,
+        EventType.UPDATE_ROWS_V1,
+        EventType.DELETE_ROWS_V1,
+        EventType.WRITE_ROWS,
+        EventType.UPDATE_ROWS,
+        EventType.DELETE_ROWS,
+    }
+)
+_HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
+_GTIDS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.ANONYMOUS_GTID})
+
+
+class StepKind(Enum):
+    """What an event is for capture."""
+
+    NOTHING = "nothing"
+    FILE = "file"
+    BEGIN = "begin"
+    TABLE_MAP = "table map"
+    ROWS = "rows"
+    SAVEPOINT = "savepoint"
+    ROLLBACK_TO = "rollback to savepoint"
+    STATEMENT = "statement"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    HEARTBEAT = "heartbeat"
+
+
+class Gtid(NamedTuple):
+    """A transaction's GTID: the key and number of `storage.log.GtidInterval`, and its text."""
+
+    key: bytes
+    number: int
+    text: str
+
+
+class Step(NamedTuple):
+    """One event. `start` and `end` are its bytes in the file; `ends_transaction`: nothing is open behind it.
+
+    `event` is None where it was not decoded; `statements` is what a Query says, empty for the other kinds.
+    """
+
+    kind: StepKind
+    header: EventHeader
+    event: Event | None
+    start: int
+    end: int
+    ends_transaction: bool = False
+    statements: Sequence[Statement] = ()
+
+
+class BinlogWalker:
+    """Follows one stream of events from a transaction boundary on."""
+
+    def __init__(self, start: BinlogPosition, dialect: Dialect, *, checksum: bool, decode_rows: bool = True) -> None:
+        """`checksum`: events before the first format description end with one (`@@binlog_checksum`)."""
+        self.position = start
+        """The last transaction boundary: where a new stream can begin without losing or repeating anything."""
+        self.in_transaction = False
+        self.gtid: Gtid | None = None
+        """The GTID of the transaction that is open, or of the step just returned."""
+        self.previous_gtids: GtidSet | None = None
+        """What the file's own head says of all files before it, once that was read."""
+        self._decoder = EventDecoder(Checksum.CRC32 if checksum else Checksum.NONE)
+        self._dialect = dialect
+        self._decode_rows = decode_rows
+        self._file = start.file
+        self._end = start.position
+        self._pending_gtid = False
+
+    @property
+    def file(self) -> str:
+        return self._file
+
+    @property
+    def number(self) -> int:
+        """The number of the file being read."""
+        return BinlogPosition(self._file, 0).number
+
+    @property
+    def reached(self) -> BinlogPosition:
+        """Where the last event ended, boundary or not."""
+        return BinlogPosition(self._file, self._end)
+
+    def walk(self, raw: bytes) -> Step:
+        """Take the next event. Raises MalformedEvent, UnsupportedEvent, UnsupportedStatement, SourceRefused."""
+        kind = raw[_TYPE_CODE_OFFSET] if len(raw) > _TYPE_CODE_OFFSET else 0
+        if kind in _HEARTBEATS:
+            header, event = self._decoder.decode(raw)
+            return Step(StepKind.HEARTBEAT, header, event, self._end, self._end)
+        if not self._decode_rows and (kind in _ROWS_TYPES or kind == EventType.TABLE_MAP):
+            header, event = decode_header(raw), None
+        else:
+            header, event = self._decoder.decode(raw)
+        if kind == EventType.ROTATE:
+            return self._rotate(header, event)
+        start, end = self._move(header)
+        if kind in _ROWS_TYPES or kind == EventType.TABLE_MAP:
+            self._require_transaction(start)
+            return Step(StepKind.TABLE_MAP if kind == EventType.TABLE_MAP else StepKind.ROWS, header, event, start, end)
+        if kind == EventType.QUERY:
+            assert isinstance(event, QueryEvent)
+            return self._query(header, event, start, end)
+        if kind == EventType.XID:
+            return self._finish(StepKind.COMMIT, header, event, start, end)
+        if kind in _GTIDS or kind == EventType.MARIADB_GTID:
+            return self._begin_group(header, event, start, end)
+        if kind in (EventType.FORMAT_DESCRIPTION, EventType.STOP):
+            return self._format_description(header, event, start, end)
+        if isinstance(event, PreviousGtidsEvent | MariadbGtidListEvent):
+            self.previous_gtids = _previous_gtids(event)
+        return self._pass(StepKind.NOTHING, header, event, start, end)
+
+    # ---- positions ----
+
+    def _move(self, header: EventHeader) -> tuple[int, int]:
+        """Start and end of an event; those the server made for this reader take no room."""
+        if header.is_artificial or (header.end_position == 0 and header.type_code == EventType.FORMAT_DESCRIPTION):
+            return self._end, self._end
+        if header.end_position == 0:
+            end = self._end + header.size_bytes
+        else:
+            end = (self._end & _HIGH_BITS) | header.end_position
+            if end < self._end - _LOW_HALF:
+                end += 1 << 32
+        self._end = end
+        return end - header.size_bytes, end
+
+    def _rotate(self, header: EventHeader, event: Event | None) -> Step:
+        assert isinstance(event, RotateEvent)
+        found, known = BinlogPosition(event.file, event.position), BinlogPosition(self._file, self._end)
+        if found.base != known.base or found.number < known.number:
+            raise SourceRefused(
+                f"the source's binlog went from file {known.file} to {found.file}: its binlog was reset or renamed, "
+                f"so what follows cannot be joined to what was captured; start a new channel"
+            )
+        self._file, self._end = found.file, found.position
+        return self._pass(StepKind.FILE, header, event, self._end, self._end)
+
+    def _format_description(self, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
+        """A real one inside a transaction: the server died before it could end it."""
+        if self.in_transaction and start != end:
+            return self._finish(StepKind.ROLLBACK, header, event, start, end)
+        return self._pass(StepKind.FILE, header, event, start, end)
+
+    # ---- transactions ----
+
+    def _pass(self, kind: StepKind, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
+        """An event that neither opens nor ends anything."""
+        open_ = self.in_transaction or self._pending_gtid
+        if not open_:
+            self.position = self.reached
+        return Step(kind, header, event, start, end, not open_)
+
+    def _begin_group(self, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
+        if self.in_transaction:
+            raise MalformedEvent(f"a transaction begins at {self._file}:{start} inside another")
+        self._pending_gtid = True
+        if isinstance(event, GtidEvent):
+            self.gtid = Gtid(mysql_key(event.sid, event.tag), event.gno, event.text)
+        elif isinstance(event, MariadbGtidEvent):
+            self.gtid = Gtid(mariadb_key(event.domain_id, event.server_id), event.sequence, event.text)
+            if not event.standalone:
+                self.in_transaction = True
+                return Step(StepKind.BEGIN, header, event, start, end)
+        else:
+            self.gtid = None
+        return Step(StepKind.NOTHING, header, event, start, end)
+
+    def _finish(
+        self,
+        kind: StepKind,
+        header: EventHeader,
+        event: Event | None,
+        start: int,
+        end: int,
+        statements: Sequence[Statement] = (),
+    ) -> Step:
+        if not self._pending_gtid:
+            self.gtid = None
+        self.in_transaction = self._pending_gtid = False
+        self.position = self.reached
+        return Step(kind, header, event, start, end, True, statements)
+
+    def _require_transaction(self, start: int) -> None:
+        if not self.in_transaction:
+            raise UnsupportedEvent(
+                f"rows outside a transaction at {self._file}:{start}: the binlog does not say where they end"
+            )
+
+    # ---- statements ----
+
+    def _query(self, header: EventHeader, event: QueryEvent, start: int, end: int) -> Step:
+        sql = event.sql
+        if sql == b"BEGIN":
+            return self._begin(header, event, start, end)
+        if sql == b"COMMIT":
+            return self._finish(StepKind.COMMIT, header, event, start, end)
+        statements = self._parse(event)
+        for statement in statements:
+            if isinstance(statement, TransactionControl):
+                return self._control(statement, header, event, start, end)
+            self._refuse_unsafe(statement, event, start)
+        if self.in_transaction:
+            return Step(StepKind.STATEMENT, header, event, start, end, False, statements)
+        return self._finish(StepKind.STATEMENT, header, event, start, end, statements)
+
+    def _parse(self, event: QueryEvent) -> Sequence[Statement]:
+        from capture.ddl import parse
+
+        return parse(statement_text(event), event.status.sql_mode or 0, self._dialect)
+
+    def _begin(self, header: EventHeader, event: QueryEvent, start: int, end: int) -> Step:
+        if self.in_transaction:
+            raise MalformedEvent(f"a transaction begins at {self._file}:{start} inside another")
+        if not self._pending_gtid:
+            self.gtid = None
+        self.in_transaction = True
+        return Step(StepKind.BEGIN, header, event, start, end)
+
+    def _control(
+        self, control: TransactionControl, header: EventHeader, event: QueryEvent, start: int, end: int
+    ) -> Step:
+        if control.verb.startswith("XA"):
+            raise UnsupportedStatement(
+                f"{_shown(event)} at {self._file}:{start}: XA transactions are not supported yet; commit without XA"
+            )
+        if control.verb == "BEGIN":
+            return self._begin(header, event, start, end)
+        if control.verb == "COMMIT":
+            return self._finish(StepKind.COMMIT, header, event, start, end)
+        if control.verb == "ROLLBACK":
+            return self._finish(StepKind.ROLLBACK, header, event, start, end)
+        kinds = {"SAVEPOINT": StepKind.SAVEPOINT, "ROLLBACK TO": StepKind.ROLLBACK_TO}
+        kind = kinds.get(control.verb, StepKind.NOTHING)
+        return Step(kind, header, event, start, end, False, (control,))
+
+    def _refuse_unsafe(self, statement: Statement, event: QueryEvent, start: int) -> None:
+        """Stop at what may have changed rows without row events."""
+        if isinstance(statement, DataChange):
+            raise UnsupportedStatement(
+                f"{_shown(event)} at {self._file}:{start} changed rows and was logged as a statement, not as rows; "
+                f"set binlog_format=ROW for every session of the source and start a new channel"
+            )
+        if isinstance(statement, Unknown) and not statement.tables:
+            raise UnsupportedStatement(
+                f"{_shown(event)} at {self._file}:{start} is not understood ({statement.reason}), so it may have "
+                f"changed tracked tables"
+            )
+
+
+def statement_text(event: QueryEvent) -> str:
+    """The statement as text, by its client's character set."""
+    from capture.charsets import decode_sql
+
+    return decode_sql(event.sql, event.status.charset_client or 0)
+
+
+def _shown(event: QueryEvent) -> str:
+    text = " ".join(statement_text(event).split())
+    short = text if len(text) <= STATEMENT_SHOWN_CHARACTERS else text[: STATEMENT_SHOWN_CHARACTERS - 1] + "…"
+    return f"the statement {short!r}"
+
+
+def _previous_gtids(event: PreviousGtidsEvent | MariadbGtidListEvent) -> GtidSet:
+    gtid_set = GtidSet()
+    if isinstance(event, PreviousGtidsEvent):
+        for sid, tag, intervals in event.sets:
+            for first, last in intervals:
+                gtid_set.add(mysql_key(sid, tag), first, last)
+    else:
+        for domain, server_id, sequence in event.gtids:
+            gtid_set.add(mariadb_key(domain, server_id), sequence)
+    return gtid_set
