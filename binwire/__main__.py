@@ -9,6 +9,10 @@ puts on the path, is taken off it: a user's `select.py` is none of the server's 
 from __future__ import annotations
 
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]
+
 from pathlib import Path
 
 
@@ -31,6 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if not sys.flags.safe_path:
-        del sys.path[0]
     sys.exit(main())

@@ -91,6 +91,8 @@ class Application:
 
     async def _start(self) -> None:
         directory = self._directory = DataDirectory.open(self._config.data_path)
+        if directory.crashed:
+            _log.warning("the last run did not end in good order; its logs are recovered")
         self._catalog = Catalog.open(directory.catalog_path)
         self._closers.append(self._close_catalog)
         self._accounts = Accounts(self._clock)
@@ -187,14 +189,7 @@ class Application:
 
         assert self._directory is not None
         spec = self._channel_spec(config, path)
-        log = SegmentLog.open(
-            self._directory.topic_path(spec.topic),
-            spec.topic,
-            _log_config(config),
-            self._clock,
-            crashed=self._directory.crashed,
-            boot_changed=self._directory.boot_changed,
-        )
+        log = SegmentLog.open(self._directory.topic_path(spec.topic), spec.topic, _log_config(config), self._clock)
         log.start()
         self._closers.append(log.close)
         channel = Channel(spec, log, self._catalog, lambda: source(spec, self._clock), self._clock)

@@ -118,9 +118,10 @@ def _heading(connection: Connection, style: Style) -> Iterator[str]:
     yield ""
     yield "Consume it from another terminal; Kafka clients log in as <username>-<sid>:"
     yield ""
-    yield from (f"  {line}" for line in kcat_command(connection))
+    # Not indented: Python would not take it when pasted.
+    yield from kcat_command(connection)
     yield ""
-    yield from (f"  {line}" for line in python_command(connection))
+    yield from python_command(connection)
     yield ""
 
 

@@ -1,0 +1,135 @@
+"""The command line: exit statuses, one sentence for each mistake, nothing loaded that is not needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from binwire import __version__
+from broker import cli
+from broker.config_rules import ConfigError
+from tests.tools.workplace import CHECKOUT
+
+
+def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """The command as a person runs it, from any folder."""
+    command = [sys.executable, str(CHECKOUT / "binwire" / "__main__.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_version_and_its_home():
+    done = run("version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"binwire {__version__}\n", "")
+    assert f'version = "{__version__}"' in (CHECKOUT / "pyproject.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("started", [["-m", "binwire"], [str(CHECKOUT / "binwire" / "__main__.py")]])
+def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
+    for name in ("broker", "capture", "storage", "select", "argparse", "pathlib"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong module')\n", "utf-8")
+    command = [sys.executable, *started, "version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"binwire {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("tail",),
+        ("demo", "--records", "0"),
+        ("demo", "--records", "many"),
+        ("demo", "--speed", "-1"),
+        ("serve", "--log-level", "loud"),
+        ("status", "-c", "a.toml", "--data-dir", "b"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == cli.USAGE
+    assert "usage: binwire" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("serve", "-c", "none.toml"), "the configuration file none.toml cannot be read: No such file or directory"),
+        (("check", "-c", "none.toml"), "the configuration file none.toml cannot be read: No such file or directory"),
+        (("status", "-c", "none.toml"), "the configuration file none.toml cannot be read: No such file or directory"),
+        (("status", "--data-dir", "d"), "no server is running on the data directory d; start `binwire serve`"),
+        (("tail", "t", "--data-dir", "d"), "no server is running on the data directory d; start `binwire serve`"),
+        (
+            ("tail", "t", "--data-dir", "d", "--from", "noon"),
+            "'noon' is not a time; write seconds since 1970 or 2026-01-31T08:00:00Z",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == cli.FAILED
+    captured = capsys.readouterr()
+    assert captured.err == f"binwire: {sentence}\n"
+    assert captured.out == ""
+
+
+def test_a_defect_of_ours_is_not_dressed_as_a_mistake(monkeypatch):
+    def fail(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_version", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["version"])
+
+
+def test_ctrl_c_is_told_by_the_status_alone(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_version", interrupt)
+    assert cli.main(["version"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == ""
+
+
+def test_errors_of_every_floor_are_for_people():
+    from broker.control import ControlError
+    from broker.server import ListenError
+    from storage.errors import DataDirectoryInUse
+
+    for error in (ConfigError, ControlError, ListenError, DataDirectoryInUse):
+        assert cli._is_for_people(error("x"))
+    assert not cli._is_for_people(ValueError("x"))
+
+
+def test_every_listed_command_says_what_it_does(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    listed = capsys.readouterr().out
+    for command in ("demo", "serve", "check", "tail", "status", "bench", "version"):
+        assert f"\n    {command} " in listed
+    assert "fixture" not in listed
+
+
+def test_options_of_the_benchmarks_are_theirs():
+    done = run("bench", "--list")
+    assert done.returncode == 0
+    assert "capture" in done.stdout
+
+
+def test_check_tells_a_configuration_without_channels(tmp_path, capsys):
+    (tmp_path / "binwire.toml").write_text("", "utf-8")
+    assert cli.main(["check", "-c", str(tmp_path / "binwire.toml")]) == cli.DONE
+    assert capsys.readouterr().out == "the configuration is valid; it has no channels\n"
+
+
+def test_quick_commands_load_neither_asyncio_nor_a_log():
+    program = (
+        "import sys; from broker import cli; cli.main(['version']);"
+        "print([name for name in ('asyncio', 'structlog', 'msgspec', 'sqlite3', 'fastavro') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == "[]"
