@@ -267,13 +267,29 @@ def iter_records(batch: Batch) -> Iterator[Record]:
     Raises:
         CorruptLog: a compressed batch, a record that does not fit its length, or other than record_count records.
     """
+    reader = _reader(batch)
+    for _ in range(batch.header.record_count):
+        yield reader.record()
+    reader.expect_end()
+
+
+def iter_times(batch: Batch) -> Iterator[tuple[int, int]]:
+    """Offset and timestamp of every record of an uncompressed batch, in order; keys and values are skipped.
+
+    Raises:
+        CorruptLog: as `iter_records`, as far as the bytes are looked at.
+    """
+    reader = _reader(batch)
+    for _ in range(batch.header.record_count):
+        yield reader.time()
+    reader.expect_end()
+
+
+def _reader(batch: Batch) -> _RecordReader:
     header, _, view = batch
     if header.compression:
         raise CorruptLog(f"the batch at offset {header.base_offset} is compressed (codec {header.compression})")
-    reader = _RecordReader(header, bytes(view[HEADER_BYTES:]))
-    for _ in range(header.record_count):
-        yield reader.record()
-    reader.expect_end()
+    return _RecordReader(header, bytes(view[HEADER_BYTES:]))
 
 
 class _RecordReader:
@@ -287,6 +303,21 @@ class _RecordReader:
         self._position = 0
 
     def record(self) -> Record:
+        end, offset, timestamp_ms = self._head()
+        key = self._bytes()
+        value = self._bytes()
+        headers = tuple(self._record_header() for _ in range(self._count()))
+        if self._position != end:
+            raise self._corrupt(f"a record ends at {self._position} where its length says {end}")
+        return Record(offset, timestamp_ms, key, value, headers)
+
+    def time(self) -> tuple[int, int]:
+        end, offset, timestamp_ms = self._head()
+        self._position = end
+        return offset, timestamp_ms
+
+    def _head(self) -> tuple[int, int, int]:
+        """The record's end in the data, its offset, its timestamp."""
         header = self._header
         length = self._varint()
         end = self._position + length
@@ -295,14 +326,9 @@ class _RecordReader:
         self._position += 1
         timestamp_ms = header.first_timestamp_ms + self._varint()
         offset = header.base_offset + self._varint()
-        key = self._bytes()
-        value = self._bytes()
-        headers = tuple(self._record_header() for _ in range(self._count()))
-        if self._position != end:
-            raise self._corrupt(f"a record ends at {self._position} where its length says {end}")
         if header.attributes & _LOG_APPEND_TIME:
             timestamp_ms = header.max_timestamp_ms
-        return Record(offset, timestamp_ms, key, value, headers)
+        return end, offset, timestamp_ms
 
     def expect_end(self) -> None:
         if self._position != len(self._data):

@@ -1,23 +1,106 @@
-"""The default home of a log: segment files in one directory."""
+"""The default home of a log: segment files in one directory, written by one process, read by anyone in it.
+
+    topics/<topic>-0/<base offset>.log .index .timeindex .source    storage.segment, storage.index, storage.positions
+                     state                                          storage.state
+
+Owns the order of things: append to the active segment, commit, publish, wake; roll; roll back; retire. What a
+segment's bytes mean is below; when they reach the medium is `storage.flushing`'s and `storage.upkeep`'s; how a log is
+found again after a crash is `storage.recovery`'s.
+
+Invariants: offsets below `high_watermark` are served and never change, `end_offset` is where the next batch must
+start, segments follow each other in offsets (a gap lies only between two of them). All calls are made on one thread,
+the event loop's; only flushes run beside it, on files and not on state.
+
+A failed flush: what it covered is no longer served from that moment, though the high watermark stays. The log refuses
+writes until `rollback`, which closes the segment behind what is durable with a gap up to the high watermark. Then the
+source is read again from `recovered` on, and the records come back at new offsets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final, NamedTuple
 
+from storage.appender import POSITION_BYTES_MAX, Append, Appender, check_batches
 from storage.clock import Clock
 from storage.config import LogConfig
+from storage.directory import boot_id as machine_boot_id
+from storage.errors import LogWriteError, OffsetOutOfRange
 from storage.files import Files
-from storage.log import LogSlice, RecoveredSource, SourcePosition
+from storage.flushing import Flusher, FlushJob
+from storage.intervals import IntervalChain
+from storage.log import EMPTY_SLICE, LogSlice, RecoveredSource, SourcePosition
+from storage.positions import PositionFile, PositionHeader
+from storage.records import NO_TIMESTAMP_MS
+from storage.recovery import Commit, OpenedLog, close_with_gap, delete_segment, find_commit, open_log, unflushed_paths
+from storage.reservation import Reservation
+from storage.retention import expired_count
+from storage.segment import Extent, Segment, source_path
+from storage.upkeep import Upkeep
+
+MAPPED_SEGMENTS_MAX: Final = 16
+"""Closed segments kept mapped for their next reader; each holds an address range and a descriptor."""
+
+
+class _Publication(NamedTuple):
+    """What one commit makes visible."""
+
+    end_offset: int
+    extents: tuple[tuple[Segment, Extent], ...]
 
 
 class SegmentLog:
-    """Implements `storage.log.Log` on segment files. All calls on one thread, that of the event loop."""
+    """Implements `storage.log.Log`. Made by `open`; `start` gives it a task that flushes and retires."""
 
-    topic: str
-    log_start_offset: int
-    high_watermark: int
-    end_offset: int
+    def __init__(
+        self,
+        directory: Path,
+        topic: str,
+        config: LogConfig,
+        clock: Clock,
+        files: Files,
+        reservation: Reservation,
+        opened: OpenedLog,
+    ) -> None:
+        self.topic = topic
+        self.directory = directory
+        self.config = config
+        self.high_watermark = opened.end_offset
+        self.end_offset = opened.end_offset
+        self.notes: tuple[str, ...] = tuple(opened.notes)
+        """What recovery lost or cut, as sentences for the process's log."""
+        self.reservation = reservation
+        self._files = files
+        self._clock = clock
+        self._segments = opened.segments
+        self._bases = [segment.base_offset for segment in opened.segments]
+        self._active = opened.appender
+        self._commit = opened.commit
+        self._committed_end_offset = opened.end_offset
+        self._rolled: list[tuple[Segment, Extent]] = []
+        """Segments closed since the last commit, with what they hold once that comes."""
+        self._awaiting: list[_Publication] = []
+        """Commits that become visible when they are durable."""
+        self._snapshot: Callable[[], bytes] | None = None
+        self._is_roll_asked = False
+        self._is_begun = False
+        """This run has said durably that it appends."""
+        self._failure: LogWriteError | None = None
+        self._is_poisoned = False
+        self._doomed: list[Segment] = []
+        """Segments that are gone from the log and not yet from the disk."""
+        self._subscribers: dict[object, Callable[[], None]] = {}
+        self._mapped: OrderedDict[Segment, None] = OrderedDict()
+        unflushed = unflushed_paths(opened.segments, opened.durable_offset)
+        is_flushed = opened.durable_offset == opened.end_offset
+        self.flusher = Flusher(files, directory, opened.durable_offset, [] if is_flushed else unflushed)
+        self.upkeep = Upkeep(self)
+        if opened.appender is not None:
+            self.flusher.track(opened.appender, is_new=False)
 
     @classmethod
     def open(
@@ -27,56 +110,392 @@ class SegmentLog:
         config: LogConfig,
         clock: Clock,
         *,
-        crashed: bool = False,
-        boot_changed: bool = False,
+        boot_id: str | None = None,
         files: Files | None = None,
     ) -> SegmentLog:
-        """Open or create; `crashed` and `boot_changed` are those of the DataDirectory. Reads a bounded tail only."""
-        raise NotImplementedError
+        """Open the log in `directory`, or create it. Reads a bounded tail, however much the log holds.
+
+        `boot_id` names the machine's boot; None asks the machine.
+
+        Raises:
+            CorruptLog: the newest source position does not verify beyond what recovery can cut.
+            LogWriteError: the system refuses to read or write the directory.
+        """
+        files = files or Files()
+        try:
+            files.make_directory(directory)
+            boot_id = machine_boot_id() if boot_id is None else boot_id
+            reservation = Reservation.open(files, directory, boot_id, config.reserve_offsets)
+            opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
+        except OSError as error:
+            raise _write_error(topic, "opened", error) from error
+        return cls(directory, topic, config, clock, files, reservation, opened)
 
     def start(self) -> None:
         """Flush, reserve offsets and retire segments in a task of the running event loop."""
-        raise NotImplementedError
+        self.upkeep.start()
 
     async def close(self, *, orderly: bool = True) -> None:
-        """Drop what is uncommitted; when orderly flush everything, trim files, close."""
-        raise NotImplementedError
+        """Drop what is uncommitted and close; when orderly, flush everything first so that the next open reads nothing.
+
+        Raises:
+            LogWriteError: the flush failed; the log is closed, and the next open recovers it as after a crash.
+        """
+        await self.upkeep.stop()
+        try:
+            if orderly:
+                with self._writing("closed"):
+                    self.rollback()
+                    self.flush()
+                    self._raise_failure()
+                    if self._active is not None:
+                        self._active.trim()
+                    self.reservation.close()
+        finally:
+            self.flusher.retire_all()
+            self._active = None
+            for segment in self._segments:
+                segment.forget()
+
+    # Reading
+
+    @property
+    def log_start_offset(self) -> int:
+        return self._bases[0] if self._bases else self.high_watermark
 
     @property
     def log_start_timestamp_ms(self) -> int | None:
-        raise NotImplementedError
+        for segment in self._segments:
+            if segment.visible.size_bytes:
+                return segment.first_timestamp_ms()
+        return None
 
     @property
     def last_timestamp_ms(self) -> int | None:
-        raise NotImplementedError
+        for segment in reversed(self._segments):
+            if segment.visible.size_bytes:
+                return segment.last_timestamp_ms()
+        return None
+
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
+        found = self._locate(offset)
+        if found is None:
+            return EMPTY_SLICE
+        number, position = found
+        segment = self._segments[number]
+        view = segment.range_from(position, max_bytes, at_least_one=at_least_one)
+        self._keep_mapped(segment)
+        return LogSlice(view)
+
+    def size_between(self, offset: int, max_bytes: int) -> int:
+        found = self._locate(offset)
+        if found is None:
+            return 0
+        number, position = found
+        size = -position
+        for segment in self._segments[number:]:
+            size += segment.visible.size_bytes
+            if size >= max_bytes:
+                return max_bytes
+        return size
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
+        # The first segment by which the whole log has seen the time. Only when deleted segments had seen it before
+        # that may be one without such a record; then a later one has the first.
+        first, last = 0, len(self._segments)
+        while first < last:
+            middle = (first + last) // 2
+            if self._segments[middle].log_max_timestamp_ms >= timestamp_ms:
+                last = middle
+            else:
+                first = middle + 1
+        for segment in self._segments[first:]:
+            found = segment.find_timestamp(timestamp_ms)
+            if found is not None:
+                self._keep_mapped(segment)
+                return found
+        return None
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        key = object()
+        self._subscribers[key] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    # Writing
 
     @property
     def recovered(self) -> RecoveredSource | None:
-        raise NotImplementedError
-
-    def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
-        raise NotImplementedError
-
-    def size_between(self, offset: int, max_bytes: int) -> int:
-        raise NotImplementedError
-
-    def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
-        raise NotImplementedError
-
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        raise NotImplementedError
+        commit = self._commit
+        if commit is None:
+            return None
+        with closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file:
+            intervals = IntervalChain.load(file, commit.number).intervals
+        timestamp_ms = self.last_timestamp_ms
+        return RecoveredSource(
+            file.header.snapshot,
+            commit.entry.file_number,
+            commit.entry.position,
+            intervals,
+            NO_TIMESTAMP_MS if timestamp_ms is None else timestamp_ms,
+        )
 
     def attach(self, snapshot: Callable[[], bytes]) -> None:
-        raise NotImplementedError
+        self._snapshot = snapshot
 
     def roll(self) -> None:
-        raise NotImplementedError
+        self._is_roll_asked = True
 
     def append(self, batch: bytes | Sequence[bytes]) -> None:
-        raise NotImplementedError
+        self._raise_failure()
+        append = check_batches((batch,) if isinstance(batch, bytes) else batch, self.end_offset)
+        with self._writing("appended to"):
+            if not self._is_begun:
+                self.reservation.begin(self.end_offset)
+                self._is_begun = True
+            appender = self._appender_for(append)
+            appender.append(append)
+        self.end_offset = append.end_offset
+        self.flusher.wrote(append.size_bytes)
+        if self.flusher.unflushed_bytes >= self.config.flush_bytes:
+            self.upkeep.wake()
 
     def commit(self, positions: Sequence[SourcePosition]) -> None:
-        raise NotImplementedError
+        self._raise_failure()
+        if not positions:
+            raise ValueError("a commit needs the position of at least one transaction")
+        appender = self._active
+        if appender is None or appender.appended.size_bytes == 0:
+            # A position without any record in its segment is not worth a segment: resuming before it is as exact.
+            assert self.end_offset == self._committed_end_offset
+            return
+        now_ms = self._clock.now_ms()
+        with self._writing("committed to"):
+            self.reservation.ensure(self.end_offset)
+            entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
+        self._commit = Commit(appender.segment, appender.positions.count - 1, entry)
+        self._committed_end_offset = self.end_offset
+        extent = Extent(*appender.extent, now_ms)
+        publication = _Publication(self.end_offset, (*self._rolled, (appender.segment, extent)))
+        self._rolled = []
+        self.flusher.wrote(0)
+        if not self.config.flush_before_visible:
+            self._publish(publication)
+            return
+        self._awaiting.append(publication)
+        if self.upkeep.is_running:
+            self.upkeep.wake()
+        else:
+            self.flush()
+            self._raise_failure()
 
     def rollback(self) -> None:
-        raise NotImplementedError
+        with self._writing("rolled back"):
+            if self._is_poisoned:
+                self._cut_off_unflushed()
+            else:
+                self._drop_uncommitted()
+        self._failure = None
+
+    # Flushing and retiring: called by `storage.upkeep`, and by tests that want no task
+
+    def flush(self) -> None:
+        """Make everything committed so far durable, here and now; a failure is kept for the next write to raise."""
+        if not self.flusher.is_needed or self._is_poisoned:
+            return
+        job = self.begin_flush()
+        try:
+            self.flusher.run(job)
+        except OSError as error:
+            self.end_flush(job, error)
+        else:
+            self.end_flush(job, None)
+
+    def begin_flush(self) -> FlushJob:
+        return self.flusher.begin(self._committed_end_offset)
+
+    def end_flush(self, job: FlushJob, error: OSError | None) -> None:
+        """Account for a flush; publish what waited for it, or stop serving what it did not save."""
+        self.flusher.end(job, succeeded=error is None)
+        if error is not None:
+            self._poison(error)
+            return
+        while self._awaiting and self._awaiting[0].end_offset <= job.end_offset:
+            self._publish(self._awaiting.pop(0))
+
+    def retire(self) -> list[Segment]:
+        """Take the segments whose time is over out of the log, and return all that are still to be deleted."""
+        if self._commit is not None:
+            count = expired_count(self._segments, self._commit.segment, self._clock.now_ms(), self.config)
+            self._doomed += self._segments[:count]
+            for segment in self._segments[:count]:
+                self._mapped.pop(segment, None)
+            del self._segments[:count], self._bases[:count]
+        doomed, self._doomed = self._doomed, []
+        return doomed
+
+    def keep_doomed(self, segments: Sequence[Segment]) -> None:
+        """Try again later to delete what the system refused to."""
+        self._doomed += segments
+
+    def delete(self, segments: Sequence[Segment]) -> None:
+        """Unlink segments; may be called on any thread.
+
+        Raises:
+            OSError: the system refuses; they come back at the next open.
+        """
+        for segment in segments:
+            delete_segment(self._files, segment)
+
+    # Inside
+
+    def _locate(self, offset: int) -> tuple[int, int] | None:
+        """Number of the segment and position of the batch that holds or follows `offset`, None if none is visible."""
+        if not self.log_start_offset <= offset <= self.high_watermark:
+            raise OffsetOutOfRange(self.topic, offset, self.log_start_offset, self.high_watermark)
+        if offset == self.high_watermark:
+            return None
+        for number in range(max(0, bisect_right(self._bases, offset) - 1), len(self._segments)):
+            segment = self._segments[number]
+            position = segment.locate(offset)
+            if position < segment.visible.size_bytes:
+                return number, position
+        return None
+
+    def _keep_mapped(self, segment: Segment) -> None:
+        mapped = self._mapped
+        mapped[segment] = None
+        mapped.move_to_end(segment)
+        if len(mapped) > MAPPED_SEGMENTS_MAX:
+            mapped.popitem(last=False)[0].forget()
+
+    def _publish(self, publication: _Publication) -> None:
+        for segment, extent in publication.extents:
+            segment.publish(extent)
+        if publication.end_offset == self.high_watermark:
+            return
+        self.high_watermark = publication.end_offset
+        for callback in tuple(self._subscribers.values()):
+            callback()
+
+    def _appender_for(self, append: Append) -> Appender:
+        """The active segment, rolled first if it is full, old, or asked to."""
+        active = self._active
+        if active is not None:
+            size_bytes = active.appended.size_bytes
+            is_full = size_bytes > 0 and size_bytes + append.size_bytes > self.config.segment_bytes
+            is_old = size_bytes > 0 and self._clock.now_ms() - active.created_ms >= self.config.segment_ms
+            if not (is_full or is_old or self._is_roll_asked):
+                return active
+            self._finish_active(active)
+        if append.size_bytes > POSITION_BYTES_MAX:
+            raise ValueError(f"an append of {append.size_bytes} bytes exceeds {POSITION_BYTES_MAX}")
+        return self._begin_segment()
+
+    def _finish_active(self, active: Appender) -> None:
+        if active.appended.size_bytes == 0:
+            self._remove_newest()
+        else:
+            now_ms = self._clock.now_ms()
+            active.finish(self.end_offset, now_ms, self.flusher.durable_offset)
+            if self.end_offset != self._committed_end_offset:
+                self._rolled.append((active.segment, Extent(*active.extent, now_ms)))
+        self._active = None
+
+    def _begin_segment(self) -> Appender:
+        assert self._snapshot is not None, "attach before the first append"
+        header = PositionHeader(
+            self.end_offset, self._clock.now_ms(), self._earlier_max_timestamp_ms(), self._snapshot()
+        )
+        appender = Appender.create(self._files, self.directory, header, self.config)
+        self._active = appender
+        self._is_roll_asked = False
+        self._segments.append(appender.segment)
+        self._bases.append(appender.segment.base_offset)
+        self.flusher.track(appender, is_new=True)
+        return appender
+
+    def _earlier_max_timestamp_ms(self) -> int:
+        if not self._segments:
+            return NO_TIMESTAMP_MS
+        rolled = max((extent.max_timestamp_ms for _, extent in self._rolled), default=NO_TIMESTAMP_MS)
+        return max(rolled, self._segments[-1].log_max_timestamp_ms)
+
+    def _remove_newest(self) -> None:
+        segment = self._segments.pop()
+        self._bases.pop()
+        self._mapped.pop(segment, None)
+        for appender in self.flusher.appenders_of(segment):
+            self.flusher.retire(appender)
+        delete_segment(self._files, segment)
+
+    def _drop_uncommitted(self) -> None:
+        commit, active = self._commit, self._active
+        if active is not None and commit is not None and active.segment is commit.segment:
+            active.rollback()
+        else:
+            self._active = None
+            while self._segments and (commit is None or self._segments[-1] is not commit.segment):
+                self._remove_newest()
+            if commit is not None and self._rolled and self._rolled[0][0] is commit.segment:
+                self._reopen(commit)
+        self._rolled = []
+        self.end_offset = self._committed_end_offset
+
+    def _reopen(self, commit: Commit) -> None:
+        """Go on in a segment that was closed inside the transaction that is dropped."""
+        for appender in self.flusher.appenders_of(commit.segment):
+            self.flusher.retire(appender)
+        self._active = Appender.reopen(self._files, commit.segment, commit.number, self.config)
+        self.flusher.track(self._active, is_new=False)
+
+    def _poison(self, error: OSError) -> None:
+        """A flush failed: from now on serve and accept nothing that it should have saved."""
+        self._failure = _write_error(self.topic, "flushed", error)
+        self._is_poisoned = True
+        self._active = None
+        self._awaiting = []
+        self._rolled = []
+        self.flusher.retire_all()
+        self._commit = find_commit(self._files, self._segments, self.flusher.durable_offset)
+        while self._segments and (self._commit is None or self._segments[-1] is not self._commit.segment):
+            segment = self._segments.pop()
+            self._bases.pop()
+            self._mapped.pop(segment, None)
+            self._doomed.append(segment)
+        if self._commit is not None:
+            self._commit.segment.publish(self._commit.extent)
+        self.end_offset = self._committed_end_offset = self.high_watermark
+
+    def _cut_off_unflushed(self) -> None:
+        """Make on disk what `_poison` made in memory. Files that slices may be read from are not cut."""
+        self.delete(self._doomed)
+        self._doomed = []
+        if self._commit is not None:
+            close_with_gap(self._files, self._commit, self.high_watermark, self._clock.now_ms())
+        self._files.sync_directory(self.directory)
+        self.flusher.restart(self.high_watermark)
+        self._is_poisoned = False
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _write_error(self.topic, what, error) from error
+
+
+def _write_error(topic: str, what: str, error: OSError) -> LogWriteError:
+    where = f" {error.filename}" if error.filename else ""
+    return LogWriteError(
+        f"the log of topic {topic} could not be {what} ({error.strerror or error}{where}); "
+        f"nothing that was served is lost, and capture goes on when the cause is gone",
+        error.errno,
+    )

@@ -1,0 +1,143 @@
+"""When bytes reach the medium: what is not durable yet, one flush of it, and the offset below which all is.
+
+Owns the list of files to flush and their descriptors from the moment a segment is begun until it was flushed closed.
+A flush is begun and ended on the loop's thread, where the state is; only `run` may happen on another one.
+
+Invariant: `durable_offset` moves only after every file that holds offsets below it was flushed without an error, in
+the order log, positions, indexes, older segments first. A flush that failed is never repeated: the system may have
+dropped the pages and forgotten; what the failed flush covered counts as lost (`storage.segment_log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.appender import Appender
+from storage.files import Files
+from storage.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class FlushJob:
+    """One flush: everything written before it was begun."""
+
+    descriptors: tuple[int, ...]
+    paths: tuple[Path, ...]
+    """Files written by an earlier run, opened for the flush."""
+    is_directory_changed: bool
+    end_offset: int
+    """The durable offset once the flush succeeded."""
+    covered_bytes: int
+    finished: tuple[Appender, ...]
+    """Segments that were closed before: after this flush they are done with."""
+
+
+class Flusher:
+    """Knows what a flush must cover."""
+
+    def __init__(self, files: Files, directory: Path, durable_offset: int, unflushed: Sequence[Path]) -> None:
+        self.durable_offset = durable_offset
+        self.unflushed_bytes = 0
+        self._files = files
+        self._directory = directory
+        self._unflushed_paths = list(unflushed)
+        self._appenders: list[Appender] = []
+        self._retired: list[Appender] = []
+        self._is_directory_changed = False
+        self._is_positions_changed = False
+        self._job: FlushJob | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything was written since the last flush began."""
+        return bool(
+            self.unflushed_bytes or self._is_directory_changed or self._is_positions_changed or self._unflushed_paths
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return self._job is not None
+
+    def track(self, appender: Appender, *, is_new: bool) -> None:
+        """Flush this segment too, from now until it is retired."""
+        self._appenders.append(appender)
+        self._is_directory_changed |= is_new
+
+    def wrote(self, size_bytes: int) -> None:
+        """Count bytes of the log, or with 0 a change of positions alone."""
+        self.unflushed_bytes += size_bytes
+        self._is_positions_changed = True
+
+    def retire(self, appender: Appender) -> None:
+        """Close a segment that needs no flush any more, as soon as no flush uses its descriptors."""
+        if appender in self._appenders:
+            self._appenders.remove(appender)
+        if self._job is not None:
+            self._retired.append(appender)
+        else:
+            appender.close()
+
+    def retire_all(self) -> None:
+        """Close every segment."""
+        for appender in list(self._appenders):
+            self.retire(appender)
+        self._unflushed_paths = []
+
+    def begin(self, end_offset: int) -> FlushJob:
+        """Begin a flush of everything written so far, which reaches to `end_offset`; one at a time."""
+        assert self._job is None
+        descriptors = tuple(descriptor for appender in self._appenders for descriptor in appender.descriptors)
+        paths = tuple(self._unflushed_paths)
+        finished = tuple(appender for appender in self._appenders if appender.is_finished)
+        self._job = FlushJob(descriptors, paths, self._is_directory_changed, end_offset, self.unflushed_bytes, finished)
+        self._is_directory_changed = False
+        self._is_positions_changed = False
+        return self._job
+
+    def run(self, job: FlushJob) -> None:
+        """Flush; may be called on any thread.
+
+        Raises:
+            OSError: the system could not make the bytes durable.
+        """
+        for path in job.paths:
+            try:
+                descriptor = self._files.open(path)
+            except FileNotFoundError:
+                continue
+            try:
+                self._files.sync(descriptor)
+            finally:
+                self._files.close(descriptor)
+        for descriptor in job.descriptors:
+            self._files.sync(descriptor)
+        if job.is_directory_changed:
+            self._files.sync_directory(self._directory)
+
+    def end(self, job: FlushJob, *, succeeded: bool) -> None:
+        """Account for a flush that returned."""
+        self._job = None
+        for appender in self._retired:
+            appender.close()
+        self._retired = []
+        if not succeeded:
+            return
+        self.durable_offset = max(self.durable_offset, job.end_offset)
+        self.unflushed_bytes -= job.covered_bytes
+        self._unflushed_paths = self._unflushed_paths[len(job.paths) :]
+        for appender in job.finished:
+            if appender in self._appenders:
+                self.retire(appender)
+
+    def appenders_of(self, segment: Segment) -> list[Appender]:
+        """Those that write, or wrote, a segment."""
+        return [appender for appender in self._appenders if appender.segment is segment]
+
+    def restart(self, durable_offset: int) -> None:
+        """After a failed flush was cut off: nothing of it is left to flush."""
+        self.durable_offset = durable_offset
+        self.unflushed_bytes = 0
+        self._is_directory_changed = False
+        self._is_positions_changed = False

@@ -1,0 +1,70 @@
+"""Offsets set aside durably, so that none is used twice after the machine lost its power.
+
+Owns the log's `state` file (storage.state) while the log is open: written before the first append of a run, extended
+in steps before offsets run out, marked orderly at the end. Extending ahead is done on another thread; a lock keeps
+the two ways apart.
+
+Invariant: `reserved_offset`, durably, is above every offset that is visible.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from storage.files import Files
+from storage.state import LogState, read_state, write_state
+
+
+class Reservation:
+    """The open state of one log."""
+
+    def __init__(self, files: Files, directory: Path, boot_id: str, step: int, found: LogState | None) -> None:
+        self.found = found
+        """What the last run left."""
+        self.boot_id = boot_id
+        self._files = files
+        self._directory = directory
+        self._step = step
+        self._written = found
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, files: Files, directory: Path, boot_id: str, step: int) -> Reservation:
+        return cls(files, directory, boot_id, step, read_state(files, directory))
+
+    @property
+    def reserved_offset(self) -> int:
+        return self._written.reserved_offset if self._written is not None else -1
+
+    def begin(self, end_offset: int) -> None:
+        """Say durably that this run appends; costs nothing once it is said."""
+        written = self._written
+        if written is None or written.orderly or written.boot_id != self.boot_id:
+            self._write(end_offset, orderly=False)
+
+    def ensure(self, end_offset: int) -> None:
+        """Have every offset below `end_offset` reserved."""
+        if end_offset > self.reserved_offset:
+            self.extend(end_offset)
+
+    def is_short(self, end_offset: int) -> bool:
+        """Whether half of a step is used up: time to extend, aside."""
+        written = self._written
+        return written is not None and not written.orderly and end_offset > written.reserved_offset - self._step // 2
+
+    def extend(self, end_offset: int) -> None:
+        """Reserve another step above `end_offset`; may be called on any thread."""
+        with self._lock:
+            if end_offset > self.reserved_offset - self._step // 2:
+                self._write(end_offset, orderly=False)
+
+    def close(self) -> None:
+        """Say durably that the run ended orderly, everything flushed."""
+        if self._written is not None and not self._written.orderly:
+            self._write(self._written.reserved_offset - self._step, orderly=True)
+
+    def _write(self, end_offset: int, *, orderly: bool) -> None:
+        state = LogState(orderly, max(self.reserved_offset, end_offset + self._step), self.boot_id)
+        write_state(self._files, self._directory, state)
+        self._written = state
