@@ -329,10 +329,10 @@ def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
 
 
 def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> SourceFactory:
-    """Sources that play binlog files at a live pace, with their times moved to now."""
+    """Sources that play binlog files again and again at a live pace, with their times moved to now."""
     from capture.replay_source import ReplaySource
 
-    return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max)
+    return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max, repeat=True)
 
 
 def named_databases(statements: Sequence[str], default: str) -> list[str]:

@@ -1,5 +1,5 @@
 -- The small shop that `binwire demo` replays. `python -m tests.tools.record_demo` runs it on a real MySQL and keeps the
--- binlog. One statement a line; `-- +N` waits for N seconds.
+-- binlog, again and again: hence its last statement. One statement a line; `-- +N` waits for N seconds.
 CREATE DATABASE shop DEFAULT CHARACTER SET utf8mb4
 USE shop
 CREATE TABLE customers (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, name VARCHAR(40) NOT NULL, city VARCHAR(40), level TINYINT NOT NULL DEFAULT 0, balance DECIMAL(12,2) NOT NULL DEFAULT 0, note TEXT, created_at DATETIME(3) NOT NULL, PRIMARY KEY (id), UNIQUE KEY uk_name (name))
@@ -170,3 +170,6 @@ INSERT INTO product_reviews VALUES (5,5,5,'围巾手感很好，颜色也正。'
 UPDATE customers SET note = '喜欢绿茶和瓷器' WHERE id = 2
 -- +1
 UPDATE orders SET status = 'delivered' WHERE id = 1007
+-- +3
+DROP DATABASE shop
+-- +1
