@@ -44,31 +44,37 @@ def _run(binlog: Material, data_directory: Path) -> Outcome:
 
 async def _capture(binlog: Material, data_directory: Path) -> float:
     """Capture the file into a fresh log; the seconds until its last record was visible."""
-    from capture.channel import Channel, ChannelSpec
+    from capture.channel import Channel, ChannelSpec, State
     from capture.file_source import FileSource
     from capture.source import SourceAddress
-    from storage.catalog import Catalog
+    from storage.catalog import Catalog, ChannelRow
     from storage.clock import SystemClock
     from storage.config import LogConfig
     from storage.segment_log import SegmentLog
 
     clock, catalog = SystemClock(), Catalog.open(data_directory / "catalog.db")
-    log = SegmentLog.open(data_directory / _TOPIC, _TOPIC, LogConfig(), clock, crashed=False, boot_changed=False)
+    log = SegmentLog.open(data_directory / _TOPIC, _TOPIC, LogConfig(), clock)
     log.start()
     address = SourceAddress.parse(f"file://{binlog.path}")
     spec = ChannelSpec("bench", _TOPIC, address, 0, (orders.DATABASE,), frozenset({"dml", "ddl"}), "earliest")
+    catalog.put_channel(
+        ChannelRow(spec.id, spec.id, _TOPIC, str(address), 0, None, "[]", 0, clock.now_ms(), "Not Started", None)
+    )
     channel = Channel(spec, log, catalog, lambda: FileSource([binlog.path]), clock)
-    complete = asyncio.Event()
+    ended = asyncio.Event()
 
-    def note_growth() -> None:
-        if log.high_watermark >= binlog.records:
-            complete.set()
+    def note() -> None:
+        if log.high_watermark >= binlog.records or channel.status().state is State.ERROR:
+            ended.set()
 
-    log.subscribe(note_growth)
+    log.subscribe(note)
+    channel.subscribe(note)
     start = time.perf_counter()
     await channel.start()
-    await complete.wait()
+    await ended.wait()
     seconds = time.perf_counter() - start
+    if log.high_watermark < binlog.records:
+        raise RuntimeError(f"the channel stopped at offset {log.high_watermark}: {channel.status().reason}")
     await channel.stop()
     await log.close(orderly=True)
     catalog.close()

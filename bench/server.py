@@ -27,11 +27,13 @@ from bench import orders
 
 if TYPE_CHECKING:
     from capture.embedded_source import EmbeddedSource
-    from storage.segment_log import SegmentLog
+    from storage.log import LogReader
 
 TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
 STAMP_COLUMN: Final = "note"
 _FILL_ROWS_AHEAD: Final = 20_000
+_CONTROL_RECORDS: Final = 2  # BEGIN and COMMIT
+_RECORDS_OF_CREATION: Final = 2  # CREATE DATABASE and CREATE TABLE
 
 
 class BenchServer:
@@ -90,80 +92,78 @@ async def _serve(data_directory: Path) -> None:
     from broker.app import Application
     from broker.config import ChannelConfig, Config, ListenerConfig, Secret
     from capture.embedded_source import EmbeddedSource
+    from storage.clock import SystemClock
 
     listener = ListenerConfig(bind="127.0.0.1:0", security="PLAINTEXT")
     application = Application(Config(data_dir=str(data_directory), listeners=[listener]))
     await application.start()
-    source = EmbeddedSource()
-    source.statement(orders.CREATE_TABLE, orders.DATABASE)
+    source = EmbeddedSource(SystemClock(), database=orders.DATABASE)
     config = ChannelConfig(
-        id="bench", topic=TOPIC, source=Secret("embedded://"), objects=[orders.DATABASE], start="earliest"
+        id="bench", topic=TOPIC, source=Secret("file:///embedded.000001"), objects=[orders.DATABASE], start="earliest"
     )
-    channel = await application.add_channel(config, lambda _spec, _clock: source)
     try:
-        await _handle_requests(source, channel.log, application.addresses[listener.name].port)
+        channel = await application.add_channel(config, lambda _spec, _clock: source)
+        feed = _Feed(source, channel.log)
+        await feed.create_table()
+        await _handle_requests(feed, application.addresses[listener.name].port)
     finally:
         await application.close()
 
 
-async def _handle_requests(source: EmbeddedSource, log: SegmentLog, port: int) -> None:
+async def _handle_requests(feed: _Feed, port: int) -> None:
     _write({"host": "127.0.0.1", "port": port})
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         request = json.loads(line)
         if "fill" in request:
-            await _fill(source, log, request["fill"], request["rows_per_transaction"])
+            await feed.fill(request["fill"], request["rows_per_transaction"])
         else:
-            await _pace(source, log, request["pace"], request["interval_us"])
-        _write({"high_watermark": log.high_watermark})
+            await feed.pace(request["pace"], request["interval_us"])
+        _write({"high_watermark": feed.expected})
 
 
-async def _fill(source: EmbeddedSource, log: SegmentLog, rows: int, rows_per_transaction: int) -> None:
-    visible = _Growth(log)
-    for first in range(0, rows, rows_per_transaction):
-        numbers = range(first, min(first + rows_per_transaction, rows))
-        source.insert(orders.TABLE, *(orders.order(number) for number in numbers))
-        visible.expect(len(numbers) + _CONTROL_RECORDS)
-        await visible.reached(slack=_FILL_ROWS_AHEAD)
-    await visible.reached()
+class _Feed:
+    """Changes by call, and how far the log must come for all of them to be visible (`expected`, an offset)."""
 
-
-async def _pace(source: EmbeddedSource, log: SegmentLog, transactions: int, interval_us: int) -> None:
-    visible = _Growth(log)
-    loop = asyncio.get_running_loop()
-    due = loop.time()
-    for number in range(transactions):
-        due += interval_us / 1_000_000
-        await asyncio.sleep(due - loop.time())
-        row = orders.order(number)
-        row[STAMP_COLUMN] = str(time.monotonic_ns())
-        source.insert(orders.TABLE, row)
-        visible.expect(1 + _CONTROL_RECORDS)
-    await visible.reached()
-
-
-_CONTROL_RECORDS: Final = 2
-"""BEGIN and COMMIT."""
-
-
-class _Growth:
-    """Waits until as many records are visible as were expected since it was made; heartbeats only add to them."""
-
-    def __init__(self, log: SegmentLog) -> None:
+    def __init__(self, source: EmbeddedSource, log: LogReader) -> None:
+        self.expected = 0
+        self._source = source
         self._log = log
-        self._wanted = log.high_watermark
 
-    def expect(self, records: int) -> None:
-        self._wanted += records
+    async def create_table(self) -> None:
+        self._source.statement(orders.CREATE_TABLE)
+        self.expected += _RECORDS_OF_CREATION
+        await self._visible()
 
-    async def reached(self, slack: int = 0) -> None:
-        if self._log.high_watermark + slack >= self._wanted:
-            return
+    async def fill(self, rows: int, rows_per_transaction: int) -> None:
+        for first in range(0, rows, rows_per_transaction):
+            numbers = range(first, min(first + rows_per_transaction, rows))
+            self._insert(*(orders.order(number) for number in numbers))
+            await self._visible(ahead=_FILL_ROWS_AHEAD)
+        await self._visible()
+
+    async def pace(self, transactions: int, interval_us: int) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for number in range(transactions):
+            due += interval_us / 1_000_000
+            await asyncio.sleep(due - loop.time())
+            row = orders.order(number)
+            row[STAMP_COLUMN] = str(time.monotonic_ns())
+            self._insert(row)
+        await self._visible()
+
+    def _insert(self, *rows: dict[str, Any]) -> None:
+        self._source.insert(orders.TABLE, *rows)
+        self.expected += len(rows) + _CONTROL_RECORDS
+
+    async def _visible(self, ahead: int = 0) -> None:
+        """Wait until at most `ahead` of the expected records are not visible yet."""
         grown = asyncio.Event()
         unsubscribe = self._log.subscribe(grown.set)
         try:
-            while self._log.high_watermark + slack < self._wanted:
+            while self._log.high_watermark + ahead < self.expected:
                 grown.clear()
                 await grown.wait()
         finally:
