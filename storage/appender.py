@@ -113,7 +113,7 @@ class Appender:
         """Begin a segment. What a crash left of a segment of this name, without a `.source`, is removed first."""
         segment = Segment(files, directory, header.base_offset, config.index_interval_bytes)
         for path in segment_paths(segment.path):
-            path.unlink(missing_ok=True)
+            files.unlink(path)
         log = files.open(segment.path, create=True)
         try:
             files.truncate(log, config.segment_bytes)

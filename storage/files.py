@@ -14,10 +14,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from typing import Final
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
@@ -49,12 +46,11 @@ class Files:
             data += more
         return data
 
-    def write(self, descriptor: int, data: Buffer, position: int) -> None:
+    def write(self, descriptor: int, data: bytes, position: int) -> None:
         """All of `data` at `position`."""
         written = os.pwrite(descriptor, data, position)
-        size = memoryview(data).nbytes
-        while written < size:
-            written += os.pwrite(descriptor, memoryview(data).cast("B")[written:], position + written)
+        while written < len(data):
+            written += os.pwrite(descriptor, memoryview(data)[written:], position + written)
 
     def write_many(self, descriptor: int, parts: Sequence[bytes], position: int) -> None:
         """All of `parts`, one behind the other, from `position` on."""
@@ -88,7 +84,8 @@ class Files:
         source.replace(target)
 
     def unlink(self, path: Path) -> None:
-        path.unlink()
+        """Delete the name, if it is there."""
+        path.unlink(missing_ok=True)
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -104,7 +101,7 @@ class Files:
     def replace_durably(self, path: Path, data: bytes) -> None:
         """Make `data` the file's content: after a crash the file holds the old bytes or the new, never a mixture."""
         temporary = path.with_name(path.name + ".tmp")
-        temporary.unlink(missing_ok=True)
+        self.unlink(temporary)
         descriptor = self.open(temporary, create=True)
         try:
             self.write(descriptor, data, 0)

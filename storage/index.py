@@ -55,10 +55,10 @@ def time_index_path(log_path: Path) -> Path:
     return log_path.with_suffix(".timeindex")
 
 
-def remove_index(log_path: Path) -> None:
+def remove_index(files: Files, log_path: Path) -> None:
     """Delete both indexes of a segment, as far as they are there."""
-    offset_index_path(log_path).unlink(missing_ok=True)
-    time_index_path(log_path).unlink(missing_ok=True)
+    files.unlink(offset_index_path(log_path))
+    files.unlink(time_index_path(log_path))
 
 
 class IndexReader:

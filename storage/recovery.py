@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -318,7 +318,7 @@ class _Recovery:
         """Keep what may be worth salvaging out of the way."""
         self._notes.append(f"{error}; its segment is set aside under names that end in .damaged")
         for path in segment_paths(segment.path):
-            if path.exists():
+            with suppress(FileNotFoundError):
                 self._files.rename(path, path.with_name(path.name + ".damaged"))
 
 
@@ -354,10 +354,7 @@ def delete_segment(files: Files, segment: Segment) -> None:
     """Unlink a segment's files; those who hold slices of it keep them."""
     segment.forget()
     for path in segment_paths(segment.path):
-        try:
-            files.unlink(path)
-        except FileNotFoundError:
-            continue
+        files.unlink(path)
 
 
 def unflushed_paths(segments: Iterable[Segment], durable_offset: int) -> list[Path]:

@@ -193,7 +193,7 @@ class Segment:
             writer = IndexWriter(self._files, self.path, self._index_interval_bytes, create=False)
         except OSError:
             kept = 0
-            remove_index(self.path)
+            remove_index(self._files, self.path)
             writer = IndexWriter(self._files, self.path, self._index_interval_bytes, create=True)
         self.index.count = kept
         if check_all:
@@ -209,7 +209,7 @@ class Segment:
         if writer is not None:
             self.complete_index(writer, 0)
             return
-        remove_index(self.path)
+        remove_index(self._files, self.path)
         writer = IndexWriter(self._files, self.path, self._index_interval_bytes, create=True)
         try:
             self.complete_index(writer, 0)

@@ -18,12 +18,10 @@ source is read again from `recovered` on, and the records come back at new offse
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from storage.appender import POSITION_BYTES_MAX, Append, Appender, check_batches
 from storage.clock import Clock
@@ -40,10 +38,8 @@ from storage.recovery import Commit, OpenedLog, close_with_gap, delete_segment, 
 from storage.reservation import Reservation
 from storage.retention import expired_count
 from storage.segment import Extent, Segment, source_path
+from storage.segments import Segments
 from storage.upkeep import Upkeep
-
-MAPPED_SEGMENTS_MAX: Final = 16
-"""Closed segments kept mapped for their next reader; each holds an address range and a descriptor."""
 
 
 class _Publication(NamedTuple):
@@ -76,8 +72,7 @@ class SegmentLog:
         self.reservation = reservation
         self._files = files
         self._clock = clock
-        self._segments = opened.segments
-        self._bases = [segment.base_offset for segment in opened.segments]
+        self._segments = Segments(opened.segments)
         self._active = opened.appender
         self._commit = opened.commit
         self._committed_end_offset = opened.end_offset
@@ -94,7 +89,6 @@ class SegmentLog:
         self._doomed: list[Segment] = []
         """Segments that are gone from the log and not yet from the disk."""
         self._subscribers: dict[object, Callable[[], None]] = {}
-        self._mapped: OrderedDict[Segment, None] = OrderedDict()
         unflushed = unflushed_paths(opened.segments, opened.durable_offset)
         is_flushed = opened.durable_offset == opened.end_offset
         self.flusher = Flusher(files, directory, opened.durable_offset, [] if is_flushed else unflushed)
@@ -154,67 +148,35 @@ class SegmentLog:
         finally:
             self.flusher.retire_all()
             self._active = None
-            for segment in self._segments:
-                segment.forget()
+            self._segments.forget()
 
     # Reading
 
     @property
     def log_start_offset(self) -> int:
-        return self._bases[0] if self._bases else self.high_watermark
+        ordered = self._segments.ordered
+        return ordered[0].base_offset if ordered else self.high_watermark
 
     @property
     def log_start_timestamp_ms(self) -> int | None:
-        for segment in self._segments:
-            if segment.visible.size_bytes:
-                return segment.first_timestamp_ms()
-        return None
+        return self._segments.first_timestamp_ms()
 
     @property
     def last_timestamp_ms(self) -> int | None:
-        for segment in reversed(self._segments):
-            if segment.visible.size_bytes:
-                return segment.last_timestamp_ms()
-        return None
+        return self._segments.last_timestamp_ms()
 
     def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
         found = self._locate(offset)
         if found is None:
             return EMPTY_SLICE
-        number, position = found
-        segment = self._segments[number]
-        view = segment.range_from(position, max_bytes, at_least_one=at_least_one)
-        self._keep_mapped(segment)
-        return LogSlice(view)
+        return LogSlice(self._segments.range_from(*found, max_bytes, at_least_one=at_least_one))
 
     def size_between(self, offset: int, max_bytes: int) -> int:
         found = self._locate(offset)
-        if found is None:
-            return 0
-        number, position = found
-        size = -position
-        for segment in self._segments[number:]:
-            size += segment.visible.size_bytes
-            if size >= max_bytes:
-                return max_bytes
-        return size
+        return self._segments.size_from(*found, max_bytes) if found is not None else 0
 
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
-        # The first segment by which the whole log has seen the time. Only when deleted segments had seen it before
-        # that may be one without such a record; then a later one has the first.
-        first, last = 0, len(self._segments)
-        while first < last:
-            middle = (first + last) // 2
-            if self._segments[middle].log_max_timestamp_ms >= timestamp_ms:
-                last = middle
-            else:
-                first = middle + 1
-        for segment in self._segments[first:]:
-            found = segment.find_timestamp(timestamp_ms)
-            if found is not None:
-                self._keep_mapped(segment)
-                return found
-        return None
+        return self._segments.find_timestamp(timestamp_ms)
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         key = object()
@@ -329,11 +291,8 @@ class SegmentLog:
     def retire(self) -> list[Segment]:
         """Take the segments whose time is over out of the log, and return all that are still to be deleted."""
         if self._commit is not None:
-            count = expired_count(self._segments, self._commit.segment, self._clock.now_ms(), self.config)
-            self._doomed += self._segments[:count]
-            for segment in self._segments[:count]:
-                self._mapped.pop(segment, None)
-            del self._segments[:count], self._bases[:count]
+            count = expired_count(self._segments.ordered, self._commit.segment, self._clock.now_ms(), self.config)
+            self._doomed += self._segments.remove_oldest(count)
         doomed, self._doomed = self._doomed, []
         return doomed
 
@@ -353,24 +312,10 @@ class SegmentLog:
     # Inside
 
     def _locate(self, offset: int) -> tuple[int, int] | None:
-        """Number of the segment and position of the batch that holds or follows `offset`, None if none is visible."""
+        """Segment and position to read from, None if nothing is visible at or behind `offset`."""
         if not self.log_start_offset <= offset <= self.high_watermark:
             raise OffsetOutOfRange(self.topic, offset, self.log_start_offset, self.high_watermark)
-        if offset == self.high_watermark:
-            return None
-        for number in range(max(0, bisect_right(self._bases, offset) - 1), len(self._segments)):
-            segment = self._segments[number]
-            position = segment.locate(offset)
-            if position < segment.visible.size_bytes:
-                return number, position
-        return None
-
-    def _keep_mapped(self, segment: Segment) -> None:
-        mapped = self._mapped
-        mapped[segment] = None
-        mapped.move_to_end(segment)
-        if len(mapped) > MAPPED_SEGMENTS_MAX:
-            mapped.popitem(last=False)[0].forget()
+        return self._segments.locate(offset) if offset < self.high_watermark else None
 
     def _publish(self, publication: _Publication) -> None:
         for segment, extent in publication.extents:
@@ -413,21 +358,17 @@ class SegmentLog:
         appender = Appender.create(self._files, self.directory, header, self.config)
         self._active = appender
         self._is_roll_asked = False
-        self._segments.append(appender.segment)
-        self._bases.append(appender.segment.base_offset)
+        self._segments.add(appender.segment)
         self.flusher.track(appender, is_new=True)
         return appender
 
     def _earlier_max_timestamp_ms(self) -> int:
-        if not self._segments:
-            return NO_TIMESTAMP_MS
-        rolled = max((extent.max_timestamp_ms for _, extent in self._rolled), default=NO_TIMESTAMP_MS)
-        return max(rolled, self._segments[-1].log_max_timestamp_ms)
+        newest = self._segments.newest
+        times = [extent.max_timestamp_ms for _, extent in self._rolled]
+        return max([newest.log_max_timestamp_ms, *times] if newest is not None else [NO_TIMESTAMP_MS])
 
     def _remove_newest(self) -> None:
-        segment = self._segments.pop()
-        self._bases.pop()
-        self._mapped.pop(segment, None)
+        segment = self._segments.remove_newest()
         for appender in self.flusher.appenders_of(segment):
             self.flusher.retire(appender)
         delete_segment(self._files, segment)
@@ -438,7 +379,7 @@ class SegmentLog:
             active.rollback()
         else:
             self._active = None
-            while self._segments and (commit is None or self._segments[-1] is not commit.segment):
+            while self._segments.newest is not (commit.segment if commit is not None else None):
                 self._remove_newest()
             if commit is not None and self._rolled and self._rolled[0][0] is commit.segment:
                 self._reopen(commit)
@@ -460,14 +401,11 @@ class SegmentLog:
         self._awaiting = []
         self._rolled = []
         self.flusher.retire_all()
-        self._commit = find_commit(self._files, self._segments, self.flusher.durable_offset)
-        while self._segments and (self._commit is None or self._segments[-1] is not self._commit.segment):
-            segment = self._segments.pop()
-            self._bases.pop()
-            self._mapped.pop(segment, None)
-            self._doomed.append(segment)
-        if self._commit is not None:
-            self._commit.segment.publish(self._commit.extent)
+        self._commit = commit = find_commit(self._files, self._segments.ordered, self.flusher.durable_offset)
+        while self._segments.newest is not (commit.segment if commit is not None else None):
+            self._doomed.append(self._segments.remove_newest())
+        if commit is not None:
+            commit.segment.publish(commit.extent)
         self.end_offset = self._committed_end_offset = self.high_watermark
 
     def _cut_off_unflushed(self) -> None:

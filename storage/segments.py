@@ -1,0 +1,116 @@
+"""The segments of a log as one range of offsets: which segment, and then what in it.
+
+Owns the ordered list of segments and how many closed ones stay mapped. Bounds (what is visible, what may be asked) are
+the log's; what lies in a segment is `storage.segment`'s.
+
+Invariant: segments are in the order of their offsets and do not overlap; between two of them offsets may be missing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from storage.segment import Segment
+
+MAPPED_SEGMENTS_MAX: Final = 16
+"""Closed segments kept mapped for their next reader; each holds an address range and a descriptor."""
+
+
+class Segments:
+    """Oldest first."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.ordered = list(segments)
+        self._bases = [segment.base_offset for segment in segments]
+        self._mapped: OrderedDict[Segment, None] = OrderedDict()
+
+    @property
+    def newest(self) -> Segment | None:
+        return self.ordered[-1] if self.ordered else None
+
+    def add(self, segment: Segment) -> None:
+        """Take a segment behind the last."""
+        self.ordered.append(segment)
+        self._bases.append(segment.base_offset)
+
+    def remove_newest(self) -> Segment:
+        """Take the last segment away."""
+        self._bases.pop()
+        segment = self.ordered.pop()
+        self._mapped.pop(segment, None)
+        return segment
+
+    def remove_oldest(self, count: int) -> list[Segment]:
+        """Take the first segments away."""
+        removed = self.ordered[:count]
+        del self.ordered[:count], self._bases[:count]
+        for segment in removed:
+            self._mapped.pop(segment, None)
+        return removed
+
+    def locate(self, offset: int) -> tuple[int, int] | None:
+        """Number of the segment and position of the batch that holds or follows `offset`, None if none is visible."""
+        ordered = self.ordered
+        for number in range(max(0, bisect_right(self._bases, offset) - 1), len(ordered)):
+            segment = ordered[number]
+            position = segment.locate(offset)
+            if position < segment.visible.size_bytes:
+                return number, position
+        return None
+
+    def range_from(self, number: int, position: int, max_bytes: int, *, at_least_one: bool) -> memoryview:
+        """Whole batches of one segment; see `Segment.range_from`."""
+        segment = self.ordered[number]
+        view = segment.range_from(position, max_bytes, at_least_one=at_least_one)
+        self._keep_mapped(segment)
+        return view
+
+    def size_from(self, number: int, position: int, max_bytes: int) -> int:
+        """Visible bytes behind a position, over all segments, counted up to `max_bytes`."""
+        size_bytes = -position
+        for later in range(number, len(self.ordered)):
+            size_bytes += self.ordered[later].visible.size_bytes
+            if size_bytes >= max_bytes:
+                return max_bytes
+        return size_bytes
+
+    def find_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
+        """Offset and timestamp of the first visible record at or after a time; looks into O(log n) segments.
+
+        The first segment by which the log has seen the time holds the record. Only if deleted segments had seen it
+        before may that one have none; then a later one has the first.
+        """
+        ordered = self.ordered
+        first = bisect_left(ordered, timestamp_ms, key=lambda segment: segment.log_max_timestamp_ms)
+        for number in range(first, len(ordered)):
+            found = ordered[number].find_timestamp(timestamp_ms)
+            if found is not None:
+                self._keep_mapped(ordered[number])
+                return found
+        return None
+
+    def first_timestamp_ms(self) -> int | None:
+        """The timestamp of the first visible record."""
+        times = (segment.first_timestamp_ms() for segment in self.ordered)
+        return next((time_ms for time_ms in times if time_ms is not None), None)
+
+    def last_timestamp_ms(self) -> int | None:
+        """The timestamp of the last visible record."""
+        times = (segment.last_timestamp_ms() for segment in reversed(self.ordered))
+        return next((time_ms for time_ms in times if time_ms is not None), None)
+
+    def forget(self) -> None:
+        """Let go of all mappings."""
+        for segment in self.ordered:
+            segment.forget()
+        self._mapped.clear()
+
+    def _keep_mapped(self, segment: Segment) -> None:
+        mapped = self._mapped
+        mapped[segment] = None
+        mapped.move_to_end(segment)
+        if len(mapped) > MAPPED_SEGMENTS_MAX:
+            mapped.popitem(last=False)[0].forget()
