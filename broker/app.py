@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
 
 CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
+SIGNAL_AGAIN_MS: Final = 500
 GROUP_ID_PREFIX: Final = "dts"  # the service's sid is `dts` and a random part
 GROUP_ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 SERVER_ID_MIN: Final = 1 << 30  # a random server id keeps clear of those that people number by hand
@@ -367,13 +368,21 @@ def record_decoder() -> Callable[[bytes], dict[str, Any]]:
 
 
 def signalled() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set; a second one ends the process, which loses nothing that was visible."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    """An event that SIGTERM and SIGINT set; one more of them, `SIGNAL_AGAIN_MS` later or more, ends the process at once.
+
+    That loses nothing that was visible. One that comes sooner is the same one sent twice: `timeout`, for one, signals
+    its child and then the process group.
+    """
+    loop, event, clock = asyncio.get_running_loop(), asyncio.Event(), SystemClock()
+    first_ms = 0
 
     def note(number: signal.Signals) -> None:
-        if event.is_set():
+        nonlocal first_ms
+        if not event.is_set():
+            first_ms = clock.monotonic_ms()
+            event.set()
+        elif clock.monotonic_ms() - first_ms >= SIGNAL_AGAIN_MS:
             os._exit(128 + number)
-        event.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, note, number)
@@ -410,4 +419,5 @@ def _cluster_id(catalog: Catalog) -> str:
 
 
 def _new_group_id() -> str:
-    return GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
+    return SIGNAL_AGAIN_MS: Final = 500
+GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
