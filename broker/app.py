@@ -368,10 +368,10 @@ def record_decoder() -> Callable[[bytes], dict[str, Any]]:
 
 
 def signalled() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set; one more of them, `SIGNAL_AGAIN_MS` later or more, ends the process at once.
+    """An event that SIGTERM and SIGINT set; another one ends the process at once, which loses nothing that was visible.
 
-    That loses nothing that was visible. One that comes sooner is the same one sent twice: `timeout`, for one, signals
-    its child and then the process group.
+    One that follows within `SIGNAL_AGAIN_MS` is the same one sent twice: `timeout`, for one, signals its child and then
+    the process group.
     """
     loop, event, clock = asyncio.get_running_loop(), asyncio.Event(), SystemClock()
     first_ms = 0
@@ -419,5 +419,4 @@ def _cluster_id(catalog: Catalog) -> str:
 
 
 def _new_group_id() -> str:
-    return SIGNAL_AGAIN_MS: Final = 500
-GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
+    return GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
