@@ -94,28 +94,28 @@ class Application:
         directory = self._directory = DataDirectory.open(self._config.data_path)
         if directory.crashed:
             _log.warning("the last run did not end in good order; its logs are recovered")
-        self._catalog = Catalog.open(directory.catalog_path)
+        self.catalog = Catalog.open(directory.catalog_path)
         self._closers.append(self._close_catalog)
         self._accounts = Accounts(self._clock)
-        self._offsets = OffsetStore(self._catalog, self._clock)
-        self._channels = Channels(self._offsets)
+        self._offsets = OffsetStore(self.catalog, self._clock)
+        self.channels = Channels(self._offsets)
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
             self._open_channel(channel, open_configured_source, f"channels[{index}]")
         self._server = BrokerServer(self._broker, [_listener(item) for item in self._config.listeners])
         self.addresses = await self._server.start()
         self._closers.append(self._close_server)
-        control = ControlServer(directory.control_socket_path, self._channels, self._shown_listeners)
+        control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners)
         self._closers.append(control.close)
         await control.start()
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels()
 
     async def _start_channels(self) -> None:
-        for served in self._channels:
+        for served in self.channels:
             await served.channel.start()
-        for row in self._catalog.channels():
-            if row.id not in self._channels:
+        for row in self.catalog.channels():
+            if row.id not in self.channels:
                 _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
 
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
@@ -125,7 +125,7 @@ class Application:
         return opened
 
     async def add_embedded(self, config: ChannelConfig, statements: Sequence[str], database: str) -> EmbeddedChannel:
-        """Serve a channel whose changes come by call, beginning with `statements` run in `database`.
+        """Serve a channel whose changes come by call; `statements`, run in `database`, are visible when it returns.
 
         Without `objects` every database that the statements name is tracked. Raises CallFailedError.
         """
@@ -141,7 +141,8 @@ class Application:
         objects = config.objects or named_databases(statements, database)
         try:
             opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
-        except ConfigError as error:
+            await opened.channel.wait_visible(source.position)
+        except (CaptureError, ConfigError) as error:
             raise CallFailedError(str(error)) from None
         return EmbeddedChannel(opened, source)
 
@@ -166,7 +167,7 @@ class Application:
     def _make_broker(self) -> Broker:
         scheduler = LoopScheduler(asyncio.get_running_loop())
         return Broker(
-            cluster_id=_cluster_id(self._catalog),
+            cluster_id=_cluster_id(self.catalog),
             topics=Topics(),
             groups=GroupCoordinator(self._offsets, self._clock, scheduler),
             offsets=self._offsets,
@@ -179,7 +180,7 @@ class Application:
 
     async def _close_catalog(self) -> None:
         self._accounts.close()
-        self._catalog.close()
+        self.catalog.close()
 
     async def _close_server(self) -> None:
         self._broker.groups.shut_down()
@@ -193,12 +194,12 @@ class Application:
         log = SegmentLog.open(self._directory.topic_path(spec.topic), spec.topic, _log_config(config), self._clock)
         log.start()
         self._closers.append(log.close)
-        channel = Channel(spec, log, self._catalog, lambda: source(spec, self._clock), self._clock)
+        channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
         address = str(spec.address)
         precheck = partial(run_precheck, spec, self._clock)
         served = ServedChannel(spec.id, config.display_name, address, channel, log, precheck, self._clock)
         self._closers.append(served.stop)
-        self._channels.add(served)
+        self.channels.add(served)
         self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
         served.groups = [self._open_group(spec, group) for group in config.groups]
         return OpenChannel(channel, log, tuple(group.id for group in served.groups))
@@ -206,7 +207,7 @@ class Application:
     def _channel_spec(self, config: ChannelConfig, path: str) -> ChannelSpec:
         """What the channel is to do, with the ids it was given when it was first seen."""
         spec = channel_spec(config, path)
-        rows = {row.id: row for row in self._catalog.channels()}
+        rows = {row.id: row for row in self.catalog.channels()}
         kept = rows.get(config.id)
         if kept is not None and kept.topic != spec.topic:
             raise ConfigError(
@@ -234,7 +235,7 @@ class Application:
             server_id=config.server_id or kept.server_id,
             objects=json.dumps(config.objects, ensure_ascii=False),
         )
-        self._catalog.put_channel(row)
+        self.catalog.put_channel(row)
         return replace(spec, server_id=row.server_id, id_base=row.id_base)
 
     def _open_group(self, spec: ChannelSpec, config: GroupConfig) -> GroupRow:
@@ -242,7 +243,7 @@ class Application:
 
         The file is the authority for its groups' passwords: nothing of them goes into the catalog.
         """
-        rows = self._catalog.groups()
+        rows = self.catalog.groups()
         kept = next((row.id for row in rows if (row.channel_id, row.name) == (spec.id, config.name)), None)
         group_id = config.id or kept or _new_group_id()
         other = next((row for row in rows if row.id == group_id and row.channel_id != spec.id), None)
@@ -252,7 +253,7 @@ class Application:
                 f"{other.name!r} of channel {other.channel_id!r}; give it another id"
             )
         row = GroupRow(id=group_id, channel_id=spec.id, name=config.name, username=config.username, verifier=None)
-        self._catalog.put_group(row)
+        self.catalog.put_group(row)
         verifier = None if config.password_hash is None else Verifier.parse(config.password_hash.reveal())
         password = None if config.password is None else config.password.reveal()
         self._accounts.put(Account(config.username, group_id, spec.topic, verifier), password)

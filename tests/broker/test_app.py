@@ -1,0 +1,248 @@
+"""The running server as a whole: what it opens, keeps, tells, refuses, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.accounts import Verifier
+from broker.app import Application, CallFailedError, named_databases
+from broker.config import Config, from_document
+from broker.config_rules import ConfigError
+from broker.control import ask
+from broker.rate import Rate
+from broker.server import ListenError
+from storage.errors import DataDirectoryInUse
+from tests.fakes import ManualClock
+from tests.server_process import ServerFailedError, ServerProcess
+from tests.tools.workplace import CHECKOUT
+
+RECORDING = CHECKOUT / "broker" / "data" / "demo-shop.000001"
+GROUP = {"name": "analytics", "username": "dtstest", "password": "Secret-123"}
+
+
+def channel(**values: Any) -> dict[str, Any]:
+    usual = {"id": "shop", "topic": "shop", "source": f"file://{RECORDING}", "objects": ["shop"], "start": "earliest"}
+    return usual | {"groups": [GROUP]} | values
+
+
+def config(folder: Path, *channels: dict[str, Any]) -> Config:
+    return from_document({"listeners": [{"bind": "127.0.0.1:0"}], "channels": list(channels)}, folder, {})
+
+
+@asynccontextmanager
+async def serving(settings: Config) -> AsyncIterator[Application]:
+    """A started application that is closed whatever happens."""
+    app = Application(settings)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.close()
+
+
+async def status(folder: Path) -> dict[str, Any]:
+    [answer] = await asyncio.to_thread(lambda: list(ask(folder / "data" / "control.sock", {"request": "status"})))
+    found: dict[str, Any] = answer["status"]
+    return found
+
+
+async def records_of(folder: Path, topic: str = "shop") -> list[dict[str, Any]]:
+    request = {"request": "tail", "topic": topic, "back": 1 << 30}
+    answers = await asyncio.to_thread(lambda: list(ask(folder / "data" / "control.sock", request)))
+    return [answer["record"] for answer in answers if "record" in answer]
+
+
+async def until_ended(app: Application) -> None:
+    """Wait until every channel has read its file to the end."""
+    for served in app.channels:
+        await served.channel.wait_ended()  # type: ignore[attr-defined]
+
+
+async def test_it_serves_and_leaves_nothing_behind_but_data(tmp_path):
+    async with serving(config(tmp_path, channel())) as app:
+        data = tmp_path / "data"
+        ready = json.loads((data / "ready.json").read_text())
+        assert ready == {"listeners": {"public": str(app.addresses["public"])}, "pid": os.getpid()}
+        assert stat.S_IMODE((data / "control.sock").stat().st_mode) == 0o600
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        await until_ended(app)
+        found = await status(tmp_path)
+        assert [item["topic"] for item in found["channels"]] == ["shop"]
+    left = {path.name for path in data.iterdir()}
+    assert left == {"catalog.db", "format", "lock", "topics"}
+
+
+async def test_ids_once_given_are_kept(tmp_path):
+    seen = []
+    for _ in range(2):
+        async with serving(config(tmp_path, channel())) as app:
+            await until_ended(app)
+            [item] = (await status(tmp_path))["channels"]
+            first = (await records_of(tmp_path))[0]
+            [row] = app.catalog.channels()
+            seen.append((item["groups"][0]["id"], first, row.server_id, row.id_base, app.catalog.setting("cluster_id")))
+    assert seen[0] == seen[1]
+    group_id, _, server_id, _, cluster_id = seen[0]
+    assert group_id.startswith("dts")
+    assert len(group_id) == 18
+    assert server_id >= 1 << 30
+    assert len(cluster_id) == 22
+
+
+async def test_the_file_decides_about_passwords_and_the_catalog_has_none(tmp_path):
+    hashed = GROUP | {"name": "hashed", "username": "u2"}
+    del hashed["password"]
+    hashed["password_hash"] = str(Verifier(1, 1, 1, b"salt" * 4, b"digest" * 5))
+    async with serving(config(tmp_path, channel(groups=[GROUP, hashed]))) as app:
+        assert [row.verifier for row in app.catalog.groups()] == [None, None]
+    for path in (tmp_path / "data").rglob("*"):
+        if path.is_file():
+            assert b"Secret-123" not in path.read_bytes()
+
+
+async def test_a_channel_keeps_its_topic(tmp_path):
+    async with serving(config(tmp_path, channel())):
+        pass
+    app = Application(config(tmp_path, channel(topic="other")))
+    with pytest.raises(ConfigError, match=r"channels\[0\].topic: found 'other', but channel 'shop' has its data under"):
+        await app.start()
+
+
+async def test_a_group_id_belongs_to_one_channel_for_ever(tmp_path):
+    async with serving(config(tmp_path, channel(groups=[GROUP | {"id": "dts1"}]))):
+        pass
+    app = Application(config(tmp_path, channel(id="b", topic="b", groups=[GROUP | {"id": "dts1"}])))
+    with pytest.raises(
+        ConfigError, match="has the id 'dts1', which belongs to the group 'analytics' of channel 'shop'"
+    ):
+        await app.start()
+
+
+async def test_a_channel_missing_from_the_file_is_kept(tmp_path, caplog):
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+        count = len(await records_of(tmp_path))
+    async with serving(config(tmp_path)) as app:
+        assert (await status(tmp_path))["channels"] == []
+        assert "channel is not in the configuration: stopped, its data kept" in caplog.text
+    async with serving(config(tmp_path, channel())) as app:
+        assert len(await records_of(tmp_path)) == count
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"source": "mysql://h"}, r"channels\[0\].source: the source address needs a user and a host"),
+        ({"source": "file:///a.000001?follow=yes"}, r"channels\[0\].source: follow='yes' in the source address"),
+        ({"objects": ["a.b.c"]}, r"channels\[0\].objects\[0\]: 'a.b.c' in objects is neither a database nor"),
+    ],
+)
+async def test_what_only_capture_can_refuse_names_the_key_too(tmp_path, values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        await Application(config(tmp_path, channel(**values))).start()
+
+
+async def test_an_occupied_port_is_one_sentence_and_gives_everything_back(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        document = {"listeners": [{"bind": f"127.0.0.1:{port}"}], "channels": [channel()]}
+        with pytest.raises(ListenError, match=f"127.0.0.1:{port}") as caught:
+            await Application(from_document(document, tmp_path, {})).start()
+        assert "\n" not in str(caught.value)
+    async with serving(config(tmp_path, channel())):
+        pass
+
+
+async def test_a_data_directory_has_one_owner(tmp_path):
+    async with serving(config(tmp_path)):
+        with pytest.raises(DataDirectoryInUse, match="is in use by another process"):
+            await Application(config(tmp_path)).start()
+
+
+async def test_a_source_that_cannot_be_read_does_not_keep_the_rest_from_serving(tmp_path, caplog):
+    broken = channel(id="broken", topic="broken", source=f"file://{tmp_path}/none.000001", groups=[])
+    async with serving(config(tmp_path, broken, channel())) as app:
+        await until_ended(app)
+        first, second = (await status(tmp_path))["channels"]
+        assert (first["state"], first["retried_until_ms"]) == ("Error", None)
+        assert first["reason"].startswith(f"the binlog file {tmp_path}/none.000001 cannot be read")
+        assert second["reason"] is None
+        assert len(await records_of(tmp_path)) > 100
+        assert f"channel stands still: {first['reason']}" in caplog.text
+
+
+async def test_a_channel_can_be_fed_by_call(tmp_path):
+    async with serving(config(tmp_path)) as app:
+        made = from_document({"channels": [channel(source="file:///embedded.000001", objects=["x"])]}, tmp_path, {})
+        embedded = await app.add_embedded(made.channels[0], ["CREATE TABLE x.t (id INT PRIMARY KEY)"], "test")
+        before = len(await records_of(tmp_path))
+        high_watermark = await embedded.change("insert", "x.t", {"id": 7}, timestamp_s=1_700_000_000)
+        assert high_watermark == before + 3
+        with pytest.raises(CallFailedError):
+            await embedded.change("insert", "x.nowhere", {"id": 7}, timestamp_s=None)
+        with pytest.raises(CallFailedError):
+            await embedded.change("insert", "x.t", {"no": 7}, timestamp_s=None)
+        assert len(await records_of(tmp_path)) == high_watermark
+
+
+def test_databases_that_statements_name():
+    statements = ["CREATE TABLE t (a INT)", "CREATE TABLE `my.shop`.`a` (a INT)", "ALTER TABLE x.y ADD b INT"]
+    assert named_databases(statements, "test") == ["`test`", "`my.shop`"]
+
+
+def test_a_rate_is_that_of_the_last_seconds():
+    clock, offset = ManualClock(), 0
+    rate = Rate(lambda: offset, clock)
+    assert rate.per_second() == 0
+    for _ in range(30):
+        clock.advance(1000)
+        offset += 50
+        rate.sample()
+    assert rate.per_second() == 50
+    clock.advance(100_000)
+    assert rate.per_second() == 0
+
+
+CONFIGURATION = f"""
+[[listeners]]
+bind = "127.0.0.1:0"
+
+[[channels]]
+id = "shop"
+topic = "shop"
+source = "file://{RECORDING}"
+objects = ["shop"]
+start = "earliest"
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_in_good_order(tmp_path, number):
+    with ServerProcess(tmp_path, CONFIGURATION) as server:
+        os.kill(server.pid, number)
+        assert server.stop() == 0
+        assert not (server.data_directory / "running").exists()
+        log = [json.loads(line) for line in server.log_tail().splitlines() if line]
+    assert [entry["event"] for entry in log if entry["logger"] == "binwire"] == ["listening", "stopping", "stopped"]
+
+
+def test_a_second_server_on_the_same_data_says_so_and_ends(tmp_path):
+    with ServerProcess(tmp_path, CONFIGURATION):
+        second = ServerProcess(tmp_path, CONFIGURATION)
+        with pytest.raises(
+            ServerFailedError, match=r"ended with status 1 before(?s:.*)binwire: .* is in use by another"
+        ):
+            second.start()
