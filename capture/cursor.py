@@ -188,10 +188,7 @@ class Cursor:
     def _operand(self) -> Token:
         if self.sees_punctuation("("):
             return self.skip_parentheses()
-        if self.accept("NEXT", "VALUE", "FOR"):
-            self.identifier()
-            if self.accept_punctuation("."):
-                self.identifier()
+        self.accept("NEXT", "VALUE", "FOR")
         end = self.advance()
         if end.kind in {Kind.END, Kind.PUNCTUATION}:
             self._ahead.insert(0, end)

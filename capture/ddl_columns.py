@@ -291,7 +291,7 @@ def _generated(cursor: Cursor, draft: _Draft) -> None:
     if cursor.accept("ROW"):  # MariaDB's explicit system-versioning columns: stored, filled by the server
         if cursor.accept_one_of(frozenset({"START", "END"})) is None:
             raise cursor.unexpected()
-        draft.nullable, draft.row_period = False, True
+        draft.nullable, draft.row_period, draft.generated = False, True, "stored"
         return
     cursor.skip_parentheses()
     draft.generated = "virtual"

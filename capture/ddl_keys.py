@@ -25,7 +25,7 @@ def sees_key(cursor: Cursor) -> bool:
 
 
 def key_definition(cursor: Cursor) -> KeyDefinition | None:
-    """Read a key or constraint; None for one that makes no index (CHECK, PERIOD FOR)."""
+    """Read a key or constraint; None for a CHECK."""
     symbol, if_not_exists = None, False
     if cursor.accept("CONSTRAINT"):
         if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
@@ -35,9 +35,9 @@ def key_definition(cursor: Cursor) -> KeyDefinition | None:
         check(cursor)
         return None
     if cursor.accept("PERIOD", "FOR"):
-        cursor.identifier()
-        cursor.skip_parentheses()
-        return None
+        name = cursor.identifier()
+        columns, _, _ = key_parts(cursor)
+        return KeyDefinition("period", name, columns)
     if cursor.accept("FOREIGN", "KEY"):
         return _foreign_key(cursor, symbol, if_not_exists)
     return _index(cursor, symbol, if_not_exists)
@@ -83,7 +83,7 @@ def _index_type(cursor: Cursor) -> bool:
 
 
 def key_parts(cursor: Cursor) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
-    """Read `(part, …)`; return the plain columns, their prefix lengths, and whether there are expression parts."""
+    """Read `(part, …)`; return the plain columns, their prefix lengths, whether there are other parts."""
     cursor.expect_punctuation("(")
     columns: list[str] = []
     prefixes: list[int] = []
@@ -92,11 +92,14 @@ def key_parts(cursor: Cursor) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
         if cursor.sees_punctuation("("):
             cursor.skip_parentheses()
             functional = True
+        elif cursor.keyword(1) == "WITHOUT":  # MariaDB: `period WITHOUT OVERLAPS`
+            cursor.identifier()
+            cursor.expect("WITHOUT", "OVERLAPS")
+            functional = True
         else:
             columns.append(cursor.identifier())
             prefixes.append(_prefix(cursor))
         cursor.accept_one_of(frozenset({"ASC", "DESC"}))
-        cursor.accept("WITHOUT", "OVERLAPS")
         if cursor.accept_punctuation(")"):
             return tuple(columns), tuple(prefixes) if any(prefixes) else (), functional
         cursor.expect_punctuation(",")

@@ -69,7 +69,8 @@ def create_table(cursor: Cursor, *, or_replace: bool, temporary: bool) -> Statem
     ):
         table_elements(cursor, elements)
     options = Options()
-    while table_option(cursor, options):
+    # START TRANSACTION is how MySQL 8.0.21+ logs CREATE TABLE … SELECT; it stands before other options too.
+    while table_option(cursor, options) or cursor.accept("START", "TRANSACTION"):
         cursor.accept_punctuation(",")
     _skip_partitions(cursor)
     if not cursor.accept("START", "TRANSACTION") and not cursor.at_end():

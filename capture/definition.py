@@ -5,29 +5,25 @@ in the manual follow the server's source (sql_table.cc `mysql_prepare_alter_tabl
 
 - columns: dropped and changed in place first; those with a place (FIRST, AFTER) and added ones then, one by one, AFTER
   meaning names after the statement
-- a charset is inherited from database to table to column; CONVERT TO changes every character column but binary ones,
-  and a TEXT type grows when its characters need more bytes
-- keys are `capture/keys.py`'s
+- a single column, its charset and CONVERT TO are `capture/resolution.py`'s, keys `capture/keys.py`'s
 
 DefinitionError: the statement does not fit what is known of the table, so what is known is wrong.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from capture.charsets import Charsets, Collation
+from capture.charsets import Collation
 from capture.keys import arrange_keys, column_keys
+from capture.resolution import DefinitionError, Rules, convert_columns, resolve_column
 from capture.sql import Dialect
 from capture.statements import (
     AddColumn,
     AddKey,
     AlterOperation,
     ChangeColumn,
-    CharsetClause,
-    ColumnDefinition,
     ConvertCharset,
     CreateTable,
-    DataType,
     DropColumn,
     DropConstraint,
     DropKey,
@@ -42,155 +38,10 @@ from capture.statements import (
 )
 from capture.table import Column, Key, TableVersion
 
-_VARCHAR_BYTES_MAX = 65535
-_TEXT_BYTES_MAX = {"tinytext": 255, "text": 65535, "mediumtext": 2**24 - 1, "longtext": 2**32 - 1}
-_BLOBS = {"tinytext": "tinyblob", "text": "blob", "mediumtext": "mediumblob", "longtext": "longblob"}
-_BINARY = {**_BLOBS, "char": "binary", "varchar": "varbinary"}
-_WITH_CHARSET = frozenset({*_BINARY, "enum", "set"})
-_WITH_LENGTH = frozenset({"char", "varchar", "binary", "varbinary", "bit", "vector"})
-_GEOMCOLLECTION_SINCE = (8, 0, 0)
 _SEQUENCE_COLUMNS = (
     *("next_not_cached_value", "minimum_value", "maximum_value", "start_value", "increment"),
     *("cache_size", "cycle_option", "cycle_count"),
 )
-
-
-class DefinitionError(ValueError):
-    """A statement that cannot have succeeded on the table as it is known; the message is half a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides beside statement and table: the server, the session, the database's default charset."""
-
-    dialect: Dialect
-    charsets: Charsets
-    database_collation: Collation
-    utf8mb4_collation: Collation | None = None  # default_collation_for_utf8mb4 of the session
-    explicit_defaults_for_timestamp: bool = True
-
-    def default_collation(self, charset: str) -> Collation:
-        if charset.lower() == "utf8mb4" and self.utf8mb4_collation is not None:
-            return self.utf8mb4_collation
-        try:
-            return self.charsets.default_collation(charset)
-        except KeyError:
-            raise DefinitionError(f"character set {charset} is not known") from None
-
-    def collation(self, name: str, charset: str) -> Collation:
-        """Find a collation; MariaDB's `uca1400_…` names leave the charset to the context."""
-        if name.lower() == "default":
-            return self.default_collation(charset)
-        full_name = f"{charset}_{name}" if name.lower().startswith("uca1400_") else name
-        try:
-            return self.charsets.collation(full_name)
-        except KeyError:
-            raise DefinitionError(f"collation {name} is not known") from None
-
-    def resolve(self, clause: CharsetClause | None, inherited: Collation) -> Collation:
-        """Resolve a DEFAULT CHARACTER SET clause of a table or database."""
-        if clause is None:
-            return inherited
-        charset = inherited.charset
-        if clause.charset is not None and clause.charset.lower() != "default":
-            charset = clause.charset
-        if clause.collation is not None:
-            return self.collation(clause.collation, charset)
-        return (
-            inherited
-            if clause.charset is None or clause.charset.lower() == "default"
-            else self.default_collation(charset)
-        )
-
-
-# ---- columns ----
-
-
-def resolve_column(definition: ColumnDefinition, table_collation: Collation, rules: Rules) -> Column:
-    """Make a column of its definition: synonyms, inherited charset, sizes, implied NOT NULL."""
-    data_type = _resolve_json(definition.data_type, rules)
-    name = data_type.name
-    nullable = definition.nullable
-    if nullable is None:
-        nullable = name != "timestamp" or rules.explicit_defaults_for_timestamp
-    column = Column(
-        definition.name,
-        _shown_name(name, rules.dialect),
-        unsigned=data_type.unsigned,
-        length=data_type.length if name in _WITH_LENGTH else None,
-        precision=data_type.precision,
-        scale=data_type.scale,
-        fsp=data_type.fsp,
-        labels=data_type.labels,
-        nullable=nullable,
-        default=definition.default,
-        auto_increment=definition.auto_increment,
-        generated=definition.generated,
-        invisible=definition.invisible,
-        compressed=data_type.compressed,
-    )
-    if name in _WITH_CHARSET:
-        column = _with_collation(column, _column_collation(data_type, table_collation, rules))
-    return _sized(column, data_type.length, rules.charsets)
-
-
-def _resolve_json(data_type: DataType, rules: Rules) -> DataType:
-    """MariaDB's JSON is LONGTEXT in utf8mb4_bin."""
-    if data_type.name != "json" or not rules.dialect.is_mariadb:
-        return data_type
-    return replace(data_type, name="longtext", charset="utf8mb4", collation=data_type.collation or "utf8mb4_bin")
-
-
-def _shown_name(name: str, dialect: Dialect) -> str:
-    if name == "geometrycollection" and not dialect.is_mariadb and dialect.version >= _GEOMCOLLECTION_SINCE:
-        return "geomcollection"
-    return name
-
-
-def _column_collation(data_type: DataType, table_collation: Collation, rules: Rules) -> Collation:
-    charset = data_type.charset or table_collation.charset
-    if data_type.collation is not None:
-        return rules.collation(data_type.collation, charset)
-    if data_type.binary_collation:
-        return rules.charsets.binary_collation(charset)
-    return rules.default_collation(charset) if data_type.charset is not None else table_collation
-
-
-def _with_collation(column: Column, collation: Collation) -> Column:
-    """Give a character column its charset; in charset `binary` the type becomes its binary sister."""
-    if collation.charset == "binary" and column.data_type in _BINARY:
-        return replace(column, data_type=_BINARY[column.data_type], charset=None, collation=None)
-    return replace(column, charset=collation.charset, collation=collation.name)
-
-
-def _sized(column: Column, length: int | None, charsets: Charsets) -> Column:
-    """Choose the type that a length needs: TEXT(n) and BLOB(n), and VARCHAR too long for one."""
-    if length is None or column.data_type not in {"varchar", "varbinary", "text", "blob"}:
-        return column
-    size_bytes = length * (charsets.bytes_per_character_max(column.charset) if column.charset else 1)
-    if column.data_type in {"varchar", "varbinary"} and size_bytes <= _VARCHAR_BYTES_MAX:
-        return column
-    text = _text_for(size_bytes)
-    return replace(column, data_type=text if column.charset else _BLOBS[text], length=None)
-
-
-def _text_for(size_bytes: int) -> str:
-    return next((name for name, limit in _TEXT_BYTES_MAX.items() if size_bytes <= limit), "longtext")
-
-
-def _convert_column(column: Column, collation: Collation, charsets: Charsets) -> Column:
-    """Carry out CONVERT TO CHARACTER SET on a column; `binary` ones have no charset and stay."""
-    if column.charset is None or column.charset == "binary":
-        return column
-    limit = _TEXT_BYTES_MAX.get(column.data_type)
-    length = column.length
-    if limit is not None and column.data_type != "longtext":
-        # The server keeps the number of characters that certainly fit, and sizes the type for them again.
-        length = limit // charsets.bytes_per_character_max(column.charset)
-        size_bytes = length * charsets.bytes_per_character_max(collation.charset)
-        column = replace(column, data_type=_text_for(size_bytes))
-    converted = _with_collation(column, collation)
-    return _sized(converted, length, charsets) if converted.data_type == "varchar" else converted
 
 
 # ---- CREATE ----
@@ -236,7 +87,9 @@ def alter(table: TableVersion, operations: Sequence[AlterOperation], rules: Rule
     collation = _altered_collation(table, operations, rules)
     columns, names = _altered_columns(table, operations, collation, rules)
     if any(isinstance(operation, ConvertCharset) for operation in operations):
-        columns = [_convert_column(column, collation, rules.charsets) for column in columns]
+        columns = convert_columns(columns, operations, collation, rules)
+        if len(operations) == 1 and columns == list(table.columns):
+            collation = _collation_of_unchanged(table, collation, rules)
     kept, added = _altered_keys(table, operations, names, rules.dialect)
     arranged, keys = arrange_keys(columns, kept, added, rules.charsets, rules.dialect)
     return TableVersion.of(table.database, table.table, arranged, keys, collation.charset, collation.name)
@@ -246,10 +99,20 @@ def _altered_collation(table: TableVersion, operations: Sequence[AlterOperation]
     collation = rules.collation(table.collation, table.charset)
     for operation in operations:
         if isinstance(operation, SetCharset | ConvertCharset):
-            clause = operation.charset
-            is_default = clause.charset is not None and clause.charset.lower() == "default"
-            collation = rules.resolve(clause, rules.database_collation if is_default else collation)
+            is_default = (operation.charset.charset or "").lower() == "default"
+            collation = rules.resolve(operation.charset, rules.convert_default if is_default else collation)
     return collation
+
+
+def _collation_of_unchanged(table: TableVersion, collation: Collation, rules: Rules) -> Collation:
+    """Return the table's collation after a CONVERT TO that has no column to convert: 5.6 takes it for no change."""
+    if rules.dialect.is_mariadb or rules.dialect.version >= (8, 0, 0) or collation.name == table.collation:
+        return collation
+    if rules.dialect.version >= (5, 7, 0):
+        raise DefinitionError(
+            "what CONVERT TO CHARACTER SET does without a column to convert is not known of MySQL 5.7"
+        )
+    return rules.collation(table.collation, table.charset)
 
 
 def _altered_columns(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capture.ddl import parse
-from capture.definition import DefinitionError, alter, create, create_sequence, renamed
+from capture.definition import alter, create, create_sequence, renamed
 from capture.errors import UnsupportedStatement
+from capture.resolution import DefinitionError
 from capture.statements import (
     AlterDatabase,
     AlterTable,
@@ -174,6 +175,8 @@ def _rename_table(execution: _Execution, statement: RenameTable) -> None:
 
 def _rename(execution: _Execution, old: tuple[str, str], new: tuple[str, str]) -> None:
     state = execution.history.state(*old)
+    if state is None and execution.history.is_tracked(*old):
+        return  # were it a table, it would be known: views are renamed with this statement too
     if state is None:
         reason = f"it was {'.'.join(old)} before, whose definition the schema history does not have"
         execution.lost(*new, reason)

@@ -5,7 +5,7 @@ Rules from the server's source (sql_table.cc: `mysql_prepare_create_table`, `mak
 
 - an unnamed key takes its first column's name, then `name_2`, `name_3` …; one over an expression `functional_index`
 - a foreign key asks for an index of its own, which gives way to any other key that begins with its columns
-- a primary key makes its columns NOT NULL
+- a primary key makes its columns NOT NULL, and so does MariaDB's PERIOD FOR
 - order: primary, unique without nullable columns, other unique, the rest
 - MariaDB adds a hidden hash column for each unique key too long for its engine (InnoDB's 3072 bytes are assumed)
 """
@@ -34,7 +34,7 @@ def column_keys(column: ColumnDefinition, dialect: Dialect) -> list[KeyDefinitio
     keys = []
     if column.primary:
         keys.append(KeyDefinition("primary", PRIMARY, (column.name,)))
-    if column.unique:
+    if column.unique and not (column.primary and dialect.is_mariadb):
         keys.append(KeyDefinition("unique", None, (column.name,)))
     since = _INLINE_REFERENCES_SINCE_MARIADB if dialect.is_mariadb else _INLINE_REFERENCES_SINCE
     if column.references and dialect.version >= since:
@@ -46,11 +46,12 @@ def arrange_keys(
     columns: Sequence[Column], kept: Sequence[Key], added: Sequence[KeyDefinition], charsets: Charsets, dialect: Dialect
 ) -> tuple[tuple[Column, ...], tuple[Key, ...]]:
     """Join kept and added keys; return the columns as the keys make them, and all keys in order."""
-    drafts = [*kept, *(_draft(definition) for definition in added)]
+    drafts = [*kept, *(_draft(definition) for definition in added if definition.kind != "period")]
     drafts = [key for key in drafts if not _gives_way(key, drafts)]
-    keys = _named(drafts, columns)
-    primary = {name.casefold() for key in keys if key.name == PRIMARY for name in key.columns}
-    columns = [replace(column, nullable=False) if column.name.casefold() in primary else column for column in columns]
+    keys = _named(drafts, columns, dialect)
+    bound = {name.casefold() for key in keys if key.name == PRIMARY for name in key.columns}
+    bound |= {name.casefold() for definition in added if definition.kind == "period" for name in definition.columns}
+    columns = [replace(column, nullable=False) if column.name.casefold() in bound else column for column in columns]
     nullable = {column.name.casefold() for column in columns if column.nullable}
     keys.sort(key=lambda key: _rank(key, nullable))
     if dialect.is_mariadb and dialect.version >= _ROW_HASH_SINCE:
@@ -92,19 +93,19 @@ def _folded(key: Key) -> list[str]:
     return [name.casefold() for name in key.columns]
 
 
-def _named(drafts: Sequence[Key], columns: Sequence[Column]) -> list[Key]:
+def _named(drafts: Sequence[Key], columns: Sequence[Column], dialect: Dialect) -> list[Key]:
     """Name the unnamed keys, in order: a name counts as taken from where it stands on."""
     shown = {column.name.casefold(): column.name for column in columns}
     named: list[Key] = []
     for draft in drafts:
         key = replace(draft, columns=tuple(shown.get(name.casefold(), name) for name in draft.columns))
         taken = {other.name.casefold() for other in named}
-        named.append(key if key.name else replace(key, name=_free_name(key, taken)))
+        named.append(key if key.name else replace(key, name=_free_name(key, taken, dialect)))
     return named
 
 
-def _free_name(key: Key, taken: set[str]) -> str:
-    stem = _FUNCTIONAL_NAME if key.functional else key.columns[0]
+def _free_name(key: Key, taken: set[str], dialect: Dialect) -> str:
+    stem = _FUNCTIONAL_NAME if key.functional and not dialect.is_mariadb else key.columns[0]
     if stem.casefold() not in taken and stem.casefold() != PRIMARY.casefold():
         return stem
     number = 2

@@ -30,7 +30,7 @@ from storage.catalog import SchemaVersionRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from capture.definition import Rules
+    from capture.resolution import Rules
     from capture.sql import Dialect
     from capture.statements import Statement
     from capture.table_map import TableMapEvent
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Column", "Key", "Position", "SchemaHistory", "Session", "TableVersion"]
 
 FOREIGN_TABLES_MAX = 1000  # tables of untracked databases remembered for RENAME and LIKE
+
+_FLAGS2_EXPLICIT_DEFAULTS = 1 << 24  # MariaDB's OPTION_EXPLICIT_DEF_TIMESTAMP in a Query event's flags2
+_FLAGS2_EXPLICIT_DEFAULTS_SINCE = (10, 10, 0)
 
 Position = tuple[int, int]
 """Binlog file number and byte position."""
@@ -49,7 +52,8 @@ _Name = tuple[str, str]  # database and table as the server compares them
 class Session:
     """What of the session that ran a statement decides its effect; from the status variables of the Query event.
 
-    `collation_server` and `default_collation_for_utf8mb4` are collation ids; None: the server's own.
+    `collation_server` and `default_collation_for_utf8mb4` are collation ids; None: the server's own. `flags2` carries
+    MariaDB's explicit_defaults_for_timestamp.
     """
 
     database: str | None
@@ -57,6 +61,7 @@ class Session:
     collation_server: int | None = None
     default_collation_for_utf8mb4: int | None = None
     explicit_defaults_for_timestamp: bool | None = None
+    flags2: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class SchemaHistory:
         name = collation_server or self._charsets.default_collation("latin1").name
         self._server_collation = self._charsets.collation(name)
         self._explicit_defaults_for_timestamp = explicit_defaults_for_timestamp
+        self._flags2_tells = dialect.is_mariadb and dialect.version >= _FLAGS2_EXPLICIT_DEFAULTS_SINCE
         self._tables: dict[_Name, list[_Entry]] = {}
         self._foreign: OrderedDict[_Name, TableVersion | str] = OrderedDict()
         self._databases: dict[str, Collation] = {}
@@ -219,14 +225,17 @@ class SchemaHistory:
 
     def rules(self, session: Session, database: str | None = None) -> Rules:
         """Return what decides beside a statement in this session and database."""
-        from capture.definition import Rules
+        from capture.resolution import Rules
 
         explicit = session.explicit_defaults_for_timestamp
+        if explicit is None and session.flags2 is not None and self._flags2_tells:
+            explicit = bool(session.flags2 & _FLAGS2_EXPLICIT_DEFAULTS)
         utf8mb4 = session.default_collation_for_utf8mb4
         return Rules(
             self.dialect,
             self._charsets,
-            self._databases.get(self._fold(database or ""), self._server_collation),
+            self.database_collation(database or ""),
+            self.database_collation(session.database or ""),
             self._charsets.collation_by_id(utf8mb4) if utf8mb4 is not None else None,
             self._explicit_defaults_for_timestamp if explicit is None else explicit,
         )

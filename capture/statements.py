@@ -68,12 +68,13 @@ class ColumnDefinition:
 
 @dataclass(frozen=True, slots=True)
 class KeyDefinition:
-    """An index or foreign key as written. `columns` are the plain parts; `functional`: there are expression parts.
+    """An index or foreign key as written. `columns` are the plain parts; `functional`: there are others too.
 
+    A `period` is MariaDB's PERIOD FOR, no index.
     `prefixes` holds a length for each of `columns`, 0 for a whole column, and is empty where there is none.
     """
 
-    kind: Literal["primary", "unique", "index", "foreign"]
+    kind: Literal["primary", "unique", "index", "foreign", "period"]
     name: str | None
     columns: tuple[str, ...]
     prefixes: tuple[int, ...] = ()

@@ -169,7 +169,12 @@ def _key_mismatch(table: TableVersion, table_map: TableMapEvent) -> str | None:
     if parts is None:
         return None
     found = tuple(table.columns[part.column_index].name for part in parts if part.column_index < len(table.columns))
-    expected = table.primary_key.columns if table.primary_key is not None else ()
-    if found != expected:
-        return f"the primary key is {found} in the binlog and {expected} in the history"
+    if table.primary_key is not None:
+        expected = (table.primary_key.columns,)
+    else:  # the server promotes a unique key without nullable columns
+        nullable = {column.name for column in table.columns if column.nullable}
+        unique = (key.columns for key in table.keys if key.unique and not key.functional)
+        expected = tuple(columns for columns in unique if not nullable.intersection(columns))
+    if found not in expected:
+        return f"the primary key is {found} in the binlog and {expected or 'missing'} in the history"
     return None
