@@ -39,6 +39,7 @@ from storage.log import GTID_KEY_BYTES_MAX, GtidInterval
 
 MAGIC: Final = b"BWSOURCE"
 VERSION: Final = 1
+TEMPORARY_SUFFIX: Final = ".tmp"
 SNAPSHOT_BYTES_MAX: Final = 16 << 20
 """A GTID set of a million intervals; a length beyond it is damage, not a snapshot."""
 
@@ -85,6 +86,11 @@ class PositionEntry(NamedTuple):
     file_number: int
     position: int
     interval: GtidInterval | None
+
+
+def temporary_path(path: Path) -> Path:
+    """The name of a `.source` file while its header is written."""
+    return path.with_name(path.name + TEMPORARY_SUFFIX)
 
 
 def encode_header(header: PositionHeader) -> bytes:
@@ -139,10 +145,14 @@ class PositionFile:
 
     @classmethod
     def create(cls, files: Files, path: Path, header: PositionHeader) -> PositionFile:
+        """Begin a file; under its name it is never seen without a whole header."""
         data = encode_header(header)
-        descriptor = files.open(path, create=True)
+        temporary = temporary_path(path)
+        files.unlink(temporary)
+        descriptor = files.open(temporary, create=True)
         try:
             files.write(descriptor, data, 0)
+            files.rename(temporary, path)
         except BaseException:
             files.close(descriptor)
             raise

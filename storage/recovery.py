@@ -28,7 +28,7 @@ from storage.clock import Clock
 from storage.config import LogConfig
 from storage.errors import CorruptLog
 from storage.files import Files
-from storage.positions import Kind, PositionEntry, PositionFile
+from storage.positions import TEMPORARY_SUFFIX, Kind, PositionEntry, PositionFile
 from storage.records import HEADER_BYTES, read_header, verify_crc
 from storage.segment import Extent, Segment, segment_paths, source_path
 from storage.state import UNKNOWN_OFFSETS, LogState
@@ -145,6 +145,8 @@ class _Recovery:
         others: list[Path] = []
         for name in self._files.list(self._directory):
             path = self._directory / name
+            if name.endswith(".source" + TEMPORARY_SUFFIX):
+                self._files.unlink(path)
             if path.suffix not in _SEGMENT_SUFFIXES or len(path.stem) != _BASE_OFFSET_DIGITS or not path.stem.isdigit():
                 continue
             if path.suffix == ".source":
@@ -163,8 +165,8 @@ class _Recovery:
             try:
                 file = PositionFile.open(self._files, source_path(segment.path), write=False)
             except CorruptLog as error:
-                if _has_entries(self._files, segment):
-                    is_damaged = True
+                is_damaged = True
+                if _has_content(self._files, segment):
                     self._set_aside(segment, error)
                 continue
             with closing(file):
@@ -197,7 +199,10 @@ class _Recovery:
         """Whether the batch that a commit ends with is in the log, whole and the same."""
         if entry.batch_bytes == 0:
             return entry.log_position == 0
-        descriptor = self._files.open(segment.path, write=False)
+        try:
+            descriptor = self._files.open(segment.path, write=False)
+        except FileNotFoundError:
+            return False
         try:
             batch = self._files.read(descriptor, entry.batch_bytes, entry.log_position - entry.batch_bytes)
         finally:
@@ -242,7 +247,11 @@ class _Recovery:
             file = PositionFile.open(self._files, source_path(segment.path), write=False)
         except CorruptLog:
             return _Tail(None, None, is_damaged=True)
-        log = self._files.open(segment.path, write=False)
+        try:
+            log = self._files.open(segment.path, write=False)
+        except FileNotFoundError:
+            file.close()
+            return _Tail(None, None, is_damaged=True)
         try:
             start = last_commit_until(file, durable_offset)
             entry = file.entry(start)
@@ -364,8 +373,8 @@ def unflushed_paths(segments: Iterable[Segment], durable_offset: int) -> list[Pa
     return [path for segment in ordered[first:] for path in segment_paths(segment.path)]
 
 
-def _has_entries(files: Files, segment: Segment) -> bool:
-    """Whether a `.source` whose header does not verify is more than the torn begin of a segment."""
+def _has_content(files: Files, segment: Segment) -> bool:
+    """Whether a `.source` whose header does not verify is more than a name that outlived a loss of power."""
     descriptor = files.open(source_path(segment.path), write=False)
     try:
         return any(files.read(descriptor, 4096, 0))
