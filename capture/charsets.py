@@ -12,7 +12,7 @@ in MariaDB 10.6. `Charsets(dialect)` answers for one server; nothing here knows 
 from dataclasses import dataclass
 from functools import lru_cache
 
-from capture.sql import Dialect
+from capture.dialect import Dialect
 
 _UTF8_RENAMED = (8, 0, 28)
 _UTF8_COLLATIONS_RENAMED = (8, 0, 30)

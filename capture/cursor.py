@@ -5,7 +5,8 @@ step over what they find and say so; `expect…` methods raise SqlSyntaxError. T
 statement are collected in `mentioned`: if the grammar gives up later, it is known which tables are concerned.
 """
 
-from capture.sql import MYSQL_NEWEST, Dialect, Kind, SqlMode, SqlSyntaxError, Token, quote_string, tokenize
+from capture.dialect import MYSQL_NEWEST, Dialect
+from capture.sql import Kind, SqlMode, SqlSyntaxError, Token, quote_string, tokenize
 from capture.statements import TableName
 
 _NOW = frozenset({"CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP"})

@@ -18,7 +18,8 @@ from capture.ddl_alter import alter_table
 from capture.ddl_columns import accept_charset
 from capture.ddl_keys import index_options, key_definition_of_create_index
 from capture.ddl_tables import create_table
-from capture.sql import MYSQL_NEWEST, Dialect, Kind, SqlSyntaxError
+from capture.dialect import MYSQL_NEWEST, Dialect
+from capture.sql import Kind, SqlSyntaxError
 from capture.statements import (
     AddKey,
     Administration,

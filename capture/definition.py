@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from capture.charsets import Collation
+from capture.dialect import Dialect
 from capture.keys import arrange_keys, column_keys
 from capture.resolution import DefinitionError, Rules, convert_columns, resolve_column
-from capture.sql import Dialect
 from capture.statements import (
     AddColumn,
     AddKey,

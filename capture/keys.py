@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from capture.charsets import Charsets
-from capture.sql import Dialect
+from capture.dialect import Dialect
 from capture.statements import ColumnDefinition, KeyDefinition
 from capture.table import PRIMARY, Column, Key
 

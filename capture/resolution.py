@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from capture.charsets import Charsets, Collation
-from capture.sql import Dialect
+from capture.dialect import Dialect
 from capture.statements import (
     AddColumn,
     AlterOperation,
@@ -115,7 +115,7 @@ def _resolve_json(data_type: DataType, rules: Rules) -> DataType:
     """MariaDB's JSON is LONGTEXT in utf8mb4_bin."""
     if data_type.name != "json" or not rules.dialect.is_mariadb:
         return data_type
-    return replace(data_type, name="longtext", charset="utf8mb4", collation=data_type.collation or "utf8mb4_bin")
+    return data_type._replace(name="longtext", charset="utf8mb4", collation=data_type.collation or "utf8mb4_bin")
 
 
 def _shown_name(name: str, dialect: Dialect) -> str:

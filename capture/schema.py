@@ -30,8 +30,8 @@ from storage.catalog import SchemaVersionRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from capture.dialect import Dialect
     from capture.resolution import Rules
-    from capture.sql import Dialect
     from capture.statements import Statement
     from capture.table_map import TableMapEvent
 

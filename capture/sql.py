@@ -15,9 +15,22 @@ it loop. Offsets count characters of the text given. What the tokens mean is `ca
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
+
+from capture.dialect import MYSQL_NEWEST, Dialect
+
+__all__ = [
+    "MYSQL_NEWEST",
+    "Dialect",
+    "Kind",
+    "SqlMode",
+    "SqlSyntaxError",
+    "Token",
+    "quote_identifier",
+    "quote_string",
+    "tokenize",
+]
 
 
 class SqlMode(IntFlag):
@@ -27,36 +40,6 @@ class SqlMode(IntFlag):
     ANSI_QUOTES = 1 << 2
     ORACLE = 1 << 9
     NO_BACKSLASH_ESCAPES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """The server whose statements are read: `flavour` is `"mysql"` or `"mariadb"`."""
-
-    flavour: str
-    version: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, version: str) -> "Dialect":
-        """Read `@@version` (`8.0.34`, `5.6.47-log`, `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.1.2-MariaDB`)."""
-        is_mariadb = "mariadb" in version.lower()
-        text = version.removeprefix("5.5.5-") if is_mariadb else version
-        numbers = [int(number) for number in re.findall(r"\d+", text.split("-")[0])[:3]]
-        major, minor, patch = [*numbers, 0, 0, 0][:3]
-        return cls("mariadb" if is_mariadb else "mysql", (major, minor, patch))
-
-    @property
-    def is_mariadb(self) -> bool:
-        return self.flavour == "mariadb"
-
-    @property
-    def number(self) -> int:
-        """The version as executable comments write it: 50624, 80034, 101106."""
-        major, minor, patch = self.version
-        return major * 10000 + minor * 100 + patch
-
-
-MYSQL_NEWEST = Dialect("mysql", (9, 7, 0))
 
 
 class SqlSyntaxError(ValueError):
@@ -86,10 +69,10 @@ class Token(NamedTuple):
 
 _SPACE = re.compile(r"[ \t\n\v\f\r]+")
 _LINE_COMMENT = re.compile(r"#[^\n]*|--(?=[\x00-\x20\x7f]|\Z)[^\n]*")
-_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![0-9A-Za-z_$\x80-\U0010ffff])")
-_HEX_OR_BITS = re.compile(r"(?:0x[0-9a-fA-F]+|0b[01]+)(?![0-9A-Za-z_$\x80-\U0010ffff])|[xX]'[0-9a-fA-F]*'|[bB]'[01]*'")
-_WORD = re.compile(r"[0-9A-Za-z_$\x80-\U0010ffff]+")
-_VARIABLE = re.compile(r"@@?(?:[0-9A-Za-z_$.\x80-\U0010ffff]+|`(?:[^`]|``)*`|'[^']*'|\"[^\"]*\")?")
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![^\x00-#%-/:-@\[-^`{-\x7f])")
+_HEX_OR_BITS = re.compile(r"(?:0x[0-9a-fA-F]+|0b[01]+)(?![^\x00-#%-/:-@\[-^`{-\x7f])|[xX]'[0-9a-fA-F]*'|[bB]'[01]*'")
+_WORD = re.compile(r"[^\x00-#%-/:-@\[-^`{-\x7f]+")
+_VARIABLE = re.compile(r"@@?(?:[^\x00-#%-\-/:-@\[-^`{-\x7f]+|`(?:[^`]|``)*`|'[^']*'|\"[^\"]*\")?")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _EXECUTABLE = re.compile(r"/\*(M?)!(\d{5,6})?")
 _ESCAPED = {

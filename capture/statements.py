@@ -1,7 +1,9 @@
-"""What a statement in the binlog says: one frozen dataclass per kind of statement, ALTER operation and definition.
+"""What a statement in the binlog says: one named tuple per kind of statement, ALTER operation and definition.
 
 `capture/ddl.py` makes them from SQL text, `capture/definition.py` and `capture/schema.py` carry them out. They hold
-what was written, nothing resolved: a charset left out is None here and inherited there. Names are unquoted.
+what was written, nothing resolved: a charset left out is None here and inherited there. Names are unquoted. (Named
+tuples, because forty data classes take 20 ms to make, and the loop waits for them at the first statement.)
+
 Every statement belongs to one of five families:
 
     TABLE_STATEMENTS      change tables or databases: carried out on the schema history
@@ -11,22 +13,19 @@ Every statement belongs to one of five families:
     Unknown               not understood; `tables` says which tables it is about, as far as could be read
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Placement = Literal["last", "first"] | tuple[Literal["after"], str]
 
 
-@dataclass(frozen=True, slots=True)
-class TableName:
+class TableName(NamedTuple):
     """A table as written; `database` is None where the default database is meant."""
 
     database: str | None
     table: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataType:
+class DataType(NamedTuple):
     """A data type as written, synonyms replaced (`INTEGER` is `int`, `NCHAR(3)` is `char` with charset utf8).
 
     `length` is the number in the parentheses where there is one; `precision` and `scale` those of DECIMAL, FLOAT and
@@ -46,8 +45,7 @@ class DataType:
     compressed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnDefinition:
+class ColumnDefinition(NamedTuple):
     """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `primary`, `unique`: its own KEY words.
 
     `references` is an inline REFERENCES, `row_period` MariaDB's GENERATED ALWAYS AS ROW START or END.
@@ -66,8 +64,7 @@ class ColumnDefinition:
     row_period: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeyDefinition:
+class KeyDefinition(NamedTuple):
     """An index or foreign key as written. `columns` are the plain parts; `functional`: there are others too.
 
     A `period` is MariaDB's PERIOD FOR, no index.
@@ -82,8 +79,7 @@ class KeyDefinition:
     if_not_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CharsetClause:
+class CharsetClause(NamedTuple):
     """DEFAULT CHARACTER SET … COLLATE …; at least one is given, `charset` may be the word `default`."""
 
     charset: str | None
@@ -93,8 +89,7 @@ class CharsetClause:
 # ---- operations of ALTER TABLE ----
 
 
-@dataclass(frozen=True, slots=True)
-class AddColumn:
+class AddColumn(NamedTuple):
     """ADD COLUMN, one operation per column of a parenthesised list."""
 
     column: ColumnDefinition
@@ -102,8 +97,7 @@ class AddColumn:
     if_not_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeColumn:
+class ChangeColumn(NamedTuple):
     """CHANGE COLUMN, and MODIFY COLUMN, where `old_name` is the definition's name. `placement` None keeps the place."""
 
     old_name: str
@@ -112,16 +106,14 @@ class ChangeColumn:
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DropColumn:
+class DropColumn(NamedTuple):
     """DROP COLUMN."""
 
     name: str
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RenameColumn:
+class RenameColumn(NamedTuple):
     """RENAME COLUMN old TO new."""
 
     old_name: str
@@ -129,8 +121,7 @@ class RenameColumn:
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetColumnDefault:
+class SetColumnDefault(NamedTuple):
     """ALTER COLUMN SET DEFAULT or DROP DEFAULT (`default` None)."""
 
     name: str
@@ -138,39 +129,34 @@ class SetColumnDefault:
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SetColumnVisibility:
+class SetColumnVisibility(NamedTuple):
     """ALTER COLUMN SET VISIBLE or INVISIBLE."""
 
     name: str
     invisible: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AddKey:
+class AddKey(NamedTuple):
     """ADD INDEX, UNIQUE, PRIMARY KEY, FOREIGN KEY …, also from CREATE INDEX."""
 
     key: KeyDefinition
     replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DropKey:
+class DropKey(NamedTuple):
     """DROP INDEX, DROP PRIMARY KEY (`PRIMARY`)."""
 
     name: str
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DropConstraint:
+class DropConstraint(NamedTuple):
     """DROP CONSTRAINT: a primary or unique key of that name, or a check or foreign key, which is no index."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RenameKey:
+class RenameKey(NamedTuple):
     """RENAME INDEX old TO new."""
 
     old_name: str
@@ -178,29 +164,25 @@ class RenameKey:
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RenameTo:
+class RenameTo(NamedTuple):
     """RENAME TO."""
 
     name: TableName
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertCharset:
+class ConvertCharset(NamedTuple):
     """CONVERT TO CHARACTER SET."""
 
     charset: CharsetClause
 
 
-@dataclass(frozen=True, slots=True)
-class SetCharset:
+class SetCharset(NamedTuple):
     """DEFAULT CHARACTER SET of the table: for columns added later."""
 
     charset: CharsetClause
 
 
-@dataclass(frozen=True, slots=True)
-class SetSystemVersioning:
+class SetSystemVersioning(NamedTuple):
     """MariaDB's ADD or DROP SYSTEM VERSIONING: two hidden columns."""
 
     versioned: bool
@@ -227,8 +209,7 @@ AlterOperation = (
 # ---- statements that change tables ----
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTable:
+class CreateTable(NamedTuple):
     """CREATE TABLE with its own definitions. TEMPORARY tables parse, and are no part of the history."""
 
     table: TableName
@@ -241,8 +222,7 @@ class CreateTable:
     versioned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTableLike:
+class CreateTableLike(NamedTuple):
     """CREATE TABLE … LIKE."""
 
     table: TableName
@@ -252,8 +232,7 @@ class CreateTableLike:
     temporary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateSequence:
+class CreateSequence(NamedTuple):
     """MariaDB's CREATE SEQUENCE: a table of eight fixed columns, whose changes are logged as rows."""
 
     table: TableName
@@ -262,8 +241,7 @@ class CreateSequence:
     temporary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DropTable:
+class DropTable(NamedTuple):
     """DROP TABLE (and MariaDB's DROP SEQUENCE) with all its tables."""
 
     tables: tuple[TableName, ...]
@@ -271,15 +249,13 @@ class DropTable:
     temporary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RenameTable:
+class RenameTable(NamedTuple):
     """RENAME TABLE: pairs of old and new name, carried out from left to right."""
 
     renames: tuple[tuple[TableName, TableName], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AlterTable:
+class AlterTable(NamedTuple):
     """ALTER TABLE, also from CREATE INDEX and DROP INDEX. Operations without effect on the definition are left out."""
 
     table: TableName
@@ -287,15 +263,13 @@ class AlterTable:
     if_exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TruncateTable:
+class TruncateTable(NamedTuple):
     """TRUNCATE TABLE."""
 
     table: TableName
 
 
-@dataclass(frozen=True, slots=True)
-class CreateDatabase:
+class CreateDatabase(NamedTuple):
     """CREATE DATABASE."""
 
     database: str
@@ -304,16 +278,14 @@ class CreateDatabase:
     or_replace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AlterDatabase:
+class AlterDatabase(NamedTuple):
     """ALTER DATABASE; `database` None is the default one."""
 
     database: str | None
     charset: CharsetClause | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DropDatabase:
+class DropDatabase(NamedTuple):
     """DROP DATABASE with all its tables."""
 
     database: str
@@ -337,31 +309,27 @@ TransactionVerb = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionControl:
+class TransactionControl(NamedTuple):
     """Transaction control. `name` is a savepoint, or the id of an XA transaction as written."""
 
     verb: TransactionVerb
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Administration:
+class Administration(NamedTuple):
     """A statement that changes no table's columns or keys. `verb` is its first words, upper case (`CREATE VIEW`)."""
 
     verb: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataChange:
+class DataChange(NamedTuple):
     """A statement that changes rows; `verb` is its first words, `table` its target where one can be read."""
 
     verb: str
     table: TableName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """A statement that is not understood. `reason` is half a sentence for people; `tables` those it is about."""
 
     reason: str

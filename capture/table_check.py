@@ -170,7 +170,7 @@ def _key_mismatch(table: TableVersion, table_map: TableMapEvent) -> str | None:
         return None
     found = tuple(table.columns[part.column_index].name for part in parts if part.column_index < len(table.columns))
     if table.primary_key is not None:
-        expected = (table.primary_key.columns,)
+        expected: tuple[tuple[str, ...], ...] = (table.primary_key.columns,)
     else:  # the server promotes a unique key without nullable columns
         nullable = {column.name for column in table.columns if column.nullable}
         unique = (key.columns for key in table.keys if key.unique and not key.functional)

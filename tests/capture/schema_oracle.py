@@ -16,10 +16,10 @@ from typing import Any
 
 from capture.charsets import decode_sql
 from capture.ddl import parse
+from capture.dialect import Dialect
 from capture.events import EventDecoder, iter_events
 from capture.query_event import QueryEvent
 from capture.schema import Change, SchemaHistory, Session
-from capture.sql import Dialect
 from capture.statements import DataChange, Unknown
 from capture.table import PRIMARY, Column, Key, TableVersion
 from capture.table_map import TableMapEvent

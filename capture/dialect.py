@@ -1,0 +1,34 @@
+"""Which server's dialect of SQL, names and defaults is meant: flavour and version, read from `@@version`."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The server whose statements are read: `flavour` is `"mysql"` or `"mariadb"`."""
+
+    flavour: str
+    version: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, version: str) -> "Dialect":
+        """Read `@@version` (`8.0.34`, `5.6.47-log`, `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.1.2-MariaDB`)."""
+        is_mariadb = "mariadb" in version.lower()
+        text = version.removeprefix("5.5.5-") if is_mariadb else version
+        numbers = [int(number) for number in re.findall(r"\d+", text.split("-")[0])[:3]]
+        major, minor, patch = [*numbers, 0, 0, 0][:3]
+        return cls("mariadb" if is_mariadb else "mysql", (major, minor, patch))
+
+    @property
+    def is_mariadb(self) -> bool:
+        return self.flavour == "mariadb"
+
+    @property
+    def number(self) -> int:
+        """The version as executable comments write it: 50624, 80034, 101106."""
+        major, minor, patch = self.version
+        return major * 10000 + minor * 100 + patch
+
+
+MYSQL_NEWEST = Dialect("mysql", (9, 7, 0))
