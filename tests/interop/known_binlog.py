@@ -45,8 +45,9 @@ _LETTERS = TableVersion.of(
 )
 
 
-def write_known_binlog(path: Path) -> None:
-    """Write the file."""
+def write_known_binlog(path: Path) -> int:
+    """Write the file; the number of records it makes."""
+    records = 0
     encoder = EventEncoder()
     with path.open("wb") as file:
         file.write(BINLOG_MAGIC)
@@ -56,16 +57,23 @@ def write_known_binlog(path: Path) -> None:
         for number, sql in enumerate(statements, start=1):
             file.write(encoder.gtid(_FIRST_SECOND, _SERVER_UUID, number))
             file.write(encoder.query(_FIRST_SECOND, sql, database=orders.DATABASE, thread_id=_THREAD_ID))
+            records += 1
         for number in range(_TRANSACTIONS):
-            _write_transaction(file, encoder, number, len(statements) + 1 + number)
+            records += _write_transaction(file, encoder, number, len(statements) + 1 + number)
+    return records
 
 
-def _write_transaction(file: BinaryIO, encoder: EventEncoder, number: int, gtid_number: int) -> None:
+def _write_transaction(file: BinaryIO, encoder: EventEncoder, number: int, gtid_number: int) -> int:
+    """Write one transaction; the number of its records, BEGIN and COMMIT included."""
     timestamp = _timestamp(number)
     file.write(encoder.gtid(timestamp, _SERVER_UUID, gtid_number))
     file.write(encoder.query(timestamp, "BEGIN", database=orders.DATABASE, thread_id=_THREAD_ID))
-    file.writelines(_events(encoder, timestamp, number))
+    records = 2
+    for event, changed in _events(encoder, timestamp, number):
+        file.write(event)
+        records += changed
     file.write(encoder.xid(timestamp, gtid_number))
+    return records
 
 
 def _timestamp(number: int) -> int:
@@ -74,23 +82,26 @@ def _timestamp(number: int) -> int:
     return forward - _CLOCK_SET_BACK_S if number in _CLOCK_SET_BACK else forward
 
 
-def _events(encoder: EventEncoder, timestamp: int, number: int) -> Iterator[bytes]:
+def _events(encoder: EventEncoder, timestamp: int, number: int) -> Iterator[tuple[bytes, int]]:
+    """Events, each with the number of rows it changes; none for an empty transaction."""
     if number % 15 == 14:
         return
     count = _LARGE_TRANSACTION_ROWS if number == _LARGE_TRANSACTION else 1 + number % 4
     rows = [orders.order(1000 * number + row) for row in range(count)]
-    yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID)
+    yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID), 0
     for first in range(0, count, _ROWS_PER_EVENT):
-        yield encoder.write_rows(timestamp, ORDERS, _ORDERS_ID, rows[first : first + _ROWS_PER_EVENT])
+        chunk = rows[first : first + _ROWS_PER_EVENT]
+        yield encoder.write_rows(timestamp, ORDERS, _ORDERS_ID, chunk), len(chunk)
     if number % 2:
-        yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID)
-        yield encoder.update_rows(timestamp, ORDERS, _ORDERS_ID, [(row, orders.paid(row)) for row in rows[:2]])
+        pairs = [(row, orders.paid(row)) for row in rows[:2]]
+        yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID), 0
+        yield encoder.update_rows(timestamp, ORDERS, _ORDERS_ID, pairs), len(pairs)
     if number % 3 == 0:
-        yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID)
-        yield encoder.delete_rows(timestamp, ORDERS, _ORDERS_ID, rows[-1:])
+        yield encoder.table_map(timestamp, ORDERS, _ORDERS_ID), 0
+        yield encoder.delete_rows(timestamp, ORDERS, _ORDERS_ID, rows[-1:]), 1
     if number % 5 == 0:
-        yield encoder.table_map(timestamp, _LETTERS, _LETTERS_ID)
-        yield encoder.write_rows(timestamp, _LETTERS, _LETTERS_ID, [_letter(number)])
+        yield encoder.table_map(timestamp, _LETTERS, _LETTERS_ID), 0
+        yield encoder.write_rows(timestamp, _LETTERS, _LETTERS_ID, [_letter(number)]), 1
 
 
 def _letter(number: int) -> dict[str, Any]:

@@ -56,15 +56,17 @@ class KnownLog:
 def serve(folder: Path, group_ids: Sequence[str]) -> Iterator[KnownLog]:
     """Serve the known binlog, read to its end."""
     binlog = folder / "known-bin.000001"
-    write_known_binlog(binlog)
+    count = write_known_binlog(binlog)
     with ServerProcess(folder, configuration(f"file://{binlog}", ["shop"], group_ids)).start() as server:
-        server.wait_for(lambda: _caught_up(server), "at the end of its source")
-        yield KnownLog(server.bootstrap(), TOPIC, read_segments(server.data_directory))
+        server.wait_for(lambda: _high_watermark(server) >= count, f"{count} records on")
+        records = read_segments(server.data_directory)
+        assert len(records) == count
+        yield KnownLog(server.bootstrap(), TOPIC, records)
 
 
-def _caught_up(server: ServerProcess) -> bool:
+def _high_watermark(server: ServerProcess) -> int:
     (channel,) = server.status()["channels"]
-    return bool(channel["state"] == "Normal" and channel["high_watermark"] and channel["lag_ms"] == 0)
+    return int(channel["high_watermark"])
 
 
 def configuration(source: str, objects: Sequence[str], group_ids: Sequence[str], *, start: str = "earliest") -> str:
@@ -84,4 +86,12 @@ def configuration(source: str, objects: Sequence[str], group_ids: Sequence[str],
 def read_segments(data_directory: Path) -> list[Record]:
     """Every record in the topic's segment files, in order of their names."""
     segments = sorted((data_directory / "topics" / f"{TOPIC}-0").glob("*.log"))
-    return [record for segment in segments for record in decode_batches(segment.read_bytes())]
+    return [record for segment in segments for record in decode_batches(_batches(segment.read_bytes()))]
+
+
+def _batches(data: bytes) -> bytes:
+    """The batches at the front of an active segment, whose file is longer than what is written so far."""
+    end = 0
+    while end < len(data) and (length := int.from_bytes(data[end + 8 : end + 12], "big")):
+        end += 12 + length
+    return data[:end]

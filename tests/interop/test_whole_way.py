@@ -32,8 +32,8 @@ _ROW: dict[str, Any] = {
     "amount": Decimal("-1234567890123456.0001"),
     "name": "张伟 ☎ O'Brien",
     "old_name": "景德镇瓷厂",
-    "western": "Zoë Müller €",
-    "note": "n" * 70_000,
+    "western": "Zoë Müller",
+    "note": "n" * 60_000,
     "at": dt.datetime(2024, 2, 29, 23, 59, 59, 999_999),  # noqa: DTZ001 — DATETIME has no zone
     "seen": dt.datetime(2038, 1, 19, 3, 14, 7, 123_000, tzinfo=dt.UTC),
 }
