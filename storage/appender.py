@@ -66,6 +66,8 @@ def check_batches(batches: Sequence[bytes], end_offset: int) -> Append:
     Raises:
         ValueError: they are not whole magic 2 batches that follow each other from there.
     """
+    if not batches:
+        raise ValueError("nothing was given to append")
     heads = []
     next_offset = end_offset
     size_bytes = 0

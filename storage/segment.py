@@ -149,7 +149,8 @@ class Segment:
 
     def find_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         """Offset and timestamp of the first visible record at or after a time."""
-        if self.visible.max_timestamp_ms < timestamp_ms:
+        extent = self.visible
+        if not extent.size_bytes or extent.max_timestamp_ms < timestamp_ms:
             return None
         slot = self._checked(self.index.before_time, timestamp_ms)
         for step in self._walk_from(slot.position):

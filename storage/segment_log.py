@@ -288,6 +288,10 @@ class SegmentLog:
         while self._awaiting and self._awaiting[0].end_offset <= job.end_offset:
             self._publish(self._awaiting.pop(0))
 
+    def fail(self, error: BaseException) -> None:
+        """Refuse writes: the task that flushes has ended."""
+        self._failure = LogWriteError(f"the log of topic {self.topic} is not flushed any more: {error}")
+
     def retire(self) -> list[Segment]:
         """Take the segments whose time is over out of the log, and return all that are still to be deleted."""
         if self._commit is not None:

@@ -35,6 +35,7 @@ class Maintained(Protocol):
     def retire(self) -> list[Segment]: ...
     def delete(self, segments: Sequence[Segment]) -> None: ...
     def keep_doomed(self, segments: Sequence[Segment]) -> None: ...
+    def fail(self, error: BaseException) -> None: ...
 
 
 class Upkeep:
@@ -54,6 +55,7 @@ class Upkeep:
     def start(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-upkeep")
         self._task = asyncio.create_task(self._run(), name="log-upkeep")
+        self._task.add_done_callback(self._ended)
 
     def wake(self) -> None:
         """Flush now rather than when the interval ends."""
@@ -70,6 +72,11 @@ class Upkeep:
         finally:
             self._thread.shutdown()
             self._task = self._thread = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that ended by an error flushes no more: the writer must know."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.fail(error)
 
     async def _run(self) -> None:
         interval_s = self._log.config.flush_interval_ms / 1000

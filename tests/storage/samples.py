@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,14 @@ def open_log(
     log = SegmentLog.open(directory, TOPIC, config, clock or ManualClock(), boot_id=boot_id, files=files)
     log.attach(lambda: snapshot)
     return log
+
+
+def reopen_copy(log: SegmentLog, *, boot_id: str = "boot-1", files: Files | None = None) -> SegmentLog:
+    """What a new process would find if this one were killed now; the log itself stays as it is."""
+    number = sum(1 for path in log.directory.parent.iterdir() if path.name.startswith(log.directory.name))
+    copy = log.directory.with_name(f"{log.directory.name}-copy-{number}")
+    shutil.copytree(log.directory, copy)
+    return open_log(copy, log.config, boot_id=boot_id, files=files)
 
 
 def position(number: int, key: bytes = b"source-uuid-0001") -> SourcePosition:

@@ -1,0 +1,259 @@
+"""What is durable when: flushes beside the loop, flushes that fail, and publishing only what is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from storage.errors import LogWriteError
+from storage.log import GtidInterval
+from storage.state import read_state
+from tests.storage.faults import FailingFiles, RecordingFiles
+from tests.storage.samples import append, append_random, fill, open_log, position, read_all, reopen_copy, small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class GatedFiles(FailingFiles):
+    """Every flush waits until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def sync(self, descriptor: int) -> None:
+        self.entered.set()
+        assert self.gate.wait(30)
+        super().sync(descriptor)
+
+
+def io_error(files: FailingFiles, *calls: str) -> None:
+    files.failing = set(calls)
+    files.number = errno.EIO
+
+
+def test_a_flush_covers_every_file_and_new_names(tmp_path: Path) -> None:
+    files = RecordingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    fill(log, Random(1), 20)
+    start = len(files.steps)
+    log.flush()
+    flushed = files.steps[start:]
+    names = {path.name for path in (tmp_path / "log").iterdir()} - {"state"}
+    assert {step.name for step in flushed if step.call == "sync"} == names
+    assert flushed[-1].call == "sync_directory"
+    log.flush()
+    assert len(files.steps) == start + len(flushed), "there was nothing to flush again"
+
+
+def test_segments_closed_before_a_flush_are_let_go_after_it(tmp_path: Path) -> None:
+    files = RecordingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    fill(log, Random(2), 20)
+    log.flush()
+    fill(log, Random(3), 1, first_number=21)
+    start = len(files.steps)
+    log.flush()
+    assert len({step.name for step in files.steps[start:] if step.call == "sync"}) == 4
+
+
+async def test_the_loop_goes_on_while_a_flush_waits_for_the_disk(tmp_path: Path) -> None:
+    files = GatedFiles()
+    log = open_log(tmp_path / "log", small(flush_interval_ms=1), files=files)
+    files.gate.set()
+    records = fill(log, Random(4), 3)
+    files.gate.clear()
+    files.entered.clear()
+    log.start()
+    await asyncio.to_thread(files.entered.wait, 30)
+    records += fill(log, Random(5), 40, first_number=4)
+    for _ in range(30):
+        append_random(log, Random(6))
+    log.rollback()
+    assert read_all(log) == records
+    files.gate.set()
+    await log.close()
+    assert read_all(open_log(tmp_path / "log")) == records
+
+
+async def test_enough_bytes_are_flushed_before_the_interval_is_over(tmp_path: Path) -> None:
+    files = GatedFiles()
+    files.gate.set()
+    log = open_log(tmp_path / "log", small(flush_interval_ms=3_600_000, flush_bytes=2000), files=files)
+    append(log, b"small")
+    log.commit([position(1)])
+    log.start()
+    files.entered.clear()
+    append(log, b"x" * 2000)
+    log.commit([position(2)])
+    assert await asyncio.to_thread(files.entered.wait, 30)
+    await log.close()
+
+
+async def test_before_visible_publishes_what_is_durable(tmp_path: Path) -> None:
+    files = GatedFiles()
+    files.gate.set()
+    log = open_log(tmp_path / "log", small(flush_before_visible=True, flush_interval_ms=3_600_000), files=files)
+    first = append(log, b"first")
+    log.commit([position(1)])
+    assert read_all(log) == first, "without a task the flush is part of the commit"
+    files.gate.clear()
+    log.start()
+    published = asyncio.Event()
+    log.subscribe(published.set)
+    second = append(log, b"second")
+    log.commit([position(2)])
+    await asyncio.to_thread(files.entered.wait, 30)
+    assert (log.high_watermark, log.end_offset) == (1, 2)
+    assert read_all(log) == first
+    append(log, b"x" * 5000)
+    log.rollback()
+    assert (log.high_watermark, log.end_offset) == (1, 2)
+    files.gate.set()
+    await asyncio.wait_for(published.wait(), 30)
+    assert read_all(log) == first + second
+    await log.close()
+
+
+def test_before_visible_shows_nothing_of_a_flush_that_failed(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", small(flush_before_visible=True), files=files)
+    records = append(log, b"first")
+    log.commit([position(1)])
+    io_error(files, "sync")
+    append(log, b"lost")
+    with pytest.raises(LogWriteError, match="could not be flushed"):
+        log.commit([position(2)])
+    assert (log.high_watermark, read_all(log)) == (1, records)
+    files.failing = set()
+    log.rollback()
+    assert log.end_offset == 1, "an offset that was never visible may be used"
+    records += append(log, b"second")
+    log.commit([position(2)])
+    assert read_all(log) == records
+    assert read_all(reopen_copy(log, boot_id="boot-2")) == records
+
+
+@pytest.mark.parametrize("lost_transactions", [1, 3, 40])
+def test_a_failed_flush_takes_back_what_it_covered_and_offsets_go_on(tmp_path: Path, lost_transactions: int) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    random = Random(7)
+    kept = fill(log, random, 12)
+    log.flush()
+    durable = log.recovered
+    lost = fill(log, random, lost_transactions, first_number=13)
+    append_random(log, random)
+    reading = log.read(lost[0].offset, 10**6)
+    seen = bytes(reading.view)
+    high_watermark = log.high_watermark
+    io_error(files, "sync")
+    log.flush()
+    assert log.high_watermark == high_watermark
+    assert read_all(log) == kept
+    assert log.offset_for_timestamp(lost[-1].timestamp_ms + 10**9) is None
+    for call in (lambda: append(log, b"v"), lambda: log.commit([position(99)])):
+        with pytest.raises(LogWriteError, match="could not be flushed"):
+            call()
+    with pytest.raises(LogWriteError):
+        log.rollback()
+    assert read_all(log) == kept
+    files.failing = set()
+    log.rollback()
+    assert log.recovered == durable
+    assert log.end_offset == high_watermark
+    again = append(log, *(record.value for record in lost))
+    log.commit([position(13)])
+    assert again[0].offset == high_watermark
+    assert bytes(reading.view) == seen, "what was being sent is not touched"
+    reading.close()
+    for opened in (log, reopen_copy(log), reopen_copy(log, boot_id="boot-2")):
+        assert read_all(opened)[: len(kept)] == kept
+        assert read_all(opened, offset=lost[0].offset)[:1] in ([again[0]], [])
+    assert read_all(log) == kept + again
+    assert read_all(reopen_copy(log)) == kept + again
+
+
+def test_a_failed_flush_of_a_log_without_anything_durable(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    fill(log, Random(8), 4)
+    high_watermark = log.high_watermark
+    io_error(files, "sync")
+    log.flush()
+    files.failing = set()
+    log.rollback()
+    assert log.recovered is None
+    assert (log.log_start_offset, log.end_offset) == (high_watermark, high_watermark)
+    records = append(log, b"again")
+    log.commit([position(1)])
+    assert read_all(log) == read_all(reopen_copy(log)) == records
+
+
+async def test_a_failed_flush_of_the_task_reaches_the_writer(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", small(flush_interval_ms=3_600_000, flush_bytes=1), files=files)
+    fill(log, Random(9), 1)
+    io_error(files, "sync")
+    log.start()
+    log.upkeep.wake()
+    with pytest.raises(LogWriteError):
+        await log.close()
+    assert read_state(files, tmp_path / "log").orderly is False
+
+
+def test_after_a_killed_process_the_next_one_flushes_what_it_left(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    fill(log, Random(10), 30)
+    files = RecordingFiles()
+    again = open_log(tmp_path / "log", files=files)
+    assert again.flusher.durable_offset == 0
+    start = len(files.steps)
+    again.flush()
+    assert again.flusher.durable_offset == again.high_watermark
+    flushed = {step.name for step in files.steps[start:] if step.call == "sync"}
+    assert flushed == {path.name for path in (tmp_path / "log").iterdir()} - {"state"}
+
+
+def test_offsets_are_reserved_before_they_are_served(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(reserve_offsets=20))
+    for number in range(1, 60):
+        append_random(log, Random(number))
+        log.commit([position(number)])
+        state = read_state(log._files, tmp_path / "log")
+        assert state is not None
+        assert log.high_watermark <= state.reserved_offset <= log.high_watermark + 40
+        assert (state.orderly, state.boot_id) == (False, "boot-1")
+
+
+def test_after_a_loss_of_power_offsets_go_on_above_the_reserved_ones(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(reserve_offsets=500))
+    records = fill(log, Random(11), 10)
+    log.flush()
+    again = open_log(tmp_path / "log", log.config, boot_id="boot-2")
+    assert again.end_offset == again.high_watermark == 500
+    assert "captured again from offset 500 on" in again.notes[0]
+    assert read_all(again) == records
+    assert len(again.read(records[-1].offset + 1, 100)) == 0
+    added = append(again, b"again")
+    again.commit([position(11, key=b"source-uuid-0001")])
+    assert again.recovered is not None
+    assert again.recovered.intervals == (GtidInterval(b"source-uuid-0001", 11, 11),)
+    assert read_all(again, offset=records[-1].offset + 1) == added
+
+
+def test_a_reservation_that_cannot_be_read_skips_far(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    records = fill(log, Random(12), 3)
+    log.flush()
+    (tmp_path / "log" / "state").write_bytes(b"not a state")
+    again = open_log(tmp_path / "log")
+    assert read_all(again) == records
+    assert again.end_offset == len(records) + (1 << 40)
