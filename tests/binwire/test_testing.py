@@ -1,0 +1,271 @@
+"""The embedded broker: alone, and in a project whose own packages have the names of ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import kafka
+import pytest
+
+from binwire.testing import Channel, EmbeddedBroker, EmbeddedBrokerError
+from tests import decoded
+from tests.tools import venvs
+from tests.tools.workplace import CHECKOUT, ToolError
+
+BUILDER = ("hatchling==1.27.0",)
+READ_TIMEOUT_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+def consume(channel: Channel, count: int) -> list[bytes]:
+    """The first `count` records of a channel, read as a member of its group."""
+    consumer = kafka.KafkaConsumer(
+        channel.topic, group_id=channel.sid, consumer_timeout_ms=READ_TIMEOUT_MS, **channel.kafka_python()
+    )
+    try:
+        return [message.value for _, message in zip(range(count), consumer, strict=False)]
+    finally:
+        consumer.close()
+
+
+def rows(channel: Channel, count: int) -> list[decoded.Row]:
+    """The row changes among the first `count` records."""
+    records = [decoded.decode_value(value) for value in consume(channel, count)]
+    return [decoded.row_of(record) for record in records if record["operation"] in ("INSERT", "UPDATE", "DELETE")]
+
+
+def test_a_row_inserted_by_call_reaches_a_kafka_consumer(broker):
+    channel = broker.channel("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
+    channel.insert("orders", {"id": 1, "note": "龙井茶"})
+    assert rows(channel, 5) == [decoded.Row("INSERT", "test.orders", None, {"id": 1, "note": "龙井茶"})]
+
+
+def test_every_kind_of_change(broker):
+    channel = broker.channel("CREATE TABLE shop.t (id INT PRIMARY KEY, price DECIMAL(8,2), at DATETIME, note TEXT)")
+    first = {"id": 1, "price": Decimal("12.50"), "at": datetime.fromisoformat("2024-02-29 01:02:03"), "note": None}
+    second = first | {"note": "x"}
+    channel.insert("shop.t", first, timestamp_s=1_700_000_000)
+    channel.update("shop.t", (first, second))
+    channel.delete("shop.t", second)
+    changes = rows(channel, 2 + 9)
+    assert [(row.operation, row.before, row.after) for row in changes] == [
+        ("INSERT", None, first),
+        ("UPDATE", first, second),
+        ("DELETE", second, None),
+    ]
+
+
+def test_channels_are_apart(broker):
+    one, two = broker.channel("CREATE TABLE t (id INT)"), broker.channel("CREATE TABLE t (id INT)")
+    assert one.topic != two.topic
+    assert one.sid != two.sid
+    one.insert("t", {"id": 1})
+    two.insert("t", {"id": 2})
+    assert [row.after for row in rows(one, 5)] == [{"id": 1}]
+    assert [row.after for row in rows(two, 5)] == [{"id": 2}]
+
+
+def test_a_refused_change_is_an_exception_and_changes_nothing(broker):
+    channel = broker.channel("CREATE TABLE t (id INT)")
+    with pytest.raises(EmbeddedBrokerError, match="nowhere"):
+        channel.insert("nowhere", {"id": 1})
+    with pytest.raises(EmbeddedBrokerError, match="nonsense"):
+        channel.ddl("nonsense")
+    with pytest.raises(TypeError, match="a value of type set cannot be a column's value"):
+        channel.insert("t", {"id": {1}})
+    channel.insert("t", {"id": 2})
+    assert [row.after for row in rows(channel, 5)] == [{"id": 2}]
+
+
+def test_a_statement_that_makes_no_channel_is_refused(broker):
+    with pytest.raises(EmbeddedBrokerError, match="CREATE TABEL"):
+        broker.channel("CREATE TABEL t (id INT)")
+
+
+def test_heartbeats_come_when_called(broker):
+    channel = broker.channel("CREATE TABLE t (id INT)")
+    channel.heartbeat(timestamp_s=1_700_000_000)
+    assert decoded.decode_value(consume(channel, 3)[-1])["operation"] == "HEARTBEAT"
+
+
+def test_closing_ends_the_server_and_removes_its_data():
+    broker = EmbeddedBroker()
+    folder, process = broker._folder, broker._process
+    assert folder is not None
+    assert Path(folder).exists()
+    broker.close()
+    broker.close()
+    assert process.returncode == 0
+    assert not Path(folder).exists()
+    with pytest.raises(EmbeddedBrokerError, match="the embedded broker is closed"):
+        broker.channel()
+
+
+def test_the_server_ends_when_its_parent_is_killed():
+    program = (
+        "import os, signal; from binwire.testing import EmbeddedBroker; broker = EmbeddedBroker();"
+        "print(broker._process.pid, broker._folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    pid, folder = done.stdout.split()
+    # The pipe this test read was inherited by nobody: that it ended tells only of the parent. The server itself is
+    # waited for by its directory, which it removes last.
+    _wait_until_gone(int(pid))
+    assert not Path(folder).exists()
+
+
+def _wait_until_gone(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        import select
+
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(READ_TIMEOUT_MS)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr("binwire.testing.__file__", str(tmp_path / "testing.py"))
+    with pytest.raises(EmbeddedBrokerError, match=r"the embedded broker ended with status 2: .*__main__\.py"):
+        EmbeddedBroker()
+
+
+def test_a_server_that_dies_says_so(broker):
+    with EmbeddedBroker() as own:
+        own._process.kill()
+        own._process.wait()
+        with pytest.raises(EmbeddedBrokerError, match="the embedded broker ended with status -9: it said nothing"):
+            own.channel()
+
+
+def test_importing_it_imports_nothing_but_the_standard_library():
+    program = (
+        "import sys; before = set(sys.modules); import binwire.testing;"
+        "names = {name.split('.')[0] for name in set(sys.modules) - before};"
+        "print(sorted(names - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == "['binwire']\n"
+
+
+# --- in somebody's project ------------------------------------------------------------------------------------------
+
+THEIR_TEST = """
+    import sys
+
+    import broker, capture, storage
+    from binwire.testing import EmbeddedBroker
+    from kafka import KafkaConsumer
+    from storage.log import Log
+
+    assert (broker.OWNER, capture.OWNER, storage.OWNER, Log.OWNER) == ("they",) * 4
+
+    with EmbeddedBroker() as embedded:
+        channel = embedded.channel("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
+        channel.insert("orders", {"id": 1, "note": "first"})
+        consumer = KafkaConsumer(
+            channel.topic, group_id=channel.sid, consumer_timeout_ms=30000, **channel.kafka_python()
+        )
+        values = [message.value for _, message in zip(range(4), consumer)]
+        assert b"first" in values[-1], values
+        consumer.close()
+
+    ours = [name for name in sys.modules if name.startswith("binwire")]
+    assert sorted(ours) == ["binwire", "binwire.testing"], ours
+    assert broker.__file__.startswith(sys.argv[1]), broker.__file__
+    print("received")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    try:
+        builder = venvs.ensure("wheel-builder", BUILDER)
+    except ToolError as error:
+        pytest.skip(f"the wheel cannot be built: {error}")
+    command = [str(builder / "bin" / "python"), "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """A fresh virtual environment with the wheel; what it depends on is borrowed from the one running this test."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*pip, str(wheel)], check=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    # A .pth file of a folder that a .pth file names is not read, so that this checkout stays out of sight.
+    borrowed = Path(pytest.__file__).resolve().parents[1]
+    (packages / "borrowed.pth").write_text(f"{borrowed}\n", "utf-8")
+    return python
+
+
+@pytest.fixture
+def their_project(tmp_path) -> Path:
+    for name in ("broker", "capture", "storage"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text('OWNER = "they"\n', "utf-8")
+    (tmp_path / "storage" / "log.py").write_text('class Log:\n    OWNER = "they"\n', "utf-8")
+    (tmp_path / "try_it.py").write_text(textwrap.dedent(THEIR_TEST), "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("on_python_path", [False, True])
+def test_a_project_with_packages_of_the_same_names(installed, their_project, on_python_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if on_python_path:
+        environment["PYTHONPATH"] = str(their_project)
+    done = subprocess.run(
+        [str(installed), "try_it.py", str(their_project)],
+        cwd=their_project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "received\n", "")
+
+
+def test_the_installed_command(installed, their_project):
+    command = installed.parent / "binwire"
+    done = subprocess.run([str(command), "version"], cwd=their_project, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "binwire 0.1.0\n")
+
+
+def test_the_installed_demo(installed, their_project):
+    command = [str(installed.parent / "binwire"), "demo", "--records", "8", "--speed", "50"]
+    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "龙井茶 250g" in done.stdout
+
+
+def test_the_wheel_adds_one_name_to_an_environment(installed):
+    [packages] = installed.parents[1].glob("lib/python*/site-packages")
+    names = {path.name.partition("-")[0] for path in packages.iterdir()}
+    assert names == {"binwire", "borrowed.pth"}
