@@ -117,11 +117,11 @@ class _Tokenizer:
         self.quotes.update({quote: (Kind.STRING, strings[quote]) for quote in string_quotes})
 
     def tokens(self) -> Iterator[Token]:
-        after_dot = False
+        previous = Token(Kind.END, "", 0, 0)
         while self.skip_to_token():
-            token = self.quoted() or self.word_or_number(after_dot)
+            token = self.quoted() or self.word_or_number(previous)
             self.position = token.end
-            after_dot = token.kind is Kind.PUNCTUATION and token.value == "."
+            previous = token
             yield token
         if self.executing:
             raise SqlSyntaxError("an executable comment is not closed")
@@ -189,23 +189,28 @@ class _Tokenizer:
         value = _unescape(found[1], quote) if escapes else found[1].replace(quote * 2, quote)
         return Token(kind, value, self.position, found.end())
 
-    def word_or_number(self, after_dot: bool) -> Token:
-        """Read anything else; after a dot, digits begin a name (`db.1st`)."""
+    def word_or_number(self, previous: Token) -> Token:
+        """Read anything else. A dot behind a name separates names, and digits behind that dot begin one (`db.1st`)."""
         start = self.position
-        patterns = _AFTER_DOT if after_dot else _ANYWHERE
+        patterns = _ANYWHERE
+        if previous.kind is Kind.PUNCTUATION and previous.value == ".":
+            patterns = _AFTER_DOT
+        elif previous.end == start and previous.kind in {Kind.WORD, Kind.QUOTED} and self.sql[start] == ".":
+            patterns = ()
         for kind, pattern in patterns:
             if found := pattern.match(self.sql, start):
                 return Token(kind, found[0], start, found.end())
         return Token(Kind.PUNCTUATION, self.sql[start], start, start + 1)
 
 
-_ANYWHERE = (
+_Patterns = tuple[tuple[Kind, re.Pattern[str]], ...]
+_ANYWHERE: _Patterns = (
     (Kind.NUMBER, _HEX_OR_BITS),
     (Kind.NUMBER, _NUMBER),
     (Kind.WORD, _WORD),
     (Kind.VARIABLE, _VARIABLE),
 )
-_AFTER_DOT = ((Kind.WORD, _WORD),)
+_AFTER_DOT: _Patterns = ((Kind.WORD, _WORD),)
 
 
 def _unescape(body: str, quote: str) -> str:
