@@ -21,7 +21,6 @@ import hmac
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.principal import AuthFailure, Principal
@@ -44,7 +43,7 @@ SCRYPT_LOG2_N_MAX: Final = 17  # a verifier from a file may cost at most 128 MiB
 SALT_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
 
-_PHC = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{8,86})\$([A-Za-z0-9+/]{22,86})\Z")
+_PHC: Final = r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{8,86})\$([A-Za-z0-9+/]{22,86})"
 
 
 class Verifier(NamedTuple):
@@ -65,7 +64,7 @@ class Verifier(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Verifier:
         """Read the text form; `ValueError` if it is not one or asks for more memory than allowed."""
-        match = _PHC.match(text)
+        match = re.fullmatch(_PHC, text)
         if match is None:
             raise ValueError("not a scrypt verifier")
         log2_n, r, p = int(match[1]), int(match[2]), int(match[3])
@@ -99,8 +98,7 @@ def _from_base64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4))
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """One consumer group's login. `verifier` None: the password is known only as a remembered HMAC."""
 
     username: str
@@ -195,11 +193,13 @@ class Accounts:
         return hmac.digest(self._key, message, "sha256")
 
 
-@dataclass(slots=True)
 class _Failures:
-    since_ms: int
-    count: int = 0
-    waiting: int = 0
+    __slots__ = ("count", "since_ms", "waiting")
+
+    def __init__(self, since_ms: int) -> None:
+        self.since_ms = since_ms
+        self.count = 0
+        self.waiting = 0
 
 
 class _Brake:

@@ -28,8 +28,8 @@ from broker.listener import Address
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_MSGSPEC_PATH = re.compile(r" - at `\$(?:\.?(.*))`\Z")
+_VARIABLE: Final = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+_MSGSPEC_PATH: Final = r" - at `\$(?:\.?(.*))`\Z"
 
 
 class Secret:
@@ -216,7 +216,7 @@ def _substituted(value: Any, path: str, environment: Mapping[str, str]) -> Any:
 
         return quote(found, safe="")
 
-    return _VARIABLE.sub(replacement, value)
+    return re.sub(_VARIABLE, replacement, value)
 
 
 def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
@@ -246,7 +246,7 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
 
 def _explained(message: str, document: dict[str, Any]) -> ConfigError:
     """A refusal of msgspec's in the house's form: the key path, what was found there, what is allowed."""
-    match = _MSGSPEC_PATH.search(message)
+    match = re.search(_MSGSPEC_PATH, message)
     path = match[1] if match is not None else ""
     text = message[: match.start()] if match is not None else message
     if unknown := re.match(r"Object contains unknown field `(.*)`", text):

@@ -32,15 +32,15 @@ DURATION_UNITS_MS: Final[Mapping[str, int]] = {"ms": 1, "s": 1000, "m": 60_000, 
 SIZE_UNITS_BYTES: Final[Mapping[str, int]] = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 SOURCE_SCHEMES: Final = ("mysql", "mariadb", "polardb", "file")
 
-_CHANNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_GROUP_ID = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
-_USERNAME = re.compile(rf"[A-Za-z0-9_]{{1,{USERNAME_CHARACTERS_MAX}}}\Z")
-_TOPIC = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}\Z")
-_TOPIC_PART = re.compile(r"[A-Za-z0-9_-]{1,100}\Z")
-_FILE_AND_POSITION = re.compile(r"[^:/\s]+\.\d+:\d+\Z")
-_GTID_SET = re.compile(r"[0-9A-Fa-f-]{36}:\S+\Z|\d+-\d+-\d+(,\d+-\d+-\d+)*\Z")
-_NUMBER_WITH_UNIT = re.compile(r"(\d+)\s*([A-Za-z]+)\Z")
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@]*):.*(?=@)")
+_CHANNEL_ID: Final = r"[A-Za-z0-9_-]{1,64}"
+_GROUP_ID: Final = r"[A-Za-z0-9_]{1,64}"
+_USERNAME: Final = rf"[A-Za-z0-9_]{{1,{USERNAME_CHARACTERS_MAX}}}"
+_TOPIC: Final = rf"(?!\.{{1,2}}$)[A-Za-z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}"
+_TOPIC_PART: Final = r"[A-Za-z0-9_-]{1,100}"
+_FILE_AND_POSITION: Final = r"[^:/\s]+\.\d+:\d+"
+_GTID_SET: Final = r"[0-9A-Fa-f-]{36}:\S+|\d+-\d+-\d+(,\d+-\d+-\d+)*"
+_NUMBER_WITH_UNIT: Final = r"(\d+)\s*([A-Za-z]+)"
+_CREDENTIALS_IN_URL: Final = r"(?<=://)([^:/@]*):.*(?=@)"
 
 
 class ConfigError(Exception):
@@ -68,7 +68,7 @@ def _segment_bytes(text: str) -> int:
 
 
 def _number_with_unit(text: str, units: Mapping[str, int]) -> int:
-    match = _NUMBER_WITH_UNIT.match(text)
+    match = re.fullmatch(_NUMBER_WITH_UNIT, text)
     if match is None or match[2] not in units or int(match[1]) == 0:
         raise ValueError(text)
     return int(match[1]) * units[match[2]]
@@ -83,7 +83,7 @@ def source_account(source: str) -> str:
 
 def without_password(source: str) -> str:
     """A source address as it may be shown: the password in it, if any, replaced by `***`."""
-    return _PASSWORD_IN_URL.sub(r"\1:***", source)
+    return re.sub(_CREDENTIALS_IN_URL, r"\1:***", source)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -176,7 +176,11 @@ def _check_objects(path: str, objects: list[str]) -> None:
 def _check_start(path: str, start: str | int) -> None:
     allowed = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.000001:position" or a GTID set'
     if isinstance(start, str):
-        if start not in ("now", "earliest") and not _FILE_AND_POSITION.match(start) and not _GTID_SET.match(start):
+        if (
+            start not in ("now", "earliest")
+            and not re.fullmatch(_FILE_AND_POSITION, start)
+            and not re.fullmatch(_GTID_SET, start)
+        ):
             raise refused(path, start, allowed)
     elif isinstance(start, int) and start <= 0:
         raise refused(path, start, allowed)
@@ -239,8 +243,8 @@ def refused(path: str, found: object, allowed: str) -> ConfigError:
     return ConfigError(f"{path}: found {found!r}; allowed is {allowed}")
 
 
-def _match(path: str, found: str, pattern: re.Pattern[str], allowed: str) -> None:
-    if not pattern.match(found):
+def _match(path: str, found: str, pattern: str, allowed: str) -> None:
+    if not re.fullmatch(pattern, found):
         raise refused(path, found, allowed)
 
 

@@ -24,8 +24,7 @@ import contextlib
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from storage.errors import StorageError
 
@@ -45,8 +44,7 @@ class ControlError(Exception):
     """The running server cannot be asked, or said no; one sentence for the person who asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrecheckItem:
+class PrecheckItem(NamedTuple):
     """One row of a precheck: what was looked at, what was found, and what to do if it failed."""
 
     name: str
@@ -55,8 +53,7 @@ class PrecheckItem:
     remedy: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(NamedTuple):
     """A consumer group and how far it has come; `offset` and what follows from it are None before the first commit."""
 
     id: str
@@ -67,8 +64,7 @@ class GroupView:
     behind: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelView:
+class ChannelView(NamedTuple):
     """What is known about a channel at this moment. Times are source time, Unix epoch milliseconds.
 
     A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
@@ -176,7 +172,10 @@ class ControlServer:
             )
 
     def _status(self) -> dict[str, Any]:
-        return {"listeners": dict(self._listeners()), "channels": [asdict(view) for view in self._channels.views()]}
+        channels = [
+            view._asdict() | {"groups": [group._asdict() for group in view.groups]} for view in self._channels.views()
+        ]
+        return {"listeners": dict(self._listeners()), "channels": channels}
 
     async def _tail(self, request: dict[str, Any], reader: asyncio.StreamReader, lines: _Lines) -> None:
         log = self._channels.find_log(str(request.get("topic")))

@@ -368,3 +368,13 @@ def test_every_kind_of_start(start):
 def test_a_start_given_as_a_date_is_seconds():
     document = tomllib.loads("start = 2026-01-31T08:00:00+08:00")
     assert from_document(minimal(**document), Path("/x"), {}).channels[0].start == 1769817600
+
+
+@pytest.mark.parametrize("topic", ["a", ".a", "..a", "a.b_c-D9", "x" * 249])
+def test_topic_names_that_kafka_takes(topic):
+    assert from_document(minimal(topic=topic), Path("/x"), {}).channels[0].topic_name == topic
+
+
+@pytest.mark.parametrize("topic", ["", ".", "..", "a b", "a/b", "x" * 250, "a\n"])
+def test_topic_names_that_kafka_refuses(topic):
+    assert refusal(minimal(topic=topic)).startswith(f"channels[0].topic: found {topic!r}; allowed is 1 to 249 letters")
