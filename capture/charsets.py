@@ -18,6 +18,7 @@ _UTF8_RENAMED = (8, 0, 28)
 _UTF8_COLLATIONS_RENAMED = (8, 0, 30)
 _UTF8_RENAMED_MARIADB = (10, 6, 0)
 _UTF8MB4_0900_IS_DEFAULT = (8, 0, 1)
+_SERVER_IS_UTF8MB4_MARIADB = (11, 6, 0)
 _UCA1400_IS_DEFAULT_MARIADB = (11, 5, 0)  # default of character_set_collations
 _NO_PAD = 1024
 _UCA1400 = 2048
@@ -171,6 +172,11 @@ class Charsets:
         ):
             return self._by_name["utf8mb4_0900_ai_ci"]
         return self._by_id[int(row.collations.split(":")[0])]
+
+    def server_default(self) -> Collation:
+        """Return the collation_server of a server nobody configured."""
+        since = _SERVER_IS_UTF8MB4_MARIADB if self._dialect.is_mariadb else _UTF8MB4_0900_IS_DEFAULT
+        return self.default_collation("utf8mb4" if self._dialect.version >= since else "latin1")
 
     def binary_collation(self, charset: str) -> Collation:
         """Return a charset's `_bin` collation, which the BINARY attribute stands for."""

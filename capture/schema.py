@@ -118,14 +118,14 @@ class SchemaHistory:
         """`tracked(database, table)` tells what is tracked; asked with table "": whether anything of a database is.
 
         `collation_server` and `explicit_defaults_for_timestamp` are the server's variables, for sessions whose events
-        do not carry them.
+        do not carry them; a `collation_server` left out is that of a server nobody configured.
         """
         self.dialect = dialect
         self._tracked = tracked
         self._lower_case_table_names = lower_case_table_names
         self._charsets = charsets(dialect)
-        name = collation_server or self._charsets.default_collation("latin1").name
-        self._server_collation = self._charsets.collation(name)
+        named = self._charsets.collation(collation_server) if collation_server is not None else None
+        self._server_collation = named or self._charsets.server_default()
         self._explicit_defaults_for_timestamp = explicit_defaults_for_timestamp
         self._flags2_tells = dialect.is_mariadb and dialect.version >= _FLAGS2_EXPLICIT_DEFAULTS_SINCE
         self._tables: dict[_Name, list[_Entry]] = {}

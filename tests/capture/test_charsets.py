@@ -73,6 +73,19 @@ def test_the_default_collation_of_utf8mb4(version, default):
     assert charsets(Dialect.of(version)).default_collation("utf8mb4").name == default
 
 
+@pytest.mark.parametrize(
+    ("version", "default"),
+    [
+        ("5.7.44", "latin1_swedish_ci"),
+        ("8.0.4", "utf8mb4_0900_ai_ci"),
+        ("11.5.2-MariaDB", "latin1_swedish_ci"),
+        ("11.8.2-MariaDB", "utf8mb4_uca1400_ai_ci"),
+    ],
+)
+def test_the_default_collation_of_a_server(version, default):
+    assert charsets(Dialect.of(version)).server_default().name == default
+
+
 def test_binary_has_one_collation():
     known = charsets(Dialect.of("9.7.0"))
     assert known.default_collation("binary").name == known.binary_collation("BINARY").name == "binary"
