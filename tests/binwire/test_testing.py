@@ -198,7 +198,7 @@ THEIR_TEST = """
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     try:
@@ -212,7 +212,7 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory) -> Path:
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment with the wheel; what it depends on is borrowed from the one running this test."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
@@ -227,7 +227,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def their_project(tmp_path) -> Path:
+def their_project(tmp_path: Path) -> Path:
     for name in ("broker", "capture", "storage"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text('OWNER = "they"\n', "utf-8")

@@ -97,6 +97,7 @@ async def test_ids_once_given_are_kept(tmp_path):
     assert group_id.startswith("dts")
     assert len(group_id) == 18
     assert server_id >= 1 << 30
+    assert cluster_id is not None
     assert len(cluster_id) == 22
 
 
