@@ -53,9 +53,9 @@ def test_binlog_reader_reads_the_servers_own_log(kind: str, request: pytest.Fixt
     server.execute_all("CREATE TABLE t (a INT)", "INSERT INTO t VALUES (42)", database=database)
     assert server.binlog_reader is not None
     command = [*server.binlog_reader, "--no-defaults", "-vv", str(server.binlog_path(server.binlog_position()[0]))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"### INSERT INTO `{database}`.`t`" in done.stdout
-    assert "@1=42" in done.stdout
+    printed = subprocess.run(command, capture_output=True, check=True).stdout
+    inserted = printed[printed.index(f"### INSERT INTO `{database}`.`t`".encode()) :]
+    assert b"@1=42" in inserted
 
 
 @pytest.mark.parametrize("kind", ["mysql97", "mysql56", "mariadb1011"])
