@@ -193,9 +193,13 @@ class SchemaHistory:
                 self._databases[self._fold(row.database)] = collation
 
     def take_rows(self, channel_id: str) -> list[SchemaVersionRow]:
-        """Hand over the rows that came about since the last call, for the catalog, oldest first."""
+        """Hand over the rows that came about since the last call, for the catalog, oldest first.
+
+        Of several states that one statement gives a table (a RENAME that swaps two), the last one counts.
+        """
         rows, self._rows = self._rows, []
-        return [replace(row, channel_id=channel_id) for row in rows]
+        last = {(row.file_number, row.position, row.database, row.table): row for row in rows}
+        return [replace(row, channel_id=channel_id) for row in last.values()]
 
     def _read(self, definition: str) -> TableVersion | str:
         """Read a catalog definition: a table version, a SHOW CREATE TABLE text, or why there is neither."""

@@ -386,6 +386,19 @@ def test_rows_carry_the_history_over_a_restart(scene):
     assert scene.run("CREATE TABLE inherits (a CHAR(1))")[0].new.charset == "gbk"
 
 
+def test_a_swap_leaves_one_row_for_each_table(scene):
+    scene.run("CREATE TABLE a (x INT)")
+    scene.run("CREATE TABLE b (y INT)")
+    scene.history.take_rows("c")
+    scene.run("RENAME TABLE a TO swap, b TO a, swap TO b")
+    rows = {row.table: row.definition for row in scene.history.take_rows("c")}
+    assert rows == {
+        "a": scene.history.table("shop", "a").to_json(),
+        "b": scene.history.table("shop", "b").to_json(),
+        "swap": None,
+    }
+
+
 def test_restoring_up_to_a_position_leaves_out_what_came_later(scene):
     scene.run(ORDERS)
     upto = scene.position
