@@ -28,7 +28,8 @@ class Client:
     """One client library in one version.
 
     ``finds_times``: its API looks up offsets by time; ``shows_commits``: it can write commit metadata and read commits
-    back. The group id is the one the known log's channel has for this client.
+    back; ``whole_records``: it gets a record that is larger than its partition limit. ``purposes`` are what it needs a
+    consumer group each for, so that no test meets another's commits.
     """
 
     name: str
@@ -36,10 +37,17 @@ class Client:
     representative: bool = False
     finds_times: bool = True
     shows_commits: bool = True
+    whole_records: bool = True
+    purposes: tuple[str, ...] = ("",)
+
+    def group_id(self, purpose: str = "") -> str:
+        """The id of the client's own group on every log of the tests."""
+        assert purpose in self.purposes
+        return "dts" + "".join(character for character in self.name + purpose if character.isalnum())
 
     @property
-    def group_id(self) -> str:
-        return "dts" + "".join(character for character in self.name if character.isalnum())
+    def group_ids(self) -> list[str]:
+        return [self.group_id(purpose) for purpose in self.purposes]
 
     def start_command(self) -> Command:
         """The command of the client's process; skips or fails the test when the client cannot be had."""
@@ -63,16 +71,17 @@ def _kcat() -> Command:
 
 
 KAFKA_CLIENTS = (
-    Client("java-0.10.0.1", lambda: java_clients.kafka_command("0.10.0.1"), finds_times=False),
+    Client("java-0.10.0.1", lambda: java_clients.kafka_command("0.10.0.1"), finds_times=False, whole_records=False),
     Client("java-0.10.2.2", lambda: java_clients.kafka_command("0.10.2.2")),
     Client("java-1.1.1", lambda: java_clients.kafka_command("1.1.1"), representative=True),
     Client("kcat", _kcat, representative=True, shows_commits=False),
     Client("kafka-python-2.0.2", _kafka_python, representative=True),
 )
 
+_DTS_PURPOSES = ("assign-resume", "assign-begin", "subscribe-resume", "subscribe-begin")
 DTS_CLIENTS = (
-    Client("dts-sdk-2.0.0", lambda: java_clients.dts_command("2.0.0")),
-    Client("dts-sdk-2.1.4", lambda: java_clients.dts_command("2.1.4")),
+    Client("dts-sdk-2.0.0", lambda: java_clients.dts_command("2.0.0"), purposes=_DTS_PURPOSES),
+    Client("dts-sdk-2.1.4", lambda: java_clients.dts_command("2.1.4"), purposes=_DTS_PURPOSES),
 )
 
 

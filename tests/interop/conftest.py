@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,14 +13,15 @@ from tests.interop.known_log import KnownLog
 
 
 class Session:
-    """One client logged in as its own group on one log; scenarios take what is particular to them."""
+    """One client on one log; scenarios take what is particular to them, and the purpose that names its group."""
 
-    def __init__(self, process: ClientProcess, login: dict[str, Any]) -> None:
+    def __init__(self, client: Client, process: ClientProcess, log: KnownLog) -> None:
+        self._client = client
         self._process = process
-        self._login = login
+        self._log = log
 
-    def run(self, scenario: str, **arguments: object) -> Outcome:
-        return self._process.run(scenario, **{**self._login, **arguments})
+    def run(self, scenario: str, *, purpose: str = "", **arguments: object) -> Outcome:
+        return self._process.run(scenario, **self._log.login(self._client.group_id(purpose)), **arguments)
 
 
 class ClientProcesses:
@@ -59,12 +59,12 @@ def client(request: pytest.FixtureRequest) -> Client:
 @pytest.fixture(scope="session")
 def known_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnownLog]:
     """A server over recorded binlog files, caught up to their end."""
-    group_ids = [*(client.group_id for client in (*KAFKA_CLIENTS, *DTS_CLIENTS)), known.SPARE_GROUP_ID]
-    with known.serve(tmp_path_factory.mktemp("known-log"), group_ids) as log:
+    group_ids = [group_id for client in (*KAFKA_CLIENTS, *DTS_CLIENTS) for group_id in client.group_ids]
+    with known.serve(tmp_path_factory.mktemp("known-log"), [*group_ids, known.SPARE_GROUP_ID]) as log:
         yield log
 
 
 @pytest.fixture
 def session(client: Client, client_processes: ClientProcesses, known_log: KnownLog) -> Session:
-    """The cell's client, logged in to the known log as its own group."""
-    return Session(client_processes.of(client), known_log.login(client.group_id))
+    """The cell's client on the known log."""
+    return Session(client, client_processes.of(client), known_log)

@@ -59,12 +59,12 @@ def test_reads_everything_and_resumes_by_its_checkpoint(
     records = known_log.records
     half = len(records) // 2
     begin_s = records[0].timestamp_ms // 1000
-    first = session.run(mode, timestamp=begin_s, count=half, force="true")
+    first = session.run(mode, purpose=f"{mode}-resume", timestamp=begin_s, count=half)
     assert first.records == records[:half]
     assert_rows_shown(first.rows, records[:half])
 
     resumed = known_log.from_time(records[half - 1].timestamp_ms)
-    second = session.run(mode, timestamp=begin_s, count=len(resumed))
+    second = session.run(mode, purpose=f"{mode}-resume", timestamp=begin_s, count=len(resumed))
     assert second.records == resumed
 
 
@@ -75,4 +75,5 @@ def test_start_before_the_range_is_the_beginning(
 ) -> None:
     wanted = known_log.records[:20]
     before_s = known_log.records[0].timestamp_ms // 1000 - 3600
-    assert session.run(mode, timestamp=before_s, count=len(wanted), force="true").records == wanted
+    outcome = session.run(mode, purpose=f"{mode}-begin", timestamp=before_s, count=len(wanted))
+    assert outcome.records == wanted

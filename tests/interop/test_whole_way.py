@@ -53,7 +53,7 @@ def whole_way(mysql97: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
     database = mysql97.fresh_database()
     mysql97.execute(_CREATE_TABLE, database=database)
     file, position = mysql97.binlog_position()
-    group_ids = [*(client.group_id for client in _CLIENTS), SPARE_GROUP_ID]
+    group_ids = [*(group_id for client in _CLIENTS for group_id in client.group_ids), SPARE_GROUP_ID]
     text = configuration(mysql97.url(), [database], group_ids, start=f"{file}:{position}")
     with ServerProcess(tmp_path_factory.mktemp("whole-way"), text).start() as server:
         rows = _write(mysql97, database)
@@ -93,7 +93,7 @@ def _wait_for_commits(client: RawClient, transactions: int) -> None:
 @pytest.mark.parametrize("client", cells(c for c in _CLIENTS if c in KAFKA_CLIENTS), indirect=True)
 def test_kafka_client(client: Client, client_processes: ClientProcesses, whole_way: WholeWay) -> None:
     log = whole_way.log
-    read = client_processes.of(client).run("group", count=len(log.records), **log.login(client.group_id))
+    read = client_processes.of(client).run("group", count=len(log.records), **log.login(client.group_id()))
     assert read.records == log.records
     decoded = [decode_value(record.value) for record in read.records]
     assert [row_of(record) for record in decoded if record["fields"] is not None] == whole_way.rows
@@ -105,8 +105,8 @@ def test_dts_sdk(client: Client, client_processes: ClientProcesses, whole_way: W
     log = whole_way.log
     begin_s = log.records[0].timestamp_ms // 1000
     wanted = len(log.records)
-    login = log.login(client.group_id)
-    read = client_processes.of(client).run(mode, timestamp=begin_s, count=wanted, force="true", **login)
+    login = log.login(client.group_id(f"{mode}-begin"))
+    read = client_processes.of(client).run(mode, timestamp=begin_s, count=wanted, **login)
     assert read.records == log.records
     assert_rows_shown(read.rows, log.records)
     assert [row[3] for row in read.rows if row[4]] == ["INSERT", "UPDATE", "DELETE"]

@@ -42,7 +42,6 @@ public final class DtsScenarios extends ScenarioLoop {
         ConsumerContext context = new ConsumerContext(null, arguments.get("bootstrap"), arguments.get("topic"), arguments.get("group"),
             arguments.get("account"), arguments.get("password"), arguments.get("timestamp"), mode, properties);
         context.setUseLocalCheckpointStore(false);
-        context.setForceUseCheckpoint(Boolean.parseBoolean(arguments.getOrDefault("force", "false")));
         context.setCheckpointCommitInterval(COMMIT_INTERVAL_MS);
         int wanted = Integer.parseInt(arguments.get("count"));
         CountDownLatch left = new CountDownLatch(wanted);
