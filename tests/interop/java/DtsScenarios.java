@@ -54,6 +54,7 @@ public final class DtsScenarios extends ScenarioLoop {
         long deadline = System.nanoTime() + Long.parseLong(arguments.get("deadline_ms")) * 1_000_000L;
         boolean complete = left.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS)
             && committed.seen.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+        consumer.tap.discarding = true;
         consumer.close();
         runner.join(TimeUnit.SECONDS.toMillis(30));
         if (!complete) {
@@ -118,16 +119,23 @@ public final class DtsScenarios extends ScenarioLoop {
     }
 
     private final class TappedConsumer extends DefaultDTSConsumer {
+        final Tap tap;
+
         TappedConsumer(ConsumerContext context, int wanted) throws ReflectiveOperationException {
             super(context);
             Field queue = AbstractDTSConsumer.class.getDeclaredField("toProcessRecords");
             queue.setAccessible(true);
-            queue.set(this, new Tap(wanted));
+            tap = new Tap(wanted);
+            queue.set(this, tap);
         }
     }
 
-    /** Reports the first {@code wanted} records the SDK fetched. */
+    /**
+     * Reports the first {@code wanted} records the SDK fetched. At the end it takes and forgets everything: in SDK 2.0 a fetcher whose queue is full
+     * never notices that it was closed, and stays a member of the group.
+     */
     private final class Tap extends LinkedBlockingQueue<ConsumerRecord> {
+        volatile boolean discarding;
         private int left;
 
         Tap(int wanted) {
@@ -137,7 +145,7 @@ public final class DtsScenarios extends ScenarioLoop {
 
         @Override
         public boolean offer(ConsumerRecord fetched, long timeout, TimeUnit unit) throws InterruptedException {
-            boolean accepted = super.offer(fetched, timeout, unit);
+            boolean accepted = discarding || super.offer(fetched, timeout, unit);
             if (accepted && left > 0) {
                 left--;
                 record(fetched.offset(), fetched.timestamp(), (byte[]) fetched.key(), (byte[]) fetched.value());
