@@ -307,7 +307,8 @@ def _replace(row: type, table: str) -> str:
 
 
 def _corrupt(path: Path, found: str) -> CatalogCorrupt:
+    what = " ".join(found.split())
     return CatalogCorrupt(
-        f"the catalog {path} is damaged ({found}); stop Binwire, put a backup in its place, or salvage it with: "
+        f"the catalog {path} is damaged ({what}); stop Binwire, put a backup in its place, or salvage it with: "
         f"sqlite3 {path} .recover | sqlite3 {path}.recovered"
     )

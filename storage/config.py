@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-HOUR_MS = 3_600_000
+HOUR_MS: Final = 3_600_000
+SEGMENT_BYTES_MAX: Final = 1 << 31
+"""Index positions are 32 bits, and one append may go beyond a segment's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,9 @@ class LogConfig:
     flush_bytes: int = 64 << 20
     flush_before_visible: bool = False
     reserve_offsets: int = 1 << 24
+
+    def __post_init__(self) -> None:
+        if not 0 < self.segment_bytes <= SEGMENT_BYTES_MAX:
+            raise ValueError(f"segment_bytes is {self.segment_bytes}; it must be 1 to {SEGMENT_BYTES_MAX}")
+        if self.index_interval_bytes <= 0 or self.reserve_offsets <= 0 or self.flush_interval_ms <= 0:
+            raise ValueError("index_interval_bytes, reserve_offsets and flush_interval_ms must be positive")

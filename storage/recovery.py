@@ -78,6 +78,12 @@ class _Tail:
     is_damaged: bool
     """Bytes that a crash of the process alone cannot explain."""
 
+    @property
+    def end_offset(self) -> int:
+        """Where the log would go on without a gap."""
+        last = self.close or (self.commit.entry if self.commit is not None else None)
+        return last.end_offset if last is not None else 0
+
 
 def open_log(
     files: Files, directory: Path, config: LogConfig, clock: Clock, state: LogState | None, boot_id: str
@@ -129,6 +135,9 @@ class _Recovery:
         tail = self._find_tail(segments)
         if lost_power and tail.commit is not None:
             tail = self._verified_tail(segments, tail)
+        if state is not None and state.orderly and tail.end_offset < state.reserved_offset and segments:
+            # The last run said where it ended, and that is no longer there.
+            tail.is_damaged = True
         self._drop_behind(segments, tail.commit)
         if lost_power or tail.is_damaged:
             return self._open_with_gap(segments, tail, state)
@@ -307,8 +316,7 @@ class _Recovery:
 
     def _open_with_gap(self, segments: list[Segment], tail: _Tail, state: LogState | None) -> OpenedLog:
         commit = tail.commit
-        known = tail.close or (commit.entry if commit is not None else None)
-        end_offset = known.end_offset if known is not None else 0
+        end_offset = tail.end_offset
         reserved_offset = state.reserved_offset if state is not None else -1
         end_offset = max(end_offset, reserved_offset if reserved_offset >= 0 else end_offset + UNKNOWN_OFFSETS)
         self._notes.append(

@@ -41,7 +41,7 @@ class Reservation:
         """Say durably that this run appends; costs nothing once it is said."""
         written = self._written
         if written is None or written.orderly or written.boot_id != self.boot_id:
-            self._write(end_offset, orderly=False)
+            self._write(end_offset)
 
     def ensure(self, end_offset: int) -> None:
         """Have every offset below `end_offset` reserved."""
@@ -57,14 +57,17 @@ class Reservation:
         """Reserve another step above `end_offset`; may be called on any thread."""
         with self._lock:
             if end_offset > self.reserved_offset - self._step // 2:
-                self._write(end_offset, orderly=False)
+                self._write(end_offset)
 
-    def close(self) -> None:
-        """Say durably that the run ended orderly, everything flushed."""
+    def close(self, end_offset: int) -> None:
+        """Say durably that the run ended orderly at `end_offset`, everything flushed; costs nothing if none began."""
         if self._written is not None and not self._written.orderly:
-            self._write(self._written.reserved_offset - self._step, orderly=True)
+            self._replace(LogState(orderly=True, reserved_offset=end_offset, boot_id=self.boot_id))
 
-    def _write(self, end_offset: int, *, orderly: bool) -> None:
-        state = LogState(orderly, max(self.reserved_offset, end_offset + self._step), self.boot_id)
+    def _write(self, end_offset: int) -> None:
+        reserved_offset = max(self.reserved_offset, end_offset + self._step)
+        self._replace(LogState(orderly=False, reserved_offset=reserved_offset, boot_id=self.boot_id))
+
+    def _replace(self, state: LogState) -> None:
         write_state(self._files, self._directory, state)
         self._written = state

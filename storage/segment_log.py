@@ -83,7 +83,6 @@ class SegmentLog:
         self._snapshot: Callable[[], bytes] | None = None
         self._is_roll_asked = False
         self._is_begun = False
-        """This run has said durably that it appends."""
         self._failure: LogWriteError | None = None
         self._is_poisoned = False
         self._doomed: list[Segment] = []
@@ -117,7 +116,9 @@ class SegmentLog:
         """
         files = files or Files()
         try:
-            files.make_directory(directory)
+            if not directory.exists():
+                files.make_directory(directory)
+                files.sync_directory(directory.parent)
             boot_id = machine_boot_id() if boot_id is None else boot_id
             reservation = Reservation.open(files, directory, boot_id, config.reserve_offsets)
             opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
@@ -144,11 +145,15 @@ class SegmentLog:
                     self._raise_failure()
                     if self._active is not None:
                         self._active.trim()
-                    self.reservation.close()
+                    self.reservation.close(self.end_offset)
         finally:
-            self.flusher.retire_all()
-            self._active = None
-            self._segments.forget()
+            self.release()
+
+    def release(self) -> None:
+        """Close the files as they are, as the end of the process would."""
+        self.flusher.retire_all()
+        self._active = None
+        self._segments.forget()
 
     # Reading
 
@@ -215,9 +220,7 @@ class SegmentLog:
         self._raise_failure()
         append = check_batches((batch,) if isinstance(batch, bytes) else batch, self.end_offset)
         with self._writing("appended to"):
-            if not self._is_begun:
-                self.reservation.begin(self.end_offset)
-                self._is_begun = True
+            self._begin_run()
             appender = self._appender_for(append)
             appender.append(append)
         self.end_offset = append.end_offset
@@ -236,6 +239,7 @@ class SegmentLog:
             return
         now_ms = self._clock.now_ms()
         with self._writing("committed to"):
+            self._begin_run()
             self.reservation.ensure(self.end_offset)
             entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
         self._commit = Commit(appender.segment, appender.positions.count - 1, entry)
@@ -264,9 +268,14 @@ class SegmentLog:
 
     # Flushing and retiring: called by `storage.upkeep`, and by tests that want no task
 
+    @property
+    def needs_flush(self) -> bool:
+        """Whether something was written since the last flush; what a failed one left is not flushed again."""
+        return self.flusher.is_needed and not self._is_poisoned
+
     def flush(self) -> None:
         """Make everything committed so far durable, here and now; a failure is kept for the next write to raise."""
-        if not self.flusher.is_needed or self._is_poisoned:
+        if not self.needs_flush:
             return
         job = self.begin_flush()
         try:
@@ -329,6 +338,12 @@ class SegmentLog:
         self.high_watermark = publication.end_offset
         for callback in tuple(self._subscribers.values()):
             callback()
+
+    def _begin_run(self) -> None:
+        """Say durably, once, that this run writes."""
+        if not self._is_begun:
+            self.reservation.begin(self.end_offset)
+            self._is_begun = True
 
     def _appender_for(self, append: Append) -> Appender:
         """The active segment, rolled first if it is full, old, or asked to."""

@@ -5,8 +5,9 @@
 82 + 4 bytes, big-endian, replaced as a whole and durably: before the first append of a run, whenever the reservation
 runs short, and at an orderly end.
 
-Invariant: no offset at or above `reserved_offset` was ever visible. A log whose state is not orderly crashed; if its
-boot id is not this boot's, what was not flushed may be gone, and offsets go on at `reserved_offset`.
+Invariant: no offset at or above `reserved_offset` was ever visible; after an orderly end it is where the log ended. A
+log whose state is not orderly crashed; if its boot id is not this boot's, what was not flushed may be gone, and
+offsets go on at `reserved_offset`.
 """
 
 from __future__ import annotations

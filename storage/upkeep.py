@@ -30,6 +30,8 @@ class Maintained(Protocol):
     flusher: Flusher
     reservation: Reservation
 
+    @property
+    def needs_flush(self) -> bool: ...
     def begin_flush(self) -> FlushJob: ...
     def end_flush(self, job: FlushJob, error: OSError | None) -> None: ...
     def retire(self) -> list[Segment]: ...
@@ -88,7 +90,7 @@ class Upkeep:
 
     async def _once(self) -> None:
         log = self._log
-        if log.flusher.is_needed:
+        if log.needs_flush:
             job = log.begin_flush()
             error = await self._in_thread(log.flusher.run, job)
             log.end_flush(job, error)

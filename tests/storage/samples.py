@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.config import LogConfig
 from storage.log import GtidInterval, SourcePosition
@@ -40,7 +40,7 @@ class Sample:
     value: bytes
 
 
-def small(**changes: object) -> LogConfig:
+def small(**changes: Any) -> LogConfig:
     return replace(SMALL, **changes)
 
 
@@ -108,6 +108,8 @@ def read_all(log: LogReader, max_bytes: int = 1 << 20, offset: int | None = None
         if not data:
             break
         for batch in iter_batches(data):
-            records += [Sample(r.offset, r.timestamp_ms, r.value) for r in iter_records(batch) if r.offset >= offset]
+            records += [
+                Sample(r.offset, r.timestamp_ms, r.value or b"") for r in iter_records(batch) if r.offset >= offset
+            ]
             offset = batch.header.next_offset
     return records

@@ -200,13 +200,40 @@ def test_a_failed_flush_of_a_log_without_anything_durable(tmp_path: Path) -> Non
 async def test_a_failed_flush_of_the_task_reaches_the_writer(tmp_path: Path) -> None:
     files = FailingFiles()
     log = open_log(tmp_path / "log", small(flush_interval_ms=3_600_000, flush_bytes=1), files=files)
-    fill(log, Random(9), 1)
+    kept = fill(log, Random(9), 1)
+    log.flush()
+    append(log, b"lost")
+    log.commit([position(2)])
     io_error(files, "sync")
     log.start()
+    while log.flusher.durable_offset == len(kept) and read_all(log) != kept:
+        log.upkeep.wake()
+        await asyncio.sleep(0)
+    files.failing = set()
     log.upkeep.wake()
-    with pytest.raises(LogWriteError):
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert log.flusher.durable_offset == len(kept), "a flush that failed is not tried again"
+    with pytest.raises(LogWriteError, match="could not be flushed"):
+        append(log, b"value")
+    log.rollback()
+    again = append(log, b"again")
+    log.commit([position(2)])
+    await log.close()
+    assert read_all(open_log(tmp_path / "log")) == kept + again
+
+
+async def test_an_orderly_end_needs_a_flush_that_succeeds(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    records = fill(log, Random(13), 3)
+    io_error(files, "sync")
+    with pytest.raises(LogWriteError, match="could not be flushed"):
         await log.close()
-    assert read_state(files, tmp_path / "log").orderly is False
+    state = read_state(files, tmp_path / "log")
+    assert state is not None
+    assert state.orderly is False
+    assert read_all(open_log(tmp_path / "log")) == records
 
 
 def test_after_a_killed_process_the_next_one_flushes_what_it_left(tmp_path: Path) -> None:

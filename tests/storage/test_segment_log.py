@@ -268,6 +268,21 @@ async def test_an_orderly_stop_trims_and_the_next_start_goes_on(tmp_path: Path) 
     assert read_all(again) == records
 
 
+@pytest.mark.parametrize("kept_entries", [0, 1, 5])
+async def test_positions_that_vanish_after_an_orderly_stop_are_missed(tmp_path: Path, kept_entries: int) -> None:
+    log = open_log(tmp_path / "log", small(segment_bytes=10**6))
+    records = fill(log, Random(17), 8)
+    await log.close()
+    source = next((tmp_path / "log").glob("*.source"))
+    head = source.stat().st_size - 8 * 144
+    source.write_bytes(source.read_bytes()[: head + kept_entries * 144])
+    again = open_log(tmp_path / "log", log.config)
+    assert again.end_offset == len(records), "no offset that was served is used again"
+    assert read_all(again) == records[: len(read_all(again))]
+    assert len(again.notes) == 1
+    assert (again.recovered.position if again.recovered else 1000) == 1000 + kept_entries
+
+
 def test_subscribers_may_come_and_go_while_they_are_called(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log")
     calls: list[str] = []
@@ -471,3 +486,9 @@ def test_closed_segments_keep_nothing_open_beyond_a_few_mappings(tmp_path: Path)
     mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if f"{tmp_path}/log/" in line]
     logs = {line.split()[-1] for line in mapped if line.endswith(".log")}
     assert 0 < len(logs) <= 18 < len(segment_names(tmp_path / "log"))
+
+
+@pytest.mark.parametrize("setting", [{"segment_bytes": 0}, {"segment_bytes": 1 << 32}, {"reserve_offsets": 0}])
+def test_settings_that_cannot_work_are_refused(setting: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        small(**setting)
