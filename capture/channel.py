@@ -129,7 +129,7 @@ class Channel:
             clock=clock,
             timers=self._timers,
             counters=self._counters,
-            published=self._on_published,
+            progressed=self._on_progress,
         )
         self._state = State.NOT_STARTED
         self._reason: str | None = None
@@ -212,10 +212,9 @@ class Channel:
     # ---- who waits ----
 
     def _has_published(self, position: BinlogPosition) -> bool:
-        session = self._session
-        return session is not None and session.published.order >= position.order
+        return self._session is not None and self._session.has_published(position)
 
-    def _on_published(self) -> None:
+    def _on_progress(self) -> None:
         if self._waiting:
             for position, future in self._waiting:
                 if self._has_published(position) and not future.done():

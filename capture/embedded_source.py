@@ -103,7 +103,7 @@ class EmbeddedSource:
         time_s = self._now_s(timestamp_s)
         with self._group(time_s):
             self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
-            session = Session(database or None, DEFAULT_STATUS.sql_mode or 0)
+            session = Session(database or None, DEFAULT_STATUS.sql_mode or 0, DEFAULT_STATUS.collation_server)
             position = (self._file_number, self._encoder.position)
             for change in self._history.apply(statements, session, position, sql):
                 if change.unresolved is not None:

@@ -63,7 +63,7 @@ class Task:
     clock: Clock
     timers: Timers
     counters: Counters
-    published: Callable[[], None]
+    progressed: Callable[[], None]
 
 
 class Session:
@@ -112,6 +112,12 @@ class Session:
         base = self.walker.position.base
         return SourceSnapshot(info.flavour, info.server_uuid, info.server_id, base, str(gtid_set)).to_bytes()
 
+    def has_published(self, position: BinlogPosition) -> bool:
+        """Whether everything before a boundary is visible, heartbeats that stand at it included."""
+        if self.published.order == position.order:
+            return not self._busy and not self._source.pending()
+        return self.published.order > position.order
+
     # ---- the loop ----
 
     async def stream(self) -> None:
@@ -131,6 +137,7 @@ class Session:
                 if not self._source.pending():
                     self.pacer.drained()
                 self._busy = False
+                self._task.progressed()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -224,7 +231,6 @@ class Session:
                     self._committed.add(position.gtid.key, position.gtid.first, position.gtid.last)
             self._task.counters.transactions += assembler.committed()
             self._source.committed(self.published)
-            self._task.published()
         if pending.size_bytes >= BATCH_BYTES_MAX:
             self._append(len(pending.values))
 
