@@ -20,6 +20,7 @@ from kafka.record import MemoryRecords
 from tests.tools.workplace import CHECKOUT
 
 CHARSETS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252", "gbk": "gbk", "ascii": "ascii"}
+_LENGTH_AT, _LENGTH_END = 8, 12  # batch_length of a record batch counts what follows it
 _ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -60,6 +61,15 @@ def decode_batches(data: bytes | memoryview) -> list[Record]:
         assert batch.validate_crc(), "a record batch has a wrong checksum"
         records += [Record(record.offset, record.timestamp, record.key, record.value) for record in batch]
     return records
+
+
+def split_batches(data: bytes) -> list[bytes]:
+    """The batches at the front of a segment file; an active one is longer than what is written so far."""
+    batches, position = [], 0
+    while length := int.from_bytes(data[position + _LENGTH_AT : position + _LENGTH_END], "big"):
+        batches.append(data[position : position + _LENGTH_END + length])
+        position += _LENGTH_END + length
+    return batches
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.decoded import Record, decode_batches
+from tests.decoded import Record, decode_batches, split_batches
 from tests.interop.known_binlog import write_known_binlog
 from tests.server_process import ServerProcess
 
@@ -86,12 +86,9 @@ def configuration(source: str, objects: Sequence[str], group_ids: Sequence[str],
 def read_segments(data_directory: Path) -> list[Record]:
     """Every record in the topic's segment files, in order of their names."""
     segments = sorted((data_directory / "topics" / f"{TOPIC}-0").glob("*.log"))
-    return [record for segment in segments for record in decode_batches(_batches(segment.read_bytes()))]
-
-
-def _batches(data: bytes) -> bytes:
-    """The batches at the front of an active segment, whose file is longer than what is written so far."""
-    end = 0
-    while end < len(data) and (length := int.from_bytes(data[end + 8 : end + 12], "big")):
-        end += 12 + length
-    return data[:end]
+    return [
+        record
+        for segment in segments
+        for batch in split_batches(segment.read_bytes())
+        for record in decode_batches(batch)
+    ]

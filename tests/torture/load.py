@@ -22,6 +22,13 @@ CREATE_TABLE = (
 )
 _INSERT = "INSERT INTO items (account, amount, name, note, at) VALUES (%s, %s, %s, %s, '2024-03-01 09:15:00.123456')"
 _NAMES = ("张伟", "Zoë Müller", "O'Brien", "smörgås ☎", "x")
+LARGE_TRANSACTION = (
+    "INSERT INTO items (account, amount, name, note, at) "
+    "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+    "SELECT i %% 50, i / 100, 'large', REPEAT('x', 200), '2024-03-01 09:15:00.5' FROM n"
+)
+"""One statement, one transaction, as many rows as asked for (`cte_max_recursion_depth` must allow it)."""
+
 _LARGE_TRANSACTION_ROWS = 4000
 _MULTI_INSERT_ROWS = 500
 
@@ -35,22 +42,12 @@ class Load(threading.Thread):
         self._connection: pymysql.Connection[Any] = server.connect(database=database, autocommit=False)
         self._random = random.Random(seed)
         self._stopping = threading.Event()
-        self._held = threading.Event()
-        self._held.set()
         self._failure: BaseException | None = None
         self._extra_columns = 0
-
-    def hold(self) -> None:
-        """Pause before the next transaction."""
-        self._held.clear()
-
-    def release(self) -> None:
-        self._held.set()
 
     def stop(self) -> None:
         """End behind the current transaction."""
         self._stopping.set()
-        self._held.set()
         self.join()
         self._connection.close()
         if self._failure is not None:
@@ -69,7 +66,6 @@ class Load(threading.Thread):
         weights = [weight for _, weight in kinds]
         try:
             while not self._stopping.is_set():
-                self._held.wait()
                 (kind,) = self._random.choices([run for run, _ in kinds], weights)
                 with self._connection.cursor() as cursor:
                     kind(cursor)

@@ -58,9 +58,14 @@ class Watcher(threading.Thread):
         return seen
 
     def stop(self) -> None:
+        """End, and raise what the watcher found wrong."""
+        self.end()
+        self._raise_failure()
+
+    def end(self) -> None:
+        """End, whatever was found."""
         self._stopping.set()
         self.join()
-        self._raise_failure()
 
     def run(self) -> None:
         try:
