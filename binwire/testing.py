@@ -3,8 +3,9 @@
     from binwire.testing import EmbeddedBroker
 
     with EmbeddedBroker() as broker:
-        channel = broker.channel("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
-        channel.insert("orders", {"id": 1, "note": "first"})
+        channel = broker.channel()
+        orders = channel.table("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
+        orders.insert(id=1, note="first")
         consumer = KafkaConsumer(channel.topic, group_id=channel.sid, **channel.kafka_python())
 
 Changes are encoded as binlog events and go through the same code as those of a live MySQL. The server ends when the
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-_START_TIMEOUT_S: Final = 30.0
+_ANSWER_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 10.0
 _ERROR_BYTES_SHOWN: Final = 4096
 
@@ -51,7 +52,7 @@ class EmbeddedBroker:
         self._process = _start(self._errors)
         self._folder: str | None = None
         try:
-            ready = self._ready()
+            ready = self._answer()["ready"]
         except BaseException:
             self.close()
             raise
@@ -98,17 +99,6 @@ class EmbeddedBroker:
     ) -> None:
         self.close()
 
-    def _ready(self) -> dict[str, Any]:
-        """The server's first line; one that says nothing for `_START_TIMEOUT_S` is ended, which ends the line too."""
-        watchdog = threading.Timer(_START_TIMEOUT_S, self._process.kill)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            ready: dict[str, Any] = self._answer()["ready"]
-        finally:
-            watchdog.cancel()
-        return ready
-
     def _call(self, call: str, **arguments: Any) -> dict[str, Any]:
         with self._lock:
             self._last_id += 1
@@ -126,11 +116,17 @@ class EmbeddedBroker:
         return result
 
     def _answer(self) -> dict[str, Any]:
+        """The server's next line. A server that says nothing for `_ANSWER_TIMEOUT_S` is ended, which ends the wait."""
         assert self._process.stdout is not None
+        watchdog = threading.Timer(_ANSWER_TIMEOUT_S, self._process.kill)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             line = self._process.stdout.readline()
         except ValueError:
             line = b""
+        finally:
+            watchdog.cancel()
         if not line:
             raise self._ended()
         answer: dict[str, Any] = json.loads(line)
@@ -168,9 +164,9 @@ class Channel:
         """The SASL user name, `<username>-<sid>`."""
         return f"{self.username}-{self.sid}"
 
-    def table(self, sql: str) -> None:
-        """Run a CREATE TABLE statement."""
-        self.ddl(sql)
+    def table(self, sql: str, *, timestamp_s: int | None = None) -> Table:
+        """Run one CREATE TABLE statement, which arrives as a DDL record; the table, to change its rows by."""
+        return Table(self, self._change("table", sql=sql, timestamp_s=timestamp_s)["table"])
 
     def ddl(self, sql: str, *, timestamp_s: int | None = None) -> None:
         """Run any statement that changes the schema; it arrives as a DDL record."""
@@ -205,8 +201,33 @@ class Channel:
             "api_version": (1, 0, 0),
         }
 
-    def _change(self, call: str, **arguments: Any) -> None:
-        self._broker._call(call, channel=self._name, **arguments)
+    def _change(self, call: str, **arguments: Any) -> dict[str, Any]:
+        return self._broker._call(call, channel=self._name, **arguments)
+
+
+class Table:
+    """A table of a channel. A row is given as a mapping, or as keyword arguments if there is only one."""
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self._channel = channel
+        self.name = name
+        """`table`, or `database.table` if the statement named the database."""
+
+    def insert(self, *rows: Row, timestamp_s: int | None = None, **columns: Any) -> None:
+        """Insert rows in one transaction."""
+        self._channel.insert(self.name, *_rows(rows, columns), timestamp_s=timestamp_s)
+
+    def update(self, *pairs: tuple[Row, Row], timestamp_s: int | None = None) -> None:
+        """Update rows in one transaction, each given as it was and as it is."""
+        self._channel.update(self.name, *pairs, timestamp_s=timestamp_s)
+
+    def delete(self, *rows: Row, timestamp_s: int | None = None, **columns: Any) -> None:
+        """Delete rows in one transaction, given as they were."""
+        self._channel.delete(self.name, *_rows(rows, columns), timestamp_s=timestamp_s)
+
+
+def _rows(rows: tuple[Row, ...], columns: Row) -> tuple[Row, ...]:
+    return (*rows, columns) if columns else rows
 
 
 def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:

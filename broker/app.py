@@ -141,7 +141,8 @@ class Application:
         objects = config.objects or named_databases(statements, database)
         try:
             opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
-            await opened.channel.wait_visible(source.position)
+            if statements:
+                await opened.channel.wait_visible(source.position)
         except (CaptureError, ConfigError) as error:
             raise CallFailedError(str(error)) from None
         return EmbeddedChannel(opened, source)
@@ -346,6 +347,17 @@ def named_databases(statements: Sequence[str], default: str) -> list[str]:
     named = [statement.table.database for statement in parsed if isinstance(statement, CreateTable)]
     databases = dict.fromkeys([default, *(name for name in named if name)])
     return ["`{}`".format(name.replace("`", "``")) for name in databases]
+
+
+def created_table(sql: str) -> str:
+    """The table that one CREATE TABLE statement makes, as it names it; CallFailedError for anything else."""
+    from capture.ddl import parse
+    from capture.statements import CreateTable
+
+    match parse(sql):
+        case [CreateTable(table=table)]:
+            return table.table if table.database is None else f"{table.database}.{table.table}"
+    raise CallFailedError(f"{sql[:80]!r} is not one CREATE TABLE statement")
 
 
 async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem]:

@@ -6,6 +6,8 @@ and ends, leaving nothing behind, when standard input ends: it never outlives th
     {"id": 1, "call": "channel", "with": {"statements": ["CREATE TABLE …"], "database": "test", "objects": null}}
         -> {"id": 1, "result": {"channel": "c1", "topic": "…", "sid": "…", "username": "…", "password": "…"}}
     {"id": 2, "call": "statement", "with": {"channel": "c1", "sql": "ALTER TABLE …", "timestamp_s": null}}
+    {"id": 2, "call": "table", "with": {"channel": "c1", "sql": "CREATE TABLE …", "timestamp_s": null}}
+        -> {"id": …, "result": {"high_watermark": 12, "table": "orders"}}
     {"id": 3, "call": "insert", "with": {"channel": "c1", "table": "orders", "rows": [{"id": 1}], "timestamp_s": null}}
     {"id": 4, "call": "update", "with": {…, "rows": [[{before}, {after}]]}}
     {"id": 5, "call": "delete", "with": {…, "rows": [{"id": 1}]}}
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import logs
-from broker.app import Application, CallFailedError, EmbeddedChannel
+from broker.app import Application, CallFailedError, EmbeddedChannel, created_table
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 
 if TYPE_CHECKING:
@@ -54,24 +57,33 @@ async def _serve(folder: Path) -> None:
     try:
         address = app.addresses["public"]
         _say({"ready": {"host": address.host, "port": address.port, "pid": os.getpid(), "folder": str(folder)}})
-        calls, lines = _Calls(app), _lines()
-        while line := await lines.get():
-            _say(await calls.answer(json.loads(line, object_hook=_value)))
+        lines, ended = _input()
+        answering = asyncio.create_task(_answer_all(_Calls(app), lines))
+        # The end of input counts also while a call waits for something that never comes.
+        await asyncio.wait((answering, asyncio.create_task(ended.wait())), return_when=asyncio.FIRST_COMPLETED)
+        answering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
     finally:
         await app.close()
 
 
-def _lines() -> asyncio.Queue[bytes]:
-    """The lines of standard input, read by a thread of their own; an empty one at its end."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+async def _answer_all(calls: _Calls, lines: asyncio.Queue[bytes]) -> None:
+    while True:
+        _say(await calls.answer(json.loads(await lines.get(), object_hook=_value)))
+
+
+def _input() -> tuple[asyncio.Queue[bytes], asyncio.Event]:
+    """The lines of standard input, read by a thread of their own, and its end."""
+    loop, lines, ended = asyncio.get_running_loop(), asyncio.Queue[bytes](), asyncio.Event()
 
     def read() -> None:
         for line in sys.stdin.buffer:
             loop.call_soon_threadsafe(lines.put_nowait, line)
-        loop.call_soon_threadsafe(lines.put_nowait, b"")
+        loop.call_soon_threadsafe(ended.set)
 
     threading.Thread(target=read, name="fixture-input", daemon=True).start()
-    return lines
+    return lines, ended
 
 
 def _say(document: Mapping[str, Any]) -> None:
@@ -136,6 +148,10 @@ class _Calls:
 
     async def call_statement(self, channel: str, sql: str, timestamp_s: int | None) -> dict[str, int]:
         return await self._do(channel, "statement", sql, timestamp_s=timestamp_s)
+
+    async def call_table(self, channel: str, sql: str, timestamp_s: int | None) -> dict[str, Any]:
+        table = created_table(sql)
+        return {"table": table, **await self._do(channel, "statement", sql, timestamp_s=timestamp_s)}
 
     async def call_insert(
         self, channel: str, table: str, rows: list[dict[str, Any]], timestamp_s: int | None

@@ -53,6 +53,30 @@ def test_a_row_inserted_by_call_reaches_a_kafka_consumer(broker):
     assert rows(channel, 5) == [decoded.Row("INSERT", "test.orders", None, {"id": 1, "note": "龙井茶"})]
 
 
+def test_a_table_changes_its_rows(broker):
+    channel = broker.channel()
+    orders = channel.table("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
+    assert orders.name == "orders"
+    orders.insert(id=1, note="first")
+    orders.insert({"id": 2}, {"id": 3, "note": "third"})
+    orders.update(({"id": 2, "note": None}, {"id": 2, "note": "second"}))
+    orders.delete(id=1, note="first")
+    assert [(row.operation, row.before, row.after) for row in rows(channel, 2 + 3 + 4 + 3 + 3)] == [
+        ("INSERT", None, {"id": 1, "note": "first"}),
+        ("INSERT", None, {"id": 2, "note": None}),
+        ("INSERT", None, {"id": 3, "note": "third"}),
+        ("UPDATE", {"id": 2, "note": None}, {"id": 2, "note": "second"}),
+        ("DELETE", {"id": 1, "note": "first"}, None),
+    ]
+
+
+def test_a_table_is_made_by_one_statement(broker):
+    channel = broker.channel()
+    for sql in ("DROP TABLE t", "CREATE TABLE a (id INT); CREATE TABLE b (id INT)", "", "nonsense"):
+        with pytest.raises(EmbeddedBrokerError, match="is not one CREATE TABLE statement"):
+            channel.table(sql)
+
+
 def test_every_kind_of_change(broker):
     channel = broker.channel("CREATE TABLE shop.t (id INT PRIMARY KEY, price DECIMAL(8,2), at DATETIME, note TEXT)")
     first = {"id": 1, "price": Decimal("12.50"), "at": datetime.fromisoformat("2024-02-29 01:02:03"), "note": None}
