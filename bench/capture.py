@@ -96,6 +96,6 @@ BENCHMARK = Benchmark(
     question="How many row changes per second go from a binlog file into the log (one process)?",
     measures=(Measure("rows", "rows/s"),),
     smoke={"transactions": 5, "rows_per_transaction": 20},
-    full={"transactions": 400, "rows_per_transaction": 250},
+    full={"transactions": 160, "rows_per_transaction": 250},
     prepare=_prepare,
 )

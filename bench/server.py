@@ -42,8 +42,9 @@ class BenchServer:
     def __init__(self, folder: Path) -> None:
         root = str(Path(__file__).resolve().parent.parent)
         self._log = (folder / "server.log").open("wb")
+        # -P: a `bench` in the directory we are called in must not be taken for this one.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.server", str(folder / "data")],
+            [sys.executable, "-P", "-m", "bench.server", str(folder / "data")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
