@@ -2,7 +2,7 @@
 
 States, by the service's own names; `TRANSITIONS` is the whole of what may follow what:
 
-    Prechecking                          the source is being checked
+    Prechecking                          a new channel's source is being checked
     Not Started                          nothing runs; start() begins
     Performing Initial Change Tracking   start position and snapshot are being made durable
     Normal                               the stream runs
@@ -23,7 +23,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from capture.assembler import DDL, DML
-from capture.errors import CaptureError, SourceUnavailable
+from capture.errors import CaptureError, SourceRefused, SourceUnavailable
+from capture.precheck import check
 from capture.resume import prepare
 from capture.selection import Selection
 from capture.session import Counters, Session, Task
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from capture.position import BinlogPosition
-    from capture.source import Source, SourceAddress
+    from capture.source import ServerInfo, Source, SourceAddress
     from capture.timers import Timers
     from storage.catalog import Catalog
     from storage.clock import Clock
@@ -57,7 +58,7 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PRECHECKING: frozenset({State.NOT_STARTED, State.ERROR}),
+    State.PRECHECKING: frozenset({State.NOT_STARTED, State.INITIAL, State.ERROR}),
     State.NOT_STARTED: frozenset({State.PRECHECKING, State.INITIAL, State.NORMAL, State.ERROR}),
     State.INITIAL: frozenset({State.NORMAL, State.ERROR, State.NOT_STARTED}),
     State.NORMAL: frozenset({State.ERROR, State.NOT_STARTED}),
@@ -268,7 +269,8 @@ class Channel:
         try:
             self._log.rollback()
             info = await source.connect()
-            if self._log.recovered is None and self._state is not State.INITIAL:
+            if self._log.recovered is None:
+                await self._precheck(source, info)
                 self._move(State.INITIAL)
             selection = Selection(self.spec.objects, info.lower_case_table_names)
             resume, history = await prepare(source, info, self.spec, selection, self._log.recovered, self._catalog)
@@ -280,6 +282,13 @@ class Channel:
             self._session = None
             await source.close()
             self._drop_unfinished()
+
+    async def _precheck(self, source: Source, info: ServerInfo) -> None:
+        """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""
+        self._move(State.PRECHECKING)
+        for item in await check(source, info, self.spec):
+            if not item.passed:
+                raise SourceRefused(f"precheck of {source.address} failed: {item.name}: {item.found}; {item.remedy}")
 
     def _drop_unfinished(self) -> None:
         try:

@@ -73,6 +73,8 @@ _VARIABLES = (
     "binlog_row_image",
     "binlog_checksum",
     "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "log_bin_compress",
     "gtid_mode",
     "collation_server",
     "explicit_defaults_for_timestamp",
