@@ -134,7 +134,7 @@ class _Recovery:
         first_offset = segments[0].base_offset if segments else None
         tail = self._find_tail(segments)
         if lost_power and tail.commit is not None:
-            tail = self._verified_tail(segments, tail)
+            tail = self._verified_tail(segments, tail, state.durable_offset if state is not None else 0)
         if state is not None and state.orderly and tail.end_offset < state.reserved_offset and segments:
             # The last run said where it ended, and that is no longer there.
             tail.is_damaged = True
@@ -218,17 +218,25 @@ class _Recovery:
             self._files.close(descriptor)
         return _verified_next_offset(batch, entry.batch_bytes, entry.batch_crc) == entry.end_offset
 
-    def _verified_tail(self, segments: list[Segment], tail: _Tail) -> _Tail:
-        """The last commit up to which everything since the last flush verifies."""
+    def _verified_tail(self, segments: list[Segment], tail: _Tail, durable_offset: int) -> _Tail:
+        """The last commit up to which everything since the last flush verifies.
+
+        How far that flush reached the last COMMIT knows, or the state, whichever was written later.
+        """
         target = tail.commit
         assert target is not None
-        durable_offset = target.entry.durable_offset
+        durable_offset = max(durable_offset, target.entry.durable_offset)
         bases = [segment.base_offset for segment in segments]
         first = max(0, bisect_right(bases, durable_offset) - 1)
         last = segments.index(target.segment)
         good = _Tail(None, None, is_damaged=True)
+        if segments[first].base_offset > durable_offset:
+            # What followed the last flush is not there, name and all; retention takes nothing that is not durable.
+            return good
         if segments[first].base_offset == durable_offset and first > 0:
-            good = self._last_commit_of(segments[first - 1])
+            good = self._closed_before(segments[first - 1], durable_offset)
+            if good.close is None:
+                return good
         next_base = segments[first].base_offset
         for segment in segments[first : last + 1]:
             self._unverified.append(segment)
@@ -243,9 +251,15 @@ class _Recovery:
                 next_base = end.close.end_offset
         return good
 
-    def _last_commit_of(self, segment: Segment) -> _Tail:
+    def _closed_before(self, segment: Segment, next_offset: int) -> _Tail:
+        """The end of a segment that was flushed up to where the next begins, but perhaps before its CLOSE was."""
         with closing(PositionFile.open(self._files, source_path(segment.path), write=False)) as file:
-            return self._last_commit(segment, file)
+            tail = self._last_commit(segment, file)
+        commit = tail.commit
+        if commit is not None and tail.close is None and commit.entry.end_offset == next_offset:
+            close = close_with_gap(self._files, commit, next_offset, self._clock.now_ms())
+            return _Tail(commit, close, is_damaged=True)
+        return _Tail(commit, tail.close, is_damaged=True)
 
     def _verify_segment(self, segment: Segment, durable_offset: int, target: Commit) -> _Tail:
         """Verify entries and batches of a segment behind what was durable, up to `target` or the first that fails.
@@ -352,7 +366,7 @@ def find_commit(files: Files, segments: Sequence[Segment], durable_offset: int) 
     return None
 
 
-def close_with_gap(files: Files, commit: Commit, end_offset: int, now_ms: int) -> None:
+def close_with_gap(files: Files, commit: Commit, end_offset: int, now_ms: int) -> PositionEntry:
     """Close a segment behind a commit so that the log goes on at `end_offset`; durable on return.
 
     Only positions are cut: the log's own bytes behind them may still be read by those who were given them.
@@ -365,6 +379,7 @@ def close_with_gap(files: Files, commit: Commit, end_offset: int, now_ms: int) -
         )  # fmt: skip
         file.append([close])
         files.sync(file.descriptor)
+    return close
 
 
 def delete_segment(files: Files, segment: Segment) -> None:

@@ -37,36 +37,50 @@ class Reservation:
     def reserved_offset(self) -> int:
         return self._written.reserved_offset if self._written is not None else -1
 
-    def begin(self, end_offset: int) -> None:
+    def begin(self, end_offset: int, durable_offset: int) -> None:
         """Say durably that this run appends; costs nothing once it is said."""
-        written = self._written
-        if written is None or written.orderly or written.boot_id != self.boot_id:
-            self._write(end_offset)
+        with self._lock:
+            written = self._written
+            if written is None or written.orderly or written.boot_id != self.boot_id:
+                self._reserve(end_offset, durable_offset)
 
-    def ensure(self, end_offset: int) -> None:
+    def ensure(self, end_offset: int, durable_offset: int) -> None:
         """Have every offset below `end_offset` reserved."""
         if end_offset > self.reserved_offset:
-            self.extend(end_offset)
+            self.extend(end_offset, durable_offset)
 
     def is_short(self, end_offset: int) -> bool:
         """Whether half of a step is used up: time to extend, aside."""
         written = self._written
         return written is not None and not written.orderly and end_offset > written.reserved_offset - self._step // 2
 
-    def extend(self, end_offset: int) -> None:
+    def extend(self, end_offset: int, durable_offset: int) -> None:
         """Reserve another step above `end_offset`; may be called on any thread."""
         with self._lock:
             if end_offset > self.reserved_offset - self._step // 2:
-                self._write(end_offset)
+                self._reserve(end_offset, durable_offset)
+
+    def save_durable(self, durable_offset: int) -> None:
+        """Say durably what is durable, before a segment below that is deleted; may be called on any thread."""
+        with self._lock:
+            if self._written is not None and self._written.durable_offset < durable_offset:
+                self._replace(self._written._replace(durable_offset=durable_offset))
 
     def close(self, end_offset: int) -> None:
         """Say durably that the run ended orderly at `end_offset`, everything flushed; costs nothing if none began."""
-        if self._written is not None and not self._written.orderly:
-            self._replace(LogState(orderly=True, reserved_offset=end_offset, boot_id=self.boot_id))
+        with self._lock:
+            if self._written is not None and not self._written.orderly:
+                self._replace(LogState(True, end_offset, end_offset, self.boot_id))
 
-    def _write(self, end_offset: int) -> None:
-        reserved_offset = max(self.reserved_offset, end_offset + self._step)
-        self._replace(LogState(orderly=False, reserved_offset=reserved_offset, boot_id=self.boot_id))
+    def _reserve(self, end_offset: int, durable_offset: int) -> None:
+        self._replace(
+            LogState(
+                orderly=False,
+                reserved_offset=max(self.reserved_offset, end_offset + self._step),
+                durable_offset=durable_offset,
+                boot_id=self.boot_id,
+            )
+        )
 
     def _replace(self, state: LogState) -> None:
         write_state(self._files, self._directory, state)

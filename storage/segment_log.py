@@ -240,7 +240,7 @@ class SegmentLog:
         now_ms = self._clock.now_ms()
         with self._writing("committed to"):
             self._begin_run()
-            self.reservation.ensure(self.end_offset)
+            self.reservation.ensure(self.end_offset, self.flusher.durable_offset)
             entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
         self._commit = Commit(appender.segment, appender.positions.count - 1, entry)
         self._committed_end_offset = self.end_offset
@@ -304,7 +304,8 @@ class SegmentLog:
     def retire(self) -> list[Segment]:
         """Take the segments whose time is over out of the log, and return all that are still to be deleted."""
         if self._commit is not None:
-            count = expired_count(self._segments.ordered, self._commit.segment, self._clock.now_ms(), self.config)
+            durable_offset, now_ms = self.flusher.durable_offset, self._clock.now_ms()
+            count = expired_count(self._segments.ordered, self._commit.segment, durable_offset, now_ms, self.config)
             self._doomed += self._segments.remove_oldest(count)
         doomed, self._doomed = self._doomed, []
         return doomed
@@ -319,6 +320,7 @@ class SegmentLog:
         Raises:
             OSError: the system refuses; they come back at the next open.
         """
+        self.reservation.save_durable(self.flusher.durable_offset)
         for segment in segments:
             delete_segment(self._files, segment)
 
@@ -342,7 +344,7 @@ class SegmentLog:
     def _begin_run(self) -> None:
         """Say durably, once, that this run writes."""
         if not self._is_begun:
-            self.reservation.begin(self.end_offset)
+            self.reservation.begin(self.end_offset, self.flusher.durable_offset)
             self._is_begun = True
 
     def _appender_for(self, append: Append) -> Appender:

@@ -1,13 +1,15 @@
 """The `state` file of a log: how its last run ended, and which offsets may have been served.
 
-    magic 8s "BWSTATE1", orderly u8, boot_id_bytes u8, reserved_offset i64, boot_id 64s, crc u32 (CRC-32C before it)
+    magic 8s "BWSTATE1", orderly u8, boot_id_bytes u8, reserved_offset i64, durable_offset i64, boot_id 64s,
+    crc u32 (CRC-32C of what is before it)
 
-82 + 4 bytes, big-endian, replaced as a whole and durably: before the first append of a run, whenever the reservation
-runs short, and at an orderly end.
+94 bytes, big-endian, replaced as a whole and durably: before the first append of a run, whenever the reservation
+runs short, before segments are deleted, and at an orderly end.
 
-Invariant: no offset at or above `reserved_offset` was ever visible; after an orderly end it is where the log ended. A
-log whose state is not orderly crashed; if its boot id is not this boot's, what was not flushed may be gone, and
-offsets go on at `reserved_offset`.
+Invariants: no offset at or above `reserved_offset` was ever visible; after an orderly end it is where the log ended.
+Everything below `durable_offset` was flushed, and no segment that reaches beyond it was deleted by retention. A log
+whose state is not orderly crashed; if its boot id is not this boot's, what was not flushed may be gone, and offsets
+go on at `reserved_offset`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ MAGIC: Final = b"BWSTATE1"
 UNKNOWN_OFFSETS: Final = 1 << 40
 """What is skipped when the reservation cannot be read: more than any run serves, little of 64 bits."""
 
-_STATE: Final = struct.Struct(">8sBBq64sI")
+_STATE: Final = struct.Struct(">8sBBqq64sI")
 _CRC_BYTES: Final = 4
 
 
@@ -32,7 +34,11 @@ class LogState(NamedTuple):
 
     orderly: bool
     reserved_offset: int
+    durable_offset: int
     boot_id: str
+
+
+UNREADABLE: Final = LogState(orderly=False, reserved_offset=-1, durable_offset=0, boot_id="")
 
 
 def state_path(directory: Path) -> Path:
@@ -54,16 +60,17 @@ def read_state(files: Files, directory: Path) -> LogState | None:
     finally:
         files.close(descriptor)
     if len(data) != _STATE.size:
-        return LogState(orderly=False, reserved_offset=-1, boot_id="")
-    magic, orderly, boot_id_bytes, reserved_offset, boot_id, crc = _STATE.unpack(data)
+        return UNREADABLE
+    magic, orderly, boot_id_bytes, reserved_offset, durable_offset, boot_id, crc = _STATE.unpack(data)
     if magic != MAGIC or crc != crc32c(data[:-_CRC_BYTES]):
-        return LogState(orderly=False, reserved_offset=-1, boot_id="")
-    return LogState(bool(orderly), reserved_offset, boot_id[:boot_id_bytes].decode(errors="replace"))
+        return UNREADABLE
+    return LogState(bool(orderly), reserved_offset, durable_offset, boot_id[:boot_id_bytes].decode(errors="replace"))
 
 
 def write_state(files: Files, directory: Path, state: LogState) -> None:
     """Replace the state; durable on return."""
     boot_id = state.boot_id.encode()[:64]
-    packed = _STATE.pack(MAGIC, state.orderly, len(boot_id), state.reserved_offset, boot_id, 0)[:-_CRC_BYTES]
+    offsets = state.reserved_offset, state.durable_offset
+    packed = _STATE.pack(MAGIC, state.orderly, len(boot_id), *offsets, boot_id, 0)[:-_CRC_BYTES]
     data = packed + crc32c(packed).to_bytes(_CRC_BYTES, "big")
     files.replace_durably(state_path(directory), data)

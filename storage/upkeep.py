@@ -96,7 +96,7 @@ class Upkeep:
             log.end_flush(job, error)
         if log.reservation.is_short(log.end_offset):
             # A failure shows again, to the writer, when the offsets have run out.
-            await self._in_thread(log.reservation.extend, log.end_offset)
+            await self._in_thread(log.reservation.extend, log.end_offset, log.flusher.durable_offset)
         doomed = log.retire()
         if doomed and await self._in_thread(log.delete, doomed) is not None:
             log.keep_doomed(doomed)

@@ -203,7 +203,7 @@ class ReplayedDisk:
 
     def write_after_power_loss(self, directory: Path, random: Random) -> None:
         """Lay out what may be left when the power went: of what was not flushed, any pages and any names."""
-        for name in {*self.files, *self.durable_names}:
+        for name in sorted({*self.files, *self.durable_names}):
             now, before = self.files.get(name), self.durable_names.get(name)
             file = now if now is before or (now is not None and random.random() < 0.5) else before
             if file is not None:

@@ -31,6 +31,9 @@ SMALL = LogConfig(
 )
 
 
+_opened: list[SegmentLog] = []
+
+
 @dataclass(frozen=True)
 class Sample:
     """A record as a test knows it."""
@@ -56,7 +59,14 @@ def open_log(
     """A log ready to be appended to."""
     log = SegmentLog.open(directory, TOPIC, config, clock or ManualClock(), boot_id=boot_id, files=files)
     log.attach(lambda: snapshot)
+    _opened.append(log)
     return log
+
+
+def release_all() -> None:
+    """Give back the descriptors of every log a test opened: most of them play processes that were killed."""
+    while _opened:
+        _opened.pop().release()
 
 
 def reopen_copy(log: SegmentLog, *, boot_id: str = "boot-1", files: Files | None = None) -> SegmentLog:

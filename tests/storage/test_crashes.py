@@ -22,9 +22,10 @@ from storage.errors import StorageError
 from storage.records import iter_batches, iter_records, verify_crc
 from storage.verify import verify
 from tests.storage.faults import RecordingFiles, ReplayedDisk, Step
-from tests.storage.samples import Sample, append, append_random, open_log, position, read_all, small
+from tests.storage.samples import Sample, append, append_random, open_log, position, read_all, release_all, small
 
 if TYPE_CHECKING:
+    from storage.config import LogConfig
     from storage.segment_log import SegmentLog
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,10 +60,10 @@ class Run:
 class Recorder:
     """Drives a log and writes down what it showed."""
 
-    def __init__(self, directory: Path, run: Run) -> None:
+    def __init__(self, directory: Path, run: Run, config: LogConfig) -> None:
         self.run = run
         self.files = RecordingFiles()
-        self.log = open_log(directory, CONFIG, files=self.files)
+        self.log = open_log(directory, config, files=self.files)
         self._durable = 0
 
     def transaction(self, random: Random, batches: int) -> None:
@@ -95,7 +96,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Transactions within a segment and across several, rollbacks of both, flushes in between."""
     random = Random(4711)
     run = Run()
-    recorder = Recorder(tmp_path_factory.mktemp("run") / "log", run)
+    recorder = Recorder(tmp_path_factory.mktemp("run") / "log", run, CONFIG)
     for number in range(20):
         recorder.transaction(random, random.choice((1, 1, 2, 24)))
         if number % 7 == 3:
@@ -161,7 +162,7 @@ def test_a_killed_process_loses_nothing_at_any_step(run: Run, tmp_path: Path) ->
             assert log.high_watermark >= moment.high_watermark
             if steps % 9 == 0:
                 check_goes_on(log, directory, run, count)
-            log.release()
+            release_all()
             shutil.rmtree(directory)
 
 
@@ -184,7 +185,7 @@ def test_a_process_killed_while_it_recovers_is_recovered_again(run: Run, tmp_pat
             start.write_to(again)
             log = open_log(again, CONFIG)
             check_prefix(log, run, run.at(steps).published)
-            log.release()
+            release_all()
 
 
 def test_a_loss_of_power_loses_nothing_that_was_flushed(run: Run, tmp_path: Path) -> None:
@@ -205,8 +206,52 @@ def test_a_loss_of_power_loses_nothing_that_was_flushed(run: Run, tmp_path: Path
         assert log.read(log.high_watermark, 100).view.nbytes == 0
         if number % 5 == 0:
             check_goes_on_after_power_loss(log, directory, run, count)
-        log.release()
+        release_all()
         shutil.rmtree(directory)
+
+
+def random_run(directory: Path, random: Random) -> tuple[Run, LogConfig]:
+    """A short run under settings that put the boundaries of segments, slots and reservations anywhere."""
+    config = small(
+        segment_bytes=random.choice((600, 1500, 5000, 10**6)),
+        index_interval_bytes=random.choice((100, 300)),
+        reserve_offsets=random.choice((20, 500)),
+        flush_before_visible=random.random() < 0.2,
+    )
+    run = Run()
+    recorder = Recorder(directory, run, config)
+    for _ in range(random.randrange(1, 25)):
+        recorder.transaction(random, random.choice((1, 1, 2, 15)))
+        if random.random() < 0.2:
+            recorder.rolled_back(random, random.choice((1, 2, 20)))
+        if random.random() < 0.2 or config.flush_before_visible:
+            recorder.flush()
+    recorder.log.release()
+    run.steps = recorder.files.steps
+    return run, config
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.torture) for seed in range(6, 300))]
+)
+def test_random_runs_lose_no_flushed_record_with_the_power(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    run, config = random_run(tmp_path / "run", random)
+    for number in range(30):
+        steps = random.randrange(len(run.steps) + 1)
+        disk = ReplayedDisk()
+        for step in run.steps[:steps]:
+            disk.apply(step)
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        disk.write_after_power_loss(directory, random)
+        moment = run.at(steps)
+        log = open_log(directory, config, boot_id="boot-2")
+        count = check_prefix(log, run, moment.durable)
+        assert log.end_offset >= moment.high_watermark
+        if number % 3 == 0:
+            check_goes_on_after_power_loss(log, directory, run, count)
+        release_all()
 
 
 def check_goes_on_after_power_loss(log: SegmentLog, directory: Path, run: Run, count: int) -> None:
@@ -216,7 +261,7 @@ def check_goes_on_after_power_loss(log: SegmentLog, directory: Path, run: Run, c
     log.commit([position(count + 1)])
     log.flush()
     assert read_all(log, offset=lost_offset if lost_offset >= log.log_start_offset else None)[-1:] == added
-    again = open_log(directory, CONFIG, boot_id="boot-3")
+    again = open_log(directory, log.config, boot_id="boot-3")
     assert read_all(again) == before + added
     assert again.end_offset > added[0].offset
 
@@ -242,7 +287,7 @@ def test_random_damage_is_cut_off_or_named(run: Run, tmp_path: Path, boot_id: st
                 assert damaged.suffix == ".log" or record == known[record.offset]
                 assert record.value in {r.value for r in known.values()}
             outcomes["opened"] += 1
-            log.release()
+            release_all()
         except StorageError:
             outcomes["refused"] += 1
     assert outcomes["opened"] > outcomes["refused"]

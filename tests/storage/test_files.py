@@ -75,15 +75,15 @@ def test_a_replacement_that_fails_leaves_the_old_content(tmp_path: Path, call: s
 
 def test_the_state_is_kept(tmp_path: Path) -> None:
     assert read_state(Files(), tmp_path) is None
-    for state in (LogState(orderly=False, reserved_offset=5000, boot_id="3b1c-id"), LogState(True, 0, "")):
+    for state in (LogState(False, 5000, 4000, "3b1c-id"), LogState(True, 0, 0, "")):
         write_state(Files(), tmp_path, state)
         assert read_state(Files(), tmp_path) == state
 
 
 def test_a_state_that_does_not_verify_is_one_of_a_crash(tmp_path: Path) -> None:
-    write_state(Files(), tmp_path, LogState(orderly=True, reserved_offset=5000, boot_id="id"))
+    write_state(Files(), tmp_path, LogState(True, 5000, 5000, "id"))
     data = state_path(tmp_path).read_bytes()
-    unknown = LogState(orderly=False, reserved_offset=-1, boot_id="")
+    unknown = LogState(False, -1, 0, "")
     for position in range(len(data)):
         state_path(tmp_path).write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
         assert read_state(Files(), tmp_path) == unknown

@@ -24,6 +24,7 @@ from storage.positions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HEADER = PositionHeader(7000, 1_700_000_000_000, -1, b"a snapshot")
@@ -143,8 +144,14 @@ def one(key: bytes, number: int) -> GtidInterval:
     return GtidInterval(key, number, number)
 
 
-def test_transactions_of_one_source_stay_one_interval_and_one_entry_each(tmp_path: Path) -> None:
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Chain]:
     chain = Chain(tmp_path / "0.source")
+    yield chain
+    chain.file.close()
+
+
+def test_transactions_of_one_source_stay_one_interval_and_one_entry_each(chain: Chain) -> None:
     chain.commit(one(b"a", 5))
     chain.commit(None)
     chain.commit(*(one(b"a", number) for number in range(6, 500)))
@@ -152,8 +159,7 @@ def test_transactions_of_one_source_stay_one_interval_and_one_entry_each(tmp_pat
     assert (chain.file.count, chain.links()) == (3, 0)
 
 
-def test_sources_that_take_turns_cost_a_bounded_chain(tmp_path: Path) -> None:
-    chain = Chain(tmp_path / "0.source")
+def test_sources_that_take_turns_cost_a_bounded_chain(chain: Chain) -> None:
     for number in range(1, 3000):
         chain.commit(one(b"ab"[number % 2 : number % 2 + 1], number // 2 + 1))
         assert chain.links() <= CHAIN_LENGTH_MIN
@@ -161,8 +167,7 @@ def test_sources_that_take_turns_cost_a_bounded_chain(tmp_path: Path) -> None:
     assert chain.file.count < 3000 * 1.02
 
 
-def test_the_interval_extended_last_is_the_last(tmp_path: Path) -> None:
-    chain = Chain(tmp_path / "0.source")
+def test_the_interval_extended_last_is_the_last(chain: Chain) -> None:
     chain.commit(one(b"a", 1), one(b"b", 1), one(b"c", 1), one(b"b", 2))
     assert [interval.key for interval in chain.loaded().intervals] == [b"a", b"c", b"b"]
 
@@ -192,10 +197,10 @@ def test_any_order_of_transactions_is_recovered_as_their_set(
         assert loaded == chain.chain.intervals
         touching = {(i.key, i.last + 1) for i in loaded} & {(i.key, i.first) for i in loaded}
         assert not touching
+    chain.file.close()
 
 
-def test_a_chain_that_leads_to_damage_is_refused(tmp_path: Path) -> None:
-    chain = Chain(tmp_path / "0.source")
+def test_a_chain_that_leads_to_damage_is_refused(chain: Chain, tmp_path: Path) -> None:
     chain.commit(one(b"a", 1))
     chain.commit(one(b"b", 1))
     path = tmp_path / "0.source"

@@ -26,6 +26,7 @@ def deleted_mappings(directory: Path) -> int:
 
 
 def retire(log: SegmentLog) -> None:
+    log.flush()
     log.delete(log.retire())
 
 
@@ -75,6 +76,14 @@ def test_a_transaction_in_progress_keeps_the_position_before_it(tmp_path: Path) 
     assert reopen_copy(log).recovered == recovered
 
 
+def test_what_is_not_durable_stays(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=0, retention_bytes=0))
+    fill(log, Random(4), 20)
+    assert log.retire() == []
+    retire(log)
+    assert log.log_start_offset > 0
+
+
 def test_segments_go_by_bytes_while_the_log_is_larger(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_bytes=3000))
     fill(log, Random(4), 40)
@@ -111,6 +120,7 @@ def test_what_the_system_refuses_to_delete_is_tried_again(tmp_path: Path) -> Non
     log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock, files=files)
     fill(log, Random(7), 20)
     clock.advance(DAY_MS)
+    log.flush()
     files.failing = {"unlink"}
     doomed = log.retire()
     with pytest.raises(OSError, match="No space"):

@@ -25,6 +25,7 @@ from tests.storage.samples import (
     open_log,
     position,
     read_all,
+    release_all,
     reopen_copy,
     small,
 )
@@ -200,6 +201,7 @@ def test_time_lookup_is_right_though_time_goes_backwards(
         for time_ms in asked:
             expected = next(((r.offset, r.timestamp_ms) for r in records if r.timestamp_ms >= time_ms), None)
             assert opened.offset_for_timestamp(time_ms) == expected
+    release_all()
 
 
 def test_time_lookup_when_deleted_segments_had_later_times(tmp_path: Path) -> None:
@@ -212,6 +214,7 @@ def test_time_lookup_when_deleted_segments_had_later_times(tmp_path: Path) -> No
     for number, time_ms in enumerate((30, 10, 20, 40), 2):
         records += append(log, b"x" * 400, timestamps_ms=[FIRST_TIME_MS + time_ms])
         log.commit([position(number)])
+    log.flush()
     log.delete(log.retire())
     assert log.log_start_offset == 1
     for asked, expected in ((0, 0), (31, 3), (30, 0), (41, None)):
