@@ -22,6 +22,8 @@ from tests.tools.workplace import ToolError
 
 Command = tuple[str, ...]
 
+_KEEPS_TRYING = "read 0 of 1 records before the deadline"
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -29,7 +31,8 @@ class Client:
 
     ``finds_times``: its API looks up offsets by time; ``shows_commits``: it can write commit metadata and read commits
     back; ``whole_records``: it gets a record that is larger than its partition limit. ``purposes`` are what it needs a
-    consumer group each for, so that no test meets another's commits.
+    consumer group each for, so that no test meets another's commits. ``wrong_password`` and ``foreign_group`` are what
+    it says then (regular expressions): a client before Kafka 1.0 cannot be told why it was refused, and keeps trying.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Client:
     shows_commits: bool = True
     whole_records: bool = True
     purposes: tuple[str, ...] = ("",)
+    wrong_password: str = _KEEPS_TRYING
+    foreign_group: str = "InvalidGroupIdException: The configured groupId is invalid"
 
     def group_id(self, purpose: str = "") -> str:
         """The id of the client's own group on every log of the tests."""
@@ -73,9 +78,27 @@ def _kcat() -> Command:
 KAFKA_CLIENTS = (
     Client("java-0.10.0.1", lambda: java_clients.kafka_command("0.10.0.1"), finds_times=False, whole_records=False),
     Client("java-0.10.2.2", lambda: java_clients.kafka_command("0.10.2.2")),
-    Client("java-1.1.1", lambda: java_clients.kafka_command("1.1.1"), representative=True),
-    Client("kcat", _kcat, representative=True, shows_commits=False),
-    Client("kafka-python-2.0.2", _kafka_python, representative=True),
+    Client(
+        "java-1.1.1",
+        lambda: java_clients.kafka_command("1.1.1"),
+        representative=True,
+        wrong_password="SaslAuthenticationException: Authentication failed: Invalid username or password",
+    ),
+    Client(
+        "kcat",
+        _kcat,
+        representative=True,
+        shows_commits=False,
+        wrong_password="All broker connections are down",
+        foreign_group="FindCoordinator response error: Broker: Invalid group.id",
+    ),
+    Client(
+        "kafka-python-2.0.2",
+        _kafka_python,
+        representative=True,
+        wrong_password="NoBrokersAvailable",
+        foreign_group="InvalidGroupIdError",
+    ),
 )
 
 _DTS_PURPOSES = ("assign-resume", "assign-begin", "subscribe-resume", "subscribe-begin")

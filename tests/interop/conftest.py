@@ -21,7 +21,8 @@ class Session:
         self._log = log
 
     def run(self, scenario: str, *, purpose: str = "", **arguments: object) -> Outcome:
-        return self._process.run(scenario, **self._log.login(self._client.group_id(purpose)), **arguments)
+        """Run a scenario; ``arguments`` also take the place of what the login says."""
+        return self._process.run(scenario, **{**self._log.login(self._client.group_id(purpose)), **arguments})
 
 
 class ClientProcesses:

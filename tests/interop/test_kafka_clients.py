@@ -7,9 +7,10 @@ import pytest
 from tests.interop.client_matrix import KAFKA_CLIENTS, Client, cells
 from tests.interop.client_process import ClientError
 from tests.interop.conftest import Session
-from tests.interop.known_log import KnownLog
+from tests.interop.known_log import SPARE_GROUP_ID, KnownLog
 
 _AMPLE_BYTES = 8 << 20  # more than the known log's largest record
+_REFUSED_WITHIN_MS = 5_000
 _finding_times = [client for client in KAFKA_CLIENTS if client.finds_times and client.shows_commits]
 
 
@@ -79,3 +80,16 @@ def test_time_after_the_range_finds_nothing(client: Client, session: Session, kn
     after_ms = max(record.timestamp_ms for record in known_log.records) + 1000
     outcome = session.run("assign_time", timestamp=after_ms // 1000 if unit == "seconds" else after_ms, count=0)
     assert outcome.values == {"offset": None, "timestamp": None}
+
+
+@pytest.mark.parametrize("client", cells(KAFKA_CLIENTS), indirect=True)
+def test_wrong_password(client: Client, session: Session) -> None:
+    with pytest.raises(ClientError, match=client.wrong_password):
+        session.run("group", count=1, password="Wr0ng-secret", deadline_ms=_REFUSED_WITHIN_MS)
+    assert session.run("assign", offset=0, count=1).records, "the right password is refused behind a wrong one"
+
+
+@pytest.mark.parametrize("client", cells(KAFKA_CLIENTS), indirect=True)
+def test_group_of_somebody_else(client: Client, session: Session) -> None:
+    with pytest.raises(ClientError, match=client.foreign_group):
+        session.run("group", count=1, group=SPARE_GROUP_ID)
