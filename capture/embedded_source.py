@@ -51,7 +51,10 @@ class _Kept(NamedTuple):
 
 
 class EmbeddedSource:
-    """A source without a server, for fixtures and tests. Times are Unix epoch seconds; default: the clock's now."""
+    """A source without a server, for fixtures and tests.
+
+    Times are Unix epoch seconds; the default is that of the transaction a call is in, else the clock's now.
+    """
 
     paced_heartbeats = False
     queryable = False
@@ -68,6 +71,7 @@ class EmbeddedSource:
         self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
         self._transactions = 0
         self._open: list[_Kept] | None = None
+        self._open_time_s = 0
         self._kept: deque[_Kept] = deque()
         self._unread = 0
         self._announcement: list[bytes] = []
@@ -148,7 +152,7 @@ class EmbeddedSource:
             with self.transaction(timestamp_s=timestamp_s):
                 self._change(encode, name, rows, timestamp_s)
             return
-        time_s = self._now_s(timestamp_s)
+        time_s = self._open_time_s if timestamp_s is None else timestamp_s
         table_id, table = self._table(name)
         self._add(self._encoder.table_map(time_s, table, table_id))
         for start in range(0, len(rows), ROWS_PER_EVENT):
@@ -170,7 +174,7 @@ class EmbeddedSource:
     def _group(self, time_s: int) -> Iterator[None]:
         """Keep what is added as one GTID's events, all or nothing."""
         start = self._encoder.position
-        self._open = []
+        self._open, self._open_time_s = [], time_s
         self._transactions += 1
         try:
             self._add(self._encoder.gtid(time_s, self._server_uuid, self._transactions))

@@ -137,6 +137,7 @@ class Session:
                 if not self._source.pending():
                     self.pacer.drained()
                 self._busy = False
+                self.published = self.walker.position
                 self._task.progressed()
         finally:
             if self._timer is not None:

@@ -4,10 +4,10 @@ A definition read from the server is that of *now*. It holds at an earlier posit
 no statement about the table. So: read the definitions, then the binlog's end, then look through the binlog from the
 wanted position to that end. For each tracked table the first statement about it in that stretch decides:
 
-    none, or CREATE TABLE IF NOT EXISTS only   the definition holds from the wanted position on
-    CREATE TABLE                               the table did not exist; the stream will bring it
-    DROP TABLE, DROP DATABASE                  another table had the name; rows of it would stop the channel
-    anything else                              the definition at the wanted position is not known: refused, with the list
+    none, or only CREATE … IF NOT EXISTS   the definition holds from the wanted position on
+    CREATE TABLE                           the table did not exist; the stream will bring it
+    DROP TABLE, DROP DATABASE              another table had the name; rows of it would stop the channel
+    anything else                          the definition at the wanted position is not known: refused, with the list
 
 The same rule serves a channel's start and a single table whose history was lost. What a definition means is
 `capture/schema.py`'s business.
@@ -28,6 +28,7 @@ from capture.start import current_end
 from capture.statements import (
     AlterDatabase,
     AlterTable,
+    CreateDatabase,
     CreateSequence,
     CreateTable,
     CreateTableLike,
@@ -84,13 +85,18 @@ async def definitions_at(
     unknown = sorted(key for key, effect in effects.items() if effect is Effect.CHANGED and selection(*key))
     if unknown:
         raise DefinitionsChanged(position, unknown)
-    holding = {Effect.CREATED_IF_MISSING, None}
-    kept = [
-        (database, text)
-        for database, table, text in texts
-        if text is not None and effects.get((database, table)) in holding and (database, "") not in effects
-    ]
-    return Definitions(tuple((name, text) for name, text in databases if text is not None), tuple(kept))
+
+    def holds(database: str, table: str = "") -> bool:
+        return effects.get((database, table)) in (Effect.CREATED_IF_MISSING, None)
+
+    return Definitions(
+        tuple((name, text) for name, text in databases if text is not None and holds(name)),
+        tuple(
+            (database, text)
+            for database, table, text in texts
+            if text is not None and holds(database) and holds(database, table)
+        ),
+    )
 
 
 class DefinitionsChanged(SourceRefused):
@@ -204,6 +210,8 @@ def _statement_effects(statement: Statement) -> Iterator[tuple[TableName, Effect
             yield new, Effect.CREATED
     elif isinstance(statement, AlterTable):
         yield statement.table, Effect.CHANGED
+    elif isinstance(statement, CreateDatabase):
+        yield TableName(statement.database, ""), _creation(statement)
     elif isinstance(statement, DropDatabase):
         yield TableName(statement.database, ""), Effect.DROPPED
     elif isinstance(statement, AlterDatabase):
@@ -213,7 +221,7 @@ def _statement_effects(statement: Statement) -> Iterator[tuple[TableName, Effect
             yield table, Effect.CHANGED
 
 
-def _creation(statement: CreateTable | CreateTableLike | CreateSequence) -> Effect:
+def _creation(statement: CreateTable | CreateTableLike | CreateSequence | CreateDatabase) -> Effect:
     if statement.or_replace:
         return Effect.DROPPED
     return Effect.CREATED_IF_MISSING if statement.if_not_exists else Effect.CREATED

@@ -1,0 +1,197 @@
+"""Changes by call: the records they become, all or nothing, and that a channel may begin again at any time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from capture import embedded_source
+from capture.embedded_source import EmbeddedSource
+from capture.errors import SchemaMismatch, SourceRefused, SourceUnavailable, UnsupportedStatement, ValueRefused
+from capture.position import BinlogPosition
+from tests.capture.world import WAIT_S, World, running
+from tests.fakes import ManualClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.channel import Channel
+
+ORDERS = "CREATE TABLE orders (id BIGINT UNSIGNED PRIMARY KEY, item VARCHAR(40), price DECIMAL(10,2) NULL)"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def source(clock: ManualClock) -> EmbeddedSource:
+    made = EmbeddedSource(clock, database="shop")
+    made.statement(ORDERS)
+    return made
+
+
+async def visible(channel: Channel, source: EmbeddedSource) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await channel.wait_visible(source.position)
+
+
+async def test_a_transaction_becomes_its_records(tmp_path: Path, clock: ManualClock, source: EmbeddedSource) -> None:
+    world = World(tmp_path, clock)
+    with source.transaction(timestamp_s=1_700_000_100):
+        source.insert("orders", {"id": 1, "item": "茶", "price": "3.50"}, {"id": 2**64 - 1})
+        source.update("orders", ({"id": 1, "item": "茶"}, {"id": 1, "item": "coffee"}))
+        source.delete("shop.orders", {"id": 1, "item": "coffee"})
+    source.heartbeat(timestamp_s=1_700_000_200)
+    async with running(world.channel(lambda: source, "shop", id_base=5000)) as channel:
+        await visible(channel, source)
+    records = world.records(heartbeats=True)
+    assert [record.operation for record in records] == [
+        *("DDL", "DDL", "BEGIN", "INSERT", "INSERT", "UPDATE", "DELETE", "COMMIT", "HEARTBEAT")
+    ]
+    assert [record.fields["id"] for record in records] == [5000 + record.offset for record in records]
+    assert [record.offset for record in records] == list(range(9))
+    assert all(record.timestamp_ms == record.fields["sourceTimestamp"] * 1000 for record in records)
+    assert [record.fields["sourceTimestamp"] for record in records[2:]] == [1_700_000_100] * 6 + [1_700_000_200]
+    first, second = records[3].fields["afterImages"], records[4].fields["afterImages"]
+    assert [cell["value"] for cell in first] == ["1", "茶".encode(), "3.50"]
+    assert second[0]["value"] == "18446744073709551615"
+    assert second[1:] == [None, None]
+    assert records[6].fields["beforeImages"][1]["value"] == b"coffee"
+    await world.close()
+
+
+async def test_positions_follow_the_events(tmp_path: Path, clock: ManualClock, source: EmbeddedSource) -> None:
+    """A row's position is the end of its rows event, the safe one the start of its statement's first TABLE_MAP."""
+    world = World(tmp_path, clock)
+    with source.transaction():
+        source.insert("orders", *({"id": number} for number in range(embedded_source.ROWS_PER_EVENT + 1)))
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, source)
+    records = world.records()[2:]
+    begin, *rows, commit = records
+    assert begin.fields["sourcePosition"] == begin.fields["safeSourcePosition"]
+    assert {row.fields["safeSourcePosition"] for row in rows} == {begin.fields["sourcePosition"]}
+    ends = [int(row.fields["sourcePosition"].partition("@")[0]) for row in rows]
+    assert ends == sorted(ends)
+    assert len(set(ends)) == 2, "two rows events of one statement"
+    assert commit.fields["sourcePosition"] == f"{source.position.position}@1"
+    await world.close()
+
+
+async def test_an_exception_in_a_transaction_leaves_nothing(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    world = World(tmp_path, clock)
+    before = source.position
+    with pytest.raises(ValueRefused), source.transaction():
+        source.insert("orders", {"id": 1}, {"id": 2, "item": 5})
+    assert source.position == before
+    with pytest.raises(ValueRefused, match=r"shop\.orders\.id"):
+        source.insert("orders", {"id": -1})
+    assert source.position == before
+    source.insert("orders", {"id": 7})
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, source)
+    assert world.operations() == ["DDL", "DDL", "BEGIN", "INSERT", "COMMIT"]
+    assert [record.tags["GTID"].rpartition(":")[2] for record in world.records() if "GTID" in record.tags][-1] == "3"
+    await world.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("INSERT INTO orders VALUES (1)", "not understood as DDL"),
+        ("GRANT ALL ON *.* TO x", "not understood as DDL"),
+        ("ALTER TABLE orders ADD COLUMN (", "not understood as DDL"),
+        ("ALTER TABLE nowhere ADD COLUMN a INT", "nowhere"),
+    ],
+)
+def test_what_is_no_ddl_is_refused_and_leaves_nothing(source: EmbeddedSource, sql: str, words: str) -> None:
+    before = source.position
+    with pytest.raises(UnsupportedStatement, match=words):
+        source.statement(sql)
+    assert source.position == before
+
+
+def test_an_unknown_table_or_a_nested_call_is_refused(source: EmbeddedSource) -> None:
+    with pytest.raises(SchemaMismatch, match=r"shop\.nothing"):
+        source.insert("nothing", {"id": 1})
+    with source.transaction():
+        with pytest.raises(UnsupportedStatement, match="ends the transaction"):
+            source.statement("DROP TABLE orders")
+        with pytest.raises(UnsupportedStatement, match="nested"), source.transaction():
+            pass
+        with pytest.raises(UnsupportedStatement, match="between transactions"):
+            source.heartbeat()
+
+
+async def test_calls_reach_a_channel_that_waits(tmp_path: Path, clock: ManualClock, source: EmbeddedSource) -> None:
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        for number in range(5):
+            source.insert("orders", {"id": number})
+            await visible(channel, source)
+            assert world.operations()[-2:] == ["INSERT", "COMMIT"]
+        source.heartbeat()
+        await visible(channel, source)
+        assert world.operations(heartbeats=True)[-1] == "HEARTBEAT"
+        source.statement("ALTER TABLE orders ADD COLUMN note VARCHAR(10)")
+        source.insert("orders", {"id": 9, "note": "x"})
+        await visible(channel, source)
+    assert [field["name"] for field in world.records()[-2].fields["fields"]] == ["id", "item", "price", "note"]
+    await world.close()
+
+
+async def test_a_channel_begins_again_where_its_log_ends(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    for number in range(4):
+        world = World(tmp_path, clock)
+        source.insert("orders", {"id": number})
+        async with running(world.channel(lambda: source, "shop")) as channel:
+            await visible(channel, source)
+            source.insert("orders", {"id": 100 + number})
+            await visible(channel, source)
+        ids = [record.fields["afterImages"][0]["value"] for record in world.records() if record.operation == "INSERT"]
+        assert ids == [str(value) for n in range(number + 1) for value in (n, 100 + n)]
+        await world.close(orderly=number % 2 == 0)
+
+
+async def test_the_next_file_follows_a_large_one(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, clock)
+    monkeypatch.setattr(embedded_source, "FILE_BYTES", 1500)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        for number in range(12):
+            source.insert("orders", {"id": number})
+            await visible(channel, source)
+    files = [int(record.fields["sourcePosition"].partition("@")[2]) for record in world.records()]
+    assert files == sorted(files)
+    assert files[-1] == BinlogPosition(source.position.file, 4).number >= 2
+    await world.close()
+
+
+async def test_events_are_let_go_once_they_are_in_the_log(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        for number in range(50):
+            source.insert("orders", {"id": number})
+        await visible(channel, source)
+    assert len(source._kept) == 0
+    await world.close()
+
+
+async def test_it_answers_no_queries_and_reads_only_when_open(source: EmbeddedSource) -> None:
+    with pytest.raises(SourceRefused):
+        await source.query("SELECT 1")
+    with pytest.raises(SourceUnavailable):
+        await source.read()
+    with pytest.raises(SourceRefused):
+        source.sibling()

@@ -1,0 +1,154 @@
+"""A channel in its world: a real log and catalog in a temporary folder, time that moves when told, records decoded."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from capture.avro import decode
+from capture.channel import Channel, ChannelSpec, State
+from capture.source import SourceAddress
+from storage.catalog import Catalog, ChannelRow
+from storage.config import LogConfig
+from storage.records import iter_batches, iter_records
+from storage.segment_log import SegmentLog
+from tests.fakes import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from capture.source import Source
+    from capture.timers import Timers
+    from storage.clock import Clock
+
+WAIT_S = 30
+"""A wait that never ends is a failure; nothing that works takes this long."""
+
+
+class ManualTimers:
+    """`capture.timers.Timers` on a ManualClock: callbacks run when `advance` reaches them."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._due: list[_ManualTimer] = []
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> _ManualTimer:
+        timer = _ManualTimer(self._clock.monotonic_ms() + delay_ms, callback)
+        self._due.append(timer)
+        return timer
+
+    def advance(self, ms: int) -> None:
+        """Let time pass, running what falls due at its own time."""
+        end = self._clock.monotonic_ms() + ms
+        while due := [timer for timer in self._due if not timer.cancelled and timer.at_ms <= end]:
+            timer = min(due, key=lambda timer: timer.at_ms)
+            self._due.remove(timer)
+            self._clock.advance(max(0, timer.at_ms - self._clock.monotonic_ms()))
+            timer.callback()
+        self._due = [timer for timer in self._due if not timer.cancelled]
+        self._clock.advance(end - self._clock.monotonic_ms())
+
+    @property
+    def waiting(self) -> int:
+        return sum(not timer.cancelled for timer in self._due)
+
+
+@dataclass(eq=False)
+class _ManualTimer:
+    at_ms: int
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+async def settle(turns: int = 50) -> None:
+    """Let everything that is ready run."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@dataclass
+class StoredRecord:
+    """One record of the log, decoded; `fields` are those of the Avro record."""
+
+    offset: int
+    timestamp_ms: int
+    value: bytes
+    fields: dict[str, Any]
+
+    @property
+    def operation(self) -> str:
+        return str(self.fields["operation"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        found: dict[str, str] = self.fields["tags"]
+        return found
+
+
+class World:
+    """One data folder; channels come and go in it."""
+
+    def __init__(self, folder: Path, clock: Clock, config: LogConfig | None = None) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.config = config or LogConfig()
+        self.log = SegmentLog.open(folder / "topic-0", "topic", self.config, clock)
+        self.catalog = Catalog.open(folder / "catalog.db")
+        if not self.catalog.channels():
+            row = ChannelRow("c", "c", "topic", "", 1, None, "[]", 0, 0, State.NOT_STARTED, None)
+            self.catalog.put_channel(row)
+
+    def channel(
+        self,
+        source_factory: Callable[[], Source],
+        *objects: str,
+        timers: Timers | None = None,
+        url: str = "file:///embedded.000001",
+        **more: Any,
+    ) -> Channel:
+        """A channel that tracks these objects, from the beginning unless told otherwise."""
+        options = {"start": "earliest", "server_id": 4711, **more}
+        spec = ChannelSpec(id="c", topic="topic", address=SourceAddress.parse(url), objects=objects, **options)
+        return Channel(spec, self.log, self.catalog, source_factory, self.clock, timers=timers)
+
+    def records(self, *, heartbeats: bool = False) -> list[StoredRecord]:
+        """Everything visible."""
+        found = []
+        offset = self.log.log_start_offset
+        while offset < self.log.high_watermark:
+            with self.log.read(offset, 1 << 20) as piece:
+                for batch in iter_batches(bytes(piece.view)):
+                    offset = batch.header.next_offset
+                    for record in iter_records(batch):
+                        assert record.value is not None
+                        fields = decode(record.value)
+                        found.append(StoredRecord(record.offset, record.timestamp_ms, record.value, fields))
+        return [record for record in found if heartbeats or record.operation != "HEARTBEAT"]
+
+    def operations(self, *, heartbeats: bool = False) -> list[str]:
+        return [record.operation for record in self.records(heartbeats=heartbeats)]
+
+    async def close(self, *, orderly: bool = True) -> None:
+        """Close, orderly or as a killed process leaves it."""
+        await self.log.close(orderly=orderly)
+        self.catalog.close()
+
+
+@asynccontextmanager
+async def running(channel: Channel, *states: State) -> AsyncIterator[Channel]:
+    """A started channel that has reached Normal (or one of `states`); stopped at the end."""
+    await channel.start()
+    try:
+        async with asyncio.timeout(WAIT_S):
+            status = await channel.wait_for(*(states or (State.NORMAL, State.ERROR)))
+        if not states:
+            assert status.state is State.NORMAL, status.reason
+        yield channel
+    finally:
+        await channel.stop()
