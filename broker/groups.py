@@ -150,7 +150,7 @@ class GroupCoordinator:
         """The connection that waits for `reply` is gone."""
         group = self._groups.get(group_id)
         for member in tuple(group.members.values()) if group else ():
-            if group and member.join_reply is reply:
+            if group and member.join_reply == reply:
                 member.join_reply = None
                 if member.is_new:
                     self._remove(group, member)
