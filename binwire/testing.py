@@ -69,7 +69,7 @@ class EmbeddedBroker:
         """A fresh channel with a topic and a consumer group of its own.
 
         `statements` are run first, in the default database `database`, and arrive as DDL records. `objects` are the
-        databases and tables (`db`, `db.table`) to track; by default every database that the statements name.
+        databases and tables (`db`, `db.table`) to track; by default everything.
         """
         result = self._call(
             "channel", statements=list(statements), database=database, objects=None if objects is None else [*objects]

@@ -15,11 +15,9 @@ Left to others: what a channel does (`capture/channel.py`), what a client may do
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 import os
-import random
 import signal
 from dataclasses import replace
 from functools import partial
@@ -35,14 +33,13 @@ from broker.context import Broker
 from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
 from broker.groups import GroupCoordinator
-from broker.listener import Address, Listener, Security
 from broker.offsets import OffsetStore
+from broker.provision import cluster_id, listener, log_config, new_channel_row, new_group_id
 from broker.scheduler import LoopScheduler
 from broker.server import BrokerServer
 from broker.topics import Topic, Topics
-from storage.catalog import Catalog, ChannelRow, GroupRow
+from storage.catalog import Catalog, GroupRow
 from storage.clock import SystemClock
-from storage.config import LogConfig
 from storage.directory import DataDirectory
 from storage.segment_log import SegmentLog
 
@@ -50,20 +47,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config, GroupConfig
+    from broker.listener import Address
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.source import Source
     from storage.clock import Clock
 
+    Closer = Callable[[], Awaitable[None]]
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
 
 CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
 SIGNAL_AGAIN_MS: Final = 500
-GROUP_ID_PREFIX: Final = "dts"  # the service's sid is `dts` and a random part
-GROUP_ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-SERVER_ID_MIN: Final = 1 << 30  # a random server id keeps clear of those that people number by hand
-SERVER_ID_MAX: Final = (1 << 32) - 1
-ID_BASE_MAX: Final = 1 << 28  # record ids start anywhere, so that nobody takes an id for an offset
 
 _log = logging.getLogger("binwire.app")
 
@@ -78,7 +72,9 @@ class Application:
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         self._config = config
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._closers: list[Callable[[], Awaitable[None]]] = []
+        # Closed in this order, each list from its end: what clients talk to, then what that stands on.
+        self._face: list[Closer] = []
+        self._floor: list[Closer] = []
         self._directory: DataDirectory | None = None
         self.addresses: dict[str, Address] = {}
 
@@ -95,18 +91,18 @@ class Application:
         if directory.crashed:
             _log.warning("the last run did not end in good order; its logs are recovered")
         self.catalog = Catalog.open(directory.catalog_path)
-        self._closers.append(self._close_catalog)
+        self._floor.append(self._close_catalog)
         self._accounts = Accounts(self._clock)
         self._offsets = OffsetStore(self.catalog, self._clock)
         self.channels = Channels(self._offsets)
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
             self._open_channel(channel, open_configured_source, f"channels[{index}]")
-        self._server = BrokerServer(self._broker, [_listener(item) for item in self._config.listeners])
+        self._server = BrokerServer(self._broker, [listener(item) for item in self._config.listeners])
         self.addresses = await self._server.start()
-        self._closers.append(self._close_server)
+        self._face.append(self._close_server)
         control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners)
-        self._closers.append(control.close)
+        self._face.append(control.close)
         await control.start()
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels()
@@ -127,10 +123,11 @@ class Application:
     async def add_embedded(self, config: ChannelConfig, statements: Sequence[str], database: str) -> EmbeddedChannel:
         """Serve a channel whose changes come by call; `statements`, run in `database`, are visible when it returns.
 
-        Without `objects` every database that the statements name is tracked. Raises CallFailedError.
+        Without `objects` everything is tracked. Raises CallFailedError.
         """
         from capture.embedded_source import EmbeddedSource
         from capture.errors import CaptureError
+        from capture.selection import EVERYTHING
 
         source = EmbeddedSource(self._clock, database=database)
         try:
@@ -138,7 +135,7 @@ class Application:
                 source.statement(statement)
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
-        objects = config.objects or named_databases(statements, database)
+        objects = config.objects or [EVERYTHING]
         try:
             opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
             if statements:
@@ -150,9 +147,9 @@ class Application:
     async def close(self) -> None:
         """End in good order; what fails on the way is logged, the rest goes on, and the first failure is raised."""
         failures: list[Exception] = []
-        while self._closers:
+        while closers := self._face or self._floor:
             try:
-                await self._closers.pop()()
+                await closers.pop()()
             except Exception as error:
                 # Each part gets its chance to end well; how the directory is marked tells the next start.
                 _log.exception("a part of the server did not end well")
@@ -168,7 +165,7 @@ class Application:
     def _make_broker(self) -> Broker:
         scheduler = LoopScheduler(asyncio.get_running_loop())
         return Broker(
-            cluster_id=_cluster_id(self.catalog),
+            cluster_id=cluster_id(self.catalog),
             topics=Topics(),
             groups=GroupCoordinator(self._offsets, self._clock, scheduler),
             offsets=self._offsets,
@@ -192,14 +189,14 @@ class Application:
 
         assert self._directory is not None
         spec = self._channel_spec(config, path)
-        log = SegmentLog.open(self._directory.topic_path(spec.topic), spec.topic, _log_config(config), self._clock)
+        log = SegmentLog.open(self._directory.topic_path(spec.topic), spec.topic, log_config(config), self._clock)
         log.start()
-        self._closers.append(log.close)
+        self._floor.append(log.close)
         channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
         address = str(spec.address)
         precheck = partial(run_precheck, spec, self._clock)
         served = ServedChannel(spec.id, config.display_name, address, channel, log, precheck, self._clock)
-        self._closers.append(served.stop)
+        self._floor.append(served.stop)
         self.channels.add(served)
         self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
         served.groups = [self._open_group(spec, group) for group in config.groups]
@@ -215,27 +212,14 @@ class Application:
                 f"{path}.topic: found {spec.topic!r}, but channel {config.id!r} has its data under the topic "
                 f"{kept.topic!r}; keep that topic, or give the channel another id"
             )
-        if kept is None:
-            kept = ChannelRow(
-                id=config.id,
-                name=config.display_name,
-                topic=spec.topic,
-                source="",
-                server_id=random.randrange(SERVER_ID_MIN, SERVER_ID_MAX),
-                start=None,
-                objects="[]",
-                id_base=random.randrange(ID_BASE_MAX),
-                created_ms=self._clock.now_ms(),
-                state="Not Started",
-                reason=None,
-            )
         row = replace(
-            kept,
+            kept or new_channel_row(config.id, spec.topic, self._clock),
             name=config.display_name,
             source=str(spec.address),
-            server_id=config.server_id or kept.server_id,
             objects=json.dumps(config.objects, ensure_ascii=False),
         )
+        if config.server_id:
+            row = replace(row, server_id=config.server_id)
         self.catalog.put_channel(row)
         return replace(spec, server_id=row.server_id, id_base=row.id_base)
 
@@ -246,7 +230,7 @@ class Application:
         """
         rows = self.catalog.groups()
         kept = next((row.id for row in rows if (row.channel_id, row.name) == (spec.id, config.name)), None)
-        group_id = config.id or kept or _new_group_id()
+        group_id = config.id or kept or new_group_id()
         other = next((row for row in rows if row.id == group_id and row.channel_id != spec.id), None)
         if other is not None:
             raise ConfigError(
@@ -301,7 +285,7 @@ class EmbeddedChannel:
 def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
     """What a configured channel is to do; `ConfigError` under `path` if its source address cannot be read."""
     from capture.channel import ChannelSpec
-    from capture.selection import SelectionError, parse_object
+    from capture.selection import EVERYTHING, SelectionError, parse_object
     from capture.source import SourceAddress, SourceAddressError
 
     try:
@@ -310,7 +294,7 @@ def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
         raise ConfigError(f"{path}.source: {error}") from None
     for index, text in enumerate(config.objects):
         try:
-            parse_object(text)
+            _ = text == EVERYTHING or parse_object(text)
         except SelectionError as error:
             raise ConfigError(f"{path}.objects[{index}]: {error}") from None
     return ChannelSpec(
@@ -336,17 +320,6 @@ def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> So
     from capture.replay_source import ReplaySource
 
     return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max, repeat=True)
-
-
-def named_databases(statements: Sequence[str], default: str) -> list[str]:
-    """The databases that statements make tables in, as `objects` names them."""
-    from capture.ddl import parse
-    from capture.statements import CreateTable
-
-    parsed = [statement for sql in statements for statement in parse(sql)]
-    named = [statement.table.database for statement in parsed if isinstance(statement, CreateTable)]
-    databases = dict.fromkeys([default, *(name for name in named if name)])
-    return ["`{}`".format(name.replace("`", "``")) for name in databases]
 
 
 def created_table(sql: str) -> str:
@@ -400,36 +373,3 @@ def signalled() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, note, number)
     return event
-
-
-def _listener(config: Any) -> Listener:
-    return Listener(
-        name=config.name,
-        bind=config.bind_address,
-        security=Security(config.security),
-        advertised=config.advertised_address,
-        allow_anonymous=config.allow_anonymous,
-    )
-
-
-def _log_config(config: ChannelConfig) -> LogConfig:
-    return LogConfig(
-        segment_bytes=config.segment_bytes,
-        retention_ms=config.retention_ms,
-        retention_bytes=config.retention_bytes,
-        flush_interval_ms=config.flush_interval_ms,
-        flush_before_visible=config.flush == "before-visible",
-    )
-
-
-def _cluster_id(catalog: Catalog) -> str:
-    """The cluster's id in Kafka's form, 22 characters; made once for each data directory."""
-    cluster_id = catalog.setting("cluster_id")
-    if cluster_id is None:
-        cluster_id = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-        catalog.set_setting("cluster_id", cluster_id)
-    return cluster_id
-
-
-def _new_group_id() -> str:
-    return GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))

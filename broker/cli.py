@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.config import Config
+    from broker.control import PrecheckItem
+    from broker.render import Style
 
     Command = Callable[[argparse.Namespace], int]
 
@@ -101,7 +103,7 @@ def _check(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from broker.app import channel_spec, run_precheck
-    from broker.render import style_for, table
+    from broker.render import style_for
     from storage.clock import SystemClock
 
     config = _config(arguments)
@@ -112,12 +114,23 @@ def _check(arguments: argparse.Namespace) -> int:
         items = asyncio.run(run_precheck(spec, SystemClock()))
         passed = passed and all(item.passed for item in items)
         print(f"{spec.id}  {spec.address}")
-        rows = [("ok" if item.passed else "FAILED", item.name, item.found, item.remedy or "") for item in items]
-        for line in table(("", "item", "found", "what to do"), rows, style):
-            print(f"  {line}")
+        print(*(f"  {line}" for line in checked(items, style)), sep="\n")
     if not specs:
         print("the configuration is valid; it has no channels")
     return DONE if passed else FAILED
+
+
+def checked(items: Sequence[PrecheckItem], style: Style) -> Iterator[str]:
+    """A precheck as lines: a table of what was found, and what mends it under each item that failed."""
+    from broker.render import printable, table
+
+    rows = [("ok" if item.passed else "FAILED", item.name, item.found) for item in items]
+    heading, *found = table(("", "item", "found"), rows, style)
+    yield heading
+    for item, line in zip(items, found, strict=True):
+        yield line if item.passed else f"{style.before}{line}{style.end}"
+        if item.remedy is not None:
+            yield f"        to do: {printable(item.remedy)}"
 
 
 def _tail(arguments: argparse.Namespace) -> int:

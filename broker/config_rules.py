@@ -171,6 +171,9 @@ def _check_source(path: str, source: str) -> None:
 def _check_objects(path: str, objects: list[str]) -> None:
     if not objects:
         raise refused(path, objects, 'a list of databases and tables such as ["shop", "crm.customer"]')
+    for index, name in enumerate(objects):
+        if not name:
+            raise refused(f"{path}[{index}]", name, "a database such as shop, or one table such as crm.customer")
 
 
 def _check_start(path: str, start: str | int) -> None:

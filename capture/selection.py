@@ -2,6 +2,7 @@
 
 Objects are written `database` or `database.table`; a name with a dot stands in backticks (a backtick in it doubled):
 `` `odd.name`.table ``. With lower_case_table_names 1 or 2 the server ignores case, and so does the selection.
+`EVERYTHING` in place of a name tracks whatever there is; no configuration says it: servers have tables of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from capture.errors import CaptureError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+EVERYTHING = ""
 _NAME = r"(`(?:[^`]|``)+`|[^`.]+)"
 _OBJECT = re.compile(rf"{_NAME}(?:\.{_NAME})?\Z")
 
@@ -39,13 +41,17 @@ class Selection:
     """Answers whether a table is tracked; called with the empty table name, whether anything of a database is."""
 
     def __init__(self, objects: Iterable[str], lower_case_table_names: int = 0) -> None:
-        parsed = [parse_object(text) for text in objects]
+        names = tuple(objects)
+        parsed = [parse_object(text) for text in names if text != EVERYTHING]
+        self._everything = EVERYTHING in names
         self._folds = lower_case_table_names != 0
         self.databases = frozenset(self._fold(database) for database, table in parsed if table is None)
         self.tables = frozenset((self._fold(database), self._fold(table)) for database, table in parsed if table)
         self._touched = self.databases | {database for database, _ in self.tables}
 
     def __call__(self, database: str, table: str) -> bool:
+        if self._everything:
+            return True
         database = self._fold(database)
         if not table:
             return database in self._touched

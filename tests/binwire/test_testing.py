@@ -70,6 +70,18 @@ def test_a_table_changes_its_rows(broker):
     ]
 
 
+def test_every_database_is_tracked_unless_objects_are_named(broker):
+    channel = broker.channel()
+    channel.table("CREATE TABLE shop.orders (id BIGINT PRIMARY KEY)").insert(id=1)
+    channel.table("CREATE TABLE `other.one`.t (id INT)")
+    assert [row.table for row in rows(channel, 4)] == ["shop.orders"]
+    narrow = broker.channel("CREATE TABLE a.t (id INT)", "CREATE TABLE b.t (id INT)", objects=["b"])
+    narrow.insert("a.t", {"id": 1})
+    narrow.insert("b.t", {"id": 2})
+    records = [decoded.decode_value(value) for value in consume(narrow, 8)]
+    assert [record["objectName"] for record in records if record["operation"] == "INSERT"] == ["b.t"]
+
+
 def test_a_table_is_made_by_one_statement(broker):
     channel = broker.channel()
     for sql in ("DROP TABLE t", "CREATE TABLE a (id INT); CREATE TABLE b (id INT)", "", "nonsense"):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from broker.accounts import Verifier
-from broker.app import Application, CallFailedError, named_databases
+from broker.app import Application, CallFailedError
 from broker.config import Config, from_document
 from broker.config_rules import ConfigError
 from broker.control import ask
@@ -197,11 +197,6 @@ async def test_a_channel_can_be_fed_by_call(tmp_path):
         with pytest.raises(CallFailedError):
             await embedded.change("insert", "x.t", {"no": 7}, timestamp_s=None)
         assert len(await records_of(tmp_path)) == high_watermark
-
-
-def test_databases_that_statements_name():
-    statements = ["CREATE TABLE t (a INT)", "CREATE TABLE `my.shop`.`a` (a INT)", "ALTER TABLE x.y ADD b INT"]
-    assert named_databases(statements, "test") == ["`test`", "`my.shop`"]
 
 
 def test_a_rate_is_that_of_the_last_seconds():

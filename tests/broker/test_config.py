@@ -266,6 +266,10 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
             minimal(objects=[]),
             'channels[0].objects: found []; allowed is a list of databases and tables such as ["shop", "crm.customer"]',
         ),
+        (
+            minimal(objects=["shop", ""]),
+            "channels[0].objects[1]: found ''; allowed is a database such as shop, or one table such as crm.customer",
+        ),
         (minimal(data_types=["dml", "dcl"]), "channels[0].data_types[1]: found 'dcl'; allowed is dml or ddl"),
         (minimal(data_types=[]), 'channels[0].data_types: found []; allowed is one or both of "dml" and "ddl"'),
         (minimal(start="soon"), f"channels[0].start: found 'soon'; allowed is {START}"),

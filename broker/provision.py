@@ -1,0 +1,80 @@
+"""What is made once and kept, and configuration in the form in which the parts take it.
+
+Ids are given when something is first seen and stay: the cluster's, a channel's server id and id base, a group's id. The
+catalog keeps them; a configuration that names its own wins.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+from typing import TYPE_CHECKING, Final
+
+from broker.listener import Listener, Security
+from storage.catalog import ChannelRow
+from storage.config import LogConfig
+
+if TYPE_CHECKING:
+    from broker.config import ChannelConfig, ListenerConfig
+    from storage.catalog import Catalog
+    from storage.clock import Clock
+
+GROUP_ID_PREFIX: Final = "dts"  # the service's sid is `dts` and a random part
+GROUP_ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+SERVER_ID_MIN: Final = 1 << 30  # a random server id keeps clear of those that people number by hand
+SERVER_ID_MAX: Final = (1 << 32) - 1
+ID_BASE_MAX: Final = 1 << 28  # record ids start anywhere, so that nobody takes an id for an offset
+
+
+def new_channel_row(channel_id: str, topic: str, clock: Clock) -> ChannelRow:
+    """The catalog's row for a channel seen for the first time; name, source and objects are still to be filled in."""
+    return ChannelRow(
+        id=channel_id,
+        name=channel_id,
+        topic=topic,
+        source="",
+        server_id=random.randrange(SERVER_ID_MIN, SERVER_ID_MAX),
+        start=None,
+        objects="[]",
+        id_base=random.randrange(ID_BASE_MAX),
+        created_ms=clock.now_ms(),
+        state="Not Started",
+        reason=None,
+    )
+
+
+def listener(config: ListenerConfig) -> Listener:
+    """A listener as the broker takes it."""
+    return Listener(
+        name=config.name,
+        bind=config.bind_address,
+        security=Security(config.security),
+        advertised=config.advertised_address,
+        allow_anonymous=config.allow_anonymous,
+    )
+
+
+def log_config(config: ChannelConfig) -> LogConfig:
+    """The log of a channel as storage takes it."""
+    return LogConfig(
+        segment_bytes=config.segment_bytes,
+        retention_ms=config.retention_ms,
+        retention_bytes=config.retention_bytes,
+        flush_interval_ms=config.flush_interval_ms,
+        flush_before_visible=config.flush == "before-visible",
+    )
+
+
+def cluster_id(catalog: Catalog) -> str:
+    """The cluster's id in Kafka's form, 22 characters; made once for each data directory."""
+    kept = catalog.setting("cluster_id")
+    if kept is None:
+        kept = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        catalog.set_setting("cluster_id", kept)
+    return kept
+
+
+def new_group_id() -> str:
+    """An id for a consumer group, in the service's form."""
+    return GROUP_ID_PREFIX + "".join(random.SystemRandom().choices(GROUP_ID_CHARACTERS, k=15))
