@@ -79,7 +79,7 @@ class Scene:
         assert self.server.stop() == 0
         assert again == self.watcher.records
         assert self.watcher.connections >= self.starts
-        self._compare(expected)
+        compare(self.watcher.records, self.watcher.high_watermarks, expected)
 
     def _wait_for_end(self) -> None:
         """Commit a last row nobody else writes, and wait for its COMMIT: everything before it was served then."""
@@ -98,20 +98,6 @@ class Scene:
                 batches = client.fetch(_TOPIC, len(records), max_bytes=_FETCH_BYTES).records
                 records += [record for record in decode_batches(batches) if record.offset >= len(records)]
         return records[:count]
-
-    def _compare(self, expected: list[Transaction]) -> None:
-        records = self.watcher.records
-        served = list(transactions(records))
-        boundaries = {0, *(transaction.end_offset for transaction in served)}
-        torn = {mark for mark in self.watcher.high_watermarks if mark <= len(records)} - boundaries
-        assert not torn, f"half transactions were visible up to {sorted(torn)}"
-        changes = [transaction for transaction in served if transaction.rows or transaction.ddl]
-        for number, (ours, theirs) in enumerate(zip(changes, expected, strict=False)):
-            assert ours.ddl == theirs.ddl, f"transaction {number}"
-            assert ours.rows == theirs.rows, f"transaction {number}"
-        assert len(changes) == len(expected)
-        first_id = decode_value(records[0].value)["id"]
-        assert [decode_value(record.value)["id"] - first_id for record in records] == list(range(len(records)))
 
     def _configuration(self) -> str:
         file, position = self._position
@@ -135,3 +121,18 @@ id = "{_GROUP_ID}"
 username = "{_USERNAME}"
 password = "{_PASSWORD}"
 """
+
+
+def compare(records: list[Record], high_watermarks: set[int], expected: list[Transaction]) -> None:
+    """Assert that a stream says what the binlog says, and that every high watermark was a transaction's end."""
+    served = list(transactions(records))
+    boundaries = {0, *(transaction.end_offset for transaction in served)}
+    torn = {mark for mark in high_watermarks if mark <= len(records)} - boundaries
+    assert not torn, f"half transactions were visible up to {sorted(torn)}"
+    changes = [transaction for transaction in served if transaction.rows or transaction.ddl]
+    for number, (ours, theirs) in enumerate(zip(changes, expected, strict=False)):
+        assert ours.ddl == theirs.ddl, f"transaction {number}"
+        assert ours.rows == theirs.rows, f"transaction {number}"
+    assert len(changes) == len(expected), "transactions are missing or doubled at the end"
+    first_id = decode_value(records[0].value)["id"]
+    assert [decode_value(record.value)["id"] - first_id for record in records] == list(range(len(records)))
