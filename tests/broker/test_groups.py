@@ -1,7 +1,7 @@
 """The group coordinator, cell by cell of its state table, on a clock that the tests move.
 
-Goal: every request in every state gives the code and the next state that Kafka 1.1 gives. Method: `Bench` brings a group
-into a state, sends one request, and looks at replies and state; nothing here knows the coordinator's insides.
+Goal: every request in every state gives the code and the next state that Kafka 1.1 gives. Method: `Bench` brings a
+group into a state, sends one request, and looks at replies and state; nothing here knows the insides.
 """
 
 from __future__ import annotations
