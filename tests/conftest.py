@@ -7,6 +7,7 @@ uses any of them carries the marker ``server(kind)``, so that ``-m "not server"`
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +16,14 @@ from tests.live_server import LiveServer, open_server
 from tests.tools.server_builds import KINDS
 
 ServerFactory = Callable[..., LiveServer]
+
+OPEN_FILES_MAX = 1024
+
+
+def pytest_configure() -> None:
+    """Allow no more open files than a login on a stranger's machine has, so that a leak shows everywhere."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, OPEN_FILES_MAX), hard))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
