@@ -11,20 +11,21 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from typing import NamedTuple
 from uuid import UUID
 
 from capture.cells import ColumnShape
 from capture.charsets import Charsets, charsets
 from capture.columns import column_type
+from capture.dialect import Dialect
 from capture.errors import UnsupportedColumn, ValueRefused
 from capture.event_types import EventType
 from capture.events import BINLOG_MAGIC, CHECKSUM_BYTES, HEADER_BYTES, STATEMENT_END_FLAG, Checksum, RowsKind
 from capture.gtid import PreviousGtidsEvent
 from capture.query_event import QueryStatus
-from capture.sql import Dialect
 from capture.table import TableVersion
 from capture.table_map import METADATA_BYTES, FieldType, MetadataField
-from capture.values import BinlogType, Value, write_value
+from capture.values import BinlogType, Value, ValueWriter, write_value
 
 Row = Mapping[str, Value] | Sequence[Value]
 """A row's values by column name (columns left out are NULL), or all of them in table order."""
@@ -39,7 +40,6 @@ DEFAULT_STATUS = QueryStatus(
 """A session of MySQL 8.0 as it is out of the box, with a utf8mb4 client."""
 
 _ARTIFICIAL_FLAG = 0x0020
-_NO_FOREIGN_KEY_FLAGS = 0
 _COMMIT_TIME_BYTES = 7
 
 
@@ -51,9 +51,7 @@ class RowMetadata(Enum):
     FULL = "full"
 
 
-_POST_HEADER_BYTES = bytes.fromhex(
-    "000d00080000000004000400000062000 41a08000000080808020000000a0a0a2a2a001234000a2800".replace(" ", "")
-)
+_POST_HEADER_BYTES = bytes.fromhex("000d0008000000000400040000006200041a08000000080808020000000a0a0a2a2a001234000a2800")
 """Fixed parts of the event types 1 to 41, as MySQL 8.0 writes them."""
 
 _ROWS_TYPES = {
@@ -90,7 +88,7 @@ class EventEncoder:
         self.row_metadata = row_metadata
         self.position = position
         self._charsets = charsets(Dialect.of(server_version))
-        self._table_maps: dict[tuple[int, int], bytes] = {}
+        self._layouts: dict[int, _Layout] = {}
 
     def event(self, event_type: EventType, timestamp: int, body: bytes, *, flags: int = 0) -> bytes:
         """Any event of the file, from its body."""
@@ -171,11 +169,19 @@ class EventEncoder:
 
     def table_map(self, timestamp: int, table: TableVersion, table_id: int) -> bytes:
         """TABLE_MAP: the rows events with `table_id` that follow are rows of `table`."""
-        key = (table_id, id(table))
-        body = self._table_maps.get(key)
-        if body is None:
-            body = _table_map_body(table, table_id, self._charsets, self.row_metadata)
-        return self.event(EventType.TABLE_MAP, timestamp, body)
+        return self.event(
+            EventType.TABLE_MAP, timestamp, table_id.to_bytes(6, "little") + self._layout(table).table_map
+        )
+
+    def _layout(self, table: TableVersion) -> "_Layout":
+        """Made once per table version; keeps the table, so that its identity stays its own."""
+        layout = self._layouts.get(id(table))
+        if layout is None:
+            columns = _column_writers(table, self._charsets)
+            shapes = [shape for shape, _ in columns]
+            layout = _Layout(table, columns, _table_map_body(table, shapes, self._charsets, self.row_metadata))
+            self._layouts[id(table)] = layout
+        return layout
 
     def write_rows(
         self, timestamp: int, table: TableVersion, table_id: int, rows: Iterable[Row], *, ends_statement: bool = True
@@ -211,8 +217,8 @@ class EventEncoder:
         rows: Iterable[Row],
         ends_statement: bool,
     ) -> bytes:
-        shapes = column_shapes(table, self._charsets)
-        count = len(shapes)
+        columns = self._layout(table).columns
+        count = len(columns)
         body = bytearray(table_id.to_bytes(6, "little"))
         body += struct.pack("<H", STATEMENT_END_FLAG * ends_statement)
         if self.rows_version == 2:
@@ -221,13 +227,21 @@ class EventEncoder:
         present = ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
         body += present * (2 if kind is RowsKind.UPDATE else 1)
         for row in rows:
-            body += row_image(table, shapes, row)
+            body += _row_image(table, columns, row)
         return self.event(_ROWS_TYPES[kind, self.rows_version], timestamp, bytes(body))
 
 
-def column_shapes(table: TableVersion, names: Charsets) -> list[ColumnShape]:
+class _Layout(NamedTuple):
+    """What is fixed about a table version: how to write its columns, and its TABLE_MAP body behind the table id."""
+
+    table: TableVersion
+    columns: list[tuple[ColumnShape, ValueWriter]]
+    table_map: bytes
+
+
+def _column_writers(table: TableVersion, names: Charsets) -> list[tuple[ColumnShape, ValueWriter]]:
     """The columns as a MySQL server would describe them in a table map. Raises UnsupportedColumn."""
-    shapes = []
+    columns = []
     for index, column in enumerate(table.columns):
         writer = column_type(table, index).writer
         if writer is None:
@@ -235,37 +249,35 @@ def column_shapes(table: TableVersion, names: Charsets) -> list[ColumnShape]:
                 f"Column {column.name} of {table.database}.{table.table} has the type {column.data_type.upper()}, "
                 f"for which values cannot be written yet."
             )
-        described = writer.describe(column, names)
-        shapes.append(ColumnShape(index, column, *described))
-    return shapes
+        columns.append((ColumnShape(index, column, *writer.describe(column, names)), writer))
+    return columns
 
 
-def row_image(table: TableVersion, shapes: Sequence[ColumnShape], row: Row) -> bytes:
+def _row_image(table: TableVersion, columns: Sequence[tuple[ColumnShape, ValueWriter]], row: Row) -> bytes:
     """Null bitmap and values of a row. Raises ValueRefused, naming table and column."""
     name = f"{table.database}.{table.table}"
     nulls, image = 0, bytearray()
-    for shape, value in zip(shapes, _in_table_order(name, shapes, row), strict=True):
-        if value is None:
-            if not shape.column.nullable:
-                raise ValueRefused(f"{name}.{shape.column.name} is NOT NULL and needs a value.")
+    values = _in_table_order(name, [shape.column.name for shape, _ in columns], row)
+    for (shape, writer), value in zip(columns, values, strict=True):
+        if value is not None:
+            image += write_value(writer, shape, value, name)
+        elif shape.column.nullable:
             nulls |= 1 << shape.index
-            continue
-        writer = column_type(table, shape.index).writer
-        assert writer is not None
-        image += write_value(writer, shape, value, name)
-    bitmap_bytes = (len(shapes) + 7) // 8
-    unused = (1 << 8 * bitmap_bytes) - (1 << len(shapes))
+        else:
+            raise ValueRefused(f"{name}.{shape.column.name} is NOT NULL and needs a value.")
+    bitmap_bytes = (len(columns) + 7) // 8
+    unused = (1 << 8 * bitmap_bytes) - (1 << len(columns))
     return (nulls | unused).to_bytes(bitmap_bytes, "little") + bytes(image)
 
 
-def _in_table_order(name: str, shapes: Sequence[ColumnShape], row: Row) -> Sequence[Value]:
+def _in_table_order(table: str, names: Sequence[str], row: Row) -> Sequence[Value]:
     if isinstance(row, Mapping):
-        unknown = row.keys() - {shape.column.name for shape in shapes}
+        unknown = row.keys() - set(names)
         if unknown:
-            raise ValueRefused(f"{name} has no column {', '.join(sorted(unknown))}.")
-        return [row.get(shape.column.name) for shape in shapes]
-    if len(row) != len(shapes):
-        raise ValueRefused(f"{name} has {len(shapes)} columns, a row has {len(row)} values.")
+            raise ValueRefused(f"{table} has no column {', '.join(sorted(unknown))}.")
+        return [row.get(name) for name in names]
+    if len(row) != len(names):
+        raise ValueRefused(f"{table} has {len(names)} columns, a row has {len(row)} values.")
     return row
 
 
@@ -308,9 +320,11 @@ _NUMERIC |= {FieldType.LONGLONG, FieldType.NEWDECIMAL}
 _CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB})
 
 
-def _table_map_body(table: TableVersion, table_id: int, names: Charsets, metadata: RowMetadata) -> bytes:
-    shapes = column_shapes(table, names)
-    body = table_id.to_bytes(6, "little") + struct.pack("<H", 1)
+def _table_map_body(
+    table: TableVersion, shapes: Sequence[ColumnShape], names: Charsets, metadata: RowMetadata
+) -> bytes:
+    """Everything of a TABLE_MAP behind the table id."""
+    body = struct.pack("<H", 1)
     for name in (table.database.encode(), table.table.encode()):
         body += bytes([len(name)]) + name + b"\0"
     block = b"".join(_metadata_bytes(BinlogType(FieldType(shape.field_type), shape.metadata)) for shape in shapes)

@@ -1,7 +1,7 @@
 """The recorded binlogs beside the checkout, and the independent decodes of them.
 
-The files are other projects' test material; where they are absent, tests that need them skip. `dumped_events` reads what
-mysqlbinlog and mariadb-binlog printed with `-vv`: one `Dumped` per event, with its row changes as texts.
+The files are other projects' test material; where they are absent, tests that need them skip. `dumped_events` reads
+what mysqlbinlog and mariadb-binlog printed with `-vv`: one `Dumped` per event, with its row changes as texts.
 """
 
 from __future__ import annotations

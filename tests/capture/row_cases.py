@@ -18,12 +18,23 @@ from capture.table import Column, Key, TableVersion
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
 TEXT_LENGTH_MAX = {"tinytext": 255, "text": 65535, "mediumtext": 2**24 - 1, "longtext": 2**32 - 1}
 NUMBERS = {
-    "tinyint": 1, "smallint": 2, "int": 3, "timestamp": 7, "bigint": 8, "mediumint": 9, "datetime": 12,
-    "tinytext": 15, "text": 15, "mediumtext": 15, "longtext": 15, "decimal": 246, "varchar": 253,
+    "tinyint": 1,
+    "smallint": 2,
+    "int": 3,
+    "timestamp": 7,
+    "bigint": 8,
+    "mediumint": 9,
+    "datetime": 12,
+    "tinytext": 15,
+    "text": 15,
+    "mediumtext": 15,
+    "longtext": 15,
+    "decimal": 246,
+    "varchar": 253,
 }
 COLLATIONS = {"utf8mb4": "utf8mb4_0900_ai_ci", "gbk": "gbk_chinese_ci", "latin1": "latin1_swedish_ci"}
 CODECS = {"utf8mb4": "utf-8", "gbk": "gbk", "latin1": "cp1252"}
-EPOCH = dt.datetime(1970, 1, 1)
+EPOCH = dt.datetime.fromisoformat("1970-01-01")
 
 
 @dataclass(frozen=True)
@@ -86,9 +97,11 @@ def _decimals(draw: st.DrawFn, column: Column) -> decimal.Decimal:
     return decimal.Decimal(unscaled).scaleb(-(column.scale or 0), decimal.Context(prec=100))
 
 
-def _moments(column: Column, first: dt.datetime, last: dt.datetime) -> st.SearchStrategy[dt.datetime]:
+def _moments(column: Column, first: str, last: str) -> st.SearchStrategy[dt.datetime]:
     unit = 10 ** (6 - column.fsp)
-    return st.datetimes(first, last).map(lambda at: at.replace(microsecond=at.microsecond // unit * unit))
+    return st.datetimes(dt.datetime.fromisoformat(first), dt.datetime.fromisoformat(last)).map(
+        lambda at: at.replace(microsecond=at.microsecond // unit * unit)
+    )
 
 
 def _texts(column: Column) -> st.SearchStrategy[str]:
@@ -107,9 +120,9 @@ def values_of(column: Column) -> st.SearchStrategy[Any]:
     elif column.data_type == "decimal":
         some = _decimals(column)
     elif column.data_type == "datetime":
-        some = _moments(column, dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59))
+        some = _moments(column, "1000-01-01", "9999-12-31T23:59:59")
     elif column.data_type == "timestamp":
-        some = _moments(column, dt.datetime(1970, 1, 1, 0, 0, 1), dt.datetime(2038, 1, 19, 3, 14, 7))
+        some = _moments(column, "1970-01-01T00:00:01", "2038-01-19T03:14:07")
     else:
         some = _texts(column)
         if column.data_type == "tinytext":

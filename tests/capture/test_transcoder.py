@@ -278,9 +278,9 @@ ORDER = table_of(
     keys=(Key("PRIMARY", ("id",), True),),
 )
 ORDER_ROWS: list[list[Any]] = [
-    [1, "a", "2.50", "text", dt.datetime(2024, 1, 1, 0, 0, 0, 500000)],
+    [1, "a", "2.50", "text", dt.datetime.fromisoformat("2024-01-01T00:00:00.500000")],
     [2, None, None, None, None],
-    [3, "b", "-1", "", dt.datetime(2024, 1, 1)],
+    [3, "b", "-1", "", dt.datetime.fromisoformat("2024-01-01")],
 ]
 
 
