@@ -56,12 +56,15 @@ def _map(function: Any, images: Any) -> Any:
     return [None if cell is None else function(cell) for cell in images] if isinstance(images, list) else images
 
 
-def _cell(value: Any) -> dict[str, Any]:
-    """fastavro's (name, fields) pair as a dict; an enum symbol, which is EmptyObject's, comes bare."""
-    if isinstance(value, str):
-        return {"class": _EMPTY_OBJECT, "symbol": value}
-    name, fields = value
-    return {"class": name.removeprefix(_NAMESPACE), **fields}
+def _cell(value: tuple[str, Any] | str) -> dict[str, Any]:
+    """A (name, fields) pair of fastavro as a dict.
+
+    EmptyObject, an enum, comes as its symbol: alone where the schema defines it (beforeImages), in a pair where the
+    schema refers to it by name (afterImages).
+    """
+    name, fields = (_EMPTY_OBJECT, value) if isinstance(value, str) else value
+    named = {"symbol": fields} if isinstance(fields, str) else fields
+    return {"class": name.removeprefix(_NAMESPACE), **named}
 
 
 def _tagged(cell: dict[str, Any]) -> Any:

@@ -183,6 +183,7 @@ TEXT_WRITER = ValueWriter(
 
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?")
 _TIMESTAMP_MAX = datetime(2038, 1, 19, 3, 14, 7, 999999, tzinfo=UTC)
+_TIMESTAMP_RANGE = "a TIMESTAMP holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -240,7 +241,10 @@ def _write_datetime(shape: ColumnShape, value: Value) -> bytes:
 
 def _write_timestamp(shape: ColumnShape, value: Value) -> bytes:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = _UNIX_EPOCH + timedelta(microseconds=round(Decimal(repr(value)) * 1_000_000))
+        try:
+            value = _UNIX_EPOCH + timedelta(microseconds=round(Decimal(repr(value)) * 1_000_000))
+        except (OverflowError, ValueError):
+            raise _Misfit(_TIMESTAMP_RANGE) from None
     moment = _moment(value, shape.metadata)
     if isinstance(moment, tuple):
         if any(moment):
@@ -249,7 +253,7 @@ def _write_timestamp(shape: ColumnShape, value: Value) -> bytes:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     since = moment - _UNIX_EPOCH
     if since < timedelta(seconds=1) or moment > _TIMESTAMP_MAX:
-        raise _Misfit("a TIMESTAMP holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC")
+        raise _Misfit(_TIMESTAMP_RANGE)
     return struct.pack(">I", since // timedelta(seconds=1)) + _fraction_image(moment.microsecond, shape.metadata)
 
 
