@@ -2,6 +2,7 @@
 
 - The coordinator decides by member, generation and state; a commit without generation (v0, or generation -1 and no
   member: assign mode) stands while the group is empty. Answered when durable.
+- A commit that cannot be stored is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
 - Null metadata is stored as ""; longer than 4096 bytes gives OFFSET_METADATA_TOO_LARGE (12) for that partition.
 - v1: generation, member, and a timestamp per partition; v2: retention_time instead of it. Both are accepted and
   ignored: offsets live until the group is deleted. v3: throttle_time_ms.
@@ -9,16 +10,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from broker.errors import ErrorCode
+from broker.errors import ApiError, ErrorCode
 from broker.offsets import METADATA_BYTES_MAX
 from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, message, wire
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 NO_GENERATION = -1
+
+_log = logging.getLogger(__name__)
 
 
 @message
@@ -92,7 +97,11 @@ async def handle(context: RequestContext, request: OffsetCommitRequest) -> Offse
             partitions.append(OffsetCommitPartitionResponse(partition=partition.partition, error_code=code))
         responses.append(OffsetCommitTopicResponse(topic=topic.topic, partition_responses=partitions))
     if accepted:
-        await broker.offsets.commit(request.group_id, accepted)
+        try:
+            await broker.offsets.commit(request.group_id, accepted)
+        except StorageError as storage_error:
+            _log.error("a commit of group %s is not stored: %s", request.group_id, storage_error)
+            raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE) from storage_error
     return OffsetCommitResponse(responses=responses)
 
 

@@ -7,12 +7,13 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
-from broker.context import Broker
+from broker.context import Broker, RequestContext, Session
 from broker.downconvert import DownConverter
 from broker.groups import GroupCoordinator
-from broker.listener import Listener
+from broker.listener import Address, Listener, Security
 from broker.offsets import CommittedOffset
-from broker.principal import AuthFailure, Principal
+from broker.principal import ANONYMOUS, AuthFailure, Principal
+from broker.sasl import SaslExchange
 from broker.scheduler import LoopScheduler
 from broker.topics import Topic, Topics
 from storage.clock import SystemClock
@@ -24,6 +25,7 @@ CLUSTER_ID = "binwire-test-cluster-0"
 USERNAME = "dtstest-group-a"
 PASSWORD = "s3cret"
 GROUP = "group-a"
+ADDRESS = Address("127.0.0.1", 18001)
 TOPIC = "cn_hangzhou_rm_shop_dtstest_version2"
 
 
@@ -122,3 +124,24 @@ def make_broker(log: MemoryLog | None = None, **settings: int) -> Broker:
         authenticator=LoginBook(),
         downconverter=DownConverter(),
     )
+
+
+def make_context(
+    broker: Broker,
+    version: int,
+    principal: Principal = ANONYMOUS,
+    *,
+    client_id: str | None = "client",
+) -> RequestContext:
+    """The context of one request on a connection that is logged in."""
+    needs_login = principal is not ANONYMOUS
+    security = Security.SASL_PLAINTEXT if needs_login else Security.PLAINTEXT
+    sasl = SaslExchange(needs_login=False)
+    session = Session(
+        listener=Listener("test", ADDRESS, security),
+        address=ADDRESS,
+        client_host="127.0.0.1",
+        sasl=sasl,
+        principal=principal,
+    )
+    return RequestContext(broker=broker, session=session, api_version=version, client_id=client_id)
