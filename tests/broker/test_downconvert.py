@@ -1,0 +1,142 @@
+"""Magic 2 to magic 1 and 0: golden bytes of Kafka 1.1.1's own writer, kafka-python as reader, and the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.record.memory_records import MemoryRecords
+
+from broker.downconvert import DownConverter, message_span
+from storage.errors import CorruptLog
+from storage.records import encode_batch
+from tests.fakes_log import MemoryLog
+
+GOLDEN = {
+    name: bytes.fromhex(data)
+    for name, data in (
+        line.split()
+        for line in (Path(__file__).parents[1] / "golden" / "kafka-1.1.1-records.txt").read_text().splitlines()
+    )
+}
+
+
+async def converted(batches: bytes, magic: int, converter: DownConverter | None = None) -> list[bytes]:
+    converter = converter or DownConverter()
+    return [each async for each in converter.convert("topic", memoryview(batches), magic)]
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+async def test_the_golden_batch_becomes_the_golden_messages(magic: int) -> None:
+    assert await converted(GOLDEN["m2_none"], magic) == [GOLDEN[f"m{magic}_none"]]
+
+
+async def test_compressed_batches_are_refused_not_mangled() -> None:
+    with pytest.raises(CorruptLog, match="compressed"):
+        await converted(GOLDEN["m2_gzip"], 1)
+
+
+async def test_control_batches_are_dropped() -> None:
+    batch = bytearray(encode_batch(5, [b"control"], [1]))
+    batch[22] |= 0x20
+    assert await converted(bytes(batch), 1) == [b""]
+
+
+@given(values=st.lists(st.tuples(st.binary(max_size=50), st.integers(0, 2**45)), min_size=1, max_size=20))
+def test_kafka_python_reads_the_same_records(values: list[tuple[bytes, int]]) -> None:
+    batch = encode_batch(1000, [value for value, _ in values], [timestamp for _, timestamp in values])
+    for magic in (0, 1):
+        (messages,) = asyncio.run(converted(batch, magic))
+        records = MemoryRecords(messages)
+        read = []
+        while (each := records.next_batch()) is not None:
+            assert each.validate_crc()
+            read += [(record.offset, record.value, record.timestamp if magic else None) for record in each]
+        expected = [(1000 + n, value, timestamp if magic else None) for n, (value, timestamp) in enumerate(values)]
+        assert read == expected
+
+
+def batches(count: int, records: int = 10) -> bytes:
+    log = MemoryLog()
+    return b"".join(log.append([b"value"] * records, [n] * records) for n in range(count))
+
+
+async def test_the_cache_keeps_what_was_used_last_within_its_bytes() -> None:
+    (one,) = await converted(batches(1), 1)
+    converter = DownConverter(cache_bytes_max=3 * len(one))
+    data = batches(4)
+    await converted(data, 1, converter)
+    assert converter.cached_bytes == 3 * len(one)
+    await converted(data, 0, converter)
+    assert converter.cached_bytes <= 3 * len(one)
+
+
+async def test_a_batch_larger_than_the_cache_is_converted_and_not_kept() -> None:
+    converter = DownConverter(cache_bytes_max=10)
+    assert len((await converted(batches(1), 1, converter))[0]) > 10
+    assert converter.cached_bytes == 0
+
+
+async def test_another_batch_at_the_same_offset_is_not_mistaken() -> None:
+    converter = DownConverter()
+    first = await converted(encode_batch(0, [b"one"], [1]), 1, converter)
+    second = await converted(encode_batch(0, [b"two"], [1]), 1, converter)
+    assert first != second
+
+
+async def test_converting_a_large_batch_gives_the_loop_back() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    await converted(encode_batch(0, [b"v"] * 20_000, [1] * 20_000), 1)
+    counter.cancel()
+    assert turns > 3
+
+
+async def test_one_client_that_goes_away_does_not_end_the_conversion_others_wait_for() -> None:
+    converter = DownConverter()
+    data = encode_batch(0, [b"v"] * 5000, [1] * 5000)
+    first = asyncio.create_task(converted(data, 1, converter))
+    second = asyncio.create_task(converted(data, 1, converter))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert len((await second)[0]) > 5000
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+# Cutting
+
+
+MESSAGES = GOLDEN["m1_none"]  # offsets 100, 101, 102 of 37, 36 and 36 bytes
+
+
+@pytest.mark.parametrize(
+    ("from_offset", "room", "expected"),
+    [
+        (0, 1000, (0, 109, 37)),
+        (100, 109, (0, 109, 37)),
+        (100, 108, (0, 73, 37)),
+        (101, 1000, (37, 109, 73)),
+        (101, 35, (37, 37, 73)),
+        (102, 36, (73, 109, 109)),
+        (103, 1000, (109, 109, 109)),
+        (100, 0, (0, 0, 37)),
+    ],
+)
+def test_a_span_begins_and_ends_at_messages(from_offset: int, room: int, expected: tuple[int, int, int]) -> None:
+    assert message_span(MESSAGES, from_offset, room) == expected
+
+
+def test_an_empty_run_has_an_empty_span() -> None:
+    assert message_span(b"", 5, 100) == (0, 0, 0)
