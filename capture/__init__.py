@@ -1,1 +1,1 @@
-"""MySQL to records: source connection, binlog events, row transcoder, schema history, channel; and values to binlog events."""
+"""MySQL to records: source, binlog events, row transcoder, schema history, channel; and values to binlog events."""

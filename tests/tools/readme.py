@@ -7,7 +7,6 @@ status 1 if not), `--write` brings it up to date. Leaves every other line of REA
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tomllib
 from collections import Counter
@@ -52,13 +51,15 @@ def fidelity_table() -> str:
 
 def api_table() -> str:
     sys.path.insert(0, str(CHECKOUT))
-    from broker.apis import APIS
+    from broker.apis import APIS, SKIPPED
 
     lines = ["| Key | API | Versions | |", "|---|---|---|---|"]
     lines += [
-        f"| {api.key} | {api.name} | {api.min_version}–{api.max_version} | {'served' if api.served else 'refused'} |"
-        for api in APIS
+        f"| {api.key} | {api.name} | {api.min_version}–{api.max_version} | {api.service.value} |"
+        for api in APIS.values()
     ]
+    lines += ["", "Deliberately not there:", ""]
+    lines += [f"- {what}: {why}" for what, why in SKIPPED.items()]
     return "\n".join(lines)
 
 
@@ -68,11 +69,12 @@ SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": ap
 def render(text: str) -> str:
     """The README's text with every section made anew; a section without its marks is an error."""
     for name, make in SECTIONS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
+        opening, closing = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        if text.count(opening) != 1 or text.count(closing) != 1:
             raise ValueError(f"README.md needs the marks <!-- {name} --> and <!-- /{name} --> exactly once")
-        body = make()
-        text = pattern.sub(lambda match, body=body: match[1] + body + match[2], text)
+        before, _, rest = text.partition(opening)
+        after = rest.partition(closing)[2]
+        text = before + opening + make() + closing + after
     return text
 
 
