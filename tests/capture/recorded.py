@@ -10,6 +10,7 @@ import gzip
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,34 @@ def dumped_events(text: str) -> list[Dumped]:
         else:
             events[-1].lines.append(line)
     return events
+
+
+def printed(cell: dict[str, Any] | None, value: str) -> str:
+    """A cell as the tools print it; where they have two notations, the one of `value`, the tool's own text."""
+    if cell is None:
+        return "NULL"
+    if cell["class"] in {"Integer", "Decimal"}:
+        return str(cell["value"])
+    if cell["class"] == "Timestamp":
+        return f"{cell['timestamp']}{_fraction(cell, value)}"
+    if cell["class"] == "DateTime":
+        date = f"{cell['year']:04d}-{cell['month']:02d}-{cell['day']:02d}"
+        text = f"{date} {cell['hour']:02d}:{cell['minute']:02d}:{cell['second']:02d}{_fraction(cell, value)}"
+        return f"'{text}'" if value.startswith("'") else text
+    return _quoted(cell["value"].decode("utf-8", "surrogateescape"), value)
+
+
+def _fraction(cell: dict[str, Any], value: str) -> str:
+    """Fractional seconds to as many digits as the tool printed."""
+    digits = len(value.rstrip("'").partition(".")[2])
+    return f".{cell['millis']:06d}"[: digits + 1] if digits else ""
+
+
+_C_ESCAPES = {"\\": "\\\\", "'": "\\'", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+
+
+def _quoted(text: str, value: str) -> str:
+    """A text as mysqlbinlog 9.7 (like a C string) or mariadb-binlog (control characters only) quotes it."""
+    mariadbs = "'" + "".join(f"\\x{ord(one):02x}" if one < " " else one for one in text) + "'"
+    mysqls = "'" + "".join(_C_ESCAPES.get(one, f"\\x{ord(one):02x}" if one < " " else one) for one in text) + "'"
+    return mariadbs if mariadbs == value else mysqls

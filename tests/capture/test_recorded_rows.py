@@ -12,7 +12,7 @@ from capture.errors import UnsupportedColumn
 from capture.events import EventDecoder, FieldType, RowsEvent, TableMapEvent, iter_events
 from capture.table import Column, TableVersion
 from capture.transcoder import Transcoder
-from tests.capture.recorded import ABSENT, BINLOGS, binlog, dump_text, dumped_events
+from tests.capture.recorded import ABSENT, BINLOGS, binlog, dump_text, dumped_events, printed
 
 WITHOUT_ANY = pytest.mark.skipif(not BINLOGS.exists(), reason=ABSENT)
 
@@ -60,34 +60,6 @@ def table_of_map(table_map: TableMapEvent) -> TableVersion:
         fsp = metadata if code in {FieldType.DATETIME2, FieldType.TIMESTAMP2} else 0
         columns.append(Column(f"c{index}", data_type, charset="utf8mb4", fsp=fsp))
     return TableVersion.of(table_map.database, table_map.table, tuple(columns), (), "utf8mb4", "utf8mb4_bin")
-
-
-def printed(cell: dict[str, Any] | None, value: str) -> str:
-    """A cell as the tools print it; `value` is the tool's own text, whose notation of unsigned numbers is followed."""
-    if cell is None:
-        return "NULL"
-    if cell["class"] == "Integer":
-        return str(cell["value"]) + (value[value.index(" (") :] if " (" in value else "")
-    if cell["class"] == "Decimal":
-        return str(cell["value"])
-    if cell["class"] == "Timestamp":
-        return str(cell["timestamp"]) + (
-            f".{cell['millis']:06d}"[: len(value.partition(".")[2]) + 1] if "." in value else ""
-        )
-    if cell["class"] == "DateTime":
-        date = f"{cell['year']:04d}-{cell['month']:02d}-{cell['day']:02d}"
-        text = f"{date} {cell['hour']:02d}:{cell['minute']:02d}:{cell['second']:02d}"
-        return f"'{text}'" if value.startswith("'") else text
-    return text_forms(cell["value"].decode("utf-8", "surrogateescape"), value)
-
-
-def text_forms(text: str, value: str) -> str:
-    """A text as mysqlbinlog 9.7 (like a C string) or mariadb-binlog (control characters only) quotes it."""
-    mysqls = (
-        text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    )
-    mariadbs = "".join(f"\\x{ord(one):02x}" if one < " " else one for one in text)
-    return f"'{mariadbs}'" if f"'{mariadbs}'" == value else f"'{mysqls}'"
 
 
 @WITHOUT_ANY
