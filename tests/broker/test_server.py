@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 from broker import server as server_module
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -502,3 +503,22 @@ async def test_closing_cuts_who_does_not_read_at_the_deadline() -> None:
         await run.until(lambda: log.leased == 1)
         await run.server.close(20)
         await run.until(lambda: log.leased == 0 and run.server.connection_count == 0)
+
+
+# The other event loop
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_pipelined_requests_are_answered_in_order_also_behind_a_waiting_one,
+        test_a_flood_of_requests_is_read_only_so_far_ahead,
+        test_a_slow_reader_costs_one_piece_of_memory_and_its_lease_ends_with_the_last,
+        test_a_reader_that_goes_away_in_the_middle_gives_its_lease_back,
+        test_closing_answers_what_is_parked_and_then_closes,
+        test_closing_cuts_who_does_not_read_at_the_deadline,
+    ],
+)
+def test_it_is_the_same_on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
