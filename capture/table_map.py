@@ -71,7 +71,7 @@ METADATA_BYTES: dict[int, int] = {
 """Bytes of metadata a column type has in TABLE_MAP; 0 for the types not listed."""
 
 _LITTLE_ENDIAN_METADATA = frozenset({_F.VARCHAR, _F.VARCHAR_COMPRESSED})
-_NUMERIC = frozenset({_F.TINY, _F.SHORT, _F.INT24, _F.LONG, _F.LONGLONG, _F.FLOAT, _F.DOUBLE, _F.NEWDECIMAL})
+_NUMERIC = frozenset({_F.TINY, _F.SHORT, _F.INT24, _F.LONG, _F.LONGLONG, _F.FLOAT, _F.DOUBLE, _F.NEWDECIMAL, _F.YEAR})
 _CHARACTER = frozenset(
     {_F.STRING, _F.VAR_STRING, _F.VARCHAR, _F.VARCHAR_COMPRESSED, _F.VECTOR}
     | {_F.BLOB, _F.TINY_BLOB, _F.MEDIUM_BLOB, _F.LONG_BLOB, _F.BLOB_COMPRESSED}
