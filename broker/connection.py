@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from broker.apis import APIS, api_versions
 from broker.errors import ErrorCode, WireError
 from broker.sasl import BEFORE_LOGIN, AuthState, SaslExchange
-from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode, decode_from, encode_parts, message, wire
+from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode, decode_from, encode_parts, wire
 
 if TYPE_CHECKING:
     from broker.apis import Api
@@ -47,7 +47,6 @@ _SIZE: Final = struct.Struct(">i")
 _RESPONSE_HEAD: Final = struct.Struct(">ii")
 
 
-@message
 class RequestHeader(Message):
     """What stands before every request."""
 

@@ -1,36 +1,43 @@
-"""The Kafka wire format: primitives, and a compiler from field tables to readers and writers.
-
-A message is declared once, as a class whose fields carry their type and the versions that have them:
-
-    @message
-    class FetchPartition(Message):
-        partition: int = wire(INT32)
-        log_start_offset: int = wire(INT64, since=5, default=-1)
+"""Readers and writers of wire messages, compiled from their field tables (`fields.py`).
 
 Field order is wire order; a field whose place differs between versions is declared where each of its versions has it.
 For every (class, version) that is used, one straight-line reader and one writer are generated: neighbouring integers,
 and the length of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for
 debuggers.
 
-Types (big-endian): INT8 … INT64, BOOLEAN 1 byte; STRING int16 length + UTF-8; BYTES int32 length; Array int32 count.
-Length or count -1 is null, and is an error where the type is not nullable (as in Kafka's own Schema classes).
-
 Invariants: a reader never allocates for more elements than the bytes left could hold, and reads nothing beyond the
 buffer; every malformed input raises `WireError`. Bytes after the last field are ignored, as brokers do (librdkafka
-0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no
-tagged fields, no varint lengths.
+0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no tagged
+fields, no varint lengths.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import linecache
 import struct
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from broker.errors import WireError
+from broker.fields import (
+    BOOLEAN,
+    BYTES,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    NULLABLE_BYTES,
+    NULLABLE_STRING,
+    RECORDS,
+    STRING,
+    Array,
+    Field,
+    Fixed,
+    Message,
+    Sized,
+    Type,
+    wire,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,85 +46,29 @@ if TYPE_CHECKING:
     Reader = Callable[[bytes, int, int], tuple[Any, int]]
     Writer = Callable[[Any, Callable[[Buffer], None]], None]
 
-VERSION_MAX = 32767
+__all__ = [
+    "BOOLEAN",
+    "BYTES",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "NULLABLE_BYTES",
+    "NULLABLE_STRING",
+    "RECORDS",
+    "STRING",
+    "Array",
+    "Fixed",
+    "Message",
+    "Sized",
+    "Type",
+    "decode",
+    "decode_from",
+    "encode",
+    "encode_parts",
+    "wire",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A type of fixed size; `code` is its `struct` format character."""
-
-    code: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sized:
-    """A length-prefixed type. `text` values are str, others bytes; `view` values are buffers that a writer passes on
-    uncopied.
-    """
-
-    prefix: Fixed
-    text: bool = False
-    nullable: bool = False
-    view: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """A counted list of primitives or messages; null is legal from version `nullable_since` on."""
-
-    element: Type
-    nullable_since: int = VERSION_MAX
-
-
-INT8 = Fixed("b", 1)
-INT16 = Fixed("h", 2)
-INT32 = Fixed("i", 4)
-INT64 = Fixed("q", 8)
-BOOLEAN = Fixed("?", 1)
-STRING = Sized(INT16, text=True)
-NULLABLE_STRING = Sized(INT16, text=True, nullable=True)
-BYTES = Sized(INT32)
-NULLABLE_BYTES = Sized(INT32, nullable=True)
-RECORDS = Sized(INT32, view=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wire:
-    type: Type
-    since: int
-    until: int
-
-
-def wire(type_: Type, *, since: int = 0, until: int = VERSION_MAX, default: Any = dataclasses.MISSING) -> Any:
-    """Declare a field present in versions `since` … `until`; absent, it reads as `default` (a list default is
-    copied).
-    """
-    metadata = {"wire": _Wire(type_, since, until)}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=default.copy, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-class Message:
-    """Base of all wire messages: equality and a readable form; a message with no fields is an empty body."""
-
-    __slots__ = ()
-
-    def _values(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Message) and type(self) is type(other) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        raise TypeError(f"{type(self).__name__} is mutable and has no hash")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values().items())})"
-
-
-Type = Fixed | Sized | Array | type[Message]
 MessageT = TypeVar("MessageT", bound=Message)
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 
@@ -127,12 +78,6 @@ def _once(function: FunctionT) -> FunctionT:
     unhashable).
     """
     return cast("FunctionT", cache(function))
-
-
-@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(wire,))
-def message(cls: type[MessageT]) -> type[MessageT]:
-    """Make a message class of a field table."""
-    return dataclasses.dataclass(eq=False, repr=False, slots=True, kw_only=True)(cls)
 
 
 def decode(cls: type[MessageT], version: int, buffer: bytes, position: int = 0) -> MessageT:
@@ -173,15 +118,6 @@ def illegal_null(name: str, length: int) -> WireError:
     return WireError(f"{name} has length {length}")
 
 
-def _fields(cls: type[Message], version: int) -> list[tuple[str, _Wire | None, dataclasses.Field[Any]]]:
-    """List all fields; those that `version` lacks without their wire type."""
-    found = []
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        spec: _Wire = field.metadata["wire"]
-        found.append((field.name, spec if spec.since <= version <= spec.until else None, field))
-    return found
-
-
 @_once
 def minimum_bytes(type_: Type, version: int) -> int:
     """Return the fewest bytes that a value of this type takes."""
@@ -191,7 +127,7 @@ def minimum_bytes(type_: Type, version: int) -> int:
         return type_.prefix.size_bytes
     if isinstance(type_, Array):
         return INT32.size_bytes
-    return sum(minimum_bytes(spec.type, version) for _, spec, _ in _fields(type_, version) if spec)
+    return sum(minimum_bytes(field.type, version) for field in type_.fields.values() if field.is_in(version))
 
 
 class _Source:
@@ -235,37 +171,35 @@ def _reader(cls: type[Message], version: int) -> Reader:
             run.clear()
 
     arguments = []
-    for name, spec, field in _fields(cls, version):
-        if spec is None:
+    for name, field in cls.fields.items():
+        if not field.is_in(version):
             arguments.append(f"{name}={_absent(source, field)}")
             continue
         local = f"v_{name}"
         arguments.append(f"{name}={local}")
-        if isinstance(spec.type, Fixed):
-            run.append((local, spec.type))
-        elif isinstance(spec.type, Sized):
-            run.append(("n", spec.type.prefix))
+        if isinstance(field.type, Fixed):
+            run.append((local, field.type))
+        elif isinstance(field.type, Sized):
+            run.append(("n", field.type.prefix))
             flush()
-            _read_sized(source, spec.type, name, local)
-        elif isinstance(spec.type, Array):
+            _read_sized(source, field.type, name, local)
+        elif isinstance(field.type, Array):
             run.append(("n", INT32))
             flush()
-            _read_array(source, spec.type, name, local, version)
+            _read_array(source, field.type, name, local, version)
         else:
             flush()
-            source.add(f"{local}, p = {source.bind(_reader(spec.type, version))}(b, p, end)")
+            source.add(f"{local}, p = {source.bind(_reader(field.type, version))}(b, p, end)")
     flush()
     source.add(f"return {source.bind(cls)}({', '.join(arguments)}), p")
     reader: Reader = source.compile("read")
     return reader
 
 
-def _absent(source: _Source, field: dataclasses.Field[Any]) -> str:
+def _absent(source: _Source, field: Field) -> str:
     """Return the expression of an absent field's value."""
-    if field.default_factory is not dataclasses.MISSING:
-        return f"{source.bind(field.default_factory)}()"
-    assert field.default is not dataclasses.MISSING, f"{field.name} is absent in a version and has no default"
-    return source.bind(field.default)
+    default = source.bind(field.default)
+    return f"{default}.copy()" if isinstance(field.default, list) else default
 
 
 def _branch_on_null(source: _Source, nullable: bool, local: str) -> int:
@@ -326,26 +260,26 @@ def _writer(cls: type[Message], version: int) -> Writer:
             source.add(f"add({source.bind(packer.pack)}({', '.join(value for value, _ in run)}))")
             run.clear()
 
-    for name, spec, _ in _fields(cls, version):
-        if spec is None:
+    for name, field in cls.fields.items():
+        if not field.is_in(version):
             continue
         value = f"m.{name}"
-        if isinstance(spec.type, Fixed):
-            run.append((value, spec.type))
-        elif isinstance(spec.type, Sized):
+        if isinstance(field.type, Fixed):
+            run.append((value, field.type))
+        elif isinstance(field.type, Sized):
             local = f"v{len(source.names)}"
-            _write_sized(source, spec.type, value, local)
-            run.append((f"n{local}", spec.type.prefix))
+            _write_sized(source, field.type, value, local)
+            run.append((f"n{local}", field.type.prefix))
             flush()
             source.add(f"add({local})")
-        elif isinstance(spec.type, Array):
-            nullable = version >= spec.type.nullable_since
+        elif isinstance(field.type, Array):
+            nullable = version >= field.type.nullable_since
             run.append((f"-1 if {value} is None else len({value})" if nullable else f"len({value})", INT32))
             flush()
-            _write_array(source, spec.type, f"{value} or ()" if nullable else value, version)
+            _write_array(source, field.type, f"{value} or ()" if nullable else value, version)
         else:
             flush()
-            source.add(f"{source.bind(_writer(spec.type, version))}({value}, add)")
+            source.add(f"{source.bind(_writer(field.type, version))}({value}, add)")
     flush()
     source.add("return")
     writer: Writer = source.compile("write")

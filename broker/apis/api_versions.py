@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, Array, Message, message, wire
+from broker.wire import INT16, INT32, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 KEY = 18
 
 
-@message
 class ApiVersionsRequest(Message):
     """Nothing."""
 
 
-@message
 class ApiVersion(Message):
     """An API and the versions served."""
 
@@ -35,7 +33,6 @@ class ApiVersion(Message):
     max_version: int = wire(INT16)
 
 
-@message
 class ApiVersionsResponse(Message):
     """Every API of the table, in order of their keys."""
 

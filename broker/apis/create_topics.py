@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import BOOLEAN, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import BOOLEAN, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 REASON = "topics are made by channels; add a channel to the configuration instead"
 
 
-@message
 class ReplicaAssignment(Message):
     """Where a partition's replicas should be."""
 
@@ -25,7 +24,6 @@ class ReplicaAssignment(Message):
     replicas: list[int] = wire(Array(INT32))
 
 
-@message
 class ConfigEntry(Message):
     """A setting of the new topic."""
 
@@ -33,7 +31,6 @@ class ConfigEntry(Message):
     config_value: str | None = wire(NULLABLE_STRING)
 
 
-@message
 class CreateTopic(Message):
     """A topic to create."""
 
@@ -44,7 +41,6 @@ class CreateTopic(Message):
     config_entries: list[ConfigEntry] = wire(Array(ConfigEntry))
 
 
-@message
 class CreateTopicsRequest(Message):
     """Topics to create."""
 
@@ -53,7 +49,6 @@ class CreateTopicsRequest(Message):
     validate_only: bool = wire(BOOLEAN, since=1, default=False)
 
 
-@message
 class CreateTopicError(Message):
     """Why a topic was not created."""
 
@@ -62,7 +57,6 @@ class CreateTopicError(Message):
     error_message: str | None = wire(NULLABLE_STRING, since=1, default=None)
 
 
-@message
 class CreateTopicsResponse(Message):
     """Why no topic was created."""
 

@@ -8,20 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class DeleteGroupsRequest(Message):
     """The groups to delete."""
 
     groups: list[str] = wire(Array(STRING))
 
 
-@message
 class GroupErrorCode(Message):
     """Whether a group is deleted."""
 
@@ -29,7 +27,6 @@ class GroupErrorCode(Message):
     error_code: int = wire(INT16, default=0)
 
 
-@message
 class DeleteGroupsResponse(Message):
     """Which groups are deleted."""
 

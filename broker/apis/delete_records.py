@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, INT64, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, INT64, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class DeleteRecordsPartition(Message):
     """A partition, and the offset before which to delete."""
 
@@ -19,7 +18,6 @@ class DeleteRecordsPartition(Message):
     offset: int = wire(INT64)
 
 
-@message
 class DeleteRecordsTopic(Message):
     """A topic to delete from."""
 
@@ -27,7 +25,6 @@ class DeleteRecordsTopic(Message):
     partitions: list[DeleteRecordsPartition] = wire(Array(DeleteRecordsPartition))
 
 
-@message
 class DeleteRecordsRequest(Message):
     """Records to delete."""
 
@@ -35,7 +32,6 @@ class DeleteRecordsRequest(Message):
     timeout: int = wire(INT32)
 
 
-@message
 class DeleteRecordsPartitionResponse(Message):
     """Why nothing was deleted."""
 
@@ -44,7 +40,6 @@ class DeleteRecordsPartitionResponse(Message):
     error_code: int = wire(INT16)
 
 
-@message
 class DeleteRecordsTopicResponse(Message):
     """Why nothing of a topic was deleted."""
 
@@ -52,7 +47,6 @@ class DeleteRecordsTopicResponse(Message):
     partitions: list[DeleteRecordsPartitionResponse] = wire(Array(DeleteRecordsPartitionResponse))
 
 
-@message
 class DeleteRecordsResponse(Message):
     """Why nothing was deleted."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class DeleteTopicsRequest(Message):
     """Topics to delete."""
 
@@ -19,7 +18,6 @@ class DeleteTopicsRequest(Message):
     timeout: int = wire(INT32)
 
 
-@message
 class TopicErrorCode(Message):
     """Why a topic was not deleted."""
 
@@ -27,7 +25,6 @@ class TopicErrorCode(Message):
     error_code: int = wire(INT16)
 
 
-@message
 class DeleteTopicsResponse(Message):
     """Why no topic was deleted."""
 

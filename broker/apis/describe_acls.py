@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT8, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import INT8, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 REASON = "access follows from the consumer group a client logs in for; there are no ACLs"
 
 
-@message
 class DescribeAclsRequest(Message):
     """A filter of ACLs."""
 
@@ -27,7 +26,6 @@ class DescribeAclsRequest(Message):
     permission_type: int = wire(INT8)
 
 
-@message
 class Acl(Message):
     """An ACL."""
 
@@ -37,7 +35,6 @@ class Acl(Message):
     permission_type: int = wire(INT8)
 
 
-@message
 class AclResource(Message):
     """A resource and its ACLs."""
 
@@ -46,7 +43,6 @@ class AclResource(Message):
     acls: list[Acl] = wire(Array(Acl))
 
 
-@message
 class DescribeAclsResponse(Message):
     """The ACLs: none."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.errors import ErrorCode
 from broker.offsets import METADATA_BYTES_MAX
-from broker.wire import BOOLEAN, INT8, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import BOOLEAN, INT8, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,6 @@ BROKER_CONFIGS: Final = {
 }
 
 
-@message
 class ConfigResource(Message):
     """A topic or the broker, and the settings asked for."""
 
@@ -47,7 +46,6 @@ class ConfigResource(Message):
     config_names: list[str] | None = wire(Array(STRING, nullable_since=0))
 
 
-@message
 class DescribeConfigsRequest(Message):
     """The resources asked for."""
 
@@ -55,7 +53,6 @@ class DescribeConfigsRequest(Message):
     include_synonyms: bool = wire(BOOLEAN, since=1, default=False)
 
 
-@message
 class ConfigSynonym(Message):
     """Another place that sets a value."""
 
@@ -64,7 +61,6 @@ class ConfigSynonym(Message):
     config_source: int = wire(INT8)
 
 
-@message
 class DescribedConfig(Message):
     """A setting and its value."""
 
@@ -77,7 +73,6 @@ class DescribedConfig(Message):
     config_synonyms: list[ConfigSynonym] = wire(Array(ConfigSynonym), since=1, default=[])
 
 
-@message
 class DescribedResource(Message):
     """A resource and its settings."""
 
@@ -88,7 +83,6 @@ class DescribedResource(Message):
     config_entries: list[DescribedConfig] = wire(Array(DescribedConfig), default=[])
 
 
-@message
 class DescribeConfigsResponse(Message):
     """The settings."""
 

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
 from broker.group import GroupState
-from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class DescribeGroupsRequest(Message):
     """The groups asked for."""
 
     group_ids: list[str] = wire(Array(STRING))
 
 
-@message
 class DescribedMember(Message):
     """A member."""
 
@@ -35,7 +33,6 @@ class DescribedMember(Message):
     member_assignment: bytes = wire(BYTES)
 
 
-@message
 class DescribedGroup(Message):
     """A group."""
 
@@ -47,7 +44,6 @@ class DescribedGroup(Message):
     members: list[DescribedMember] = wire(Array(DescribedMember), default=[])
 
 
-@message
 class DescribeGroupsResponse(Message):
     """The groups."""
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.downconvert import message_span
 from broker.errors import ErrorCode
-from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, message, wire
+from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, wire
 from storage.errors import OffsetOutOfRange, StorageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ DECLINED_SESSION_ID: Final = 0
 INITIAL_EPOCHS: Final = frozenset({0, -1})
 
 
-@message
 class FetchPartition(Message):
     """A partition and where to read it."""
 
@@ -65,7 +64,6 @@ class FetchPartition(Message):
     max_bytes: int = wire(INT32)
 
 
-@message
 class FetchTopic(Message):
     """A topic to read."""
 
@@ -73,7 +71,6 @@ class FetchTopic(Message):
     partitions: list[FetchPartition] = wire(Array(FetchPartition))
 
 
-@message
 class ForgottenTopic(Message):
     """Partitions to drop from a session."""
 
@@ -81,7 +78,6 @@ class ForgottenTopic(Message):
     partitions: list[int] = wire(Array(INT32))
 
 
-@message
 class FetchRequest(Message):
     """What to read and how long to wait for it."""
 
@@ -96,7 +92,6 @@ class FetchRequest(Message):
     forgotten_topics: list[ForgottenTopic] = wire(Array(ForgottenTopic), since=7, default=[])
 
 
-@message
 class AbortedTransaction(Message):
     """A transaction whose records a read-committed client must skip; there are none here."""
 
@@ -104,7 +99,6 @@ class AbortedTransaction(Message):
     first_offset: int = wire(INT64)
 
 
-@message
 class FetchPartitionResponse(Message):
     """The records of one partition. `record_set` is any buffer."""
 
@@ -119,7 +113,6 @@ class FetchPartitionResponse(Message):
     record_set: bytes | memoryview = wire(RECORDS, default=b"")
 
 
-@message
 class FetchTopicResponse(Message):
     """The records of one topic."""
 
@@ -127,7 +120,6 @@ class FetchTopicResponse(Message):
     partition_responses: list[FetchPartitionResponse] = wire(Array(FetchPartitionResponse))
 
 
-@message
 class FetchResponse(Message):
     """The records read."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT8, INT16, INT32, NULLABLE_STRING, STRING, Message, message, wire
+from broker.wire import INT8, INT16, INT32, NULLABLE_STRING, STRING, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
@@ -20,7 +20,6 @@ GROUP = 0
 TRANSACTION = 1
 
 
-@message
 class FindCoordinatorRequest(Message):
     """The group (v0: group_id) or transactional id asked for."""
 
@@ -28,7 +27,6 @@ class FindCoordinatorRequest(Message):
     coordinator_type: int = wire(INT8, since=1, default=GROUP)
 
 
-@message
 class Coordinator(Message):
     """A broker's address."""
 
@@ -37,7 +35,6 @@ class Coordinator(Message):
     port: int = wire(INT32, default=-1)
 
 
-@message
 class FindCoordinatorResponse(Message):
     """The coordinator."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.wire import INT16, INT32, STRING, Message, message, wire
+from broker.wire import INT16, INT32, STRING, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
     from broker.errors import ErrorCode
 
 
-@message
 class HeartbeatRequest(Message):
     """A member's sign of life."""
 
@@ -20,7 +19,6 @@ class HeartbeatRequest(Message):
     member_id: str = wire(STRING)
 
 
-@message
 class HeartbeatResponse(Message):
     """Whether the member still is one; REBALANCE_IN_PROGRESS asks it to rejoin."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, Message, message, wire
+from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class InitProducerIdRequest(Message):
     """A producer that wants an id."""
 
@@ -19,7 +18,6 @@ class InitProducerIdRequest(Message):
     transaction_timeout_ms: int = wire(INT32)
 
 
-@message
 class InitProducerIdResponse(Message):
     """Why it gets none."""
 

@@ -11,14 +11,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from broker.group import JoinResult, MemberProtocol
-from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
     from broker.errors import ErrorCode
 
 
-@message
 class GroupProtocol(Message):
     """An assignment strategy that the member supports, and what it says to the leader about it."""
 
@@ -26,7 +25,6 @@ class GroupProtocol(Message):
     protocol_metadata: bytes = wire(BYTES)
 
 
-@message
 class JoinGroupRequest(Message):
     """A member that joins or rejoins."""
 
@@ -38,7 +36,6 @@ class JoinGroupRequest(Message):
     group_protocols: list[GroupProtocol] = wire(Array(GroupProtocol))
 
 
-@message
 class JoinGroupMember(Message):
     """A member, as the leader sees it."""
 
@@ -46,7 +43,6 @@ class JoinGroupMember(Message):
     member_metadata: bytes = wire(BYTES)
 
 
-@message
 class JoinGroupResponse(Message):
     """The generation joined."""
 

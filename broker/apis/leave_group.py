@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.wire import INT16, INT32, STRING, Message, message, wire
+from broker.wire import INT16, INT32, STRING, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
     from broker.errors import ErrorCode
 
 
-@message
 class LeaveGroupRequest(Message):
     """A member that goes."""
 
@@ -19,7 +18,6 @@ class LeaveGroupRequest(Message):
     member_id: str = wire(STRING)
 
 
-@message
 class LeaveGroupResponse(Message):
     """Whether it was one."""
 

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.wire import INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
     from broker.errors import ErrorCode
 
 
-@message
 class ListGroupsRequest(Message):
     """All groups."""
 
 
-@message
 class ListedGroup(Message):
     """A group; its protocol type is "" while nobody ever joined it."""
 
@@ -26,7 +24,6 @@ class ListedGroup(Message):
     protocol_type: str = wire(STRING)
 
 
-@message
 class ListGroupsResponse(Message):
     """The groups."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from broker.context import RequestContext
 from broker.errors import ErrorCode
-from broker.wire import INT8, INT16, INT32, INT64, STRING, Array, Message, message, wire
+from broker.wire import INT8, INT16, INT32, INT64, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.topics import Topic
@@ -29,7 +29,6 @@ SECONDS_BELOW = 10**11
 """Times below this are seconds: as milliseconds they would lie before March 1973."""
 
 
-@message
 class ListOffsetsPartition(Message):
     """A partition and the time asked for."""
 
@@ -38,7 +37,6 @@ class ListOffsetsPartition(Message):
     max_num_offsets: int = wire(INT32, until=0, default=1)
 
 
-@message
 class ListOffsetsTopic(Message):
     """A topic asked for."""
 
@@ -46,7 +44,6 @@ class ListOffsetsTopic(Message):
     partitions: list[ListOffsetsPartition] = wire(Array(ListOffsetsPartition))
 
 
-@message
 class ListOffsetsRequest(Message):
     """The times asked for."""
 
@@ -55,7 +52,6 @@ class ListOffsetsRequest(Message):
     topics: list[ListOffsetsTopic] = wire(Array(ListOffsetsTopic))
 
 
-@message
 class ListOffsetsPartitionResponse(Message):
     """The offset found; v0: the offsets."""
 
@@ -66,7 +62,6 @@ class ListOffsetsPartitionResponse(Message):
     offset: int = wire(INT64, since=1, default=-1)
 
 
-@message
 class ListOffsetsTopicResponse(Message):
     """The offsets found in a topic."""
 
@@ -74,7 +69,6 @@ class ListOffsetsTopicResponse(Message):
     partition_responses: list[ListOffsetsPartitionResponse] = wire(Array(ListOffsetsPartitionResponse))
 
 
-@message
 class ListOffsetsResponse(Message):
     """The offsets found."""
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 from broker.context import RequestContext
 from broker.errors import ErrorCode
 from broker.topics import PARTITION, is_legal_name
-from broker.wire import BOOLEAN, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import BOOLEAN, INT16, INT32, NULLABLE_STRING, STRING, Array, Message, wire
 
 
-@message
 class MetadataRequest(Message):
     """The topics asked for; see the module for null and empty."""
 
@@ -23,7 +22,6 @@ class MetadataRequest(Message):
     allow_auto_topic_creation: bool = wire(BOOLEAN, since=4, default=True)
 
 
-@message
 class BrokerMetadata(Message):
     """A broker and its address."""
 
@@ -33,7 +31,6 @@ class BrokerMetadata(Message):
     rack: str | None = wire(NULLABLE_STRING, since=1, default=None)
 
 
-@message
 class PartitionMetadata(Message):
     """A partition and where it lives."""
 
@@ -45,7 +42,6 @@ class PartitionMetadata(Message):
     offline_replicas: list[int] = wire(Array(INT32), since=5, default=[])
 
 
-@message
 class TopicMetadata(Message):
     """A topic and its partitions."""
 
@@ -55,7 +51,6 @@ class TopicMetadata(Message):
     partition_metadata: list[PartitionMetadata] = wire(Array(PartitionMetadata), default=[])
 
 
-@message
 class MetadataResponse(Message):
     """The cluster as this client sees it."""
 

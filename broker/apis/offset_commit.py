@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import ApiError, ErrorCode
 from broker.offsets import METADATA_BYTES_MAX
-from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, wire
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ NO_GENERATION = -1
 _log = logging.getLogger(__name__)
 
 
-@message
 class OffsetCommitPartition(Message):
     """An offset to store."""
 
@@ -36,7 +35,6 @@ class OffsetCommitPartition(Message):
     metadata: str | None = wire(NULLABLE_STRING, default="")
 
 
-@message
 class OffsetCommitTopic(Message):
     """Offsets of a topic to store."""
 
@@ -44,7 +42,6 @@ class OffsetCommitTopic(Message):
     partitions: list[OffsetCommitPartition] = wire(Array(OffsetCommitPartition))
 
 
-@message
 class OffsetCommitRequest(Message):
     """Offsets to store."""
 
@@ -55,7 +52,6 @@ class OffsetCommitRequest(Message):
     topics: list[OffsetCommitTopic] = wire(Array(OffsetCommitTopic))
 
 
-@message
 class OffsetCommitPartitionResponse(Message):
     """Whether an offset is stored."""
 
@@ -63,7 +59,6 @@ class OffsetCommitPartitionResponse(Message):
     error_code: int = wire(INT16, default=0)
 
 
-@message
 class OffsetCommitTopicResponse(Message):
     """Which offsets of a topic are stored."""
 
@@ -71,7 +66,6 @@ class OffsetCommitTopicResponse(Message):
     partition_responses: list[OffsetCommitPartitionResponse] = wire(Array(OffsetCommitPartitionResponse))
 
 
-@message
 class OffsetCommitResponse(Message):
     """Which offsets are stored."""
 

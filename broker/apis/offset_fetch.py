@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
-from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, INT64, NULLABLE_STRING, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
@@ -21,14 +21,12 @@ NO_OFFSET = -1
 GROUP_ERROR_SINCE = 2
 
 
-@message
 class OffsetFetchPartition(Message):
     """A partition asked for."""
 
     partition: int = wire(INT32)
 
 
-@message
 class OffsetFetchTopic(Message):
     """A topic asked for."""
 
@@ -36,7 +34,6 @@ class OffsetFetchTopic(Message):
     partitions: list[OffsetFetchPartition] = wire(Array(OffsetFetchPartition))
 
 
-@message
 class OffsetFetchRequest(Message):
     """The partitions asked for; null: all that the group committed."""
 
@@ -44,7 +41,6 @@ class OffsetFetchRequest(Message):
     topics: list[OffsetFetchTopic] | None = wire(Array(OffsetFetchTopic, nullable_since=2))
 
 
-@message
 class OffsetFetchPartitionResponse(Message):
     """A committed offset."""
 
@@ -54,7 +50,6 @@ class OffsetFetchPartitionResponse(Message):
     error_code: int = wire(INT16, default=0)
 
 
-@message
 class OffsetFetchTopicResponse(Message):
     """Committed offsets of a topic."""
 
@@ -62,7 +57,6 @@ class OffsetFetchTopicResponse(Message):
     partition_responses: list[OffsetFetchPartitionResponse] = wire(Array(OffsetFetchPartitionResponse))
 
 
-@message
 class OffsetFetchResponse(Message):
     """Committed offsets."""
 

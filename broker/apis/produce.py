@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from broker.context import RequestContext
 from broker.errors import CloseConnection, ErrorCode
-from broker.wire import INT16, INT32, INT64, NULLABLE_BYTES, NULLABLE_STRING, STRING, Array, Message, message, wire
+from broker.wire import INT16, INT32, INT64, NULLABLE_BYTES, NULLABLE_STRING, STRING, Array, Message, wire
 
 
-@message
 class ProducePartition(Message):
     """Records for one partition; never looked at."""
 
@@ -23,7 +22,6 @@ class ProducePartition(Message):
     record_set: bytes | None = wire(NULLABLE_BYTES)
 
 
-@message
 class ProduceTopic(Message):
     """Records for one topic."""
 
@@ -31,7 +29,6 @@ class ProduceTopic(Message):
     data: list[ProducePartition] = wire(Array(ProducePartition))
 
 
-@message
 class ProduceRequest(Message):
     """Records to append."""
 
@@ -41,7 +38,6 @@ class ProduceRequest(Message):
     topic_data: list[ProduceTopic] = wire(Array(ProduceTopic))
 
 
-@message
 class ProducePartitionResponse(Message):
     """What became of the records of one partition."""
 
@@ -52,7 +48,6 @@ class ProducePartitionResponse(Message):
     log_start_offset: int = wire(INT64, since=5, default=-1)
 
 
-@message
 class ProduceTopicResponse(Message):
     """What became of the records of one topic."""
 
@@ -60,7 +55,6 @@ class ProduceTopicResponse(Message):
     partition_responses: list[ProducePartitionResponse] = wire(Array(ProducePartitionResponse))
 
 
-@message
 class ProduceResponse(Message):
     """What became of the records."""
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
 from broker.sasl import AuthState, log_in
-from broker.wire import BYTES, INT16, NULLABLE_STRING, Message, message, wire
+from broker.wire import BYTES, INT16, NULLABLE_STRING, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class SaslAuthenticateRequest(Message):
     """A token; its content appears in no message and no log."""
 
@@ -26,7 +25,6 @@ class SaslAuthenticateRequest(Message):
         return "SaslAuthenticateRequest(…)"
 
 
-@message
 class SaslAuthenticateResponse(Message):
     """Whether the token was accepted."""
 

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
 from broker.sasl import MECHANISM, AuthState, AuthStep
-from broker.wire import INT16, STRING, Array, Message, message, wire
+from broker.wire import INT16, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
 
 
-@message
 class SaslHandshakeRequest(Message):
     """The mechanism that the client wants."""
 
     mechanism: str = wire(STRING)
 
 
-@message
 class SaslHandshakeResponse(Message):
     """The mechanisms there are."""
 

@@ -10,14 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from broker.group import SyncResult
-from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, message, wire
+from broker.wire import BYTES, INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
     from broker.errors import ErrorCode
 
 
-@message
 class MemberAssignment(Message):
     """A member's part."""
 
@@ -25,7 +24,6 @@ class MemberAssignment(Message):
     member_assignment: bytes = wire(BYTES)
 
 
-@message
 class SyncGroupRequest(Message):
     """The assignment, from the leader; empty from others."""
 
@@ -35,7 +33,6 @@ class SyncGroupRequest(Message):
     group_assignment: list[MemberAssignment] = wire(Array(MemberAssignment))
 
 
-@message
 class SyncGroupResponse(Message):
     """The member's part."""
 

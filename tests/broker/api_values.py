@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from hypothesis import strategies as st
@@ -25,8 +24,7 @@ def name_of(value: object) -> str | None:
 
 def fields_of(cls: type[Message], version: int) -> list[tuple[str, Type]]:
     """The (name, type) of the fields that a version has, in wire order."""
-    specs = [(each.name, each.metadata["wire"]) for each in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    return [(name, spec.type) for name, spec in specs if spec.since <= version <= spec.until]
+    return [(name, field.type) for name, field in cls.fields.items() if field.is_in(version)]
 
 
 def as_tuple(value: Any, version: int) -> Any:

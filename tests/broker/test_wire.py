@@ -25,19 +25,16 @@ from broker.wire import (
     decode_from,
     encode,
     encode_parts,
-    message,
     minimum_bytes,
     wire,
 )
 
 
-@message
 class Inner(Message):
     number: int = wire(INT16)
     added: int = wire(INT8, since=2, default=-1)
 
 
-@message
 class Everything(Message):
     early: int = wire(INT32, until=1, default=7)
     flag: bool = wire(BOOLEAN)
@@ -56,22 +53,18 @@ class Everything(Message):
     late: list[int] = wire(Array(INT64), since=2, default=[])
 
 
-@message
 class Nothing(Message):
     pass
 
 
-@message
 class Text(Message):
     text: str = wire(STRING)
 
 
-@message
 class Numbers(Message):
     numbers: list[int] = wire(Array(INT64))
 
 
-@message
 class Carrier(Message):
     before: int = wire(INT16)
     records: bytes | memoryview = wire(RECORDS)
