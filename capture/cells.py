@@ -39,7 +39,8 @@ DECIMAL_GROUP_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 """Bytes of a DECIMAL's group of 0 to 9 digits (`dig2bytes` of decimal.cc)."""
 
 
-class ColumnShape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ColumnShape:
     """A column as the binlog carries it: index in the table, definition, FieldType code and metadata of TABLE_MAP."""
 
     index: int
