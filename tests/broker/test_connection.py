@@ -235,7 +235,7 @@ def test_tokens_do_not_show_in_reprs() -> None:
 def test_large_records_leave_as_views_between_joined_small_parts() -> None:
     records = memoryview(bytes(10_000))
     connection = ready()
-    body = encode(APIS[1].request(max_wait_time=0, min_bytes=0, topics=[]), 4)  # type: ignore[call-arg]
+    body = encode(APIS[1].request(max_wait_time=0, min_bytes=0, topics=[]), 4)
     connection.receive(frame(1, 4, 1, body))
     request = next_request(connection)
     partitions = [FetchPartitionResponse(partition=n, record_set=records) for n in (0, 1)]

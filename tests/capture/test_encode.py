@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from capture.encode import DEFAULT_STATUS, EventEncoder, RowMetadata, length_encoded
+from capture.encode import DEFAULT_STATUS, EventEncoder, Row, RowMetadata, length_encoded
 from capture.errors import UnsupportedColumn, ValueRefused
 from capture.events import (
     BINLOG_MAGIC,
@@ -91,7 +91,7 @@ def test_a_table_without_numbers_or_texts_has_no_such_metadata() -> None:
 
 def test_a_whole_file_reads_back() -> None:
     encoder = EventEncoder(server_id=3)
-    rows = [{"id": 1, "city": "杭州", "price": "1.5"}, {"id": 2, "at": dt.datetime.fromisoformat("2024-01-01")}]
+    rows: list[Row] = [{"id": 1, "city": "杭州", "price": "1.5"}, {"id": 2, "at": dt.datetime.fromisoformat("2024-01-01")}]
     raws = [
         encoder.format_description(10),
         encoder.gtid(10, "3e11fa47-71ca-11e1-9e33-c80aa9429562", 1),

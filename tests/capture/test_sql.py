@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.dialect import Dialect
-from capture.sql import Kind, SqlMode, SqlSyntaxError, quote_identifier, quote_string, tokenize
+from capture.sql import Kind, SqlMode, SqlSyntaxError, Token, quote_identifier, quote_string, tokenize
 
 MYSQL = Dialect("mysql", (8, 0, 34))
 MYSQL56 = Dialect("mysql", (5, 6, 24))
@@ -138,7 +138,8 @@ dialects = st.sampled_from([MYSQL, MYSQL56, MARIADB])
 
 @given(sql_text, modes, dialects)
 def test_every_text_ends_in_tokens_or_one_clear_error(sql, mode, dialect):
-    tokens, error = [], None
+    tokens: list[Token] = []
+    error = None
     try:
         tokens.extend(tokenize(sql, mode, dialect))
     except SqlSyntaxError as caught:
