@@ -13,18 +13,15 @@ from capture.cells import (
     CellCode,
     ColumnShape,
     character,
-    datetime2,
-    datetime_before_56,
     decimal,
     integer,
     mediumint,
-    timestamp2,
-    timestamp_before_56,
     tinyint,
 )
 from capture.errors import SchemaMismatch, UnsupportedColumn
 from capture.table import TableVersion
 from capture.table_map import FieldType, TableMapEvent
+from capture.temporal_cells import datetime2, datetime_before_56, timestamp2, timestamp_before_56
 from capture.values import (
     DATETIME_WRITER,
     DECIMAL_WRITER,

@@ -3,7 +3,7 @@
 Every event is a 19-byte header — timestamp u32 | type u8 | server id u32 | size u32 | end position u32 | flags u16,
 little endian —, a body, and, where the file's format description says so, a CRC-32 of all before it. The table of event
 types is in `capture.event_types`; the bodies that are a subject of their own are in `capture.format_description`,
-`capture.gtid`, `capture.query_event` and `capture.table_map`.
+`capture.gtid`, `capture.query_event`, `capture.rows_event` and `capture.table_map`.
 
 The invariant: what `EventDecoder.decode` returns is complete and its checksum holds; what it cannot read exactly it
 refuses (UnsupportedEvent) or calls broken (MalformedEvent). Row data is not copied: a RowsEvent points into the raw
@@ -12,7 +12,6 @@ event. What the events mean for tables, transactions and records is left to sche
 
 import struct
 from collections.abc import Callable, Iterator
-from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from capture.errors import CaptureError, MalformedEvent, UnsupportedEvent
@@ -41,12 +40,14 @@ from capture.gtid import (
     decode_previous_gtids,
 )
 from capture.query_event import QueryEvent, QueryStatus, decode_query
+from capture.rows_event import ROWS_EVENTS, STATEMENT_END_FLAG, RowsEvent, RowsKind, decode_rows
 from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent, decode_table_map, read_length_encoded
 
 __all__ = [
     "BINLOG_MAGIC",
     "CHECKSUM_BYTES",
     "HEADER_BYTES",
+    "STATEMENT_END_FLAG",
     "AnonymousGtidEvent",
     "Checksum",
     "Event",
@@ -79,16 +80,10 @@ __all__ = [
 BINLOG_MAGIC = b"\xfebin"
 _ENCRYPTED_MAGIC = b"\xfdbin"
 
-STATEMENT_END_FLAG = 0x0001
-"""RowsEvent flag STMT_END_F: the last rows event of its statement; its table ids are used up."""
-_DUMMY_TABLE_ID = 0xFFFFFF
-"""A rows event with this table id and no rows only ends a statement (`DUMMY_TABLE_ID`)."""
 _ARTIFICIAL_FLAG = 0x0020
 """Header flag of events the server makes for a reader; they are in no file."""
 
 _HEADER = struct.Struct("<IBIIIH")
-_TABLE_ID_AND_FLAGS = struct.Struct("<IHH")
-_U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -132,41 +127,6 @@ class HeartbeatEvent(NamedTuple):
 
     file: str
     position: int
-
-
-class RowsKind(Enum):
-    """What happened to the rows of a rows event."""
-
-    WRITE = "write"
-    UPDATE = "update"
-    DELETE = "delete"
-
-
-class RowsEvent(NamedTuple):
-    """Row images, undecoded: `data[rows_start:rows_end]` of the raw event.
-
-    WRITE and DELETE have one image per row, UPDATE two, before and after. `columns` and `columns_after` (UPDATE; the
-    same as `columns` otherwise) are bitmaps of the columns present in the images, least significant bit first.
-    """
-
-    kind: RowsKind
-    table_id: int
-    flags: int
-    column_count: int
-    columns: bytes
-    columns_after: bytes
-    data: bytes
-    rows_start: int
-    rows_end: int
-
-    @property
-    def ends_statement(self) -> bool:
-        return bool(self.flags & STATEMENT_END_FLAG)
-
-    @property
-    def is_dummy(self) -> bool:
-        """True for the event without rows that only ends a statement."""
-        return self.table_id == _DUMMY_TABLE_ID and self.rows_start == self.rows_end
 
 
 Event: TypeAlias = (
@@ -236,8 +196,7 @@ class EventDecoder:
     def __init__(self, checksum: Checksum = Checksum.NONE) -> None:
         self.checksum = checksum
         self.format: FormatDescriptionEvent | None = None
-        self._table_id_bytes = 6
-        self._rows_v2_has_extra = True
+        self.table_id_bytes = 6
         self._table_maps: dict[bytes, TableMapEvent] = {}
 
     def decode(self, raw: bytes) -> tuple[EventHeader, Event | None]:
@@ -288,8 +247,7 @@ class EventDecoder:
         self.format = decode_format_description(raw)
         self.checksum = self.format.checksum
         lengths = self.format.post_header_bytes
-        self._table_id_bytes = 4 if lengths[EventType.TABLE_MAP - 1] == 6 else 6
-        self._rows_v2_has_extra = len(lengths) >= EventType.WRITE_ROWS and lengths[EventType.WRITE_ROWS - 1] == 10
+        self.table_id_bytes = 4 if lengths[EventType.TABLE_MAP - 1] == 6 else 6
         self._table_maps.clear()
         return self.format
 
@@ -298,37 +256,11 @@ class EventDecoder:
         body = raw[HEADER_BYTES:end]
         found = self._table_maps.get(body)
         if found is None:
-            found = decode_table_map(body, self._table_id_bytes)
+            found = decode_table_map(body, self.table_id_bytes)
             if len(self._table_maps) >= _TABLE_MAPS_KEPT:
                 self._table_maps.clear()
             self._table_maps[body] = found
         return found
-
-    def _rows(self, raw: bytes, end: int, header: EventHeader) -> RowsEvent:
-        kind, has_extra = _ROWS_EVENTS[header.type_code]
-        position = HEADER_BYTES
-        if self._table_id_bytes == 6:
-            low, high, flags = _TABLE_ID_AND_FLAGS.unpack_from(raw, position)
-            table_id = low | high << 32
-            position += 8
-        else:
-            table_id, flags = struct.unpack_from("<IH", raw, position)
-            position += 6
-        if has_extra and self._rows_v2_has_extra:
-            (extra_bytes,) = _U16.unpack_from(raw, position)
-            if extra_bytes < 2:
-                raise IndexError
-            position += extra_bytes
-        count, position = read_length_encoded(raw, position)
-        bitmap_bytes = (count + 7) // 8
-        columns = columns_after = raw[position : position + bitmap_bytes]
-        position += bitmap_bytes
-        if kind is RowsKind.UPDATE:
-            columns_after = raw[position : position + bitmap_bytes]
-            position += bitmap_bytes
-        if position > end:
-            raise IndexError
-        return RowsEvent(kind, table_id, flags, count, columns, columns_after, raw, position, end)
 
 
 _TABLE_MAPS_KEPT = 4096
@@ -342,6 +274,10 @@ def _where(header: EventHeader) -> str:
 def _sentence(error: CaptureError) -> str:
     text = str(error).rstrip(".")
     return text[:1].upper() + text[1:]
+
+
+def _rows(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> RowsEvent:
+    return decode_rows(raw, HEADER_BYTES, end, header.type_code, decoder.table_id_bytes)
 
 
 def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
@@ -389,23 +325,13 @@ def _of_body(decode: Callable[[bytes], Event]) -> _BodyDecoder:
     return lambda decoder, raw, end, header: decode(raw[HEADER_BYTES:end])
 
 
-_ROWS_EVENTS: dict[int, tuple[RowsKind, bool]] = {
-    EventType.WRITE_ROWS_V1: (RowsKind.WRITE, False),
-    EventType.UPDATE_ROWS_V1: (RowsKind.UPDATE, False),
-    EventType.DELETE_ROWS_V1: (RowsKind.DELETE, False),
-    EventType.WRITE_ROWS: (RowsKind.WRITE, True),
-    EventType.UPDATE_ROWS: (RowsKind.UPDATE, True),
-    EventType.DELETE_ROWS: (RowsKind.DELETE, True),
-}
-"""Kind of change, and whether extra row information follows the flags (version 2)."""
-
 _DECODERS: dict[int, _BodyDecoder] = {
     EventType.QUERY: _query,
     EventType.ROTATE: _rotate,
     EventType.FORMAT_DESCRIPTION: EventDecoder._format_description,
     EventType.XID: _xid,
     EventType.TABLE_MAP: EventDecoder._table_map,
-    **dict.fromkeys(_ROWS_EVENTS, EventDecoder._rows),
+    **dict.fromkeys(ROWS_EVENTS, _rows),
     EventType.HEARTBEAT: _heartbeat,
     EventType.GTID: _of_body(decode_gtid),
     EventType.ANONYMOUS_GTID: _of_body(decode_anonymous_gtid),

@@ -20,6 +20,7 @@ from capture.charsets import Charsets
 from capture.errors import ValueRefused
 from capture.table import Column
 from capture.table_map import FieldType
+from capture.temporal_cells import FRACTION_UNIT_US
 
 Value = int | float | str | bytes | Decimal | datetime | None
 """What callers may give for a column."""
@@ -221,11 +222,8 @@ def _partial_date(numbers: tuple[int, ...], fsp: int) -> tuple[int, ...]:
     return numbers
 
 
-_FRACTION_UNIT_US = (1, 10_000, 10_000, 100, 100, 1, 1)
-
-
 def _fraction_image(microseconds: int, fsp: int) -> bytes:
-    return (microseconds // _FRACTION_UNIT_US[fsp]).to_bytes((fsp + 1) // 2, "big") if fsp else b""
+    return (microseconds // FRACTION_UNIT_US[fsp]).to_bytes((fsp + 1) // 2, "big") if fsp else b""
 
 
 def _write_datetime(shape: ColumnShape, value: Value) -> bytes:
