@@ -18,8 +18,9 @@ from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
 from bench.latency import BENCHMARK as LATENCY
+from bench.start import BENCHMARK as START
 
-BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY)
+BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY, START)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 
