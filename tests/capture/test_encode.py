@@ -91,7 +91,7 @@ def test_a_table_without_numbers_or_texts_has_no_such_metadata() -> None:
 
 def test_a_whole_file_reads_back() -> None:
     encoder = EventEncoder(server_id=3)
-    second = {"id": 2, "at": dt.datetime.fromisoformat("2024-01-01")}
+    second: Row = {"id": 2, "at": dt.datetime.fromisoformat("2024-01-01")}
     rows: list[Row] = [{"id": 1, "city": "杭州", "price": "1.5"}, second]
     raws = [
         encoder.format_description(10),
