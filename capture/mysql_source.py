@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10
 """For the whole of name look-up, TCP, TLS and authentication."""
 
+CLOSE_TIMEOUT_S = 1
 QUERY_TIMEOUT_S = 60
 IDLE_QUERY_CONNECTION_MS = 30_000
 NET_WRITE_TIMEOUT_S = 3_600
@@ -144,6 +145,7 @@ class MysqlSource:
         self._stream: _DumpProtocol | None = None
         self._watchdog: Timer | None = None
         self._position: BinlogPosition | None = None
+        self._closing: list[asyncio.Future[None]] = []
 
     @property
     def address(self) -> str:
@@ -200,8 +202,12 @@ class MysqlSource:
             self._idle.cancel()
             self._idle = None
         if self._queries is not None:
-            self._queries.close()
+            self._drop(self._queries)
             self._queries = None
+
+    def _drop(self, connection: Any) -> None:
+        """Close without waiting for the peer; `close` waits until the sockets are gone."""
+        self._closing = [closed for closed in self._closing if not closed.done()] + [_abort(connection)]
 
     async def _open(self) -> Any:
         """A connection to the first host that takes one, its session set up."""
@@ -288,12 +294,15 @@ class MysqlSource:
             self._watchdog.cancel()
             self._watchdog = None
         if self._dump is not None:
-            self._dump.close()
+            self._drop(self._dump)
             self._dump = self._stream = None
 
     async def close(self) -> None:
         self._end_dump()
         self._close_queries()
+        closing, self._closing = self._closing, []
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
 
     # ---- errors ----
 
@@ -396,9 +405,19 @@ def _text(value: Any) -> str | None:
     return bytes(value).decode("utf-8", "surrogateescape")
 
 
+def _abort(connection: Any) -> asyncio.Future[None]:
+    """Cut the connection; what is returned is done when its socket is closed."""
+    transport, connection._transport, connection._connected = connection._transport, None, False
+    if transport is not None:
+        transport.abort()
+    closed: asyncio.Future[None] = connection._proto._closed_waiter
+    return closed
+
+
 def _hand_over(connection: Any, protocol: _DumpProtocol, command: bytes) -> None:
     """Give the connection's transport to `protocol`, then send the command: nothing can arrive in between."""
     transport = connection._transport
+    protocol.closed = connection._proto._closed_waiter
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     transport.write(len(command).to_bytes(3, "little") + b"\0" + command)
@@ -427,6 +446,7 @@ class _DumpProtocol(asyncio.Protocol):
     def __init__(self) -> None:
         self.failure: CaptureError | None = None
         self.missed = 0
+        self.closed: asyncio.Future[None] | None = None
         self._splitter = EventSplitter()
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -451,7 +471,9 @@ class _DumpProtocol(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fail(exc if isinstance(exc, CaptureError) else _lost(exc))
+        if self.closed is not None and not self.closed.done():
+            self.closed.set_result(None)
+        self.fail(_lost(exc))
 
     def fail(self, failure: CaptureError) -> None:
         """End the stream behind what has arrived."""

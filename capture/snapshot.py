@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
 
-NO_SUCH_TABLE = 1146
+NOT_THERE = frozenset({1049, 1051, 1146})
+"""Errors by which a server says that a database or table does not exist."""
+
 TABLES_NAMED_MAX = 10
 """How many tables an error text lists."""
 
@@ -161,7 +163,7 @@ async def _show(source: Source, kind: str, *names: str) -> str | None:
     try:
         rows = await source.query(f"SHOW CREATE {kind} {quoted}")
     except ServerRefusal as refusal:
-        if refusal.code == NO_SUCH_TABLE:
+        if refusal.code in NOT_THERE:
             return None
         raise
     return rows[0][1]

@@ -152,3 +152,16 @@ async def running(channel: Channel, *states: State) -> AsyncIterator[Channel]:
         yield channel
     finally:
         await channel.stop()
+
+
+async def until(world: World, condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, looking again whenever something becomes visible."""
+    grown = asyncio.Event()
+    end = world.log.subscribe(grown.set)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not condition():
+                grown.clear()
+                await grown.wait()
+    finally:
+        end()
