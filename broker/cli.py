@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,11 +29,13 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 CONFIG_FILE: Final = "binwire.toml"
+FIXTURE: Final = ("fixture",)  # for `binwire.testing`, not for people: neither listed nor offered
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the result is the exit status."""
-    namespace = _parser().parse_args(arguments)
+    called_by_program = tuple(arguments) == FIXTURE
+    namespace = argparse.Namespace(command=_fixture) if called_by_program else _parser().parse_args(arguments)
     command: Command = namespace.command
     try:
         return command(namespace)
@@ -75,7 +78,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     logs.configure(arguments.log_level, environment=os.environ)
     import asyncio
 
-    asyncio.run(_serve_until_signalled(config))
+    with _named(arguments.config):
+        asyncio.run(_serve_until_signalled(config))
     return DONE
 
 
@@ -107,7 +111,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from storage.clock import SystemClock
 
     config = _config(arguments)
-    specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
+    with _named(arguments.config):
+        specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     passed = True
     for spec in specs:
@@ -221,7 +226,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("arguments", nargs="*", metavar="…")
 
     _add(commands, "version", _version, "show the version")
-    _add(commands, "fixture", _fixture, None)
     return parser
 
 
@@ -229,11 +233,10 @@ def _add(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     command: Command,
-    help_text: str | None,
+    help_text: str,
     **options: object,
 ) -> argparse.ArgumentParser:
-    """One command; without a help text it is not listed, because programs and not people call it."""
-    texts = {} if help_text is None else {"help": help_text, "description": f"{help_text[0].upper()}{help_text[1:]}."}
+    texts = {"help": help_text, "description": f"{help_text[0].upper()}{help_text[1:]}."}
     parser: argparse.ArgumentParser = commands.add_parser(name, **texts, **options)  # type: ignore[arg-type]
     parser.set_defaults(command=command)
     return parser
@@ -260,6 +263,17 @@ def _config(arguments: argparse.Namespace) -> Config:
     from broker.config import load
 
     return load(arguments.config)
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Have what is found wrong with a configuration behind reading it name the file too."""
+    from broker.config_rules import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
 
 
 def _data_directory(arguments: argparse.Namespace) -> Path:

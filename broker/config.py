@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from datetime import datetime
+from datetime import date, datetime
+from datetime import time as dt_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -170,9 +171,13 @@ def data_directory(path: Path) -> Path:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {path}; write one, or name another with -c FILE") from None
     except OSError as error:
         raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"the configuration file {path} is not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from None
 
 
@@ -183,6 +188,8 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
         config = msgspec.convert(document, Config, dec_hook=_secret)
     except msgspec.ValidationError as error:
         raise _explained(str(error), document) from None
+    if not config.data_dir:
+        raise refused("data_dir", config.data_dir, 'a folder such as "data"')
     channels = [_with_passwords(channel, index, folder) for index, channel in enumerate(config.channels)]
     config = msgspec.structs.replace(config, channels=channels, data_dir=str(folder / config.data_dir))
     check(config)
@@ -225,7 +232,7 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
         path = f"channels[{index}].groups[{number}]"
         ways = [key for key in ("password", "password_file", "password_hash") if getattr(group, key) is not None]
         if len(ways) != 1:
-            found = f"both {' and '.join(ways)}" if ways else "none"
+            found = f"both {' and '.join(ways)}" if ways else "no password"
             raise ConfigError(
                 f"{path}: found {found}; allowed is exactly one of password, password_file, password_hash"
             )
@@ -259,9 +266,8 @@ def _explained(message: str, document: dict[str, Any]) -> ConfigError:
         return refused(path, found, _choices(path))
     expected = re.match(r"Expected `([^`]*)`", text)
     kind = expected[1] if expected is not None else "another type"
-    secret = path.rpartition(".")[2] in ("source", "password", "password_hash")
-    shown = f"a value of type {_type_name(found)}" if secret else repr(found)
-    return ConfigError(f"{path or 'the file'}: found {shown}; allowed is {_ALLOWED_TYPES.get(kind, kind)}")
+    allowed = _allowed_tables(path) if kind == "array" else None
+    return ConfigError(f"{path}: found {_shown(path, found)}; allowed is {allowed or _ALLOWED_TYPES.get(kind, kind)}")
 
 
 _ALLOWED_TYPES: Final[Mapping[str, str]] = {
@@ -269,10 +275,30 @@ _ALLOWED_TYPES: Final[Mapping[str, str]] = {
     "str | null": "a text in quotes",
     "int": "a whole number",
     "bool": "true or false",
-    "array": "a list",
+    "array": 'a list such as ["shop", "crm.customer"]',
     "object": "a table",
     "int | str": "a text, a whole number or a date and time with its offset",
 }
+
+
+_TABLES: Final = ("listeners", "channels", "groups")
+
+
+def _allowed_tables(path: str) -> str | None:
+    """How tables are written that a key has several of; None for a key whose list is of something else."""
+    heading = re.sub(r"\[\d+\]", "", path)
+    return f"one table or more, each headed [[{heading}]]" if heading.rpartition(".")[2] in _TABLES else None
+
+
+def _shown(path: str, value: object) -> str:
+    """A value of the file as an error may repeat it: nothing that is, or may hold, a secret."""
+    if path.rpartition(".")[2] in ("source", "password", "password_hash"):
+        return f"a value of type {_type_name(value)}"
+    if isinstance(value, (dict, list)):
+        return f"a {_type_name(value)}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, (date, dt_time)) else repr(value)
 
 
 def _type_name(value: object) -> str:

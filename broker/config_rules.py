@@ -10,6 +10,7 @@ Left to others: reading the file, types and unknown keys (`config.py`).
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from broker.listener import Address
@@ -39,8 +40,8 @@ _TOPIC: Final = rf"(?!\.{{1,2}}$)[A-Za-z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}"
 _TOPIC_PART: Final = r"[A-Za-z0-9_-]{1,100}"
 _FILE_AND_POSITION: Final = r"[^:/\s]+\.\d+:\d+"
 _GTID_SET: Final = r"[0-9A-Fa-f-]{36}:\S+|\d+-\d+-\d+(,\d+-\d+-\d+)*"
+_SECONDS: Final = r"[1-9][0-9]{0,11}"
 _NUMBER_WITH_UNIT: Final = r"(\d+)\s*([A-Za-z]+)"
-_CREDENTIALS_IN_URL: Final = r"(?<=://)([^:/@]*):.*(?=@)"
 
 
 class ConfigError(Exception):
@@ -76,14 +77,11 @@ def _number_with_unit(text: str, units: Mapping[str, int]) -> int:
 
 def source_account(source: str) -> str:
     """The user name in a source address, "" if there is none."""
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote
 
-    return unquote(urlsplit(source).username or "")
-
-
-def without_password(source: str) -> str:
-    """A source address as it may be shown: the password in it, if any, replaced by `***`."""
-    return re.sub(_CREDENTIALS_IN_URL, r"\1:***", source)
+    # Not urlsplit: a password may hold what it takes for a delimiter.
+    scheme, _, rest = source.partition("://")
+    return "" if scheme == "file" else unquote(rest.rpartition("@")[0].partition(":")[0])
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -165,7 +163,10 @@ def _check_source(path: str, source: str) -> None:
     scheme, separator, rest = source.partition("://")
     if not separator or scheme not in SOURCE_SCHEMES or not rest:
         allowed = "mysql://user:password@host:3306, mariadb://…, polardb://… or file:///folder/mysql-bin.000001"
-        raise refused(path, without_password(source) if separator else "a text without ://", allowed)
+        shown = f"{scheme}://…" if separator else "a text without ://"
+        raise ConfigError(f"{path}: found {shown}; allowed is {allowed}")
+    if scheme != "file" and "@" in rest.partition("?")[2]:
+        raise ConfigError(f"{path}: found a ? before the last @; in a user name or password it is written %3F")
 
 
 def _check_objects(path: str, objects: list[str]) -> None:
@@ -178,15 +179,22 @@ def _check_objects(path: str, objects: list[str]) -> None:
 
 def _check_start(path: str, start: str | int) -> None:
     allowed = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.000001:position" or a GTID set'
-    if isinstance(start, str):
-        if (
-            start not in ("now", "earliest")
-            and not re.fullmatch(_FILE_AND_POSITION, start)
-            and not re.fullmatch(_GTID_SET, start)
-        ):
-            raise refused(path, start, allowed)
-    elif isinstance(start, int) and start <= 0:
+    if isinstance(start, int):
+        valid = start > 0
+    else:
+        patterns = (_FILE_AND_POSITION, _GTID_SET, _SECONDS)
+        named = start in ("now", "earliest") or any(re.fullmatch(pattern, start) for pattern in patterns)
+        valid = named or _is_moment(start)
+    if not valid:
         raise refused(path, start, allowed)
+
+
+def _is_moment(text: str) -> bool:
+    """Whether this is a date and time with its offset, ISO 8601."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _check_groups(path: str, groups: list[GroupConfig]) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 import threading
@@ -116,7 +117,7 @@ def _heading(connection: Connection, style: Style) -> Iterator[str]:
     for name, value in connection._asdict().items():
         yield f"  {style.dim}{name:<14}{style.end}  {value}"
     yield ""
-    yield "Consume it from another terminal; Kafka clients log in as <username>-<sid>:"
+    yield "Consume it from another terminal, in this folder; Kafka clients log in as <username>-<sid>:"
     yield ""
     # Not indented: Python would not take it when pasted.
     yield from kcat_command(connection)
@@ -133,13 +134,19 @@ def kcat_command(connection: Connection) -> Iterator[str]:
 
 
 def python_command(connection: Connection) -> Iterator[str]:
-    """The same with kafka-python."""
-    yield "python3 -c 'from kafka import KafkaConsumer"
+    """The same with kafka-python, which the Python that runs the demo has and another one may not have."""
+    yield f"{shlex.quote(_python())} -c 'from kafka import KafkaConsumer"
     yield f'for record in KafkaConsumer("{connection.topic}", bootstrap_servers="{connection.bootstrap}",'
     yield '    security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", auto_offset_reset="earliest",'
     yield f'    group_id="{connection.sid}", sasl_plain_username="{connection.login}",'
     yield f'    sasl_plain_password="{connection.password}"):'
     yield "    print(record.offset, record.timestamp, len(record.value))'"
+
+
+def _python() -> str:
+    """The Python that runs this, as it is called from the current folder."""
+    python, folder = Path(sys.executable), Path.cwd()
+    return str(python.relative_to(folder) if python.is_relative_to(folder) else python)
 
 
 class _Viewer:

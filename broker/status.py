@@ -51,7 +51,8 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
     if stopped:
         yield "reason", printable(channel["reason"])
         until = channel["retried_until_ms"]
-        yield "next", "needs action" if until is None else f"retried until {_moment(until)}"
+        act = "needs action; restart `binwire serve` after it"
+        yield "next", act if until is None else f"retried until {_moment(until)}"
     yield "topic", channel["topic"]
     yield "source", printable(channel["source"])
     yield "position", channel["position"] or "-"

@@ -100,8 +100,10 @@ def test_the_printed_values_are_those_a_consumer_needs(temporary, tmp_path):
 
 
 def run_pasted(command: str, wanted: int) -> list[str]:
-    """Run a command as if it was pasted into a shell; its first lines."""
-    process = subprocess.Popen(["/bin/sh", "-c", f"exec {command}"], stdout=subprocess.PIPE, text=True)
+    """Run a command as if it was pasted into a shell in the demo's folder; its first lines."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    shell = ["/bin/sh", "-c", f"exec {command}"]
+    process = subprocess.Popen(shell, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         return list(itertools.islice(process.stdout, wanted))
@@ -115,7 +117,7 @@ def test_the_printed_python_command_can_be_pasted(temporary):
     assert process.stdout is not None
     try:
         head = "".join(itertools.takewhile(lambda line: not line.startswith("Changes as"), process.stdout))
-        command = head[head.index("python3 -c") :].strip().replace("python3", f"{sys.executable} -u", 1)
+        [command] = re.findall(r"^\S+ -c 'from kafka .*", head, re.MULTILINE | re.DOTALL)
         first, second = run_pasted(command, 2)
     finally:
         process.send_signal(signal.SIGTERM)
