@@ -1,3 +1,5 @@
+"""The record schema as shipped, and decoding by it: what people and tests read is what was written."""
+
 from __future__ import annotations
 
 import subprocess

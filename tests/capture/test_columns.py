@@ -1,3 +1,5 @@
+"""The table of column types: every row whole, and every type that is not supported refused by table and column."""
+
 from __future__ import annotations
 
 from itertools import pairwise

@@ -1,3 +1,5 @@
+"""Values to binlog events: what is written reads back, byte for byte; what a column cannot hold is refused in a sentence."""
+
 from __future__ import annotations
 
 import datetime as dt

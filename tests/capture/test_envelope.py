@@ -1,3 +1,5 @@
+"""Records of rows and control records, held to fastavro and to the service's captured records."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Binlog events: golden bytes, every prefix, trailing bytes, made-up events read back, unknown ones refused."""
+
 from __future__ import annotations
 
 import re

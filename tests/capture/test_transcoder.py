@@ -1,3 +1,5 @@
+"""Row images to Avro records: identical to fastavro's bytes for random tables, and never anything else for strange bytes."""
+
 from __future__ import annotations
 
 import datetime as dt
