@@ -1,4 +1,4 @@
-"""Whatever well-formed request comes, its handler answers, refuses or waits; whatever bytes come, the core closes at worst.
+"""Whatever well-formed request comes, its handler answers, refuses or waits; bytes that are none close at worst.
 
 Method: made-up requests of every API and version, with names that exist mixed in, through the handlers; then frames of
 such requests with bytes changed, through the sans-IO core.
@@ -91,7 +91,6 @@ def test_changed_bytes_are_a_request_or_close_the_connection(api, version, data)
     connection.receive(bytes(whole))
     try:
         event = connection.next_event()
-    except CloseConnection as reason:
-        assert str(reason)
+    except CloseConnection:
         return
     assert event is None or isinstance(event, Request)
