@@ -1,4 +1,4 @@
-"""Values to binlog events: what is written reads back, byte for byte; what a column cannot hold is refused in a sentence."""
+"""Values to binlog events: what is written reads back, byte for byte; what a column cannot hold is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row images to Avro records: identical to fastavro's bytes for random tables, and never anything else for strange bytes."""
+"""Row images to Avro records: identical to fastavro's bytes for random tables; strange bytes never get through."""
 
 from __future__ import annotations
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from capture.avro import decode
 from capture.channel import Channel, ChannelSpec, State
-from capture.source import SourceAddress
+from capture.encode import EventEncoder
+from capture.events import Checksum, decode_header
+from capture.position import BinlogPosition
+from capture.rewrite import rewrite_header
+from capture.source import Flavour, ServerInfo, SourceAddress
 from storage.catalog import Catalog, ChannelRow
 from storage.config import LogConfig
 from storage.records import iter_batches, iter_records
@@ -165,3 +169,83 @@ async def until(world: World, condition: Callable[[], bool]) -> None:
                 await grown.wait()
     finally:
         end()
+
+
+FILE = "mysql-bin.000007"
+UUID = "281c62dc-590c-11ee-a295-00163e390c7c"
+
+
+class FedSource:
+    """A source without a server that says what it is fed, and again from wherever a new stream begins."""
+
+    queryable = False
+
+    def __init__(self, *, paced_heartbeats: bool = False, heartbeat_period_ms: int = 5000) -> None:
+        self.paced_heartbeats = paced_heartbeats
+        self.heartbeat_period_ms = heartbeat_period_ms
+        self.address = "fed:"
+        self.version = "8.0.36"
+        self.server_uuid: str | None = UUID
+        self.failure: Exception | None = None
+        self.connect_failure: Exception | None = None
+        self.ended = False
+        self.starts: list[BinlogPosition] = []
+        self.closed = 0
+        self.encoder = EventEncoder()
+        self._events: list[bytes] = [self.encoder.format_description(1_700_000_000)]
+        self._unread: list[bytes] = []
+        self._wake = asyncio.Event()
+
+    def feed(self, *events: bytes) -> None:
+        """Say these next; they stand in the file behind those before."""
+        self._events += events
+        self._unread += events
+        self._wake.set()
+
+    def fail(self, failure: Exception) -> None:
+        """Break off behind what was fed; the next stream is whole again."""
+        self.failure = failure
+        self._wake.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake.set()
+
+    def sibling(self) -> FedSource:
+        return self
+
+    async def connect(self) -> ServerInfo:
+        if self.connect_failure is not None:
+            raise self.connect_failure
+        return ServerInfo(self.version, Flavour.MYSQL, 1, self.server_uuid, 0, beginning=BinlogPosition(FILE, 4))
+
+    async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        raise AssertionError(sql)
+
+    async def start(self, position: BinlogPosition) -> None:
+        self.starts.append(position)
+        self.failure = None
+        rotate = EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)
+        head = rewrite_header(self._events[0], has_checksum=True, end_position=0)
+        rest = [raw for raw in self._events if decode_header(raw).end_position > position.position]
+        self._unread = [rotate, *([] if position.position == 4 else [head]), *rest]
+
+    async def read(self) -> list[bytes]:
+        while not self._unread:
+            if self.failure is not None:
+                raise self.failure
+            if self.ended:
+                return []
+            self._wake.clear()
+            await self._wake.wait()
+        events, self._unread = self._unread, []
+        return events
+
+    def pending(self) -> bool:
+        return bool(self._unread)
+
+    def committed(self, position: BinlogPosition) -> None:
+        """Everything is kept."""
+
+    async def close(self) -> None:
+        self.closed += 1
