@@ -258,8 +258,9 @@ class _Client(asyncio.Protocol):
         self._pump()
 
     def _control_reading(self) -> None:
-        """Leave the socket unread while a request is in flight and enough is read ahead."""
-        wants = not (self._is_busy and self._core.buffered_bytes > READ_AHEAD_BYTES)
+        """Leave the socket unread while requests wait to be run and enough is read ahead."""
+        is_behind = self._is_busy or self._is_pump_due
+        wants = not (is_behind and self._core.buffered_bytes > READ_AHEAD_BYTES)
         if wants is not self._is_reading and not self._is_closing:
             self._is_reading = wants
             if wants:

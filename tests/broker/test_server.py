@@ -24,7 +24,7 @@ from broker.apis.produce import ProduceRequest
 from broker.apis.sasl_authenticate import SaslAuthenticateRequest, SaslAuthenticateResponse
 from broker.apis.sasl_handshake import SaslHandshakeRequest, SaslHandshakeResponse
 from broker.apis.sync_group import MemberAssignment, SyncGroupRequest, SyncGroupResponse
-from broker.connection import FRAME_BYTES_MAX_BEFORE_LOGIN
+from broker.connection import FRAME_BYTES_MAX_BEFORE_LOGIN, Connection
 from broker.context import Broker
 from broker.errors import ErrorCode
 from broker.group import GroupState
@@ -39,7 +39,7 @@ from tests.broker.fakes import (
     MemoryOffsets,
     make_broker,
 )
-from tests.broker.frames import frame
+from tests.broker.frames import frame, request_frame
 from tests.broker.raw_client import RawClient
 from tests.fakes import ManualClock
 from tests.fakes_log import MemoryLog
@@ -257,6 +257,26 @@ async def test_a_flood_of_requests_is_read_only_so_far_ahead() -> None:
         for _ in range(flood + 1):
             last = await client.read_frame()
         assert struct.unpack_from(">i", last) == (flood + 1,)
+
+
+async def test_a_flood_that_never_waits_is_not_read_faster_than_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    peak_bytes = 0
+    receive = Connection.receive
+
+    def watched(self: Connection, data: bytes) -> None:
+        nonlocal peak_bytes
+        receive(self, data)
+        peak_bytes = max(peak_bytes, self.buffered_bytes)
+
+    monkeypatch.setattr(Connection, "receive", watched)
+    flood = 30_000
+    beat = HeartbeatRequest(group_id="group" * 20, generation_id=1, member_id="member")
+    async with running() as run, run.client() as client:
+        sending = request_frame(beat, 0) * flood
+        client.writer.write(sending)
+        await client.read(flood * 10)
+    assert len(sending) > 3 << 20
+    assert peak_bytes < 1 << 20
 
 
 async def test_produce_without_acks_closes() -> None:
