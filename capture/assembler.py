@@ -76,7 +76,6 @@ class Assembler:
         """Every transaction up to the last boundary that was read."""
         self.read_ms = 0
         """Our clock when the events at hand arrived."""
-        self.last_event_s: int | None = None
         self._transactions = 0
         self.written_was_dropped = False
         """A transaction was rolled back of which the log has a part: it must drop that, then call `realign`."""
@@ -119,8 +118,6 @@ class Assembler:
 
     def take(self, step: Step) -> None:
         """Carry out a step. Raises SchemaMismatch before anything has changed, so that the step can be taken again."""
-        if step.header.timestamp and step.kind is not StepKind.HEARTBEAT:
-            self.last_event_s = step.header.timestamp
         _ACTIONS[step.kind](self, step)
 
     def heartbeat(self, timestamp_s: int) -> None:

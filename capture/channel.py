@@ -28,6 +28,7 @@ from capture.precheck import check
 from capture.resume import prepare
 from capture.selection import Selection
 from capture.session import Counters, Session, Task
+from capture.start import current_end
 from capture.timers import LoopTimers, sleep
 from storage.errors import LogWriteError, StorageError
 
@@ -274,10 +275,14 @@ class Channel:
                 self._move(State.INITIAL)
             selection = Selection(self.spec.objects, info.lower_case_table_names)
             resume, history = await prepare(source, info, self.spec, selection, self._log.recovered, self._catalog)
+            session = Session(self._work, source, info, selection, history, resume)
+            if source.queryable:
+                end, _ = await current_end(source, info)
+                session.pacer.read_heartbeat(at_end=resume.position.order >= end.order)
             await source.start(resume.position)
-            self._session = Session(self._work, source, info, selection, history, resume)
+            self._session = session
             self._move(State.NORMAL)
-            await self._session.stream()
+            await session.stream()
         finally:
             self._session = None
             await source.close()

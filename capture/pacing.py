@@ -28,6 +28,7 @@ class HeartbeatPacer:
     def __init__(self, clock: Clock, clock_offset_ms: int, heartbeat_period_ms: int) -> None:
         self.at_end = False
         self.last_event_s: int | None = None
+        self._is_event_newest = False
         self._clock = clock
         self._clock_offset_ms = clock_offset_ms
         self._silence_allowed_ms = heartbeat_period_ms + RECORD_PERIOD_MS
@@ -47,9 +48,19 @@ class HeartbeatPacer:
         """What the source's clock shows now."""
         return self._clock.now_ms() + self._clock_offset_ms
 
+    def read_event(self, timestamp_s: int) -> None:
+        """An event of the binlog was read."""
+        self.last_event_s = timestamp_s
+        self._is_event_newest = True
+
+    def read_heartbeat(self, *, at_end: bool) -> None:
+        """The source said where its binlog ends: at our position or beyond it."""
+        self.at_end = at_end
+        self._is_event_newest = False
+
     def drained(self) -> None:
-        """Everything that had arrived has been read."""
-        if self.last_event_s is not None:
+        """Everything that had arrived has been read; a heartbeat behind the last event knows better than its age."""
+        if self._is_event_newest and self.last_event_s is not None:
             self.at_end = self.source_now_ms // 1000 - self.last_event_s <= YOUNG_S
 
     def due(self) -> bool:

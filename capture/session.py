@@ -155,7 +155,6 @@ class Session:
             if self._assembler.pending.size_bytes >= BATCH_BYTES_MAX:
                 await self._flush()
             await self._give_way()
-        self.pacer.last_event_s = self._assembler.last_event_s or self.pacer.last_event_s
 
     async def _take(self, raw: bytes) -> None:
         step = self.walker.walk(raw)
@@ -164,6 +163,8 @@ class Session:
             return
         if self.walker.reached.order <= self._resume.order:
             return
+        if step.header.timestamp:
+            self.pacer.read_event(step.header.timestamp)
         try:
             self._assembler.take(step)
         except SchemaMismatch as mismatch:
@@ -194,7 +195,7 @@ class Session:
         event = step.event
         assert isinstance(event, HeartbeatEvent)
         reached = self.walker.reached
-        self.pacer.at_end = event.file == reached.file and event.position <= reached.position
+        self.pacer.read_heartbeat(at_end=event.file == reached.file and event.position <= reached.position)
         if not self._source.paced_heartbeats:
             self._assembler.heartbeat(step.header.timestamp or self.pacer.source_now_ms // 1000)
 

@@ -63,7 +63,7 @@ def test_a_silent_source_gives_none(clock: ManualClock) -> None:
 def test_the_time_is_the_sources(clock: ManualClock) -> None:
     pacer = at_end(clock, offset_ms=-90_000)
     assert pacer.time_s() == NOW_MS // 1000 - 90
-    pacer.last_event_s = NOW_MS // 1000
+    pacer.read_event(NOW_MS // 1000)
     assert pacer.time_s() == NOW_MS // 1000, "never behind what was read"
 
 
@@ -71,7 +71,7 @@ def test_while_behind_the_time_is_the_last_events(clock: ManualClock) -> None:
     pacer = HeartbeatPacer(clock, 0, 5000)
     clock.advance(1000)
     assert not pacer.due(), "nothing is known yet"
-    pacer.last_event_s = NOW_MS // 1000 - 3600
+    pacer.read_event(NOW_MS // 1000 - 3600)
     pacer.drained()
     assert not pacer.at_end
     assert pacer.due()
@@ -81,6 +81,20 @@ def test_while_behind_the_time_is_the_last_events(clock: ManualClock) -> None:
 @pytest.mark.parametrize(("age_s", "at_end"), [(0, True), (1, True), (2, False)])
 def test_a_young_last_event_means_the_end(clock: ManualClock, age_s: int, at_end: bool) -> None:
     pacer = HeartbeatPacer(clock, 0, 5000)
-    pacer.last_event_s = NOW_MS // 1000 - age_s
+    pacer.read_event(NOW_MS // 1000 - age_s)
     pacer.drained()
     assert pacer.at_end == at_end
+
+
+def test_a_heartbeat_behind_an_old_event_means_the_end(clock: ManualClock) -> None:
+    pacer = HeartbeatPacer(clock, 0, 5000)
+    pacer.read_event(NOW_MS // 1000 - 3600)
+    pacer.read_heartbeat(at_end=True)
+    pacer.drained()
+    assert pacer.at_end
+    assert pacer.time_s() == NOW_MS // 1000
+    pacer.read_event(NOW_MS // 1000 - 60)
+    pacer.drained()
+    assert not pacer.at_end, "an event that old has others behind it"
+    pacer.read_heartbeat(at_end=False)
+    assert not pacer.at_end

@@ -1,0 +1,650 @@
+"""The channel: what it writes and when, what it does when something breaks, and what it never shows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capture import session as session_module
+from capture.channel import BACKOFF_FIRST_MS, BACKOFF_MAX_MS, RETRY_MS, TRANSITIONS, ChannelStatus, State
+from capture.errors import SourceRefused, SourceUnavailable
+from capture.position import BinlogPosition
+from capture.schema import SchemaHistory, Session
+from capture.sql import Dialect
+from storage.errors import LogWriteError
+from tests.capture.world import FILE, UUID, WAIT_S, FedSource, ManualTimers, World, running, settle, until
+from tests.fakes import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from capture.channel import Channel
+    from capture.table import TableVersion
+
+TIME = 1_700_000_000
+CREATE_DATABASE = "CREATE DATABASE shop"
+CREATE_TABLE = "CREATE TABLE t (id INT PRIMARY KEY, note TEXT)"
+CREATE_OTHER = "CREATE TABLE other (id INT PRIMARY KEY)"
+
+
+def table_version(sql: str) -> TableVersion:
+    from capture.ddl import parse
+
+    history = SchemaHistory(Dialect.of("8.0.36"), lambda database, table: True)
+    history.apply(parse(CREATE_DATABASE), Session(None, 0, 255), (1, 1), CREATE_DATABASE)
+    (change,) = history.apply(parse(sql), Session("shop", 0, 255), (1, 2), sql)
+    assert change.new is not None
+    return change.new
+
+
+T, OTHER = table_version(CREATE_TABLE), table_version(CREATE_OTHER)
+
+
+class Shop:
+    """Writes a shop's binlog into a fed source."""
+
+    def __init__(self, source: FedSource) -> None:
+        self.source = source
+        self.encoder = source.encoder
+        self.number = 0
+
+    def say(self, sql: str, *, timestamp: int = TIME) -> None:
+        """A statement with a GTID of its own."""
+        self.number += 1
+        self.source.feed(
+            self.encoder.gtid(timestamp, UUID, self.number),
+            self.encoder.query(timestamp, sql, database="shop", thread_id=8),
+        )
+
+    def begin(self, *, timestamp: int = TIME) -> None:
+        self.number += 1
+        self.source.feed(self.encoder.gtid(timestamp, UUID, self.number))
+        self.query("BEGIN", timestamp=timestamp)
+
+    def query(self, sql: str, *, timestamp: int = TIME) -> None:
+        self.source.feed(self.encoder.query(timestamp, sql, database="shop", thread_id=8))
+
+    def insert(self, *ids: int, table: TableVersion = T, note: str | None = None, timestamp: int = TIME) -> None:
+        rows: list[dict[str, Any]] = [{"id": number, "note": note} if table is T else {"id": number} for number in ids]
+        table_id = 100 if table is T else 101
+        self.source.feed(
+            self.encoder.table_map(timestamp, table, table_id),
+            self.encoder.write_rows(timestamp, table, table_id, rows),
+        )
+
+    def commit(self, *, timestamp: int = TIME) -> None:
+        self.source.feed(self.encoder.xid(timestamp, self.number))
+
+    def transaction(self, *ids: int, timestamp: int = TIME) -> None:
+        self.begin(timestamp=timestamp)
+        self.insert(*ids, timestamp=timestamp)
+        self.commit(timestamp=timestamp)
+
+    @property
+    def position(self) -> BinlogPosition:
+        return BinlogPosition(FILE, self.encoder.position)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(now_ms=TIME * 1000)
+
+
+@pytest.fixture
+def timers(clock: ManualClock) -> ManualTimers:
+    return ManualTimers(clock)
+
+
+@pytest.fixture
+def source() -> FedSource:
+    return FedSource()
+
+
+@pytest.fixture
+def shop(source: FedSource) -> Shop:
+    made = Shop(source)
+    for sql in (CREATE_DATABASE, CREATE_TABLE, CREATE_OTHER):
+        made.say(sql)
+    return made
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: ManualClock) -> AsyncIterator[World]:
+    made = World(tmp_path, clock)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def channel(world: World, source: FedSource, timers: ManualTimers) -> Channel:
+    return world.channel(lambda: source, "shop.t", timers=timers)
+
+
+async def visible(channel: Channel, shop: Shop) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await channel.wait_visible(shop.position)
+
+
+def ids(world: World) -> list[int]:
+    return [int(record.fields["afterImages"][0]["value"]) for record in world.records() if record.operation == "INSERT"]
+
+
+# ---- what is written ----
+
+
+async def test_a_transaction_without_tracked_rows_is_an_empty_pair(world: World, channel: Channel, shop: Shop) -> None:
+    shop.begin()
+    shop.insert(1, 2, table=OTHER)
+    shop.commit()
+    async with running(channel):
+        await visible(channel, shop)
+    assert world.operations() == ["DDL", "DDL", "DDL", "BEGIN", "COMMIT"]
+
+
+async def test_administration_moves_the_position_and_writes_nothing(world: World, channel: Channel, shop: Shop) -> None:
+    shop.transaction(1)
+    shop.say("GRANT SELECT ON *.* TO someone")
+    async with running(channel):
+        await visible(channel, shop)
+    assert world.operations()[3:] == ["BEGIN", "INSERT", "COMMIT"]
+    assert world.log.recovered is not None
+    assert world.log.recovered.position == shop.position.position
+    assert [(run.first, run.last) for run in world.log.recovered.intervals] == [(1, shop.number)]
+
+
+@pytest.mark.parametrize(
+    ("data_types", "expected"),
+    [
+        ({"dml", "ddl"}, ["DDL", "DDL", "DDL", "BEGIN", "INSERT", "COMMIT", "DDL"]),
+        ({"dml"}, ["BEGIN", "INSERT", "COMMIT"]),
+        ({"ddl"}, ["DDL", "DDL", "DDL", "BEGIN", "COMMIT", "DDL"]),
+    ],
+)
+async def test_data_types(
+    world: World, source: FedSource, shop: Shop, data_types: set[str], expected: list[str]
+) -> None:
+    """DDL is that of the whole instance, rows only those of tracked tables."""
+    shop.transaction(1)
+    shop.say("CREATE TABLE elsewhere.x (a INT)")
+    channel = world.channel(lambda: source, "shop.t", data_types=frozenset(data_types))
+    async with running(channel):
+        await visible(channel, shop)
+    assert world.operations() == expected
+
+
+async def test_ddl_names_its_target_and_the_whole_set(world: World, channel: Channel, shop: Shop) -> None:
+    shop.say("CREATE TABLE elsewhere.x (a INT)", timestamp=TIME + 5)
+    async with running(channel):
+        await visible(channel, shop)
+    record = world.records()[-1]
+    assert record.fields["objectName"] == "elsewhere"
+    assert record.fields["afterImages"] == "CREATE TABLE elsewhere.x (a INT)"
+    assert record.tags["GTID"] == f"{UUID}:4"
+    assert record.tags["GTID_SET"] == f"{UUID}:1-4"
+    assert record.tags["commitTimestamp"] == str(TIME + 5)
+    assert record.fields["sourcePosition"] == record.fields["safeSourcePosition"] == f"{shop.position.position}@7"
+
+
+async def test_several_tables_of_one_statement_share_the_safe_position(
+    world: World, source: FedSource, shop: Shop
+) -> None:
+    shop.begin()
+    first_map = shop.encoder.position
+    source.feed(
+        shop.encoder.table_map(TIME, T, 100),
+        shop.encoder.table_map(TIME, OTHER, 101),
+        shop.encoder.write_rows(TIME, T, 100, [{"id": 1}], ends_statement=False),
+        shop.encoder.write_rows(TIME, OTHER, 101, [{"id": 2}]),
+    )
+    second_map = shop.encoder.position
+    shop.insert(3)
+    shop.commit()
+    channel = world.channel(lambda: source, "shop")
+    async with running(channel):
+        await visible(channel, shop)
+    rows = [record.fields for record in world.records() if record.operation == "INSERT"]
+    assert [row["safeSourcePosition"] for row in rows] == [f"{first_map}@7", f"{first_map}@7", f"{second_map}@7"]
+    assert [row["objectName"] for row in rows] == ["shop.t", "shop.other", "shop.t"]
+
+
+async def test_everything_that_waited_is_one_commit(world: World, channel: Channel, shop: Shop) -> None:
+    """Group commit: one wake-up, one publish; and a single small transaction is not delayed for more."""
+    published: list[int] = []
+    world.log.subscribe(lambda: published.append(world.log.high_watermark))
+    for number in range(20):
+        shop.transaction(number)
+    async with running(channel):
+        await visible(channel, shop)
+        assert published == [63]
+        shop.transaction(99)
+        await visible(channel, shop)
+    assert published == [63, 66]
+
+
+# ---- transactions that end otherwise ----
+
+
+async def test_rollback_to_a_savepoint_takes_its_rows_back(world: World, channel: Channel, shop: Shop) -> None:
+    shop.begin()
+    shop.insert(1)
+    shop.query("SAVEPOINT `a`")
+    shop.insert(2)
+    shop.query("SAVEPOINT b")
+    shop.insert(3, 4)
+    shop.query("ROLLBACK TO `b`")
+    shop.insert(5)
+    shop.query("ROLLBACK TO SAVEPOINT A")
+    shop.insert(6)
+    shop.commit()
+    shop.transaction(7)
+    async with running(channel):
+        await visible(channel, shop)
+    assert ids(world) == [1, 6, 7]
+    assert [record.fields["id"] for record in world.records()] == list(range(len(world.records())))
+
+
+@pytest.mark.parametrize("ending", ["ROLLBACK", "server died"])
+@pytest.mark.parametrize("rows", [3, 4000])
+async def test_a_rolled_back_transaction_leaves_its_position_only(
+    world: World, channel: Channel, shop: Shop, source: FedSource, ending: str, rows: int
+) -> None:
+    """Also when it was so large that most of it had been appended to the log already."""
+    shop.transaction(1)
+    shop.begin()
+    for start in range(0, rows, 100):
+        shop.insert(*range(start, min(start + 100, rows)), note="x" * 200)
+    if ending == "ROLLBACK":
+        shop.query("ROLLBACK")
+    else:
+        source.feed(shop.encoder.format_description(TIME))
+    shop.transaction(2)
+    async with running(channel):
+        await visible(channel, shop)
+    assert ids(world) == [1, 2]
+    assert world.operations()[3:] == ["BEGIN", "INSERT", "COMMIT"] * 2
+    assert [record.fields["id"] for record in world.records()] == [record.offset for record in world.records()]
+
+
+async def test_a_large_transaction_streams_through_and_shows_at_its_end(
+    world: World, channel: Channel, shop: Shop
+) -> None:
+    shop.begin()
+    for start in range(0, 5000, 50):
+        shop.insert(*range(start, start + 50), note="y" * 300)
+    async with running(channel):
+        async with asyncio.timeout(WAIT_S):
+            while world.log.end_offset < 4000:
+                await settle(1)
+        assert world.log.high_watermark == 3, "only the DDL before it"
+        shop.commit()
+        await visible(channel, shop)
+    assert ids(world) == list(range(5000))
+
+
+async def test_a_cut_inside_a_transaction_shows_nothing_of_it_and_repeats_nothing(
+    world: World, channel: Channel, shop: Shop, source: FedSource, timers: ManualTimers
+) -> None:
+    shop.transaction(1)
+    shop.begin()
+    for start in range(0, 3000, 100):
+        shop.insert(*range(start, start + 100), note="z" * 300)
+    async with running(channel):
+        async with asyncio.timeout(WAIT_S):
+            while world.log.end_offset < 2000:
+                await settle(1)
+        source.fail(SourceUnavailable("the line was cut"))
+        status = await channel.wait_for(State.ERROR)
+        assert (status.reason, world.log.high_watermark) == ("the line was cut", 6)
+        shop.commit()
+        timers.advance(BACKOFF_FIRST_MS)
+        await visible(channel, shop)
+    assert ids(world) == [1, *range(3000)]
+    assert len(source.starts) == 2
+    assert source.starts[1].position > 4
+
+
+# ---- stops ----
+
+
+async def needs_action(channel: Channel) -> ChannelStatus:
+    async with asyncio.timeout(WAIT_S):
+        status = await channel.wait_ended()
+    assert status.state is State.ERROR
+    assert status.retried_until_ms is None
+    return status
+
+
+async def test_what_came_before_a_stop_is_visible(world: World, channel: Channel, shop: Shop) -> None:
+    shop.transaction(1)
+    shop.begin()
+    shop.insert(2)
+    shop.query("UPDATE t SET note = 'statement'")
+    async with running(channel):
+        status = await needs_action(channel)
+    assert status.reason is not None
+    assert "logged as a statement" in status.reason
+    assert FILE in status.reason
+    assert ids(world) == [1]
+
+
+async def test_a_table_nobody_announced_stops_where_there_is_no_server_to_ask(world: World, source: FedSource) -> None:
+    shop = Shop(source)
+    shop.say(CREATE_DATABASE)
+    shop.transaction(1)
+    channel = world.channel(lambda: source, "shop.t")
+    async with running(channel):
+        status = await needs_action(channel)
+    assert status.reason is not None
+    assert "shop.t" in status.reason
+    assert FILE in status.reason
+
+
+async def test_waiting_for_a_channel_that_stands_still_ends_with_its_reason(channel: Channel, shop: Shop) -> None:
+    shop.query("DELETE FROM t")
+    async with running(channel):
+        with pytest.raises(Exception, match="logged as a statement"):
+            await visible(channel, shop)
+
+
+async def test_another_server_is_refused(tmp_path: Path, clock: ManualClock, source: FedSource, shop: Shop) -> None:
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        shop.transaction(1)
+        await visible(channel, shop)
+    source.server_uuid = UUID.replace("2", "3")
+    channel = world.channel(lambda: source, "shop")
+    async with running(channel, State.ERROR):
+        status = await needs_action(channel)
+    assert status.reason is not None
+    assert "another server" in status.reason
+    assert UUID in status.reason
+    await world.close()
+
+
+async def test_a_start_that_needs_a_server_is_refused_without_one(world: World, source: FedSource) -> None:
+    channel = world.channel(lambda: source, "shop", start="now")
+    async with running(channel, State.ERROR):
+        status = await needs_action(channel)
+    assert status.reason is not None
+    assert "'now' needs a server" in status.reason
+
+
+async def test_an_end_of_files_ends_the_channel_in_peace(
+    world: World, channel: Channel, shop: Shop, source: FedSource
+) -> None:
+    shop.transaction(1)
+    source.end()
+    async with running(channel):
+        async with asyncio.timeout(WAIT_S):
+            status = await channel.wait_ended()
+        assert (status.state, status.ended) == (State.NORMAL, True)
+        assert ids(world) == [1]
+
+
+# ---- trying again ----
+
+
+async def test_backing_off_doubles_up_to_a_limit_and_ends_after_seven_days(
+    channel: Channel, source: FedSource, timers: ManualTimers, clock: ManualClock
+) -> None:
+    source.connect_failure = SourceUnavailable("nobody answers")
+    began_ms = clock.now_ms()
+    await channel.start()
+    await settle()
+    status = channel.status()
+    assert (status.state, status.reason) == (State.ERROR, "nobody answers")
+    assert status.retried_until_ms == began_ms + RETRY_MS
+    waits = []
+    for _ in range(12):
+        before, tried = clock.monotonic_ms(), source.closed
+        while source.closed == tried:
+            timers.advance(25)
+            await settle(5)
+        waits.append(clock.monotonic_ms() - before)
+    limits = [min(BACKOFF_FIRST_MS * 2**n, BACKOFF_MAX_MS) for n in range(12)]
+    assert all(limit / 2 <= wait <= limit + 25 for wait, limit in zip(waits, limits, strict=True))
+    assert channel.status().reconnects == 12
+    clock.advance(RETRY_MS)
+    timers.advance(BACKOFF_MAX_MS)
+    status = await needs_action(channel)
+    assert status.reason == "nobody answers; tried again for seven days without success"
+    source.connect_failure = None
+    await channel.start()
+    await channel.wait_for(State.NORMAL)
+    await channel.stop()
+    assert channel.status().state is State.NOT_STARTED
+
+
+async def test_a_refusal_waits_for_somebody(channel: Channel, source: FedSource, timers: ManualTimers) -> None:
+    source.connect_failure = SourceRefused("the password is wrong")
+    await channel.start()
+    status = await needs_action(channel)
+    assert status.reason == "the password is wrong"
+    assert timers.waiting == 0
+
+
+async def test_a_log_that_cannot_be_written_is_tried_again(
+    world: World, channel: Channel, shop: Shop, timers: ManualTimers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, failures = world.log.append, [LogWriteError("no space left on device"), None]
+
+    def failing(batch: bytes | Sequence[bytes]) -> None:
+        failure = failures.pop(0) if failures else None
+        if failure is not None:
+            raise failure
+        append(batch)
+
+    shop.transaction(1)
+    monkeypatch.setattr(world.log, "append", failing)
+    await channel.start()
+    status = await channel.wait_for(State.ERROR)
+    assert status.reason == "no space left on device"
+    assert status.retried_until_ms is not None
+    timers.advance(BACKOFF_FIRST_MS)
+    await visible(channel, shop)
+    await channel.stop()
+    assert ids(world) == [1]
+
+
+def test_the_states_are_those_of_the_table() -> None:
+    assert set(TRANSITIONS) == set(State)
+    for state, following in TRANSITIONS.items():
+        assert state not in following
+        assert following
+
+
+# ---- schema versions and restarts ----
+
+
+async def test_a_definition_is_durable_before_a_record_that_uses_it_is_visible(
+    world: World, channel: Channel, shop: Shop
+) -> None:
+    known: list[int] = []
+    world.log.subscribe(lambda: known.append(len(world.catalog.schema_versions("c"))))
+    shop.transaction(1)
+    async with running(channel):
+        await visible(channel, shop)
+        shop.say("ALTER TABLE t ADD COLUMN more INT")
+        await visible(channel, shop)
+    assert known == [3, 4]
+
+
+async def test_definitions_beyond_the_logs_end_are_dropped_and_come_again(
+    tmp_path: Path, clock: ManualClock, source: FedSource, shop: Shop
+) -> None:
+    from storage.catalog import SchemaVersionRow
+
+    world = World(tmp_path, clock)
+    shop.transaction(1)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, shop)
+    beyond = SchemaVersionRow("c", 7, shop.position.position + 1, "shop", "t", None, "DROP TABLE t")
+    world.catalog.add_schema_versions([beyond])
+    shop.transaction(2)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, shop)
+    assert ids(world) == [1, 2]
+    assert beyond not in world.catalog.schema_versions("c")
+    await world.close()
+
+
+async def test_a_start_is_resolved_once_and_kept(
+    tmp_path: Path, clock: ManualClock, source: FedSource, shop: Shop
+) -> None:
+    """A channel that was stopped before its first record begins where it was told to, not at a later now."""
+    start = f"{FILE}:{shop.position.position}"
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop", start=start)):
+        pass
+    (row,) = world.catalog.channels()
+    assert row.start is not None
+    assert str(shop.position.position) in row.start
+    async with running(world.channel(lambda: source, "shop", start="earliest")):
+        assert source.starts[-1] == shop.position
+    await world.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 10_000), st.integers(0, 60), st.booleans())
+async def test_wherever_it_is_stopped_the_records_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], cut: int, turns: int, orderly: bool
+) -> None:
+    """One uninterrupted channel and one that was stopped anywhere leave the same bytes, offsets and all."""
+    clock = ManualClock(now_ms=TIME * 1000)
+    source = FedSource()
+    shop = Shop(source)
+    for sql in (CREATE_DATABASE, CREATE_TABLE):
+        shop.say(sql)
+    for number, size in enumerate(sizes):
+        shop.transaction(*range(10 * number, 10 * number + size))
+    whole = list(source._events)
+
+    async def captured(*, stop_at: int | None) -> list[bytes]:
+        """The log's records; with `stop_at` of two runs, the first stopped there at some turn of the loop."""
+        world = World(folder := tmp_path_factory.mktemp("log"), clock)
+        if stop_at is not None:
+            source._events = whole[: 1 + stop_at]
+            async with running(world.channel(lambda: source, "shop")):
+                await settle(turns)
+            await world.close(orderly=orderly)
+            world = World(folder, clock)
+        source._events = list(whole)
+        source.end()
+        async with running(world.channel(lambda: source, "shop")) as channel, asyncio.timeout(WAIT_S):
+            await channel.wait_ended()
+        values = [record.value for record in world.records()]
+        await world.close()
+        source.ended = False
+        return values
+
+    assert await captured(stop_at=cut % len(whole)) == await captured(stop_at=None)
+
+
+# ---- heartbeats ----
+
+
+@pytest.fixture
+def live() -> FedSource:
+    return FedSource(paced_heartbeats=True, heartbeat_period_ms=5000)
+
+
+async def test_heartbeats_come_once_a_second_between_transactions(
+    world: World, live: FedSource, timers: ManualTimers, clock: ManualClock
+) -> None:
+    shop = Shop(live)
+    for sql in (CREATE_DATABASE, CREATE_TABLE):
+        shop.say(sql)
+    shop.transaction(1)
+    channel = world.channel(lambda: live, "shop", timers=timers)
+    async with running(channel):
+        await visible(channel, shop)
+        timers.advance(3000)
+        shop.begin(timestamp=TIME + 3)
+        shop.insert(2, timestamp=TIME + 3)
+        await settle()
+        timers.advance(2000)
+        assert world.operations(heartbeats=True)[5:] == ["HEARTBEAT"] * 3, "none inside a transaction"
+        shop.commit(timestamp=TIME + 5)
+        await until(world, lambda: world.operations().count("COMMIT") == 2)
+        timers.advance(1000)
+    records = world.records(heartbeats=True)
+    beats = [record for record in records if record.operation == "HEARTBEAT"]
+    assert [beat.fields["sourceTimestamp"] for beat in beats[:3]] == [TIME + 1, TIME + 2, TIME + 3]
+    assert beats[-1].fields["sourceTimestamp"] == TIME + 6
+    assert [beat.fields["id"] for beat in beats] == [beat.offset for beat in beats]
+    commit = next(record for record in records if record.operation == "COMMIT")
+    assert beats[0].fields["sourcePosition"] == commit.fields["sourcePosition"]
+    assert set(beats[0].tags) == {"readerThroughoutTime"}
+
+
+async def test_a_silent_source_gives_no_heartbeats_and_one_that_is_heard_does(
+    world: World, live: FedSource, timers: ManualTimers
+) -> None:
+    shop = Shop(live)
+    shop.say(CREATE_DATABASE)
+    channel = world.channel(lambda: live, "shop", timers=timers)
+    async with running(channel):
+        await visible(channel, shop)
+        timers.advance(20_000)
+        beats = world.operations(heartbeats=True).count("HEARTBEAT")
+        assert 5 <= beats <= 6, "for one heartbeat period, then the source is not known to live"
+        assert channel.status().silent_ms == 20_000
+        live.feed(shop.encoder.heartbeat(FILE))
+        await settle()
+        timers.advance(1000)
+        assert world.operations(heartbeats=True).count("HEARTBEAT") > beats
+        assert not channel.status().behind
+
+
+async def test_a_heartbeat_resumes_like_any_record(
+    tmp_path: Path, clock: ManualClock, live: FedSource, timers: ManualTimers
+) -> None:
+    world = World(tmp_path, clock)
+    shop = Shop(live)
+    shop.say(CREATE_DATABASE)
+    async with running(world.channel(lambda: live, "shop", timers=timers)) as channel:
+        await visible(channel, shop)
+        timers.advance(2000)
+    await world.close(orderly=False)
+    world = World(tmp_path, clock)
+    assert world.operations(heartbeats=True) == ["DDL", "HEARTBEAT", "HEARTBEAT"]
+    async with running(world.channel(lambda: live, "shop", timers=timers)):
+        assert live.starts[-1] == shop.position
+    await world.close()
+
+
+# ---- the loop ----
+
+
+async def test_the_loop_is_given_back_between_slices(
+    world: World, channel: Channel, shop: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits, others run every slice: here each look at the clock costs a millisecond."""
+    for number in range(300):
+        shop.transaction(number)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monotonic = clock.monotonic_ms
+
+    def ticking() -> int:
+        clock.advance(1)
+        return monotonic()
+
+    monkeypatch.setattr(clock, "monotonic_ms", ticking)
+    bystander = asyncio.create_task(other())
+    async with running(channel):
+        await visible(channel, shop)
+    bystander.cancel()
+    events = 300 * 5
+    assert turns > events / (2 * session_module.SLICE_MS)
