@@ -275,7 +275,7 @@ _ALLOWED_TYPES: Final[Mapping[str, str]] = {
     "str | null": "a text in quotes",
     "int": "a whole number",
     "bool": "true or false",
-    "array": 'a list such as ["shop", "crm.customer"]',
+    "array": 'a list in square brackets, such as ["a", "b"]',
     "object": "a table",
     "int | str": "a text, a whole number or a date and time with its offset",
 }

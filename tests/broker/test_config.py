@@ -226,7 +226,7 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
         ),
         (
             minimal(objects="shop"),
-            'channels[0].objects: found \'shop\'; allowed is a list such as ["shop", "crm.customer"]',
+            'channels[0].objects: found \'shop\'; allowed is a list in square brackets, such as ["a", "b"]',
         ),
         (minimal(id=True), "channels[0].id: found true; allowed is a text in quotes"),
         (
