@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from capture.dialect import Dialect
 from capture.encode import DEFAULT_STATUS, EventEncoder
 from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
 from capture.events import Checksum
@@ -22,7 +23,6 @@ from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
-from capture.sql import Dialect
 from capture.statements import TABLE_STATEMENTS
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import asyncio
 import struct
 from typing import IO, TYPE_CHECKING
 
+from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable
 from capture.events import (
@@ -40,6 +41,9 @@ PIECE_BYTES = 1 << 16
 FOLLOW_POLL_MS = 200
 """How often a file that is being written is looked at for more; the standard library has no way to be told."""
 
+_EXPLICIT_DEFAULTS, _EXPLICIT_DEFAULTS_MARIADB = (8, 0, 2), (10, 10, 0)
+"""Versions from which explicit_defaults_for_timestamp is ON by default."""
+
 _TYPE_CODE_OFFSET = 4
 _U32 = struct.Struct("<I")
 _SIZE_OFFSET = 9
@@ -50,18 +54,27 @@ class BinlogFileReader:
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises SourceRefused if it cannot be read, MalformedEvent, UnsupportedEvent if it is no binlog."""
+        self.path = path
+        self.rotated_to: str | None = None
         try:
             self._file: IO[bytes] = path.open("rb", buffering=1 << 20)
-            check_magic(self._file.read(BINLOG_MAGIC_BYTES))
         except OSError as error:
             raise SourceRefused(f"the binlog file {path} cannot be read: {error.strerror}") from None
-        self.path = path
+        try:
+            check_magic(self._file.read(BINLOG_MAGIC_BYTES))
+            self.head = self._read_head()
+            self.format: FormatDescriptionEvent = decode_format_description(self.head)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_head(self) -> bytes:
         first = self.read_piece(1)
         if not first or first[0][_TYPE_CODE_OFFSET] != EventType.FORMAT_DESCRIPTION:
-            raise MalformedEvent(f"the binlog file {path} does not begin with a format description (binlog version 4)")
-        self.head = first[0]
-        self.format: FormatDescriptionEvent = decode_format_description(self.head)
-        self.rotated_to: str | None = None
+            raise MalformedEvent(
+                f"the binlog file {self.path} does not begin with a format description (binlog version 4)"
+            )
+        return first[0]
 
     @property
     def has_checksums(self) -> bool:
@@ -129,6 +142,8 @@ async def read_info(path: Path, name: str) -> ServerInfo:
     reader = await asyncio.to_thread(BinlogFileReader, path)
     reader.close()
     version = reader.format.server_version
+    dialect = Dialect.of(version)
+    explicit = dialect.version >= (_EXPLICIT_DEFAULTS_MARIADB if dialect.is_mariadb else _EXPLICIT_DEFAULTS)
     return ServerInfo(
         version=version,
         flavour=Flavour.MARIADB if reader.format.is_mariadb else Flavour.MYSQL,
@@ -136,6 +151,7 @@ async def read_info(path: Path, name: str) -> ServerInfo:
         server_uuid=None,
         lower_case_table_names=0,
         beginning=BinlogPosition(name, BINLOG_MAGIC_BYTES),
+        variables={"explicit_defaults_for_timestamp": "ON" if explicit else "OFF"},
     )
 
 

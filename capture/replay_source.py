@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SourceRefused
 from capture.events import AnonymousGtidEvent, Checksum, GtidEvent
 from capture.file_source import PIECE_BYTES, BinlogFileReader, FileSource, binlog_names, read_info
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
-from capture.sql import Dialect
 from capture.timers import LoopTimers, Timers, sleep
 from capture.transactions import BinlogWalker, Step, StepKind
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from capture.dialect import Dialect
 from capture.errors import CaptureError, SourceRefused
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
 from capture.snapshot import DefinitionsChanged, definitions_at
 from capture.source import Flavour
-from capture.sql import Dialect
 from capture.start import EARLIEST, NOW, binlog_files, current_end, mariadb_set_at, require_position, resolve_start
 
 if TYPE_CHECKING:

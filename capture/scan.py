@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from capture.dialect import Dialect
 from capture.events import HeartbeatEvent
 from capture.position import BinlogPosition
-from capture.sql import Dialect
 from capture.transactions import BinlogWalker, Step, StepKind
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capture.assembler import Assembler
+from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
 from capture.snapshot import definition_since
-from capture.sql import Dialect
 from capture.transactions import BinlogWalker, Step, StepKind
 from storage.records import encode_batch
 

@@ -16,11 +16,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from capture.dialect import Dialect
 from capture.errors import SourceRefused
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, GtidSet, PositionError, ResumePoint
 from capture.scan import scan
 from capture.source import Flavour, ServerRefusal
-from capture.sql import Dialect
 from capture.transactions import StepKind
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from capture.statements import DataChange, TransactionControl, Unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from capture.sql import Dialect
+    from capture.dialect import Dialect
     from capture.statements import Statement
 
 STATEMENT_SHOWN_CHARACTERS = 120

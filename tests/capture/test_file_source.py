@@ -1,0 +1,280 @@
+"""Binlog files as a source: what a server would send of them; files in a row, files that grow, files cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from capture.channel import State
+from capture.encode import EventEncoder
+from capture.errors import CaptureError, MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
+from capture.events import (
+    BINLOG_MAGIC,
+    Checksum,
+    EventDecoder,
+    EventType,
+    QueryEvent,
+    RotateEvent,
+    TableMapEvent,
+    decode_header,
+    iter_events,
+)
+from capture.file_source import FOLLOW_POLL_MS, FileSource, binlog_names
+from capture.position import BinlogPosition
+from capture.source import Flavour, SourceAddress, open_source
+from storage.clock import SystemClock
+from tests.capture.recorded import ABSENT, BINLOGS, dump_text, dumped_events
+from tests.capture.recorded import binlog_names as recorded_names
+from tests.capture.world import WAIT_S, ManualTimers, World, running, settle
+from tests.fakes import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TIME = 1_700_000_000
+
+
+def statements(encoder: EventEncoder, *numbers: int) -> bytes:
+    return b"".join(
+        encoder.query(TIME + number, f"CREATE TABLE t{number} (a INT)", database="d", thread_id=1) for number in numbers
+    )
+
+
+def write_file(path: Path, *numbers: int, rotate_to: str | None = None) -> bytes:
+    encoder = EventEncoder()
+    data = BINLOG_MAGIC + encoder.format_description(TIME) + statements(encoder, *numbers)
+    if rotate_to is not None:
+        data += encoder.rotate(TIME, rotate_to)
+    path.write_bytes(data)
+    return data
+
+
+async def read_all(source: FileSource) -> list[bytes]:
+    events: list[bytes] = []
+    async with asyncio.timeout(WAIT_S):
+        while piece := await source.read():
+            events += piece
+    return events
+
+
+def rotates(events: Sequence[bytes], checksum: Checksum = Checksum.NONE) -> list[tuple[str, int]]:
+    """`checksum`: that of the stream before these events."""
+    decoder = EventDecoder(checksum)
+    decoded = [decoder.decode(raw)[1] for raw in events]
+    return [(event.file, event.position) for event in decoded if isinstance(event, RotateEvent)]
+
+
+def bodies(data: bytes) -> list[bytes]:
+    return [raw for raw in iter_events(data) if raw[4] != EventType.ROTATE]
+
+
+async def test_one_file_as_a_server_sends_it(tmp_path: Path) -> None:
+    path = tmp_path / "mysql-bin.000042"
+    data = write_file(path, 1, 2, 3)
+    source = FileSource([path])
+    info = await source.connect()
+    assert (info.version, info.flavour, info.server_uuid) == ("8.0.36", Flavour.MYSQL, None)
+    assert info.beginning == BinlogPosition("mysql-bin.000042", 4)
+    await source.start(info.beginning)
+    events = await read_all(source)
+    assert rotates(events) == [("mysql-bin.000042", 4)]
+    assert events[1:] == bodies(data)
+    await source.close()
+
+
+async def test_from_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "mysql-bin.000042"
+    data = write_file(path, 1, 2, 3)
+    raw = bodies(data)
+    source = FileSource([path])
+    await source.start(BinlogPosition("mysql-bin.000042", decode_header(raw[1]).end_position))
+    events = await read_all(source)
+    assert decode_header(events[1]).end_position == 0, "the format description takes no room"
+    assert events[2:] == raw[2:]
+    await source.close()
+
+
+async def test_one_file_after_the_other(tmp_path: Path) -> None:
+    first, second = tmp_path / "mysql-bin.000042", tmp_path / "mysql-bin.000043"
+    one, two = write_file(first, 1, rotate_to=second.name), write_file(second, 2)
+    source = FileSource([first, second])
+    await source.start(BinlogPosition(first.name, 4))
+    events = await read_all(source)
+    assert rotates(events) == [(first.name, 4), (second.name, 4)]
+    assert [raw for raw in events if raw[4] != EventType.ROTATE] == bodies(one) + bodies(two)
+    await source.start(BinlogPosition(second.name, 4))
+    assert rotates(await read_all(source)) == [(second.name, 4)]
+    await source.close()
+
+
+def test_names_of_files_that_are_no_binlog_in_order(tmp_path: Path) -> None:
+    def names(*files: str) -> list[str]:
+        return binlog_names([tmp_path / file for file in files])
+
+    assert names("a.000007", "a.000009") == ["a.000007", "a.000009"]
+    assert names("crud.bin") == ["binlog.000001"]
+    assert names("a.000007", "b.000008") == ["binlog.000001", "binlog.000002"]
+    assert names("a.000008", "a.000007") == ["binlog.000001", "binlog.000002"]
+    assert names("a.000007", "a.000007") == ["binlog.000001", "binlog.000002"]
+
+
+async def test_a_file_that_grows_is_followed_into_the_next(tmp_path: Path) -> None:
+    clock = ManualClock()
+    timers = ManualTimers(clock)
+    path, following = tmp_path / "mysql-bin.000001", tmp_path / "mysql-bin.000002"
+    encoder = EventEncoder()
+    path.write_bytes(BINLOG_MAGIC + encoder.format_description(TIME))
+    source = FileSource([path], follow=True, timers=timers)
+    await source.start(BinlogPosition(path.name, 4))
+    assert len(await source.read()) == 2
+    reading = asyncio.ensure_future(source.read())
+
+    async def polled() -> list[bytes]:
+        async with asyncio.timeout(WAIT_S):
+            while not reading.done():
+                timers.advance(FOLLOW_POLL_MS)
+                await settle(2)
+        return reading.result()
+
+    def append(data: bytes) -> None:
+        with path.open("ab") as file:
+            file.write(data)
+
+    event = statements(encoder, 1)
+    append(event[:10])
+    timers.advance(FOLLOW_POLL_MS)
+    await settle()
+    assert not reading.done(), "an event that is not whole waits"
+    append(event[10:])
+    assert await polled() == [event]
+    append(encoder.rotate(TIME, following.name))
+    data = write_file(following, 2)
+    reading = asyncio.ensure_future(source.read())
+    assert rotates(await polled(), Checksum.CRC32) == [(following.name, 4)]
+    assert await source.read() == bodies(data)[1:]
+    await source.close()
+
+
+@pytest.mark.parametrize("cut", [1, 18, 19, 20])
+async def test_a_file_cut_within_an_event_says_so_behind_what_is_whole(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "mysql-bin.000001"
+    data = write_file(path, 1, 2)
+    (last,) = bodies(data)[-1:]
+    path.write_bytes(data[: -len(last) + cut])
+    source = FileSource([path])
+    await source.start(BinlogPosition(path.name, 4))
+    with pytest.raises(MalformedEvent, match=f"ends {cut} bytes into an event"):
+        await read_all(source)
+    await source.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (b"", MalformedEvent, "starts with nothing"),
+        (b"SQLite format 3", MalformedEvent, "starts with 53 51 4c 69"),
+        (b"\xfdbin" + b"x" * 100, UnsupportedEvent, "encrypted"),
+        (BINLOG_MAGIC, MalformedEvent, "does not begin with a format description"),
+        (BINLOG_MAGIC + b"\0" * 40, MalformedEvent, "less than its header"),
+    ],
+)
+async def test_what_is_no_binlog(tmp_path: Path, content: bytes, error: type[Exception], words: str) -> None:
+    path = tmp_path / "x.000001"
+    path.write_bytes(content)
+    with pytest.raises(error, match=words):
+        await FileSource([path]).connect()
+
+
+async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match="No such file"):
+        await FileSource([tmp_path / "x.000001"]).connect()
+
+
+async def test_what_a_file_cannot_do(tmp_path: Path) -> None:
+    path = tmp_path / "x.000001"
+    write_file(path)
+    source = FileSource([path])
+    with pytest.raises(SourceRefused, match="no queries"):
+        await source.query("SELECT 1")
+    with pytest.raises(SourceRefused, match="in none of the files"):
+        await source.start(BinlogPosition("x.000002", 4))
+    with pytest.raises(SourceUnavailable, match="not open"):
+        await source.read()
+
+
+async def test_a_channel_of_files_ends_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "mysql-bin.000001"
+    encoder = EventEncoder()
+    head = BINLOG_MAGIC + encoder.format_description(TIME)
+    path.write_bytes(
+        head + encoder.query(TIME, "CREATE DATABASE d", database="d", thread_id=1) + statements(encoder, 1)
+    )
+    world = World(tmp_path, SystemClock())
+    url = f"file://{path}"
+    channel = world.channel(lambda: open_source(SourceAddress.parse(url), 1, SystemClock()), "d", url=url)
+    async with running(channel):
+        status = await channel.wait_ended()
+    assert status.ended
+    assert world.operations(heartbeats=True) == ["DDL", "DDL"]
+    await world.close()
+
+
+# ---- recorded files, held against their independent decodes ----
+
+
+STOPPED_AT_LEAST, ENDED_AT_LEAST, ROWS_AT_LEAST = 20, 20, 100
+
+
+def databases_of(data: bytes) -> set[str]:
+    """The databases a file is about, as far as its events can be read."""
+    found, decoder = set(), EventDecoder()
+    try:
+        for raw in iter_events(data):
+            with suppress(CaptureError):
+                _, event = decoder.decode(raw)
+                if isinstance(event, TableMapEvent | QueryEvent) and event.database:
+                    found.add(event.database)
+    except CaptureError:
+        pass
+    return found
+
+
+@pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
+async def test_every_recorded_file_is_carried_over_exactly_or_stops_with_a_sentence(tmp_path: Path) -> None:
+    """Rows as the independent decode has them up to where the channel ends; nothing else ends it than a sentence."""
+    stopped, ended, rows = [], [], 0
+    for name in recorded_names():
+        data = (BINLOGS / name).read_bytes()
+        objects = [f"`{database}`" for database in sorted(databases_of(data))] or ["none"]
+        (folder := tmp_path / name).mkdir()
+        world = World(folder, ManualClock())
+        url = f"file://{BINLOGS / name}"
+        channel = world.channel(
+            lambda url=url: open_source(SourceAddress.parse(url), 1, SystemClock()), *objects, url=url
+        )
+        async with running(channel, *State):
+            status = await channel.wait_ended()
+        captured = [
+            (record.operation.replace("DELETE", "DELETE FROM").replace("INSERT", "INSERT INTO").split()[0])
+            for record in world.records()
+            if record.operation in ("INSERT", "UPDATE", "DELETE")
+        ]
+        expected = [kind for event in dumped_events(dump_text(name)) for kind, _, _ in event.rows]
+        assert captured == expected[: len(captured)], name
+        if status.ended:
+            ended.append(name)
+            assert captured == expected, name
+        else:
+            assert status.state is State.ERROR
+            assert status.reason is not None
+            assert len(status.reason) < 500
+            stopped.append((name, status.reason))
+        rows += len(captured)
+        await world.close()
+    assert len(ended) >= ENDED_AT_LEAST, stopped
+    assert len(stopped) >= STOPPED_AT_LEAST
+    assert rows >= ROWS_AT_LEAST
