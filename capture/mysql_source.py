@@ -24,21 +24,21 @@ import ssl
 import struct
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 from capture.packets import EndOfStream, EventSplitter, ServerError
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
 from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, ServerRefusal, Tls
-from capture.timers import LoopTimers, Timers
+from storage.scheduler import LoopScheduler, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from capture.source import SourceAddress
-    from capture.timers import Timer
     from storage.clock import Clock
+    from storage.scheduler import Timer
 
 CONNECT_TIMEOUT_S = 10
 """For the whole of name look-up, TCP, TLS and authentication."""
@@ -129,14 +129,14 @@ class MysqlSource:
         clock: Clock,
         *,
         identity: str = "",
-        timers: Timers | None = None,
+        scheduler: Scheduler | None = None,
         heartbeat_period_ms: int = HEARTBEAT_PERIOD_MS,
     ) -> None:
         self.heartbeat_period_ms = heartbeat_period_ms
         self._address = address
         self._server_id = server_id
         self._clock = clock
-        self._timers = timers or LoopTimers()
+        self._scheduler = scheduler or LoopScheduler()
         self._reader_uuid = str(uuid5(NAMESPACE_URL, f"binwire:{identity}") if identity else uuid4())
         self._info: ServerInfo | None = None
         self._queries: Any = None
@@ -153,7 +153,7 @@ class MysqlSource:
 
     def sibling(self) -> MysqlSource:
         address = replace(self._address)
-        return MysqlSource(address, random.randrange(1 << 31, 1 << 32), self._clock, timers=self._timers)
+        return MysqlSource(address, random.randrange(1 << 31, 1 << 32), self._clock, scheduler=self._scheduler)
 
     # ---- queries ----
 
@@ -195,7 +195,7 @@ class MysqlSource:
     def _keep_queries(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = self._timers.call_later(IDLE_QUERY_CONNECTION_MS, self._close_queries)
+        self._idle = self._scheduler.call_later(IDLE_QUERY_CONNECTION_MS, self._close_queries)
 
     def _close_queries(self) -> None:
         if self._idle is not None:
@@ -241,7 +241,7 @@ class MysqlSource:
         self._dump = dump
         self._stream = _DumpProtocol()
         _hand_over(dump, self._stream, self._dump_command(position))
-        self._watchdog = self._timers.call_later(self.heartbeat_period_ms, self._watch)
+        self._watchdog = self._scheduler.call_later(self.heartbeat_period_ms, self._watch)
 
     def _dump_session(self, info: ServerInfo) -> Iterator[str]:
         yield f"SESSION net_write_timeout = {NET_WRITE_TIMEOUT_S}"
@@ -287,7 +287,7 @@ class MysqlSource:
                 SourceUnavailable(f"the source {self.address} was silent for {silent_s:.0f} s, three heartbeats")
             )
             return
-        self._watchdog = self._timers.call_later(self.heartbeat_period_ms, self._watch)
+        self._watchdog = self._scheduler.call_later(self.heartbeat_period_ms, self._watch)
 
     def _end_dump(self) -> None:
         if self._watchdog is not None:
@@ -368,11 +368,13 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
         charset="utf8mb4",
         conv={},
         autocommit=None,
-        connect_timeout=CONNECT_TIMEOUT_S,
         program_name="binwire",
         init_command="SET time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1",
         ssl=_tls_context(address),
     )
+    # `_open` limits the time. With a limit of asyncmy's own, a connection refused in the moment of a cancellation hides
+    # it: `asyncio.wait_for` before Python 3.12 answers with the refusal, and the channel never stops.
+    connection._connect_timeout = None
     try:
         await connection.connect()
     except BaseException:
@@ -455,8 +457,8 @@ class _DumpProtocol(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports read and write as `asyncio.Transport` says and are no instances of it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.missed = 0

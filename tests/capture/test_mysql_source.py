@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.events import EventType, decode_header
@@ -17,7 +20,7 @@ from capture.position import BinlogPosition
 from capture.source import Flavour, ServerRefusal, SourceAddress
 from storage.clock import SystemClock
 from tests.capture.test_packets import packet
-from tests.capture.world import WAIT_S, ManualTimers, settle
+from tests.capture.world import WAIT_S, ManualScheduler, settle
 from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
@@ -102,19 +105,30 @@ async def test_native_password(kind: str, request: pytest.FixtureRequest) -> Non
         assert await source.query("SELECT 1") == [("1",)]
 
 
-async def test_the_dump_comes_over_tls_too(mysql97: LiveServer) -> None:
-    """The hand-over of the transport, which is not part of asyncmy's public face, on the encrypted one."""
+async def long_row_is_dumped(mysql97: LiveServer, tls: str) -> None:
     file, position = mysql97.binlog_position()
     database = mysql97.fresh_database()
     mysql97.execute(f"CREATE TABLE {database}.t (a LONGTEXT)")
     mysql97.execute(f"INSERT INTO {database}.t VALUES (REPEAT('x', {PIECE_BYTES + 100}))")
-    async with closing(source_at(mysql97.url() + "?tls=required")) as source:
+    async with closing(source_at(f"{mysql97.url()}?tls={tls}")) as source:
         await source.connect()
         await source.start(BinlogPosition(file, position))
         events = await read_until(source, EventType.XID)
     sizes = [len(raw) for raw in events if decode_header(raw).type_code == EventType.WRITE_ROWS]
     assert len(sizes) == 1
     assert sizes[0] > PIECE_BYTES, "joined from several packets"
+
+
+async def test_the_dump_comes_over_tls_too(mysql97: LiveServer) -> None:
+    """The hand-over of the transport, which is not part of asyncmy's public face, on the encrypted one."""
+    await long_row_is_dumped(mysql97, "required")
+
+
+@pytest.mark.parametrize("tls", ["disabled", "required"])
+def test_the_dump_comes_over_uvloop_too(mysql97: LiveServer, tls: str) -> None:
+    """Its transports, encrypted or not, are others than asyncio's, and are handed over all the same."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(long_row_is_dumped(mysql97, tls))
 
 
 async def test_a_certificate_is_verified_when_asked(mysql97: LiveServer, tmp_path: Path) -> None:
@@ -194,6 +208,23 @@ async def test_nobody_listens() -> None:
         with pytest.raises(SourceUnavailable, match="cannot be reached") as raised:
             await source.connect()
     assert "secret" not in str(raised.value)
+
+
+async def test_a_refused_connection_does_not_hide_that_it_is_cancelled() -> None:
+    """At whichever turn of the loop the cancellation comes."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"mysql://u:p@127.0.0.1:{nobody.getsockname()[1]}"
+        for turns in itertools.count():
+            async with closing(source_at(address)) as source:
+                connecting = asyncio.create_task(source.connect())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                ended = not connecting.cancel()
+                with pytest.raises(SourceUnavailable if ended else asyncio.CancelledError):
+                    await connecting
+            if ended:
+                break
 
 
 async def test_the_next_host_is_tried(mysql97: LiveServer) -> None:
@@ -278,17 +309,17 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def dumping(scripted: ScriptedServer, clock: ManualClock) -> AsyncIterator[tuple[MysqlSource, ManualTimers]]:
-    timers = ManualTimers(clock)
+async def dumping(scripted: ScriptedServer, clock: ManualClock) -> AsyncIterator[tuple[MysqlSource, ManualScheduler]]:
+    scheduler = ManualScheduler(clock)
     address = SourceAddress.parse(f"mysql://u:p@127.0.0.1:{scripted.port}")
-    source = MysqlSource(address, 4713, clock, timers=timers, heartbeat_period_ms=1000)
+    source = MysqlSource(address, 4713, clock, scheduler=scheduler, heartbeat_period_ms=1000)
     async with closing(source):
         await source.start(BinlogPosition("bin.000007", 120))
         await scripted.dumping.wait()
-        yield source, timers
+        yield source, scheduler
 
 
-Dumping = tuple[MysqlSource, ManualTimers]
+Dumping = tuple[MysqlSource, ManualScheduler]
 
 
 async def test_what_a_dump_asks_for(dumping: Dumping, scripted: ScriptedServer) -> None:
@@ -311,25 +342,25 @@ def test_a_position_beyond_32_bits_is_reached_from_the_start_of_the_file(clock: 
 
 
 async def test_three_silent_heartbeat_periods_are_death(dumping: Dumping, scripted: ScriptedServer) -> None:
-    source, timers = dumping
+    source, scheduler = dumping
     assert scripted.dump is not None
     reading = asyncio.ensure_future(source.read())
-    timers.advance(3000)
+    scheduler.advance(3000)
     await settle()
     assert not reading.done()
     scripted.dump.write(packet(b"\0" + b"event", 1))
     assert await reading == [b"event"]
     reading = asyncio.ensure_future(source.read())
-    timers.advance(4001)
+    scheduler.advance(4001)
     with pytest.raises(SourceUnavailable, match="silent for 4 s"):
         await reading
 
 
 async def test_a_stall_of_our_own_is_one_missed_period(dumping: Dumping, clock: ManualClock) -> None:
-    """A laptop that slept for an hour finds its timers late, once; the source gets its chance to be heard."""
-    source, timers = dumping
+    """A laptop that slept for an hour finds its scheduler late, once; the source gets its chance to be heard."""
+    source, scheduler = dumping
     clock.advance(3_600_000)
-    timers.advance(0)
+    scheduler.advance(0)
     assert source._stream is not None
     assert source._stream.missed == 1
     assert source._stream.failure is None
