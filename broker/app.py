@@ -35,12 +35,12 @@ from broker.downconvert import DownConverter
 from broker.groups import GroupCoordinator
 from broker.offsets import OffsetStore
 from broker.provision import cluster_id, listener, log_config, new_channel_row, new_group_id
-from broker.scheduler import LoopScheduler
 from broker.server import BrokerServer
 from broker.topics import Topic, Topics
 from storage.catalog import Catalog, GroupRow
 from storage.clock import SystemClock
 from storage.directory import DataDirectory
+from storage.scheduler import LoopScheduler
 from storage.segment_log import SegmentLog
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Application:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _make_broker(self) -> Broker:
-        scheduler = LoopScheduler(asyncio.get_running_loop())
+        scheduler = LoopScheduler()
         return Broker(
             cluster_id=cluster_id(self.catalog),
             topics=Topics(),

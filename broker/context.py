@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from broker.offsets import OffsetStore
     from broker.principal import Authenticator, Principal
     from broker.sasl import SaslExchange
-    from broker.scheduler import Scheduler
     from broker.topics import Topics
     from storage.clock import Clock
     from storage.log import LogSlice
+    from storage.scheduler import Scheduler
 
 NODE_ID = 1
 """The one broker's id, leader of every partition, coordinator of every group, and controller."""

@@ -25,7 +25,7 @@ from broker.errors import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from broker.scheduler import Timer
+    from storage.scheduler import Timer
 
 
 class GroupState(Enum):

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from broker.offsets import OffsetStore
-    from broker.scheduler import Scheduler
     from storage.clock import Clock
+    from storage.scheduler import Scheduler
 
 MIN_SESSION_MS: Final = 6000
 """`group.min.session.timeout.ms`, Kafka's default."""

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.context import Broker
-    from broker.scheduler import Timer
     from broker.wire import Buffer
+    from storage.scheduler import Timer
 
 __all__ = ["BrokerServer", "ListenError", "Listener"]
 

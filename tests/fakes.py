@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class ManualClock:
     """A `storage.clock.Clock` that moves only when told."""
@@ -24,3 +31,44 @@ class ManualClock:
     def set_now(self, now_ms: int) -> None:
         """Set the wall clock, as an administrator might; the monotonic clock does not notice."""
         self._now_ms = now_ms
+
+
+class ManualTimer:
+    """A timer of `ManualScheduler`."""
+
+    def __init__(self, due_ms: int, callback: Callable[[], None]) -> None:
+        self.due_ms = due_ms
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class ManualScheduler:
+    """A `storage.scheduler.Scheduler` on a manual clock: timers fire, in order, while `advance` moves it."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._timers: list[tuple[int, int, ManualTimer]] = []
+        self._order = count()
+
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> ManualTimer:
+        timer = ManualTimer(self._clock.monotonic_ms() + delay_ms, callback)
+        heapq.heappush(self._timers, (timer.due_ms, next(self._order), timer))
+        return timer
+
+    @property
+    def pending(self) -> int:
+        """How many timers are set."""
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
+    def advance(self, ms: int) -> None:
+        """Let `ms` milliseconds pass; what falls due meanwhile runs at its own time."""
+        until = self._clock.monotonic_ms() + ms
+        while self._timers and self._timers[0][0] <= until:
+            due_ms, _, timer = heapq.heappop(self._timers)
+            self._clock.advance(max(due_ms - self._clock.monotonic_ms(), 0))
+            if timer.callback is not None:
+                callback, timer.callback = timer.callback, None
+                callback()
+        self._clock.advance(until - self._clock.monotonic_ms())

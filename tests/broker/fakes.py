@@ -1,11 +1,9 @@
-"""The parts around a broker under test: timers on a manual clock, a login book, commits in memory, and all together."""
+"""The parts around a broker under test: a login book, commits in memory, and all together."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Callable, Iterable, Mapping
-from itertools import count
+from collections.abc import Iterable, Mapping
 
 from broker.context import Broker, RequestContext, Session
 from broker.downconvert import DownConverter
@@ -14,11 +12,10 @@ from broker.listener import Address, Listener, Security
 from broker.offsets import CommittedOffset
 from broker.principal import ANONYMOUS, AuthFailure, Principal
 from broker.sasl import SaslExchange
-from broker.scheduler import LoopScheduler
 from broker.topics import Topic, Topics
 from storage.clock import SystemClock
 from storage.errors import StorageError
-from tests.fakes import ManualClock
+from storage.scheduler import LoopScheduler
 from tests.fakes_log import MemoryLog
 
 CLUSTER_ID = "binwire-test-cluster-0"
@@ -27,43 +24,6 @@ PASSWORD = "s3cret"
 GROUP = "group-a"
 ADDRESS = Address("127.0.0.1", 18001)
 TOPIC = "cn_hangzhou_rm_shop_dtstest_version2"
-
-
-class ManualTimer:
-    def __init__(self, due_ms: int, callback: Callable[[], None]) -> None:
-        self.due_ms = due_ms
-        self.callback: Callable[[], None] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class ManualScheduler:
-    """Timers that fire, in order, while `advance` moves the clock."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self._timers: list[tuple[int, int, ManualTimer]] = []
-        self._order = count()
-
-    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> ManualTimer:
-        timer = ManualTimer(self._clock.monotonic_ms() + delay_ms, callback)
-        heapq.heappush(self._timers, (timer.due_ms, next(self._order), timer))
-        return timer
-
-    @property
-    def pending(self) -> int:
-        return sum(timer.callback is not None for _, _, timer in self._timers)
-
-    def advance(self, ms: int) -> None:
-        until = self._clock.monotonic_ms() + ms
-        while self._timers and self._timers[0][0] <= until:
-            due_ms, _, timer = heapq.heappop(self._timers)
-            self._clock.advance(max(due_ms - self._clock.monotonic_ms(), 0))
-            if timer.callback is not None:
-                callback, timer.callback = timer.callback, None
-                callback()
-        self._clock.advance(until - self._clock.monotonic_ms())
 
 
 class MemoryOffsets:
@@ -110,7 +70,7 @@ class LoginBook:
 def make_broker(log: MemoryLog | None = None, **settings: int) -> Broker:
     """A broker on the running loop with one topic."""
     clock = SystemClock()
-    scheduler = LoopScheduler(asyncio.get_running_loop())
+    scheduler = LoopScheduler()
     offsets = MemoryOffsets()
     topics = Topics()
     topics.add(Topic(TOPIC, log or MemoryLog(TOPIC), "shop"))

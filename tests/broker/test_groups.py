@@ -14,8 +14,8 @@ from broker.errors import ErrorCode
 from broker.group import GroupState, JoinResult, MemberProtocol, SyncResult
 from broker.groups import GROUPS_MAX, MEMBERS_MAX, GroupCoordinator
 from broker.offsets import CommittedOffset
-from tests.broker.fakes import ManualScheduler, MemoryOffsets
-from tests.fakes import ManualClock
+from tests.broker.fakes import MemoryOffsets
+from tests.fakes import ManualClock, ManualScheduler
 
 GROUP = "group-a"
 SESSION_MS = 10_000

@@ -35,13 +35,12 @@ from tests.broker.fakes import (
     PASSWORD,
     TOPIC,
     USERNAME,
-    ManualScheduler,
     MemoryOffsets,
     make_broker,
 )
 from tests.broker.frames import frame, request_frame
 from tests.broker.raw_client import RawClient
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, ManualScheduler
 from tests.fakes_log import MemoryLog
 
 pytestmark = pytest.mark.timeout(60)

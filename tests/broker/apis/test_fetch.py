@@ -22,8 +22,8 @@ from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
 from storage.errors import CorruptLog
 from storage.records import Batch, Record, iter_records
-from tests.broker.fakes import GROUP, TOPIC, USERNAME, ManualScheduler, make_broker, make_context
-from tests.fakes import ManualClock
+from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
+from tests.fakes import ManualClock, ManualScheduler
 from tests.fakes_log import MemoryLog
 
 T0 = 1_700_000_000_000
