@@ -29,18 +29,18 @@ from capture.resume import prepare
 from capture.selection import Selection
 from capture.session import Counters, Session, Task
 from capture.start import current_end
-from capture.timers import LoopTimers, sleep
 from storage.errors import LogWriteError, StorageError
+from storage.scheduler import LoopScheduler, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from capture.position import BinlogPosition
     from capture.source import ServerInfo, Source, SourceAddress
-    from capture.timers import Timers
     from storage.catalog import Catalog
     from storage.clock import Clock
     from storage.log import Log
+    from storage.scheduler import Scheduler
 
 BACKOFF_FIRST_MS = 250
 BACKOFF_MAX_MS = 30_000
@@ -113,14 +113,14 @@ class Channel:
         source_factory: Callable[[], Source],
         clock: Clock,
         *,
-        timers: Timers | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
         self.spec = spec
         self._log = log
         self._catalog = catalog
         self._source_factory = source_factory
         self._clock = clock
-        self._timers = timers or LoopTimers()
+        self._scheduler = scheduler or LoopScheduler()
         self._counters = Counters()
         self._work = Task(
             channel_id=spec.id,
@@ -129,7 +129,7 @@ class Channel:
             log=log,
             catalog=catalog,
             clock=clock,
-            timers=self._timers,
+            scheduler=self._scheduler,
             counters=self._counters,
             progressed=self._on_progress,
         )
@@ -261,7 +261,7 @@ class Channel:
             else:
                 self._ended = True
                 return
-            await sleep(self._timers, round(backoff_ms * random.uniform(0.5, 1.0)))
+            await sleep(self._scheduler, round(backoff_ms * random.uniform(0.5, 1.0)))
             backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)
             self._reconnects += 1
 

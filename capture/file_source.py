@@ -29,7 +29,7 @@ from capture.format_description import decode_format_description
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, PositionError, file_name
 from capture.rewrite import rewrite_header
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
-from capture.timers import LoopTimers, Timers, sleep
+from storage.scheduler import LoopScheduler, Scheduler, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,11 +162,11 @@ class FileSource:
     queryable = False
     heartbeat_period_ms = HEARTBEAT_PERIOD_MS
 
-    def __init__(self, paths: Sequence[Path], *, follow: bool = False, timers: Timers | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], *, follow: bool = False, scheduler: Scheduler | None = None) -> None:
         self._paths = list(paths)
         self._names = binlog_names(paths)
         self._follow = follow
-        self._timers = timers or LoopTimers()
+        self._scheduler = scheduler or LoopScheduler()
         self._reader: BinlogFileReader | None = None
         self._index = 0
         self._announced = Checksum.NONE
@@ -212,7 +212,7 @@ class FileSource:
             if not await self._next_file(reader):
                 if not self._follow:
                     return []
-                await sleep(self._timers, FOLLOW_POLL_MS)
+                await sleep(self._scheduler, FOLLOW_POLL_MS)
 
     async def _next_file(self, reader: BinlogFileReader) -> bool:
         """Go on with the next file, if this one has ended and there is one."""

@@ -21,8 +21,8 @@ from capture.events import AnonymousGtidEvent, Checksum, GtidEvent
 from capture.file_source import PIECE_BYTES, BinlogFileReader, FileSource, binlog_names, read_info
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
-from capture.timers import LoopTimers, Timers, sleep
 from capture.transactions import BinlogWalker, Step, StepKind
+from storage.scheduler import LoopScheduler, Scheduler, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,16 +33,21 @@ if TYPE_CHECKING:
 
 HEARTBEAT_PERIOD_MS = 1_000
 
+REPEAT_PAUSE_MS = 1_000
+"""Between the end of a recording and its beginning when it comes again."""
+
 
 class Group(NamedTuple):
     """The events up to a boundary: a transaction, or file heads, which have no time of their own.
 
-    `time_ms` is when it happened; `is_exact` says that it is better than whole seconds. `end` is the boundary.
+    `time_ms` is when it happens on the recording's clock, which runs on when the recording comes again; `is_exact` says
+    that it is better than whole seconds. `recorded_s` is the second in the headers. `end` is the boundary.
     """
 
     events: list[bytes]
     time_ms: int | None
     is_exact: bool
+    recorded_s: int
     checksum: Checksum
     end: BinlogPosition
 
@@ -70,7 +75,7 @@ def recorded_groups(path: Path, start: BinlogPosition, dialect: Dialect, checksu
                 time_ms, is_exact = found
             if step.ends_transaction:
                 used = checksum if raw is announcement[0] else reader.format.checksum
-                yield Group(events, time_ms, is_exact, used, walker.position)
+                yield Group(events, time_ms, is_exact, (time_ms or 0) // 1000, used, walker.position)
                 events, time_ms, is_exact = [], None, False
     finally:
         reader.close()
@@ -90,6 +95,8 @@ def _whole_recording(
 ) -> Iterator[Group]:
     """The groups of all files from `start` on, with `repeat` again and again under the next file numbers."""
     number, checksum = first.number, Checksum.NONE
+    first_ms = last_ms = None
+    shift_ms = 0
     while True:
         for path in paths:
             if number >= start.number:
@@ -97,10 +104,14 @@ def _whole_recording(
                 at = BinlogPosition(file_name(first.base, number), position)
                 for group in recorded_groups(path, at, dialect, checksum):
                     checksum = group.checksum
+                    if group.time_ms is not None:
+                        first_ms, last_ms = group.time_ms if first_ms is None else first_ms, group.time_ms
+                        group = group._replace(time_ms=group.time_ms + shift_ms)
                     yield group
             number += 1
         if not repeat:
             return
+        shift_ms += (last_ms or 0) - (first_ms or 0) + REPEAT_PAUSE_MS
 
 
 def spread(groups: Iterator[Group]) -> Iterator[Group]:
@@ -142,7 +153,7 @@ class _Pace:
 
 def moved(group: Group, now_s: int) -> Group:
     """The group as if it had happened at `now_s`; within it, times keep their distance to its first."""
-    base_s = None if group.time_ms is None else group.time_ms // 1000
+    base_s = None if group.time_ms is None else group.recorded_s
     events = []
     for raw in group.events:
         recorded_s = int.from_bytes(raw[:4], "little")
@@ -172,14 +183,14 @@ class ReplaySource:
         speed: float = 1.0,
         gap_ms_max: int = 1000,
         repeat: bool = False,
-        timers: Timers | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
         self._paths = list(paths)
         self._clock = clock
         self._speed = speed
         self._gap_ms_max = gap_ms_max
         self._repeat = repeat
-        self._timers = timers or LoopTimers()
+        self._scheduler = scheduler or LoopScheduler()
         self._first = BinlogPosition(binlog_names(paths)[0], BINLOG_MAGIC_BYTES)
         self._info: ServerInfo | None = None
         self._recording: Iterator[Group] | None = None
@@ -227,7 +238,7 @@ class ReplaySource:
                 return [
                     EventEncoder(checksum=self._checksum, position=self._reached.position).heartbeat(self._reached.file)
                 ]
-            await sleep(self._timers, min(left_ms, quiet_ms))
+            await sleep(self._scheduler, min(left_ms, quiet_ms))
 
     def _say(self, due: _Due) -> list[bytes]:
         self._next = None

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
-    from capture.timers import Timer, Timers
     from storage.catalog import Catalog
     from storage.clock import Clock
     from storage.log import Log
+    from storage.scheduler import Scheduler, Timer
 
 BATCH_BYTES_MAX = 256 << 10
 """Record values per batch: large enough to amortize a batch's cost, below every client's default fetch size."""
@@ -61,7 +61,7 @@ class Task:
     log: Log
     catalog: Catalog
     clock: Clock
-    timers: Timers
+    scheduler: Scheduler
     counters: Counters
     progressed: Callable[[], None]
 
@@ -126,7 +126,7 @@ class Session:
         Raises CaptureError, with the position where the binlog itself is the reason, and StorageError.
         """
         if self._source.paced_heartbeats:
-            self._timer = self._task.timers.call_later(RECORD_PERIOD_MS, self._on_timer)
+            self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         try:
             while events := await self._source.read():
                 self._busy = True
@@ -200,7 +200,7 @@ class Session:
             self._assembler.heartbeat(step.header.timestamp or self.pacer.source_now_ms // 1000)
 
     def _on_timer(self) -> None:
-        self._timer = self._task.timers.call_later(RECORD_PERIOD_MS, self._on_timer)
+        self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         if not self._busy and self._write_heartbeat_if_due():
             self._append_and_commit()
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from capture import session as session_module
 from capture.channel import BACKOFF_FIRST_MS, BACKOFF_MAX_MS, RETRY_MS, TRANSITIONS, ChannelStatus, State
+from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
-from capture.sql import Dialect
 from storage.errors import LogWriteError
-from tests.capture.world import FILE, UUID, WAIT_S, FedSource, ManualTimers, World, running, settle, until
+from tests.capture.world import FILE, UUID, WAIT_S, FedSource, ManualScheduler, World, running, settle, until
 from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def timers(clock: ManualClock) -> ManualTimers:
-    return ManualTimers(clock)
+def scheduler(clock: ManualClock) -> ManualScheduler:
+    return ManualScheduler(clock)
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ async def world(tmp_path: Path, clock: ManualClock) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def channel(world: World, source: FedSource, timers: ManualTimers) -> Channel:
-    return world.channel(lambda: source, "shop.t", timers=timers)
+def channel(world: World, source: FedSource, scheduler: ManualScheduler) -> Channel:
+    return world.channel(lambda: source, "shop.t", scheduler=scheduler)
 
 
 async def visible(channel: Channel, shop: Shop) -> None:
@@ -287,7 +287,7 @@ async def test_a_large_transaction_streams_through_and_shows_at_its_end(
 
 
 async def test_a_cut_inside_a_transaction_shows_nothing_of_it_and_repeats_nothing(
-    world: World, channel: Channel, shop: Shop, source: FedSource, timers: ManualTimers
+    world: World, channel: Channel, shop: Shop, source: FedSource, scheduler: ManualScheduler
 ) -> None:
     shop.transaction(1)
     shop.begin()
@@ -301,7 +301,7 @@ async def test_a_cut_inside_a_transaction_shows_nothing_of_it_and_repeats_nothin
         status = await channel.wait_for(State.ERROR)
         assert (status.reason, world.log.high_watermark) == ("the line was cut", 6)
         shop.commit()
-        timers.advance(BACKOFF_FIRST_MS)
+        scheduler.advance(BACKOFF_FIRST_MS)
         await visible(channel, shop)
     assert ids(world) == [1, *range(3000)]
     assert len(source.starts) == 2
@@ -342,6 +342,30 @@ async def test_a_table_nobody_announced_stops_where_there_is_no_server_to_ask(wo
     assert status.reason is not None
     assert "shop.t" in status.reason
     assert FILE in status.reason
+
+
+@pytest.mark.parametrize(
+    ("definition", "refused"),
+    [
+        ("(id INT PRIMARY KEY, note TEXT)", True),
+        ("(id INT, note TEXT CHARACTER SET gbk)", False),
+        ("(id INT, n DECIMAL(5,2))", False),
+        ("(id INT, note TEXT) DEFAULT CHARSET=latin1", False),
+    ],
+)
+async def test_a_default_charset_nobody_has_said_is_not_guessed(
+    world: World, source: FedSource, definition: str, refused: bool
+) -> None:
+    """Files that begin behind CREATE DATABASE do not say what its text columns are."""
+    shop = Shop(source)
+    shop.say(f"CREATE TABLE t {definition}")
+    source.end()
+    channel = world.channel(lambda: source, "shop.t")
+    async with running(channel):
+        status = await channel.wait_ended()
+    assert status.ended != refused
+    if refused:
+        assert "column note of shop.t has the default character set of its database" in (status.reason or "")
 
 
 async def test_waiting_for_a_channel_that_stands_still_ends_with_its_reason(channel: Channel, shop: Shop) -> None:
@@ -390,7 +414,7 @@ async def test_an_end_of_files_ends_the_channel_in_peace(
 
 
 async def test_backing_off_doubles_up_to_a_limit_and_ends_after_seven_days(
-    channel: Channel, source: FedSource, timers: ManualTimers, clock: ManualClock
+    channel: Channel, source: FedSource, scheduler: ManualScheduler, clock: ManualClock
 ) -> None:
     source.connect_failure = SourceUnavailable("nobody answers")
     began_ms = clock.now_ms()
@@ -403,14 +427,14 @@ async def test_backing_off_doubles_up_to_a_limit_and_ends_after_seven_days(
     for _ in range(12):
         before, tried = clock.monotonic_ms(), source.closed
         while source.closed == tried:
-            timers.advance(25)
+            scheduler.advance(25)
             await settle(5)
         waits.append(clock.monotonic_ms() - before)
     limits = [min(BACKOFF_FIRST_MS * 2**n, BACKOFF_MAX_MS) for n in range(12)]
     assert all(limit / 2 <= wait <= limit + 25 for wait, limit in zip(waits, limits, strict=True))
     assert channel.status().reconnects == 12
     clock.advance(RETRY_MS)
-    timers.advance(BACKOFF_MAX_MS)
+    scheduler.advance(BACKOFF_MAX_MS)
     status = await needs_action(channel)
     assert status.reason == "nobody answers; tried again for seven days without success"
     source.connect_failure = None
@@ -420,16 +444,16 @@ async def test_backing_off_doubles_up_to_a_limit_and_ends_after_seven_days(
     assert channel.status().state is State.NOT_STARTED
 
 
-async def test_a_refusal_waits_for_somebody(channel: Channel, source: FedSource, timers: ManualTimers) -> None:
+async def test_a_refusal_waits_for_somebody(channel: Channel, source: FedSource, scheduler: ManualScheduler) -> None:
     source.connect_failure = SourceRefused("the password is wrong")
     await channel.start()
     status = await needs_action(channel)
     assert status.reason == "the password is wrong"
-    assert timers.waiting == 0
+    assert scheduler.waiting == 0
 
 
 async def test_a_log_that_cannot_be_written_is_tried_again(
-    world: World, channel: Channel, shop: Shop, timers: ManualTimers, monkeypatch: pytest.MonkeyPatch
+    world: World, channel: Channel, shop: Shop, scheduler: ManualScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append, failures = world.log.append, [LogWriteError("no space left on device"), None]
 
@@ -445,7 +469,7 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
     status = await channel.wait_for(State.ERROR)
     assert status.reason == "no space left on device"
     assert status.retried_until_ms is not None
-    timers.advance(BACKOFF_FIRST_MS)
+    scheduler.advance(BACKOFF_FIRST_MS)
     await visible(channel, shop)
     await channel.stop()
     assert ids(world) == [1]
@@ -554,24 +578,24 @@ def live() -> FedSource:
 
 
 async def test_heartbeats_come_once_a_second_between_transactions(
-    world: World, live: FedSource, timers: ManualTimers, clock: ManualClock
+    world: World, live: FedSource, scheduler: ManualScheduler, clock: ManualClock
 ) -> None:
     shop = Shop(live)
     for sql in (CREATE_DATABASE, CREATE_TABLE):
         shop.say(sql)
     shop.transaction(1)
-    channel = world.channel(lambda: live, "shop", timers=timers)
+    channel = world.channel(lambda: live, "shop", scheduler=scheduler)
     async with running(channel):
         await visible(channel, shop)
-        timers.advance(3000)
+        scheduler.advance(3000)
         shop.begin(timestamp=TIME + 3)
         shop.insert(2, timestamp=TIME + 3)
         await settle()
-        timers.advance(2000)
+        scheduler.advance(2000)
         assert world.operations(heartbeats=True)[5:] == ["HEARTBEAT"] * 3, "none inside a transaction"
         shop.commit(timestamp=TIME + 5)
         await until(world, lambda: world.operations().count("COMMIT") == 2)
-        timers.advance(1000)
+        scheduler.advance(1000)
     records = world.records(heartbeats=True)
     beats = [record for record in records if record.operation == "HEARTBEAT"]
     assert [beat.fields["sourceTimestamp"] for beat in beats[:3]] == [TIME + 1, TIME + 2, TIME + 3]
@@ -583,37 +607,37 @@ async def test_heartbeats_come_once_a_second_between_transactions(
 
 
 async def test_a_silent_source_gives_no_heartbeats_and_one_that_is_heard_does(
-    world: World, live: FedSource, timers: ManualTimers
+    world: World, live: FedSource, scheduler: ManualScheduler
 ) -> None:
     shop = Shop(live)
     shop.say(CREATE_DATABASE)
-    channel = world.channel(lambda: live, "shop", timers=timers)
+    channel = world.channel(lambda: live, "shop", scheduler=scheduler)
     async with running(channel):
         await visible(channel, shop)
-        timers.advance(20_000)
+        scheduler.advance(20_000)
         beats = world.operations(heartbeats=True).count("HEARTBEAT")
         assert 5 <= beats <= 6, "for one heartbeat period, then the source is not known to live"
         assert channel.status().silent_ms == 20_000
         live.feed(shop.encoder.heartbeat(FILE))
         await settle()
-        timers.advance(1000)
+        scheduler.advance(1000)
         assert world.operations(heartbeats=True).count("HEARTBEAT") > beats
         assert not channel.status().behind
 
 
 async def test_a_heartbeat_resumes_like_any_record(
-    tmp_path: Path, clock: ManualClock, live: FedSource, timers: ManualTimers
+    tmp_path: Path, clock: ManualClock, live: FedSource, scheduler: ManualScheduler
 ) -> None:
     world = World(tmp_path, clock)
     shop = Shop(live)
     shop.say(CREATE_DATABASE)
-    async with running(world.channel(lambda: live, "shop", timers=timers)) as channel:
+    async with running(world.channel(lambda: live, "shop", scheduler=scheduler)) as channel:
         await visible(channel, shop)
-        timers.advance(2000)
+        scheduler.advance(2000)
     await world.close(orderly=False)
     world = World(tmp_path, clock)
     assert world.operations(heartbeats=True) == ["DDL", "HEARTBEAT", "HEARTBEAT"]
-    async with running(world.channel(lambda: live, "shop", timers=timers)):
+    async with running(world.channel(lambda: live, "shop", scheduler=scheduler)):
         assert live.starts[-1] == shop.position
     await world.close()
 

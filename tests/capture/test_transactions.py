@@ -11,7 +11,7 @@ from capture.errors import MalformedEvent, SourceRefused, UnsupportedEvent, Unsu
 from capture.events import Checksum, EventType, iter_events
 from capture.position import BinlogPosition
 from capture.rewrite import rewrite_header
-from capture.sql import Dialect
+from capture.dialect import Dialect
 from capture.transactions import BinlogWalker, Step, StepKind
 from tests.capture.recorded import ABSENT, BINLOGS
 from tests.capture.world import FILE, UUID

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.source import Source
-    from capture.timers import Timers
     from storage.clock import Clock
+    from storage.scheduler import Scheduler
 
 WAIT_S = 30
 """A wait that never ends is a failure; nothing that works takes this long."""
 
 
-class ManualTimers:
-    """`capture.timers.Timers` on a ManualClock: callbacks run when `advance` reaches them."""
+class ManualScheduler:
+    """`storage.scheduler.Scheduler` on a ManualClock: callbacks run when `advance` reaches them."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -112,14 +112,14 @@ class World:
         self,
         source_factory: Callable[[], Source],
         *objects: str,
-        timers: Timers | None = None,
+        scheduler: Scheduler | None = None,
         url: str = "file:///embedded.000001",
         **more: Any,
     ) -> Channel:
         """A channel that tracks these objects, from the beginning unless told otherwise."""
         options = {"start": "earliest", "server_id": 4711, **more}
         spec = ChannelSpec(id="c", topic="topic", address=SourceAddress.parse(url), objects=objects, **options)
-        return Channel(spec, self.log, self.catalog, source_factory, self.clock, timers=timers)
+        return Channel(spec, self.log, self.catalog, source_factory, self.clock, scheduler=scheduler)
 
     def records(self, *, heartbeats: bool = False) -> list[StoredRecord]:
         """Everything visible."""
