@@ -20,13 +20,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import struct
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
+from capture.connecting import (
+    PROTOCOL_VERSION,
+    NotMysql,
+    failure_to_connect,
+    greeting_failure,
+    in_words,
+    system_reason,
+    tls_context,
+)
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 from capture.packets import EndOfStream, EventSplitter, ServerError
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
@@ -222,7 +230,7 @@ class MysqlSource:
                     f"check host, port and firewall"
                 )
             except Exception as error:
-                failure = self._translate(error)
+                failure = failure_to_connect(self._address, host, port, error) or self._translate(error)
         raise failure
 
     # ---- the dump ----
@@ -316,13 +324,9 @@ class MysqlSource:
             return SourceUnavailable(f"the source {self.address} ended the binlog stream")
         if isinstance(error, CaptureError):
             return error
-        reason = _system_reason(error)
+        reason = system_reason(error)
         if reason is not None:
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                return SourceRefused(
-                    f"the certificate of {self.address} is not trusted: {reason.verify_message}; see tls_ca"
-                )
-            return SourceUnavailable(f"the source {self.address} cannot be reached: {_describe(reason)}")
+            return SourceUnavailable(f"the connection to the source {self.address} was lost: {in_words(reason)}")
         code = _error_code(error)
         text = str(error.args[1]) if code and len(error.args) > 1 else str(error)
         return self._server_refusal(code, text)
@@ -353,7 +357,12 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
 
     class _Connection(base):  # type: ignore[misc]
         async def _get_server_information(self: Any) -> None:
-            await super()._get_server_information()
+            try:
+                await super()._get_server_information()
+            except Exception as error:
+                raise greeting_failure(host, port, error) from None
+            if self.protocol_version != PROTOCOL_VERSION:
+                raise NotMysql(host, port)
             if self._ssl_context is not None and not self.server_capabilities & _CLIENT_SSL:
                 if address.tls is not Tls.PREFERRED:
                     raise SourceRefused(f"the source {address} does not offer TLS, and tls={address.tls} asks for it")
@@ -370,7 +379,7 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
         autocommit=None,
         program_name="binwire",
         init_command="SET time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1",
-        ssl=_tls_context(address),
+        ssl=tls_context(address),
     )
     # `_open` limits the time. With a limit of asyncmy's own, a connection refused in the moment of a cancellation hides
     # it: `asyncio.wait_for` before Python 3.12 answers with the refusal, and the channel never stops.
@@ -381,18 +390,6 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
         connection.close()
         raise
     return connection
-
-
-def _tls_context(address: SourceAddress) -> ssl.SSLContext | None:
-    if address.tls is Tls.DISABLED:
-        return None
-    context = ssl.create_default_context(cafile=address.tls_ca)
-    context.check_hostname = address.tls is Tls.VERIFY_IDENTITY
-    if address.tls in (Tls.PREFERRED, Tls.REQUIRED):
-        context.verify_mode = ssl.CERT_NONE
-    if address.tls_cert is not None:
-        context.load_cert_chain(address.tls_cert, address.tls_key)
-    return context
 
 
 async def _rows(connection: Any, sql: str) -> list[tuple[str | None, ...]]:
@@ -427,19 +424,6 @@ def _hand_over(connection: Any, protocol: _DumpProtocol, command: bytes) -> None
 
 def _error_code(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
-
-
-def _system_reason(error: Exception) -> OSError | None:
-    """The system's error in or behind `error`: asyncmy wraps those of connecting."""
-    if isinstance(error, OSError):
-        return error
-    return error.__cause__ if isinstance(error.__cause__, OSError) else None
-
-
-def _describe(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return (error.strerror or str(error) or type(error).__name__).strip()
 
 
 class _DumpProtocol(asyncio.Protocol):
@@ -529,6 +513,6 @@ class _DumpProtocol(asyncio.Protocol):
 
 def _lost(error: Exception | None) -> SourceUnavailable:
     reason = (
-        "the connection was closed" if error is None else _describe(error) if isinstance(error, OSError) else str(error)
+        "the connection was closed" if error is None else in_words(error) if isinstance(error, OSError) else str(error)
     )
     return SourceUnavailable(f"the binlog stream was cut: {reason}")

@@ -93,7 +93,7 @@ class SourceAddress:
         """The address as it may be shown: without the password."""
         if self.scheme == FILE_SCHEME:
             return f"file://{','.join(self.paths)}"
-        return f"{self.scheme}://{self.user}@{','.join(_show_host(host) for host in self.hosts)}"
+        return f"{self.scheme}://{self.user}@{','.join(show_host(*host) for host in self.hosts)}"
 
 
 def _parse_files(scheme: str, location: str, options: dict[str, str]) -> SourceAddress:
@@ -142,8 +142,8 @@ def _parse_host(text: str) -> tuple[str, int]:
     return unquote(host.removeprefix("[").removesuffix("]")), int(port)
 
 
-def _show_host(host: tuple[str, int]) -> str:
-    name, port = host
+def show_host(name: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 

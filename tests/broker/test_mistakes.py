@@ -99,35 +99,79 @@ def shop(mysql97: LiveServer) -> Iterator[LiveServer]:
 # --- reaching it ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid:3306"])
-async def test_a_source_out_of_reach_is_tried_again(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1:1", "connection refused; check host, port and that the server runs"),
+        ("localhost:1", "connection refused; check host, port and that the server runs"),
+        ("no-such-host.invalid:3306", "its name is not found ("),
+    ],
+)
+async def test_a_source_out_of_reach_is_tried_again(tmp_path: Path, host: str, reason: str) -> None:
+    sentence = f"the source mysql://repl@{host} cannot be reached: {reason}"
     found = await outcome(tmp_path, f"mysql://repl:Secret-9@{host}")
     assert (found.state, found.retried) == ("Error", True)
     assert found.reason is not None
-    assert found.reason.startswith(f"the source mysql://repl@{host} cannot be reached")
+    assert found.reason.startswith(sentence)
     assert "Secret-9" not in found.reason
     code, out, err = check(tmp_path, f"mysql://repl:Secret-9@{host}")
     assert (code, err) == (1, "")
-    assert f"  FAILED  reachable  the source mysql://repl@{host} cannot be reached" in out
+    assert f"  FAILED  reachable  {sentence}" in out
     assert "Secret-9" not in out
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b""])
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x05\0\0\0\x09old\0",
+        b"\x05\0\0\0\x0anew\0",
+    ],
+)
 async def test_something_else_listens_there(tmp_path: Path, greeting: bytes) -> None:
+    port, found = await greeted(tmp_path, greeting)
+    assert (found.state, found.retried) == ("Error", True)
+    assert found.reason == f"what answers at 127.0.0.1:{port} is not a MySQL server; check host and port"
+
+
+async def test_something_there_hangs_up_at_once(tmp_path: Path) -> None:
+    port, found = await greeted(tmp_path, b"")
+    assert (found.state, found.retried) == ("Error", True)
+    assert found.reason == (
+        f"what answers at 127.0.0.1:{port} closes the connection without the greeting of a MySQL server; "
+        "check host and port, and that the server has started"
+    )
+
+
+async def greeted(folder: Path, greeting: bytes) -> tuple[int, Outcome]:
+    """What becomes of a channel whose source says this and closes the connection; with its port."""
+
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
         writer.close()
 
-    other = await asyncio.start_server(greet, "127.0.0.1", 0)
-    port = other.sockets[0].getsockname()[1]
-    try:
-        found = await outcome(tmp_path, f"mysql://repl:Secret-9@127.0.0.1:{port}")
-    finally:
-        other.close()
-    assert found.state == "Error"
-    assert found.reason is not None
-    assert found.reason.startswith(f"the source mysql://repl@127.0.0.1:{port} ")
-    assert "Secret-9" not in found.reason
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        return port, await outcome(folder, f"mysql://repl:Secret-9@127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("option", ["tls_ca", "tls_cert", "tls_key"])
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot be read: no such file or directory"), ("hello", "")], ids=["missing", "other"]
+)
+async def test_a_tls_file_that_cannot_be_used(tmp_path: Path, option: str, content: str | None, words: str) -> None:
+    certificate, file = tmp_path / "good.pem", tmp_path / "it.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=shop"]
+    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    if content is not None:
+        file.write_text(content)
+    files = {"tls_cert": str(certificate), "tls_key": str(tmp_path / "key.pem")} | {option: str(file)}
+    options = "&".join(f"{name}={value}" for name, value in files.items())
+    reason = await refusal(tmp_path, f"mysql://repl:Secret-9@127.0.0.1:1?{options}")
+    assert f"{option}={file} {words}".rstrip() in reason.replace(" of the source mysql://repl@127.0.0.1:1", "")
+    assert "in the source address" in reason
 
 
 async def test_all_is_well(shop: LiveServer, tmp_path: Path) -> None:
