@@ -1,7 +1,8 @@
 """What the broker may ask of capture, and the command line's way into a running server.
 
-Owns `ChannelControl`, the one interface behind which channels live (`broker/app.py` implements it over `capture`), and
-`control.sock`: a Unix socket with mode 0600 in the data directory, where whoever may read the directory may ask.
+Owns `ChannelControl`, the one interface behind which channels live (`broker/channels.py` implements it, over what
+`broker/app.py` takes from `capture`), and `control.sock`: a Unix socket with mode 0600 in the data directory, where
+whoever may read the directory may ask.
 
 Protocol: one request per connection, JSON lines in both directions, UTF-8.
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-
 
 def configure(level: str, stream: TextIO | None = None, environment: Mapping[str, str] | None = None) -> None:
-    """Send every log line of this process to `stream` (standard error); `level` is one of `LEVELS`."""
+    """Send every log line of this process to `stream` (standard error); `level` is one of logging's names."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(_LateFormatter(handler.stream, environment or {}))
     root = logging.getLogger()

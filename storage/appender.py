@@ -42,10 +42,9 @@ class Appended(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """Where the segment ended at a commit, in each of its files."""
+    """Where the log and the indexes of the segment ended at a commit."""
 
     appended: Appended
-    entry_count: int
     slot_count: int
     slot_position: int
 
@@ -101,7 +100,7 @@ class Appender:
         self.segment = segment
         self.positions = positions
         self.appended = Appended(0, segment.base_offset, NO_TIMESTAMP_MS, 0, 0)
-        self.committed = Committed(self.appended, 0, 0, 0)
+        self.committed = Committed(self.appended, 0, 0)
         self._files = files
         self._log = log
         self._index = index
@@ -277,4 +276,4 @@ class Appender:
 
     def _remember_commit(self) -> None:
         index = self._index
-        self.committed = Committed(self.appended, self.positions.count, index.count, index.last_position)
+        self.committed = Committed(self.appended, index.count, index.last_position)

@@ -56,10 +56,6 @@ class Flusher:
             self.unflushed_bytes or self._is_directory_changed or self._is_positions_changed or self._unflushed_paths
         )
 
-    @property
-    def is_running(self) -> bool:
-        return self._job is not None
-
     def track(self, appender: Appender, *, is_new: bool) -> None:
         """Flush this segment too, from now until it is retired."""
         self._appenders.append(appender)

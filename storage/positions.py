@@ -205,10 +205,6 @@ class PositionFile:
         self._files.truncate(self.descriptor, self._start_of(count))
         self.count = count
 
-    def has_torn_entry(self) -> bool:
-        """Whether bytes follow the last whole entry, as after a write that the process did not live to finish."""
-        return self._files.size(self.descriptor) != self._start_of(self.count)
-
     def _start_of(self, number: int) -> int:
         return self._entries_start + number * ENTRY_BYTES
 

@@ -28,10 +28,6 @@ class ManualClock:
         self._now_ms += ms
         self._monotonic_ms += ms
 
-    def set_now(self, now_ms: int) -> None:
-        """Set the wall clock, as an administrator might; the monotonic clock does not notice."""
-        self._now_ms = now_ms
-
 
 class ManualTimer:
     """A timer of `ManualScheduler`."""

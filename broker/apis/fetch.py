@@ -51,7 +51,6 @@ MAX_WAIT_MS: Final = 5 * 60 * 1000
 """Longest a fetch is parked, below the ten minutes after which an idle connection is closed."""
 
 READ_COMMITTED: Final = 1
-DECLINED_SESSION_ID: Final = 0
 INITIAL_EPOCHS: Final = frozenset({0, -1})
 
 

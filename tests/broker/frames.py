@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from broker.apis import APIS, Api
-from broker.wire import Array, Fixed, Message, Sized, Type, decode, encode
+from broker.wire import Array, Fixed, Message, Sized, Type, encode
 from tests.broker.api_values import fields_of
 
 KEYS = {api.name: api.key for api in APIS.values()}
@@ -22,13 +22,6 @@ def request_frame(request: Message, version: int, correlation_id: int = 1) -> by
     """The frame of a request message."""
     name = type(request).__name__.removesuffix("Request")
     return frame(KEYS[name], version, correlation_id, encode(request, version))
-
-
-def response_body(answer: bytes, cls: type[Message], version: int) -> Message:
-    """The message in a response frame."""
-    (size,) = struct.unpack_from(">i", answer)
-    assert size == len(answer) - 4
-    return decode(cls, version, answer, 8)
 
 
 def some_request(api: Api) -> bytes:

@@ -47,8 +47,6 @@ pytestmark = pytest.mark.timeout(60)
 ANY_PORT = Address("127.0.0.1", 0)
 T0 = 1_700_000_000_000
 
-Connect = Callable[..., Coroutine[Any, Any, RawClient]]
-
 
 class Running:
     """A server with one listener per kind of security, on ports the system chose."""

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from capture.table import Column, Key, TableVersion
 
 INTEGER_BYTES = {"tinyint": 1, "smallint": 2, "mediumint": 3, "int": 4, "bigint": 8}
-TEXT_LENGTH_MAX = {"tinytext": 255, "text": 65535, "mediumtext": 2**24 - 1, "longtext": 2**32 - 1}
 NUMBERS = {
     "tinyint": 1,
     "smallint": 2,
