@@ -177,4 +177,6 @@ def _write(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+    from broker import loop
+
+    loop.run(_serve(Path(sys.argv[1])))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -56,12 +57,26 @@ password = "{password}"
 def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
     binlog = write_binlog(folder / "mysql-bin.000001", parameters["transactions"], parameters["rows_per_transaction"])
     server = _Server(folder)
-    with server.started(f"file://{binlog.path}"):
-        server.read(binlog.records)
-    with socket.socket() as nobody:
+    with _bytecode_in(folder / "bytecode"), socket.socket() as nobody:
+        with server.started(f"file://{binlog.path}"):
+            server.read(binlog.records)
         nobody.bind(("127.0.0.1", 0))  # not listening: every connection is refused, and nobody else can have the port
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
+        _run(server, source)
         yield Prepared(Side("binwire", lambda: _run(server, source)))
+
+
+@contextlib.contextmanager
+def _bytecode_in(folder: Path) -> Iterator[None]:
+    """Have the processes that are started keep their bytecode, whatever the environment says."""
+    before = os.environ.copy()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _run(server: _Server, source: str) -> Outcome:

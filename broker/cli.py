@@ -76,10 +76,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     config = _config(arguments)
     logs.configure(arguments.log_level, environment=os.environ)
-    import asyncio
+    from broker import loop
 
     with _named(arguments.config):
-        asyncio.run(_serve_until_signalled(config))
+        loop.run(_serve_until_signalled(config))
     return DONE
 
 
