@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from broker.errors import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from storage.scheduler import Timer
 
@@ -72,6 +72,28 @@ class SyncResult:
 
     error_code: ErrorCode
     assignment: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedMember:
+    """A member, for people and tools; metadata and assignment are empty unless the group is Stable."""
+
+    member_id: str
+    client_id: str
+    client_host: str
+    metadata: bytes
+    assignment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDescription:
+    """A group, for people and tools; the protocol is "" unless the group is Stable."""
+
+    state: GroupState
+    protocol_type: str
+    protocol: str
+    generation_id: int
+    members: tuple[DescribedMember, ...]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -191,4 +213,33 @@ class Group:
             members=tuple((each.member_id, each.metadata(self.protocol)) for each in self.members.values())
             if is_leader
             else (),
+        )
+
+    def rebalances_for(self, member: Member, protocols: Sequence[MemberProtocol]) -> bool:
+        """Tell whether a known member's join needs a rebalance, or only the answer that it may have missed."""
+        changed = list(protocols) != member.protocols
+        if self.state is GroupState.COMPLETING_REBALANCE:
+            return changed
+        if self.state is GroupState.STABLE:
+            return changed or member.member_id == self.leader_id
+        return True
+
+    def description(self) -> GroupDescription:
+        """Return what people and tools may know of the group."""
+        stable = self.state is GroupState.STABLE
+        return GroupDescription(
+            state=self.state,
+            protocol_type=self.protocol_type,
+            protocol=self.protocol if stable else "",
+            generation_id=self.generation_id,
+            members=tuple(
+                DescribedMember(
+                    member.member_id,
+                    member.client_id,
+                    member.client_host,
+                    member.metadata(self.protocol) if stable else b"",
+                    member.assignment if stable else b"",
+                )
+                for member in self.members.values()
+            ),
         )

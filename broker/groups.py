@@ -30,15 +30,15 @@ parked join whose connection closes no longer counts as rejoined. Kafka: GroupCo
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ErrorCode
-from broker.group import Group, GroupState, JoinResult, Member, MemberProtocol, SyncResult
+from broker.group import Group, GroupState, JoinResult, Member, SyncResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from broker.group import GroupDescription, MemberProtocol
     from broker.offsets import OffsetStore
     from storage.clock import Clock
     from storage.scheduler import Scheduler
@@ -56,28 +56,6 @@ MEMBERS_MAX: Final = 1000
 """Members of a group; all but one are standbys of the one partition. Beyond it: COORDINATOR_NOT_AVAILABLE."""
 
 _STABLE_OR_COMPLETING: Final = {GroupState.STABLE, GroupState.COMPLETING_REBALANCE}
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedMember:
-    """A member, for people and tools; metadata and assignment are empty unless the group is Stable."""
-
-    member_id: str
-    client_id: str
-    client_host: str
-    metadata: bytes
-    assignment: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GroupDescription:
-    """A group, for people and tools; the protocol is "" unless the group is Stable."""
-
-    state: GroupState
-    protocol_type: str
-    protocol: str
-    generation_id: int
-    members: tuple[DescribedMember, ...]
 
 
 class GroupCoordinator:
@@ -139,7 +117,7 @@ class GroupCoordinator:
             self._park_join(group, member, reply)
             return
         member = group.members[member_id]
-        if self._rejoins(group, member, protocols):
+        if group.rebalances_for(member, protocols):
             member.protocols = list(protocols)
             self._park_join(group, member, reply)
         else:
@@ -240,25 +218,7 @@ class GroupCoordinator:
     def describe(self, group_id: str) -> GroupDescription | None:
         """Describe a group, None if it has neither members nor commits."""
         group = self._get(group_id)
-        if group is None:
-            return None
-        stable = group.state is GroupState.STABLE
-        return GroupDescription(
-            state=group.state,
-            protocol_type=group.protocol_type,
-            protocol=group.protocol if stable else "",
-            generation_id=group.generation_id,
-            members=tuple(
-                DescribedMember(
-                    member.member_id,
-                    member.client_id,
-                    member.client_host,
-                    member.metadata(group.protocol) if stable else b"",
-                    member.assignment if stable else b"",
-                )
-                for member in group.members.values()
-            ),
-        )
+        return group.description() if group is not None else None
 
     def list_groups(self) -> list[tuple[str, str]]:
         """List (group id, protocol type) of all groups that have, or had, members or commits."""
@@ -341,16 +301,6 @@ class GroupCoordinator:
         if generation_id is not None and generation_id != group.generation_id:
             return ErrorCode.ILLEGAL_GENERATION
         return ErrorCode.NONE
-
-    @staticmethod
-    def _rejoins(group: Group, member: Member, protocols: Sequence[MemberProtocol]) -> bool:
-        """Tell whether a known member's join needs a rebalance, or only the answer that it may have missed."""
-        changed = list(protocols) != member.protocols
-        if group.state is GroupState.COMPLETING_REBALANCE:
-            return changed
-        if group.state is GroupState.STABLE:
-            return changed or member.member_id == group.leader_id
-        return True
 
     # Rebalances
 
