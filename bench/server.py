@@ -177,6 +177,6 @@ def _write(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    from broker import loop
+    from broker import event_loop
 
-    loop.run(_serve(Path(sys.argv[1])))
+    event_loop.run(_serve(Path(sys.argv[1])))

@@ -76,10 +76,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     config = _config(arguments)
     logs.configure(arguments.log_level, environment=os.environ)
-    from broker import loop
+    from broker import event_loop
 
     with _named(arguments.config):
-        loop.run(_serve_until_signalled(config))
+        event_loop.run(_serve_until_signalled(config))
     return DONE
 
 

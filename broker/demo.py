@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from broker import logs
+from broker import event_loop, logs
 from broker.app import Application, record_decoder, replay_source, signalled
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 from broker.render import Style, lines, style_for
@@ -64,7 +64,7 @@ def run(*, records: int | None, speed: float) -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     with tempfile.TemporaryDirectory(prefix="binwire-demo-", ignore_cleanup_errors=True) as folder:
-        return asyncio.run(_replay(Path(folder), records, speed, style))
+        return event_loop.run(_replay(Path(folder), records, speed, style))
 
 
 async def _replay(folder: Path, records: int | None, speed: float, style: Style) -> int:

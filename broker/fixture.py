@@ -33,7 +33,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from broker import logs
+from broker import event_loop, logs
 from broker.app import Application, CallFailedError, EmbeddedChannel, created_table
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 
@@ -47,7 +47,7 @@ def run() -> int:
     """Serve until standard input ends; the exit status."""
     logs.configure("warning", environment=os.environ)
     with tempfile.TemporaryDirectory(prefix="binwire-fixture-", ignore_cleanup_errors=True) as folder:
-        asyncio.run(_serve(Path(folder)))
+        event_loop.run(_serve(Path(folder)))
     return 0
 
 

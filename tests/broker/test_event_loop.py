@@ -8,7 +8,7 @@ import sys
 import pytest
 import uvloop
 
-from broker import loop
+from broker import event_loop
 
 
 async def running() -> type[asyncio.AbstractEventLoop]:
@@ -16,12 +16,12 @@ async def running() -> type[asyncio.AbstractEventLoop]:
 
 
 def test_uvloop_where_there_is_one() -> None:
-    assert loop.run(running()) is uvloop.Loop
+    assert event_loop.run(running()) is uvloop.Loop
 
 
 def test_asyncio_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert loop.run(running()) is asyncio.SelectorEventLoop
+    assert event_loop.run(running()) is asyncio.SelectorEventLoop
 
 
 def test_what_the_coroutine_raises_is_raised() -> None:
@@ -29,4 +29,4 @@ def test_what_the_coroutine_raises_is_raised() -> None:
         raise OSError("no disk")
 
     with pytest.raises(OSError, match="no disk"):
-        loop.run(fail())
+        event_loop.run(fail())
