@@ -88,6 +88,7 @@ class Session:
         self._selection = selection
         self._history = history
         self._resume = self.published = resume.position
+        self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._busy = False
         self._timer: Timer | None = None
@@ -161,7 +162,7 @@ class Session:
         if step.kind is StepKind.HEARTBEAT:
             self._take_heartbeat(step)
             return
-        if self.walker.reached.order <= self._resume.order:
+        if self.walker.reached_order <= self._resume_order:
             return
         if step.header.timestamp:
             self.pacer.read_event(step.header.timestamp)
@@ -205,7 +206,7 @@ class Session:
             self._append_and_commit()
 
     def _write_heartbeat_if_due(self) -> bool:
-        is_before_resume = self.walker.position.order < self._resume.order
+        is_before_resume = self.walker.position.order < self._resume_order
         if self.walker.in_transaction or is_before_resume or not self.pacer.due():
             return False
         self._assembler.read_ms = self._clock.now_ms()

@@ -8,7 +8,9 @@ A transaction begins
     MySQL      with the Query BEGIN, a GTID event in front of it if the server writes them
     MariaDB    with its GTID event, unless that says `standalone`: then one statement follows, without COMMIT
 and ends with XID, the Query COMMIT, or ROLLBACK; any other statement outside one is a transaction of its own.
-A format description in the middle of one means that the server died: the rest of that transaction will never come.
+MariaDB may log an ALTER TABLE twice, when it starts and when it is committed or failed: only the commit counts.
+A format description in the middle of one means that the server died: the rest of that transaction will never come,
+and its GTID was not executed.
 
 Positions are 64 bits here; events carry the low 32 of them. Invariant: `position` is always a transaction boundary.
 """
@@ -117,9 +119,10 @@ class BinlogWalker:
         self._decoder = EventDecoder(Checksum.CRC32 if checksum else Checksum.NONE)
         self._dialect = dialect
         self._decode_rows = decode_rows
-        self._file = start.file
+        self._file, self._number = start.file, start.number
         self._end = start.position
         self._pending_gtid = False
+        self._alters_nothing = False
 
     @property
     def file(self) -> str:
@@ -128,7 +131,12 @@ class BinlogWalker:
     @property
     def number(self) -> int:
         """The number of the file being read."""
-        return BinlogPosition(self._file, 0).number
+        return self._number
+
+    @property
+    def reached_order(self) -> tuple[int, int]:
+        """`reached.order`, for comparisons at every event."""
+        return self._number, self._end
 
     @property
     def reached(self) -> BinlogPosition:
@@ -187,12 +195,13 @@ class BinlogWalker:
                 f"the source's binlog went from file {known.file} to {found.file}: its binlog was reset or renamed, "
                 f"so what follows cannot be joined to what was captured; start a new channel"
             )
-        self._file, self._end = found.file, found.position
+        self._file, self._number, self._end = found.file, found.number, found.position
         return self._pass(StepKind.FILE, header, event, self._end, self._end)
 
     def _format_description(self, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
         """A real one inside a transaction: the server died before it could end it."""
         if self.in_transaction and start != end:
+            self._pending_gtid = False
             return self._finish(StepKind.ROLLBACK, header, event, start, end)
         return self._pass(StepKind.FILE, header, event, start, end)
 
@@ -209,6 +218,7 @@ class BinlogWalker:
         if self.in_transaction:
             raise MalformedEvent(f"a transaction begins at {self._file}:{start} inside another")
         self._pending_gtid = True
+        self._alters_nothing = isinstance(event, MariadbGtidEvent) and event.alters_nothing
         if isinstance(event, GtidEvent):
             self.gtid = Gtid(mysql_key(event.sid, event.tag), event.gno, event.text)
         elif isinstance(event, MariadbGtidEvent):
@@ -256,7 +266,8 @@ class BinlogWalker:
             self._refuse_unsafe(statement, event, start)
         if self.in_transaction:
             return Step(StepKind.STATEMENT, header, event, start, end, False, statements)
-        return self._finish(StepKind.STATEMENT, header, event, start, end, statements)
+        kind = StepKind.ROLLBACK if self._pending_gtid and self._alters_nothing else StepKind.STATEMENT
+        return self._finish(kind, header, event, start, end, statements)
 
     def _parse(self, event: QueryEvent) -> Sequence[Statement]:
         from capture.ddl import parse
