@@ -26,8 +26,11 @@ _MAY_HAVE_STATEMENTS_FLAG = 1
 
 MARIADB_STANDALONE = 1
 """Flag of MariadbGtidEvent: no COMMIT or XID follows, the group is one statement (DDL)."""
+_MARIADB_GROUP_COMMIT_ID = 2
 _MARIADB_PREPARED_XA = 64
 _MARIADB_COMPLETED_XA = 128
+_MARIADB_START_ALTER = 2
+_MARIADB_ROLLBACK_ALTER = 8
 
 
 class GtidEvent(NamedTuple):
@@ -101,10 +104,16 @@ class MariadbGtidEvent(NamedTuple):
     server_id: int
     sequence: int
     flags: int
+    extra_flags: int = 0
 
     @property
     def standalone(self) -> bool:
         return bool(self.flags & MARIADB_STANDALONE)
+
+    @property
+    def alters_nothing(self) -> bool:
+        """An ALTER TABLE in two phases that only starts here, or failed; the phase that commits it has the effect."""
+        return bool(self.extra_flags & (_MARIADB_START_ALTER | _MARIADB_ROLLBACK_ALTER))
 
     @property
     def text(self) -> str:
@@ -251,11 +260,16 @@ def _read_uuid(body: bytes, position: int) -> tuple[bytes, int]:
 
 
 def decode_mariadb_gtid(body: bytes, server_id: int) -> MariadbGtidEvent:
-    """Body of MariaDB's GTID; `server_id` is the event header's. Raises UnsupportedEvent for XA transactions."""
+    """Body of MariaDB's GTID; `server_id` is the event header's. Raises UnsupportedEvent for XA transactions.
+
+    Sequence u64 | domain u32 | flags u8 [| commit id u64] | extra flags u8 (10.8 on; zeros in older servers) …
+    (`Gtid_log_event::write` in MariaDB's sql/log_event_server.cc).
+    """
     sequence, domain_id, flags = _MARIADB.unpack_from(body)
     if flags & (_MARIADB_PREPARED_XA | _MARIADB_COMPLETED_XA):
         raise UnsupportedEvent("XA transactions are not supported yet; commit without XA")
-    return MariadbGtidEvent(domain_id, server_id, sequence, flags)
+    at = _MARIADB.size + (_U64.size if flags & _MARIADB_GROUP_COMMIT_ID else 0)
+    return MariadbGtidEvent(domain_id, server_id, sequence, flags, body[at] if at < len(body) else 0)
 
 
 def decode_mariadb_gtid_list(body: bytes) -> MariadbGtidListEvent:

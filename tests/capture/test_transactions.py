@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
 from capture.events import Checksum, EventType, iter_events
 from capture.position import BinlogPosition
 from capture.rewrite import rewrite_header
-from capture.dialect import Dialect
 from capture.transactions import BinlogWalker, Step, StepKind
 from tests.capture.recorded import ABSENT, BINLOGS
 from tests.capture.world import FILE, UUID
@@ -272,3 +272,12 @@ def test_every_boundary_of_a_recorded_file_is_one(name: str) -> None:
                 step[:5] for step in steps[index + 1 :]
             ]
     assert steps[-1].ends_transaction
+
+
+def test_a_transaction_cut_by_the_servers_death_has_no_gtid(encoder: EventEncoder) -> None:
+    walking = begun(encoder)
+    for raw in (encoder.gtid(TIME, UUID, 5), query(encoder, "BEGIN")):
+        walking.walk(raw)
+    step = walking.walk(encoder.format_description(TIME))
+    assert (step.kind, step.ends_transaction) == (StepKind.ROLLBACK, True)
+    assert walking.gtid is None, "it was not executed; its number is given to another"
