@@ -203,6 +203,7 @@ class Assembler:
             status.collation_server,
             status.default_collation_for_utf8mb4,
             status.explicit_defaults_for_timestamp,
+            status.flags2,
         )
         position = (self._walker.number, step.end)
         for change in self._history.apply(step.statements, session, position, text):
