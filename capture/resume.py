@@ -12,12 +12,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capture.dialect import Dialect
-from capture.errors import CaptureError, SourceRefused
+from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
 from capture.snapshot import DefinitionsChanged, definitions_at
 from capture.source import Flavour
-from capture.start import EARLIEST, NOW, binlog_files, current_end, mariadb_set_at, require_position, resolve_start
+from capture.start import (
+    EARLIEST,
+    NOW,
+    binlog_files,
+    current_end,
+    gtid_set_at,
+    mariadb_set_at,
+    require_position,
+    resolve_start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +147,8 @@ async def require_same_source(source: Source, info: ServerInfo, point: ResumePoi
         raise SourceRefused(
             f"{source.address} is another server than the one this channel captured: it is "
             f"{_identity(info.flavour, info.server_uuid, info.server_id)}, it was "
-            f"{_identity(point.flavour, point.server_uuid, point.server_id)}; a channel stays with its server"
+            f"{_identity(point.flavour, point.server_uuid, point.server_id)}; a channel stays with its server; "
+            f"{NEW_CHANNEL}"
         )
     if not source.queryable:
         return
@@ -164,16 +174,21 @@ async def _require_mariadb_set(source: Source, point: ResumePoint) -> None:
     if found is not None and point.gtid_set and str(found) != str(point.gtid_set):
         raise SourceRefused(
             f"{source.address} is another server than the one this channel captured, or its binlog was reset: at "
-            f"{point.position} it has the GTIDs {found}, captured were {point.gtid_set}; start a new channel"
+            f"{point.position} it has the GTIDs {found}, captured were {point.gtid_set}; {NEW_CHANNEL}"
         )
 
 
 async def _require_executed(source: Source, info: ServerInfo, point: ResumePoint) -> None:
-    """A server that lost transactions it once had was restored from a backup: positions mean something else now."""
+    """A server that lost transactions it once had was restored from a backup: positions mean something else now.
+
+    One that waits for a semi-synchronous replica stands in the binlog, and was captured, before it counts as executed.
+    """
     _, executed = await current_end(source, info)
     lost = point.gtid_set.minus(executed)
     if lost:
+        lost = lost.minus(await gtid_set_at(source, info, point.position) or GtidSet())
+    if lost:
         raise SourceRefused(
             f"{source.address} has lost the transactions {lost} that this channel captured from it, as after a restore "
-            f"from a backup; start a new channel"
+            f"from a backup; {NEW_CHANNEL}"
         )

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from capture.dialect import Dialect
-from capture.errors import SourceRefused
+from capture.errors import NEW_CHANNEL, SourceRefused
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, GtidSet, PositionError, ResumePoint
 from capture.scan import scan
 from capture.source import Flavour, ServerRefusal
@@ -45,6 +45,10 @@ class BinlogFile(NamedTuple):
     @property
     def beginning(self) -> BinlogPosition:
         return BinlogPosition(self.name, BINLOG_MAGIC_BYTES)
+
+    @property
+    def end(self) -> BinlogPosition:
+        return BinlogPosition(self.name, self.size_bytes)
 
 
 async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePoint:
@@ -103,20 +107,29 @@ async def binlog_files(source: Source) -> list[BinlogFile]:
 
 
 def require_position(source: Source, files: list[BinlogFile], position: BinlogPosition) -> BinlogFile:
-    """The file that holds a position. Raises SourceRefused with the numbers if the server does not have it."""
+    """The file to resume from. Raises SourceRefused with the numbers if the server does not have the position."""
     oldest, newest = files[0], files[-1]
-    found = next((file for file in files if file.name == position.file), None)
-    if found is not None and position.position <= found.size_bytes:
+    found = _holding(files, position)
+    if found is not None:
         return found
-    if found is None and position.base == oldest.beginning.base and position.number < oldest.beginning.number:
+    if _was_purged(files, position):
         raise SourceRefused(
             f"the binlog file {position.file} was purged from {source.address}, whose oldest is {oldest.name}: changes "
-            f"since {position} are lost to this channel; start a new channel from a position that exists"
+            f"since {position} are lost to this channel; {NEW_CHANNEL}, and a start that exists"
         )
     raise SourceRefused(
-        f"the position {position} does not exist on {source.address}, whose binlog ends at {newest.name}:"
-        f"{newest.size_bytes}: the server lost the end of its binlog or is another server; start a new channel"
+        f"the position {position} does not exist on {source.address}, whose binlog ends at {newest.end}: "
+        f"the server lost the end of its binlog or is another server; {NEW_CHANNEL}"
     )
+
+
+def _holding(files: list[BinlogFile], position: BinlogPosition) -> BinlogFile | None:
+    return next((file for file in files if file.name == position.file and position.position <= file.size_bytes), None)
+
+
+def _was_purged(files: list[BinlogFile], position: BinlogPosition) -> bool:
+    oldest = files[0].beginning
+    return position.base == oldest.base and position.number < oldest.number
 
 
 def _escape(text: str) -> str:
@@ -141,16 +154,39 @@ async def _set_before(source: Source, info: ServerInfo, file: BinlogFile) -> Gti
 async def _at_position(
     source: Source, info: ServerInfo, files: list[BinlogFile], position: BinlogPosition
 ) -> ResumePoint:
-    file = require_position(source, files, position)
+    file = _holding(files, position)
+    if file is None:
+        raise _no_such_start(source, files, position)
     if position == file.beginning:
         return _point(info, position, await _set_before(source, info, file))
+    gtid_set = await gtid_set_at(source, info, position)
+    if gtid_set is None:
+        raise SourceRefused(f"the start position {position} is inside a transaction or an event; give the end of one")
+    return _point(info, position, gtid_set)
+
+
+def _no_such_start(source: Source, files: list[BinlogFile], position: BinlogPosition) -> SourceRefused:
+    """A position that a person mistyped or that is too old: what the server has in its place."""
+    named = next((file for file in files if file.name == position.file), None)
+    if named is not None:
+        why = f"the file ends at {named.end}, and "
+    else:
+        why = "the file was purged, and " if _was_purged(files, position) else "there is no such file, and "
+    return SourceRefused(
+        f"the start position {position} does not exist on {source.address}: {why}the binlog goes from "
+        f"{files[0].beginning} to {files[-1].end}"
+    )
+
+
+async def gtid_set_at(source: Source, info: ServerInfo, position: BinlogPosition) -> GtidSet | None:
+    """All transactions before a position, by what the binlog says; None if it is not the boundary of one."""
     gtid_set = GtidSet()
-    async with aclosing(scan(source, info, file.beginning, position)) as steps:
+    async with aclosing(scan(source, info, position.at(BINLOG_MAGIC_BYTES), position)) as steps:
         async for walker, step in steps:
             _collect(gtid_set, walker.previous_gtids, walker.gtid if step.ends_transaction else None)
             if walker.position == position:
-                return _point(info, position, gtid_set)
-    raise SourceRefused(f"the start position {position} is inside a transaction or an event; give the end of one")
+                return gtid_set
+    return None
 
 
 async def _at_time(source: Source, info: ServerInfo, files: list[BinlogFile], time_s: int) -> ResumePoint:

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import IntegrityError
 from pymysqlreplication import BinLogStreamReader
 from pymysqlreplication.event import QueryEvent, XidEvent
 from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
@@ -286,6 +287,39 @@ async def test_definitions_follow_ddl(world: World, server: LiveServer) -> None:
     assert len(set(versions[:4])) == 4
 
 
+async def test_an_alter_in_two_phases_counts_when_it_is_committed(
+    world: World, server_factory: Callable[..., LiveServer]
+) -> None:
+    server = await asyncio.to_thread(server_factory, "mariadb1011", "--binlog-alter-two-phase=ON")
+    database = server.fresh_database()
+    await run(server, f"USE {database}", "CREATE TABLE t (id INT PRIMARY KEY, a INT)")
+    async with running(live(world, server, database)) as channel:
+        await run(server, "INSERT INTO t VALUES (1, 7), (2, 7)", "ALTER TABLE t ADD b INT FIRST")
+        with pytest.raises(IntegrityError):
+            await run(server, "ALTER TABLE t ADD UNIQUE u (a), ADD c INT")
+        await run(server, "INSERT INTO t VALUES (5, 6, 7)")
+        await caught_up(world, server, channel)
+    ddl = [record.fields["afterImages"] for record in world.records() if record.operation == "DDL"]
+    assert ddl == ["ALTER TABLE t ADD b INT FIRST"]
+    last = rows_of(world.records())[-1].fields
+    assert [field["name"] for field in last["fields"]] == ["b", "id", "a"]
+
+
+async def test_a_sessions_way_with_timestamps_decides_their_definition(world: World, mariadb1011: LiveServer) -> None:
+    """The table is changed again before its row is read, so that reading it again would prove nothing."""
+    server, database = mariadb1011, mariadb1011.fresh_database()
+    file, position = server.binlog_position()
+    connection = await asyncio.to_thread(server.connect, database=database)
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute("SET explicit_defaults_for_timestamp = OFF")
+        cursor.execute("CREATE TABLE t (id INT PRIMARY KEY, moment TIMESTAMP)")
+        cursor.execute("INSERT INTO t (id) VALUES (1)")
+        cursor.execute("ALTER TABLE t ADD c INT")
+    async with running(live(world, server, database, start=f"{file}:{position}")) as channel:
+        await caught_up(world, server, channel)
+    assert world.operations() == ["DDL", "BEGIN", "INSERT", "COMMIT", "DDL"]
+
+
 async def test_a_large_transaction_is_visible_only_when_it_ended(world: World, server: LiveServer) -> None:
     database = server.fresh_database()
     await run(
@@ -397,6 +431,38 @@ async def test_a_log_goes_on_after_every_kind_of_stop(tmp_path: Path, server: Li
     assert as_read(world.records()) == reading
     assert [len(record.fields["fields"]) for record in rows_of(world.records())] == [1, 2, 2, 3, 3, 4, 4, 5]
     await world.close()
+
+
+async def test_a_transaction_that_waits_for_a_replica_is_not_lost(
+    world: World, server_factory: Callable[..., LiveServer]
+) -> None:
+    """Semi-synchronous replication: the binlog has a transaction, and gives it out, before it is executed."""
+    server = await asyncio.to_thread(server_factory, "mysql97")
+    database = server.fresh_database()
+    await run(
+        server,
+        f"CREATE TABLE {database}.t (id INT PRIMARY KEY)",
+        "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+        "SET GLOBAL rpl_semi_sync_source_timeout = 3600000",
+        "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+    )
+    connection = await asyncio.to_thread(server.connect)
+    with closing(connection), connection.cursor() as cursor:
+        async with running(live(world, server, database)) as channel:
+            waiting = asyncio.create_task(asyncio.to_thread(cursor.execute, f"INSERT INTO {database}.t VALUES (1)"))
+            await until(world, lambda: world.operations() == ["BEGIN", "INSERT", "COMMIT"])
+            while not await kill_dumps(server):
+                """The server has not begun the dump it was asked for."""
+            async with asyncio.timeout(WAIT_S):
+                await channel.wait_for(State.ERROR)
+                status = await channel.wait_for(State.NORMAL)
+            assert not waiting.done()
+            await run(server, "SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+            await waiting
+            await run(server, f"INSERT INTO {database}.t VALUES (2)")
+            await caught_up(world, server, channel)
+            assert status.reconnects == 1
+    assert world.operations() == ["BEGIN", "INSERT", "COMMIT"] * 2
 
 
 # ---- stops ----
