@@ -14,6 +14,9 @@ A message says what happened, with which value, and what to do. It never holds a
 binlog matters, the channel adds it: the decoders below it do not know the file.
 """
 
+NEW_CHANNEL = "start a new channel: give it another id and topic in the configuration file"
+"""What to do where a channel's log cannot be continued."""
+
 
 class CaptureError(Exception):
     """Base of everything that stops or interrupts a channel."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from capture.errors import MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
+from capture.errors import NEW_CHANNEL, MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
 from capture.event_types import EventType
 from capture.events import (
     Checksum,
@@ -193,7 +193,7 @@ class BinlogWalker:
         if found.base != known.base or found.number < known.number:
             raise SourceRefused(
                 f"the source's binlog went from file {known.file} to {found.file}: its binlog was reset or renamed, "
-                f"so what follows cannot be joined to what was captured; start a new channel"
+                f"so what follows cannot be joined to what was captured; {NEW_CHANNEL}"
             )
         self._file, self._number, self._end = found.file, found.number, found.position
         return self._pass(StepKind.FILE, header, event, self._end, self._end)
@@ -304,7 +304,7 @@ class BinlogWalker:
         if isinstance(statement, DataChange):
             raise UnsupportedStatement(
                 f"{_shown(event)} at {self._file}:{start} changed rows and was logged as a statement, not as rows; "
-                f"set binlog_format=ROW for every session of the source and start a new channel"
+                f"set binlog_format=ROW for every session of the source, then {NEW_CHANNEL}"
             )
         if isinstance(statement, Unknown) and not statement.tables:
             raise UnsupportedStatement(

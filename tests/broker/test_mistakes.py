@@ -276,9 +276,20 @@ async def test_an_object_that_is_not_there(shop: LiveServer, tmp_path: Path, nam
     assert name in out
 
 
-@pytest.mark.parametrize("start", ["binlog.000777:4", "binlog.000001:99999999", "mysql-bin.000001:4"])
-async def test_a_start_that_is_not_there(shop: LiveServer, tmp_path: Path, start: str) -> None:
-    assert start in await refusal(tmp_path, shop.url(), start=start)
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        ("binlog.000777:4", "there is no such file"),
+        ("binlog.000001:99999999", "the file ends at binlog.000001:"),
+        ("mysql-bin.000001:4", "there is no such file"),
+    ],
+)
+async def test_a_start_that_is_not_there(shop: LiveServer, tmp_path: Path, start: str, why: str) -> None:
+    reason = await refusal(tmp_path, shop.url(), start=start)
+    assert f"the start position {start} does not exist on {shop.url().partition('://')[0]}://repl@" in reason
+    assert f": {why}" in reason
+    assert "the binlog goes from binlog.000001:4 to binlog." in reason
+    assert "another server" not in reason
     code, out, _ = check(tmp_path, shop.url(), start=start)
     assert code == 1
     assert "FAILED  start position" in out
@@ -351,10 +362,12 @@ async def test_a_source_that_changed_since_the_last_run(server_factory: ServerFa
     assert purged.reason is not None
     assert f"was purged from {server.url().partition('://')[0]}://repl@" in purged.reason
     assert oldest in purged.reason
+    assert "start a new channel: give it another id and topic in the configuration file" in purged.reason
     assert first.high_watermark <= replaced.high_watermark == off.high_watermark <= back.high_watermark
     assert purged.high_watermark >= back.high_watermark
     new = await refusal(tmp_path / "new", server.url(), start="binlog.000001:4")
-    assert "the binlog file binlog.000001 was purged" in new
+    assert "the start position binlog.000001:4 does not exist on " in new
+    assert f"the file was purged, and the binlog goes from {oldest}:4 to " in new
 
 
 # --- where it is to serve ---------------------------------------------------------------------------------------------
