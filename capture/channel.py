@@ -258,6 +258,10 @@ class Channel:
             except (CaptureError, StorageError) as error:
                 self._move(State.ERROR, str(error))
                 return
+            except Exception as error:
+                # A mistake of ours: to stand still without saying so would look like a source where nothing happens.
+                self._move(State.ERROR, f"capture failed by a mistake in Binwire ({type(error).__name__}: {error})")
+                raise
             else:
                 self._ended = True
                 return

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capture.assembler import Assembler
 from capture.dialect import Dialect
@@ -22,6 +22,7 @@ from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
 from capture.snapshot import definition_since
 from capture.transactions import BinlogWalker, Step, StepKind
+from storage.errors import StorageError
 from storage.records import encode_batch
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Session:
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._busy = False
+        self._streaming: asyncio.Task[Any] | None = None
+        self._failure: StorageError | None = None
         self._timer: Timer | None = None
         self._slice_ends_ms = 0
         self._assembler = Assembler(
@@ -126,6 +129,7 @@ class Session:
 
         Raises CaptureError, with the position where the binlog itself is the reason, and StorageError.
         """
+        self._streaming = asyncio.current_task()
         if self._source.paced_heartbeats:
             self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         try:
@@ -140,6 +144,10 @@ class Session:
                 self._busy = False
                 self.published = self.walker.position
                 self._task.progressed()
+        except asyncio.CancelledError:
+            if self._failure is None or self._streaming is None or self._streaming.uncancel():
+                raise
+            raise self._failure from None
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -203,7 +211,16 @@ class Session:
     def _on_timer(self) -> None:
         self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         if not self._busy and self._write_heartbeat_if_due():
-            self._append_and_commit()
+            try:
+                self._append_and_commit()
+            except StorageError as error:
+                self._fail(error)
+
+    def _fail(self, failure: StorageError) -> None:
+        """End the stream, which waits for its source, from a timer."""
+        if self._failure is None and self._streaming is not None:
+            self._failure = failure
+            self._streaming.cancel()
 
     def _write_heartbeat_if_due(self) -> bool:
         is_before_resume = self.walker.position.order < self._resume_order

@@ -475,6 +475,39 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
     assert ids(world) == [1]
 
 
+async def test_a_heartbeat_that_cannot_be_written_ends_the_session(
+    world: World, live: FedSource, scheduler: ManualScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes from the source that could find out."""
+    shop = Shop(live)
+    shop.say(CREATE_DATABASE)
+    channel = world.channel(lambda: live, "shop", scheduler=scheduler)
+    async with running(channel):
+        await visible(channel, shop)
+
+        def failing(_batch: bytes | Sequence[bytes]) -> None:
+            raise LogWriteError("no space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.log, "append", failing)
+            scheduler.advance(1000)
+            async with asyncio.timeout(WAIT_S):
+                status = await channel.wait_for(State.ERROR)
+        assert status.reason == "no space left on device"
+        assert status.retried_until_ms is not None
+        scheduler.advance(BACKOFF_FIRST_MS)
+        shop.say("CREATE TABLE again (id INT PRIMARY KEY)")
+        await visible(channel, shop)
+    assert world.operations() == ["DDL", "DDL"]
+
+
+async def test_a_mistake_of_ours_is_told_and_waits_for_somebody(channel: Channel, source: FedSource) -> None:
+    source.connect_failure = ZeroDivisionError("division by zero")
+    await channel.start()
+    status = await needs_action(channel)
+    assert status.reason == "capture failed by a mistake in Binwire (ZeroDivisionError: division by zero)"
+
+
 def test_the_states_are_those_of_the_table() -> None:
     assert set(TRANSITIONS) == set(State)
     for state, following in TRANSITIONS.items():
