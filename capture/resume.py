@@ -17,7 +17,16 @@ from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
 from capture.snapshot import DefinitionsChanged, definitions_at
 from capture.source import Flavour
-from capture.start import EARLIEST, NOW, binlog_files, current_end, mariadb_set_at, require_position, resolve_start
+from capture.start import (
+    EARLIEST,
+    NOW,
+    binlog_files,
+    current_end,
+    gtid_set_at,
+    mariadb_set_at,
+    require_position,
+    resolve_start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,9 +179,14 @@ async def _require_mariadb_set(source: Source, point: ResumePoint) -> None:
 
 
 async def _require_executed(source: Source, info: ServerInfo, point: ResumePoint) -> None:
-    """A server that lost transactions it once had was restored from a backup: positions mean something else now."""
+    """A server that lost transactions it once had was restored from a backup: positions mean something else now.
+
+    One that waits for a semi-synchronous replica stands in the binlog, and was captured, before it counts as executed.
+    """
     _, executed = await current_end(source, info)
     lost = point.gtid_set.minus(executed)
+    if lost:
+        lost = lost.minus(await gtid_set_at(source, info, point.position) or GtidSet())
     if lost:
         raise SourceRefused(
             f"{source.address} has lost the transactions {lost} that this channel captured from it, as after a restore "

@@ -159,13 +159,10 @@ async def _at_position(
         raise _no_such_start(source, files, position)
     if position == file.beginning:
         return _point(info, position, await _set_before(source, info, file))
-    gtid_set = GtidSet()
-    async with aclosing(scan(source, info, file.beginning, position)) as steps:
-        async for walker, step in steps:
-            _collect(gtid_set, walker.previous_gtids, walker.gtid if step.ends_transaction else None)
-            if walker.position == position:
-                return _point(info, position, gtid_set)
-    raise SourceRefused(f"the start position {position} is inside a transaction or an event; give the end of one")
+    gtid_set = await gtid_set_at(source, info, position)
+    if gtid_set is None:
+        raise SourceRefused(f"the start position {position} is inside a transaction or an event; give the end of one")
+    return _point(info, position, gtid_set)
 
 
 def _no_such_start(source: Source, files: list[BinlogFile], position: BinlogPosition) -> SourceRefused:
@@ -179,6 +176,17 @@ def _no_such_start(source: Source, files: list[BinlogFile], position: BinlogPosi
         f"the start position {position} does not exist on {source.address}: {why}the binlog goes from "
         f"{files[0].beginning} to {files[-1].end}"
     )
+
+
+async def gtid_set_at(source: Source, info: ServerInfo, position: BinlogPosition) -> GtidSet | None:
+    """All transactions before a position, by what the binlog says; None if it is not the boundary of one."""
+    gtid_set = GtidSet()
+    async with aclosing(scan(source, info, position.at(BINLOG_MAGIC_BYTES), position)) as steps:
+        async for walker, step in steps:
+            _collect(gtid_set, walker.previous_gtids, walker.gtid if step.ends_transaction else None)
+            if walker.position == position:
+                return gtid_set
+    return None
 
 
 async def _at_time(source: Source, info: ServerInfo, files: list[BinlogFile], time_s: int) -> ResumePoint:
