@@ -2,7 +2,7 @@
 
 Four places: the TLS files named in the source's address, the way to the host, what answers there, and the TLS
 handshake. The system's own texts name file descriptors and address tuples; here they become host, port and what to
-check. Errors that a server answers with are the business of `capture/mysql_source.py`.
+check. Errors that a server answers with are the business of `capture/server_errors.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import asyncio
 import random
 import struct
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
@@ -31,14 +31,13 @@ from capture.connecting import (
     NotMysql,
     failure_to_connect,
     greeting_failure,
-    in_words,
-    system_reason,
     tls_context,
 )
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
-from capture.packets import EndOfStream, EventSplitter, ServerError
+from capture.packets import EndOfStream, EventSplitter
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
-from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, ServerRefusal, Tls
+from capture.server_errors import is_lost, lost, translate
+from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, Tls
 from storage.scheduler import LoopScheduler, Scheduler
 
 if TYPE_CHECKING:
@@ -68,9 +67,6 @@ DUMP_POSITION_MAX = (1 << 32) - 1
 
 _COM_BINLOG_DUMP = 0x12
 _CLIENT_SSL = 1 << 11
-_ACCESS_DENIED = frozenset({1044, 1045, 1130, 1227, 1370, 1142, 1143, 1698, 2059})
-_RETRIABLE = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1927, 2002, 2003, 2006, 2013})
-_BINLOG_FATAL = 1236
 
 _VARIABLES = (
     "version",
@@ -87,40 +83,6 @@ _VARIABLES = (
     "gtid_mode",
     "collation_server",
     "explicit_defaults_for_timestamp",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _DumpFailure:
-    """One reason for which a server refuses a dump with error 1236: a part of its text, and what to tell people."""
-
-    text: str
-    sentence: str
-    retriable: bool = False
-
-
-_DUMP_FAILURES = (
-    _DumpFailure(
-        "same server_uuid/server_id",
-        "another reader with server_id {server_id} took over the binlog stream of {address}; give one of them another "
-        "server_id",
-    ),
-    _DumpFailure(
-        "Could not find first log file name",
-        "the binlog file {position.file} is no longer on {address}: it was purged, so changes since {position} are "
-        "lost to this channel; start a new channel from a position that exists",
-    ),
-    _DumpFailure(
-        "position > file size",
-        "the position {position} is past the end of that binlog file on {address}: the server lost the end of its "
-        "binlog or is another server; start a new channel",
-    ),
-    _DumpFailure(
-        "from impossible position",
-        "the position {position} is past the end of that binlog file on {address}: the server lost the end of its "
-        "binlog or is another server; start a new channel",
-    ),
-    _DumpFailure("Binary log is not open", "binary logging is off on {address}; set log_bin in my.cnf and restart it"),
 )
 
 
@@ -195,10 +157,12 @@ class MysqlSource:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
                 return await _rows(self._queries, sql)
         except Exception as error:
-            if _error_code(error) not in _RETRIABLE and not isinstance(error, OSError):
-                raise self._translate(error) from None
-            self._close_queries()
+            if is_lost(error):
+                self._close_queries()
             raise self._translate(error) from None
+
+    def _translate(self, error: Exception) -> CaptureError:
+        return translate(error, self.address, self._position, self._server_id)
 
     def _keep_queries(self) -> None:
         if self._idle is not None:
@@ -312,39 +276,6 @@ class MysqlSource:
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
 
-    # ---- errors ----
-
-    def _translate(self, error: Exception) -> CaptureError:
-        """What an error of asyncmy, the system or the dump stream means to people; never holds the password."""
-        if isinstance(error, ServerError) and error.code == _BINLOG_FATAL:
-            return self._dump_failure(error)
-        if isinstance(error, ServerError):
-            return self._server_refusal(error.code, error.message)
-        if isinstance(error, EndOfStream):
-            return SourceUnavailable(f"the source {self.address} ended the binlog stream")
-        if isinstance(error, CaptureError):
-            return error
-        reason = system_reason(error)
-        if reason is not None:
-            return SourceUnavailable(f"the connection to the source {self.address} was lost: {in_words(reason)}")
-        code = _error_code(error)
-        text = str(error.args[1]) if code and len(error.args) > 1 else str(error)
-        return self._server_refusal(code, text)
-
-    def _server_refusal(self, code: int, text: str) -> CaptureError:
-        if code in _RETRIABLE or code == 0:
-            return SourceUnavailable(f"the source {self.address} is not available: {text}")
-        if code in _ACCESS_DENIED:
-            return ServerRefusal(f"the source {self.address} denies access: {text}", code)
-        return ServerRefusal(f"the source {self.address} answered with error {code}: {text}", code)
-
-    def _dump_failure(self, error: ServerError) -> CaptureError:
-        for row in _DUMP_FAILURES:
-            if row.text in error.message:
-                sentence = row.sentence.format(address=self.address, position=self._position, server_id=self._server_id)
-                return ServerRefusal(sentence, error.code)
-        return ServerRefusal(f"the source {self.address} cannot send its binlog: {error.message}", error.code)
-
 
 # ---- asyncmy ----
 
@@ -388,6 +319,8 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
         await connection.connect()
     except BaseException:
         connection.close()
+        if connection._proto is not None:
+            await asyncio.wait([connection._proto._closed_waiter], timeout=CLOSE_TIMEOUT_S)
         raise
     return connection
 
@@ -420,10 +353,6 @@ def _hand_over(connection: Any, protocol: _DumpProtocol, command: bytes) -> None
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     transport.write(len(command).to_bytes(3, "little") + b"\0" + command)
-
-
-def _error_code(error: Exception) -> int:
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
 class _DumpProtocol(asyncio.Protocol):
@@ -459,7 +388,7 @@ class _DumpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.closed is not None and not self.closed.done():
             self.closed.set_result(None)
-        self.fail(_lost(exc))
+        self.fail(lost(exc))
 
     def fail(self, failure: CaptureError) -> None:
         """End the stream behind what has arrived."""
@@ -509,10 +438,3 @@ class _DumpProtocol(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-
-
-def _lost(error: Exception | None) -> SourceUnavailable:
-    reason = (
-        "the connection was closed" if error is None else in_words(error) if isinstance(error, OSError) else str(error)
-    )
-    return SourceUnavailable(f"the binlog stream was cut: {reason}")
