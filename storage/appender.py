@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -115,19 +115,15 @@ class Appender:
         segment = Segment(files, directory, header.base_offset, config.index_interval_bytes)
         for path in segment_paths(segment.path):
             files.unlink(path)
-        log = files.open(segment.path, create=True)
-        try:
+        with ExitStack() as opened:
+            log = files.open(segment.path, create=True)
+            opened.callback(files.close, log)
             files.truncate(log, config.segment_bytes)
             index = IndexWriter(files, segment.path, config.index_interval_bytes, create=True)
-            try:
-                index.reserve(config.segment_bytes)
-                positions = PositionFile.create(files, source_path(segment.path), header)
-            except BaseException:
-                index.close()
-                raise
-        except BaseException:
-            files.close(log)
-            raise
+            opened.callback(index.close)
+            index.reserve(config.segment_bytes)
+            positions = PositionFile.create(files, source_path(segment.path), header)
+            opened.pop_all()
         segment.begin(
             Extent(0, header.base_offset, NO_TIMESTAMP_MS, header.created_ms), header.earlier_max_timestamp_ms
         )
@@ -140,22 +136,22 @@ class Appender:
         Raises:
             CorruptLog: the entry, or one that it links to, does not verify.
         """
-        positions = PositionFile.open(files, source_path(segment.path), write=True)
-        try:
+        with ExitStack() as opened:
+            positions = PositionFile.open(files, source_path(segment.path), write=True)
+            opened.callback(positions.close)
             chain = IntervalChain.load(positions, number)
             entry = positions.entry(number)
             assert entry is not None
             positions.cut(number + 1)
             log = files.open(segment.path)
-        except BaseException:
-            positions.close()
-            raise
-        extent = Extent(entry.log_position, entry.end_offset, entry.max_timestamp_ms, entry.append_ms)
-        segment.begin(extent, positions.header.earlier_max_timestamp_ms)
-        capacity_bytes = max(config.segment_bytes, entry.log_position)
-        files.truncate(log, entry.log_position)
-        files.truncate(log, capacity_bytes)
-        index = segment.reopen_index(capacity_bytes)
+            opened.callback(files.close, log)
+            extent = Extent(entry.log_position, entry.end_offset, entry.max_timestamp_ms, entry.append_ms)
+            segment.begin(extent, positions.header.earlier_max_timestamp_ms)
+            capacity_bytes = max(config.segment_bytes, entry.log_position)
+            files.truncate(log, entry.log_position)
+            files.truncate(log, capacity_bytes)
+            index = segment.reopen_index(capacity_bytes)
+            opened.pop_all()
         appender = cls(files, segment, log, index, positions, capacity_bytes)
         appender._chain = chain
         appender.appended = Appended(*extent[:3], entry.batch_bytes, entry.batch_crc)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,15 @@ class Files:
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
+
+    @contextmanager
+    def opened(self, path: Path, *, create: bool = False, write: bool = True) -> Iterator[int]:
+        """A descriptor as `open` gives it, closed at the end of the block."""
+        descriptor = self.open(path, create=create, write=write)
+        try:
+            yield descriptor
+        finally:
+            self.close(descriptor)
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size
@@ -102,11 +112,8 @@ class Files:
         """Make `data` the file's content: after a crash the file holds the old bytes or the new, never a mixture."""
         temporary = path.with_name(path.name + ".tmp")
         self.unlink(temporary)
-        descriptor = self.open(temporary, create=True)
-        try:
+        with self.opened(temporary, create=True) as descriptor:
             self.write(descriptor, data, 0)
             self.sync(descriptor)
-        finally:
-            self.close(descriptor)
         self.rename(temporary, path)
         self.sync_directory(path.parent)

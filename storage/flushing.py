@@ -11,6 +11,7 @@ dropped the pages and forgotten; what the failed flush covered counts as lost (`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +100,8 @@ class Flusher:
             OSError: the system could not make the bytes durable.
         """
         for path in job.paths:
-            try:
-                descriptor = self._files.open(path)
-            except FileNotFoundError:
-                continue
-            try:
+            with suppress(FileNotFoundError), self._files.opened(path) as descriptor:
                 self._files.sync(descriptor)
-            finally:
-                self._files.close(descriptor)
         for descriptor in job.descriptors:
             self._files.sync(descriptor)
         if job.is_directory_changed:

@@ -41,9 +41,6 @@ class MappedFile:
         self.view = _NOTHING
 
     def _map(self) -> None:
-        descriptor = self._files.open(self._path, write=False)
-        try:
+        with self._files.opened(self._path, write=False) as descriptor:
             size = self._files.size(descriptor)
             self.view = memoryview(self._files.map(descriptor, size)) if size else _NOTHING
-        finally:
-            self._files.close(descriptor)

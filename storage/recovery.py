@@ -209,13 +209,10 @@ class _Recovery:
         if entry.batch_bytes == 0:
             return entry.log_position == 0
         try:
-            descriptor = self._files.open(segment.path, write=False)
+            with self._files.opened(segment.path, write=False) as log:
+                batch = self._files.read(log, entry.batch_bytes, entry.log_position - entry.batch_bytes)
         except FileNotFoundError:
             return False
-        try:
-            batch = self._files.read(descriptor, entry.batch_bytes, entry.log_position - entry.batch_bytes)
-        finally:
-            self._files.close(descriptor)
         return _verified_next_offset(batch, entry.batch_bytes, entry.batch_crc) == entry.end_offset
 
     def _verified_tail(self, segments: list[Segment], tail: _Tail, durable_offset: int) -> _Tail:
@@ -242,7 +239,7 @@ class _Recovery:
             self._unverified.append(segment)
             if segment.base_offset != next_base:
                 break
-            end = self._verify_segment(segment, durable_offset, target)
+            end = self._verify_segment(segment, durable_offset)
             if end.commit is not None:
                 good = _Tail(end.commit, end.close, is_damaged=True)
             if end.close is None and segment is not target.segment:
@@ -261,41 +258,38 @@ class _Recovery:
             return _Tail(commit, close, is_damaged=True)
         return _Tail(commit, tail.close, is_damaged=True)
 
-    def _verify_segment(self, segment: Segment, durable_offset: int, target: Commit) -> _Tail:
-        """Verify entries and batches of a segment behind what was durable, up to `target` or the first that fails.
+    def _verify_segment(self, segment: Segment, durable_offset: int) -> _Tail:
+        """Verify entries and batches of a segment behind what was durable, up to the first that fails.
 
         The close returned is the segment's, if everything verified up to it.
         """
         try:
-            file = PositionFile.open(self._files, source_path(segment.path), write=False)
-        except CorruptLog:
+            with (
+                closing(PositionFile.open(self._files, source_path(segment.path), write=False)) as file,
+                self._files.opened(segment.path, write=False) as log,
+            ):
+                return self._verify_entries(segment, file, log, last_commit_until(file, durable_offset))
+        except (CorruptLog, FileNotFoundError):
             return _Tail(None, None, is_damaged=True)
-        try:
-            log = self._files.open(segment.path, write=False)
-        except FileNotFoundError:
-            file.close()
-            return _Tail(None, None, is_damaged=True)
-        try:
-            start = last_commit_until(file, durable_offset)
-            entry = file.entry(start)
-            good = Commit(segment, start, entry) if entry is not None else None
-            position, offset = (entry.log_position, entry.end_offset) if entry else (0, segment.base_offset)
-            for number in range(start + 1, file.count):
-                entry = file.entry(number)
-                if entry is None:
-                    break
-                offset = self._verify_batches(log, position, entry.log_position, offset)
-                position = entry.log_position
-                if offset >= 0 and entry.kind is Kind.CLOSE and number == file.count - 1:
-                    return _Tail(good, entry, is_damaged=False)
-                if offset < 0 or (entry.kind is not Kind.CLOSE and offset != entry.end_offset):
-                    break
-                if entry.kind is Kind.COMMIT:
-                    good = Commit(segment, number, entry)
-            return _Tail(good, None, is_damaged=True)
-        finally:
-            self._files.close(log)
-            file.close()
+
+    def _verify_entries(self, segment: Segment, file: PositionFile, log: int, start: int) -> _Tail:
+        """`_verify_segment` behind entry `start`, which needs no look; -1 is the beginning."""
+        entry = file.entry(start)
+        good = Commit(segment, start, entry) if entry is not None else None
+        position, offset = (entry.log_position, entry.end_offset) if entry else (0, segment.base_offset)
+        for number in range(start + 1, file.count):
+            entry = file.entry(number)
+            if entry is None:
+                break
+            offset = self._verify_batches(log, position, entry.log_position, offset)
+            position = entry.log_position
+            if offset >= 0 and entry.kind is Kind.CLOSE and number == file.count - 1:
+                return _Tail(good, entry, is_damaged=False)
+            if offset < 0 or (entry.kind is not Kind.CLOSE and offset != entry.end_offset):
+                break
+            if entry.kind is Kind.COMMIT:
+                good = Commit(segment, number, entry)
+        return _Tail(good, None, is_damaged=True)
 
     def _verify_batches(self, log: int, position: int, end: int, offset: int) -> int:
         """The offset behind the batches from `position` to `end`; -1 if one of them does not verify."""
@@ -398,11 +392,8 @@ def unflushed_paths(segments: Iterable[Segment], durable_offset: int) -> list[Pa
 
 def _has_content(files: Files, segment: Segment) -> bool:
     """Whether a `.source` whose header does not verify is more than a name that outlived a loss of power."""
-    descriptor = files.open(source_path(segment.path), write=False)
-    try:
+    with files.opened(source_path(segment.path), write=False) as descriptor:
         return any(files.read(descriptor, 4096, 0))
-    finally:
-        files.close(descriptor)
 
 
 def _verified_next_offset(batch: bytes, size_bytes: int, crc: int) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -183,8 +184,12 @@ class Segment:
     def reopen_index(self, capacity_bytes: int) -> IndexWriter:
         """A writer that goes on behind the slots of the written bytes. A killed process can spoil the last one only."""
         writer = self._reopen_index(check_all=False)
-        writer.trim()
-        writer.reserve(capacity_bytes)
+        try:
+            writer.trim()
+            writer.reserve(capacity_bytes)
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _reopen_index(self, *, check_all: bool) -> IndexWriter:
@@ -283,11 +288,8 @@ class Segment:
     def _load(self) -> Extent:
         """Look into a closed segment for the first time."""
         try:
-            file = PositionFile.open(self._files, source_path(self.path), write=False)
-            try:
+            with closing(PositionFile.open(self._files, source_path(self.path), write=False)) as file:
                 close = file.entry(file.count - 1)
-            finally:
-                file.close()
         except CorruptLog:
             close = None
         if close is not None and close.kind is Kind.CLOSE:
@@ -304,11 +306,8 @@ class Segment:
 
     def _measured(self) -> Extent:
         """The extent of a closed segment whose `.source` is lost: the whole file is batches, or it is damaged."""
-        descriptor = self._files.open(self.path, write=False)
-        try:
+        with self._files.opened(self.path, write=False) as descriptor:
             size = self._files.size(descriptor)
-        finally:
-            self._files.close(descriptor)
         end_offset, max_timestamp_ms = self.base_offset, NO_TIMESTAMP_MS
         for step in self._walk_from(0, size):
             end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)

@@ -52,13 +52,10 @@ def read_state(files: Files, directory: Path) -> LogState | None:
     A file that does not verify is a state like any other: not orderly, of an unknown boot, reservation unknown (-1).
     """
     try:
-        descriptor = files.open(state_path(directory), write=False)
+        with files.opened(state_path(directory), write=False) as descriptor:
+            data = files.read(descriptor, _STATE.size, 0)
     except FileNotFoundError:
         return None
-    try:
-        data = files.read(descriptor, _STATE.size, 0)
-    finally:
-        files.close(descriptor)
     if len(data) != _STATE.size:
         return UNREADABLE
     magic, orderly, boot_id_bytes, reserved_offset, durable_offset, boot_id, crc = _STATE.unpack(data)

@@ -76,11 +76,8 @@ def _verify_segment(files: Files, path: Path, base_offset: int, result: Verifica
     ends = [entry for entry in entries if entry.kind is not Kind.PART]
     if not ends:
         return None
-    log = files.open(path, write=False)
-    try:
+    with files.opened(path, write=False) as log:
         _verify_batches(files, log, path, base_offset, ends, result)
-    finally:
-        files.close(log)
     _verify_indexes(files, path, ends[-1].log_position, result)
     return ends[-1].end_offset if ends[-1].kind is Kind.CLOSE else None
 

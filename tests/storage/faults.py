@@ -20,15 +20,22 @@ PAGE_BYTES = 512
 
 
 class CountingFiles(Files):
-    """Counts calls by name and the bytes that were read."""
+    """Counts calls by name and the bytes that were read, and knows what is open."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.read_bytes = 0
+        self.open_paths: dict[int, Path] = {}
 
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
         self.calls["open"] += 1
-        return super().open(path, create=create, write=write)
+        descriptor = super().open(path, create=create, write=write)
+        self.open_paths[descriptor] = path
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        super().close(descriptor)
+        del self.open_paths[descriptor]
 
     def read(self, descriptor: int, size: int, position: int) -> bytes:
         data = super().read(descriptor, size, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -376,6 +377,32 @@ def test_the_error_of_a_full_disk_names_the_cause(tmp_path: Path) -> None:
     with pytest.raises(LogWriteError, match=r"log of topic cn_\S+ could not be appended to \(No space left") as caught:
         append(log, b"value")
     assert caught.value.errno == errno.ENOSPC
+
+
+class LaterTruncatesFail(CountingFiles):
+    """Lets `spared` calls of `truncate` through."""
+
+    def __init__(self, spared: int) -> None:
+        super().__init__()
+        self.spared = spared
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        if not self.spared:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.spared -= 1
+        super().truncate(descriptor, size)
+
+
+@pytest.mark.parametrize("spared", range(7))
+def test_a_log_that_cannot_be_reopened_leaves_nothing_open(tmp_path: Path, spared: int) -> None:
+    """Reopening the active segment cuts and extends its four files in seven calls; any of them may be refused."""
+    log = open_log(tmp_path / "log")
+    records = fill(log, Random(10), 5)
+    files = LaterTruncatesFail(spared)
+    with pytest.raises(LogWriteError, match="could not be opened"):
+        reopen_copy(log, files=files)
+    assert files.open_paths == {}
+    assert read_all(reopen_copy(log, files=LaterTruncatesFail(7))) == records
 
 
 def append_until_refused(log: Log, files: FailingFiles, call: str, random: Random) -> list[Sample]:
