@@ -23,12 +23,13 @@ from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
-from capture.statements import TABLE_STATEMENTS
+from capture.statements import TABLE_STATEMENTS, CreateTable, CreateTableLike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from capture.encode import Row
+    from capture.statements import Statement
     from capture.table import TableVersion
     from storage.clock import Clock
 
@@ -88,7 +89,8 @@ class EmbeddedSource:
         """A DDL statement; its tables are known to insert, update and delete from then on.
 
         A database that no statement made yet is created first, by a statement of its own, as on a server.
-        Raises UnsupportedStatement for anything that is not DDL of tables or databases, or is not understood.
+        Raises UnsupportedStatement for anything that is not DDL of tables or databases, or is not understood, and
+        SourceRefused for a table that exists already.
         """
         database = database or self.database
         if database and not self._history.knows_database(database):
@@ -104,6 +106,7 @@ class EmbeddedSource:
         for statement in statements:
             if not isinstance(statement, TABLE_STATEMENTS):
                 raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
+        self._refuse_existing(statements, database)
         time_s = self._now_s(timestamp_s)
         with self._group(time_s):
             self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
@@ -112,6 +115,22 @@ class EmbeddedSource:
             for change in self._history.apply(statements, session, position, sql):
                 if change.unresolved is not None:
                     raise UnsupportedStatement(change.unresolved)
+
+    def _refuse_existing(self, statements: Sequence[Statement], database: str) -> None:
+        """A server does not log a CREATE TABLE that fails, so the schema history takes each for a new table."""
+        made: set[tuple[str, str]] = set()
+        for statement in statements:
+            if not isinstance(statement, CreateTable | CreateTableLike):
+                return  # what follows may be about tables that this one removes
+            if statement.temporary or statement.if_not_exists or statement.or_replace:
+                continue
+            name = self._history.name(statement.table.database or database, statement.table.table)
+            if name in made or self._history.state(*name) is not None:
+                raise SourceRefused(
+                    f"table {'.'.join(name)} already exists; give the new one another name, change it with ALTER TABLE "
+                    f"or drop it first"
+                )
+            made.add(name)
 
     def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Rows by column name; columns left out are NULL. Outside `transaction()` it is a transaction of its own."""

@@ -89,6 +89,16 @@ def test_a_table_is_made_by_one_statement(broker):
             channel.table(sql)
 
 
+def test_a_table_that_exists_is_not_made_again(broker):
+    channel = broker.channel()
+    first = channel.table("CREATE TABLE t (id INT, note TEXT)")
+    with pytest.raises(EmbeddedBrokerError, match=r"^table test\.t already exists; "):
+        channel.table("CREATE TABLE t (id INT)")
+    again = channel.table("CREATE TABLE IF NOT EXISTS t (id INT)")
+    first.insert(id=1, note="x")
+    again.insert(id=2, note="y")
+
+
 def test_every_kind_of_change(broker):
     channel = broker.channel("CREATE TABLE shop.t (id INT PRIMARY KEY, price DECIMAL(8,2), at DATETIME, note TEXT)")
     first = {"id": 1, "price": Decimal("12.50"), "at": datetime.fromisoformat("2024-02-29 01:02:03"), "note": None}

@@ -64,6 +64,31 @@ async def test_a_transaction_becomes_its_records(tmp_path: Path, clock: ManualCl
     await world.close()
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [ORDERS, "CREATE TABLE shop.orders (a INT)", "CREATE TABLE orders LIKE others", "CREATE TABLE a (b INT); " * 2],
+)
+def test_a_table_is_created_once(source: EmbeddedSource, sql: str) -> None:
+    source.statement("CREATE TABLE others (note TEXT)")
+    before = source.position
+    with pytest.raises(SourceRefused, match=r"^table shop\.(orders|a) already exists; "):
+        source.statement(sql)
+    assert source.position == before
+    source.insert("orders", {"id": 1, "item": "as it was"})
+
+
+def test_a_table_may_be_created_where_there_is_none_left(source: EmbeddedSource) -> None:
+    source.statement("CREATE TABLE IF NOT EXISTS orders (note TEXT)")
+    source.insert("orders", {"id": 1, "item": "as it was"})
+    source.statement("CREATE TEMPORARY TABLE orders (note TEXT)")
+    source.insert("orders", {"id": 2, "item": "as it was"})
+    source.statement("DROP TABLE orders; CREATE TABLE orders (note TEXT)")
+    source.insert("orders", {"note": "new"})
+    source.statement("DROP TABLE orders")
+    source.statement(ORDERS)
+    source.insert("orders", {"id": 1})
+
+
 async def test_positions_follow_the_events(tmp_path: Path, clock: ManualClock, source: EmbeddedSource) -> None:
     """A row's position is the end of its rows event, the safe one the start of its statement's first TABLE_MAP."""
     world = World(tmp_path, clock)
