@@ -16,8 +16,8 @@ from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
 from storage.errors import LogWriteError
-from tests.capture.world import FILE, UUID, WAIT_S, FedSource, ManualScheduler, World, running, settle, until
-from tests.fakes import ManualClock
+from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
+from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -449,7 +449,7 @@ async def test_a_refusal_waits_for_somebody(channel: Channel, source: FedSource,
     await channel.start()
     status = await needs_action(channel)
     assert status.reason == "the password is wrong"
-    assert scheduler.waiting == 0
+    assert scheduler.pending == 0
 
 
 async def test_a_log_that_cannot_be_written_is_tried_again(
@@ -501,11 +501,16 @@ async def test_a_heartbeat_that_cannot_be_written_ends_the_session(
     assert world.operations() == ["DDL", "DDL"]
 
 
-async def test_a_mistake_of_ours_is_told_and_waits_for_somebody(channel: Channel, source: FedSource) -> None:
+async def test_a_mistake_of_ours_is_told_and_waits_for_somebody(
+    channel: Channel, source: FedSource, caplog: pytest.LogCaptureFixture
+) -> None:
     source.connect_failure = ZeroDivisionError("division by zero")
     await channel.start()
     status = await needs_action(channel)
     assert status.reason == "capture failed by a mistake in Binwire (ZeroDivisionError: division by zero)"
+    [logged] = caplog.records
+    assert logged.exc_info is not None
+    assert logged.exc_info[1] is source.connect_failure, "with the way there, which a report of it needs"
 
 
 def test_the_states_are_those_of_the_table() -> None:
