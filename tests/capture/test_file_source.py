@@ -28,8 +28,8 @@ from capture.source import Flavour, SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.recorded import ABSENT, BINLOGS, dump_text, dumped_events
 from tests.capture.recorded import binlog_names as recorded_names
-from tests.capture.world import WAIT_S, ManualScheduler, World, running, settle
-from tests.fakes import ManualClock
+from tests.capture.world import WAIT_S, World, running, settle
+from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,8 +20,8 @@ from capture.position import BinlogPosition
 from capture.source import Flavour, ServerRefusal, SourceAddress
 from storage.clock import SystemClock
 from tests.capture.test_packets import packet
-from tests.capture.world import WAIT_S, ManualScheduler, settle
-from tests.fakes import ManualClock
+from tests.capture.world import WAIT_S, settle
+from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

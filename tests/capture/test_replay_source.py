@@ -12,8 +12,8 @@ from capture.errors import SourceRefused
 from capture.events import BINLOG_MAGIC, EventDecoder, EventType, HeartbeatEvent, decode_header, iter_events
 from capture.position import BinlogPosition
 from capture.replay_source import ReplaySource
-from tests.capture.world import UUID, WAIT_S, ManualScheduler, World, running, settle
-from tests.fakes import ManualClock
+from tests.capture.world import UUID, WAIT_S, World, running, settle
+from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ class Player:
     async def _idle(self) -> None:
         """Until the reader waits for time to pass: the recording is read in a thread."""
         async with asyncio.timeout(WAIT_S):
-            while not self.scheduler.waiting and not self.ended:
+            while not self.scheduler.pending and not self.ended:
                 await settle(1)
 
     async def _read(self) -> None:

@@ -18,7 +18,6 @@ from storage.catalog import Catalog, ChannelRow
 from storage.config import LogConfig
 from storage.records import iter_batches, iter_records
 from storage.segment_log import SegmentLog
-from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,44 +29,6 @@ if TYPE_CHECKING:
 
 WAIT_S = 30
 """A wait that never ends is a failure; nothing that works takes this long."""
-
-
-class ManualScheduler:
-    """`storage.scheduler.Scheduler` on a ManualClock: callbacks run when `advance` reaches them."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self._due: list[_ManualTimer] = []
-
-    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> _ManualTimer:
-        timer = _ManualTimer(self._clock.monotonic_ms() + delay_ms, callback)
-        self._due.append(timer)
-        return timer
-
-    def advance(self, ms: int) -> None:
-        """Let time pass, running what falls due at its own time."""
-        end = self._clock.monotonic_ms() + ms
-        while due := [timer for timer in self._due if not timer.cancelled and timer.at_ms <= end]:
-            timer = min(due, key=lambda timer: timer.at_ms)
-            self._due.remove(timer)
-            self._clock.advance(max(0, timer.at_ms - self._clock.monotonic_ms()))
-            timer.callback()
-        self._due = [timer for timer in self._due if not timer.cancelled]
-        self._clock.advance(end - self._clock.monotonic_ms())
-
-    @property
-    def waiting(self) -> int:
-        return sum(not timer.cancelled for timer in self._due)
-
-
-@dataclass(eq=False)
-class _ManualTimer:
-    at_ms: int
-    callback: Callable[[], None]
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
 
 
 async def settle(turns: int = 50) -> None:
