@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -253,9 +254,8 @@ async def test_every_recorded_file_is_carried_over_exactly_or_stops_with_a_sente
         (folder := tmp_path / name).mkdir()
         world = World(folder, ManualClock())
         url = f"file://{BINLOGS / name}"
-        channel = world.channel(
-            lambda url=url: open_source(SourceAddress.parse(url), 1, SystemClock()), *objects, url=url
-        )
+        factory = partial(open_source, SourceAddress.parse(url), 1, SystemClock())
+        channel = world.channel(factory, *objects, url=url)
         async with running(channel, *State):
             status = await channel.wait_ended()
         captured = [

@@ -86,8 +86,7 @@ async def test_a_setting_that_is_wrong(server: LiveServer, variable: str, value:
         results = failed(await check(server, database))
         assert set(results) == {item}
         assert results[item].found == f"{variable} = {value}"
-        assert results[item].remedy is not None
-        server.execute(results[item].remedy.partition(";")[0])
+        server.execute((results[item].remedy or "").partition(";")[0])
         assert failed(await check(server, database)) == {}
 
 
