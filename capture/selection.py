@@ -57,6 +57,10 @@ class Selection:
             return database in self._touched
         return database in self.databases or (database, self._fold(table)) in self.tables
 
+    def name(self, database: str, table: str) -> tuple[str, str]:
+        """The names as the server compares them."""
+        return self._fold(database), self._fold(table)
+
     def same(self, one: str, other: str) -> bool:
         """Whether the server takes two names for the same."""
         return self._fold(one) == self._fold(other)

@@ -89,7 +89,7 @@ async def definitions_at(
         raise DefinitionsChanged(position, unknown)
 
     def holds(database: str, table: str = "") -> bool:
-        return effects.get((database, table)) in (Effect.CREATED_IF_MISSING, None)
+        return effects.get(selection.name(database, table)) in (Effect.CREATED_IF_MISSING, None)
 
     return Definitions(
         tuple((name, text) for name, text in databases if text is not None and holds(name)),
@@ -175,18 +175,19 @@ async def _show(source: Source, kind: str, *names: str) -> str | None:
 async def _effects_between(
     source: Source, info: ServerInfo, selection: Selection, start: BinlogPosition, end: BinlogPosition
 ) -> dict[tuple[str, str], Effect]:
-    """For each tracked table (and database: empty table name) the effect that decides."""
+    """The effect that decides for each tracked table (a database: empty table name), named as the server compares."""
     found: dict[tuple[str, str], Effect] = {}
     async for _, step in statements_between(source, info, start, end):
         assert isinstance(step.event, QueryEvent)
         for database, table, effect in _effects(step.statements, step.event.database):
             if not selection(database, ""):
                 continue
-            before = found.get((database, table))
+            name = selection.name(database, table)
+            before = found.get(name)
             if before is None:
-                found[database, table] = effect
+                found[name] = effect
             elif before is Effect.CREATED_IF_MISSING and effect is not Effect.CREATED_IF_MISSING:
-                found[database, table] = Effect.CHANGED
+                found[name] = Effect.CHANGED
     return found
 
 

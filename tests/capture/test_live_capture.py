@@ -562,6 +562,26 @@ async def test_a_change_without_a_statement_is_read_again_or_stops(world: World,
     assert len(rows_of(world.records())) == 2
 
 
+async def test_names_in_another_case_are_the_same_table_where_the_server_says_so(
+    world: World, server_factory: Callable[..., LiveServer]
+) -> None:
+    """The row is that of a table which was replaced since: today's column names are not its own."""
+    server = await asyncio.to_thread(server_factory, "mariadb1011", "--lower-case-table-names=1")
+    database = server.fresh_database()
+    await run(server, f"USE {database}", "CREATE TABLE t (id INT PRIMARY KEY, a INT)")
+    file, position = server.binlog_position()
+    await run(
+        server,
+        "INSERT INTO t VALUES (1, 1)",
+        "CREATE OR REPLACE TABLE T (id INT PRIMARY KEY, something_else INT)",
+    )
+    channel = live(world, server, database, start=f"{file}:{position}")
+    async with running(channel, State.ERROR):
+        status = await needs_action(channel)
+    assert f"the definition of {database}.t" in (status.reason or "")
+    assert rows_of(world.records()) == []
+
+
 async def test_a_purged_position_stops_with_the_numbers(tmp_path: Path, server: LiveServer) -> None:
     database = server.fresh_database()
     await run(server, f"CREATE TABLE {database}.t (id INT PRIMARY KEY)")
