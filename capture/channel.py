@@ -300,9 +300,11 @@ class Channel:
         from capture.precheck import check  # 5 ms of a start, which a channel that has a log does without
 
         self._move(State.PRECHECKING)
-        for item in await check(source, info, self.spec):
-            if not item.passed:
-                raise SourceRefused(f"precheck of {source.address} failed: {item.name}: {item.found}; {item.remedy}")
+        failed = [item for item in await check(source, info, self.spec) if not item.passed]
+        if failed:
+            found = "; ".join(f"{item.name}: {item.found}" for item in failed)
+            remedy = failed[0].remedy if len(failed) == 1 else "`binwire check` says what to do about each"
+            raise SourceRefused(f"precheck of {source.address} failed: {found}; {remedy}")
 
     def _drop_unfinished(self) -> None:
         try:

@@ -2,7 +2,8 @@
 
 `ITEMS` is the whole list, in the order in which people read it: what an item needs comes before it. An item looks at
 the source and changes nothing; one that cannot be looked at because an earlier one failed is left out. The remedy is
-the statement or my.cnf line itself, ready to paste. Sources without a server are checked by reading their beginning.
+the statement or my.cnf line itself, ready to paste: what a statement cannot do stands behind it as its comment. Sources
+without a server are checked by reading their beginning.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ async def run(source: Source, spec: ChannelSpec) -> Sequence[CheckResult]:
         info = await source.connect()
         results = await check(source, info, spec)
     except CaptureError as error:
-        return [CheckResult("reachable", False, str(error), "check host, port, user, password and TLS of the source")]
+        server = "check host, port, user, password and TLS of the source"
+        remedy = server if source.queryable else "name binlog files that this user may read in source"
+        return [CheckResult("reachable", False, str(error), remedy)]
     return [CheckResult("reachable", True, f"{info.flavour} {info.version}", None), *results]
 
 
@@ -154,17 +157,22 @@ async def _select(look: _Look) -> tuple[str, str | None]:
 
 
 def _setting(name: str, wanted: str, *, dynamic: bool) -> Callable[[_Look], Awaitable[tuple[str, str | None]]]:
-    """A global variable that must have a value, given the way it is set."""
+    """A global variable that must have a value, given the way it is set. A dynamic one is its item's name."""
 
     async def check(look: _Look) -> tuple[str, str | None]:
         found = look.variable(name)
         if found.upper() == wanted:
-            return f"{name} = {found}", None
+            return found if dynamic else f"{name} = {found}", None
         if dynamic:
-            return f"{name} = {found}", f"SET GLOBAL {name} = {wanted}; and {name} = {wanted} under [mysqld] in my.cnf"
+            return f"{found}, not {wanted}", _set_global(name, wanted)
         return f"{name} = {found}", f"{name} = binlog under [mysqld] in my.cnf, then restart the server"
 
     return check
+
+
+def _set_global(name: str, value: str) -> str:
+    """The statement for now, and what makes it last: sessions that are open keep the value they have."""
+    return f"SET GLOBAL {name} = {value}; -- and {name} = {value} under [mysqld] in my.cnf; reconnect its clients"
 
 
 async def _row_image(look: _Look) -> tuple[str, str | None]:
@@ -174,7 +182,7 @@ async def _row_image(look: _Look) -> tuple[str, str | None]:
 
 
 async def _server_id(look: _Look) -> tuple[str, str | None]:
-    found = f"source {look.info.server_id}, this channel {look.spec.server_id}"
+    found = f"source {look.info.server_id}, this channel {look.spec.server_id or 'chosen at start'}"
     if look.info.server_id == 0:
         return found, "server_id = 1 under [mysqld] in my.cnf, then restart the server"
     if look.info.server_id == look.spec.server_id:
@@ -186,7 +194,7 @@ async def _partial_json(look: _Look) -> tuple[str, str | None]:
     found = look.variable("binlog_row_value_options")
     if not found:
         return "off", None
-    return f"binlog_row_value_options = {found}", "SET GLOBAL binlog_row_value_options = '';"
+    return f"binlog_row_value_options = {found}", _set_global("binlog_row_value_options", "''")
 
 
 async def _compression(look: _Look) -> tuple[str, str | None]:
@@ -194,7 +202,7 @@ async def _compression(look: _Look) -> tuple[str, str | None]:
     found = look.variable(name)
     if found.upper() in ("", "OFF"):
         return "off", None
-    return f"{name} = {found}", f"SET GLOBAL {name} = OFF; and {name} = OFF under [mysqld] in my.cnf"
+    return f"{name} = {found}", _set_global(name, "OFF")
 
 
 # ---- objects and start ----
