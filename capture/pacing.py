@@ -49,7 +49,8 @@ class HeartbeatPacer:
         return self._clock.now_ms() + self._clock_offset_ms
 
     def read_event(self, timestamp_s: int) -> None:
-        """An event of the binlog was read."""
+        """An event of the binlog was read: until all that arrived with it is, there may be more."""
+        self.at_end = False
         self.last_event_s = timestamp_s
         self._is_event_newest = True
 

@@ -101,3 +101,12 @@ def test_an_old_event_behind_a_heartbeat_means_there_is_more(clock: ManualClock)
     pacer.read_event(NOW_MS // 1000 - 60)
     pacer.drained()
     assert not pacer.at_end
+
+
+def test_in_the_middle_of_what_arrived_late_the_time_is_the_last_events(clock: ManualClock) -> None:
+    pacer = at_end(clock)
+    clock.advance(60_000)
+    pacer.heard()
+    pacer.read_event(NOW_MS // 1000 + 1)
+    assert pacer.due()
+    assert pacer.take() == NOW_MS // 1000 + 1, "what follows is a minute old as well"
