@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -115,6 +116,8 @@ class _Calls:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._channels: dict[str, EmbeddedChannel] = {}
+        # Also counted when a channel fails: what it left in the data directory is nobody else's.
+        self._numbers = itertools.count(1)
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -126,7 +129,7 @@ class _Calls:
             return {"id": request["id"], "error": str(error)}
 
     async def call_channel(self, statements: list[str], database: str, objects: list[str] | None) -> dict[str, Any]:
-        name = f"c{len(self._channels) + 1}"
+        name = f"c{next(self._numbers)}"
         password = f"Test-{secrets.token_hex(8)}"
         config = ChannelConfig(
             id=name,

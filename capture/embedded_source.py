@@ -92,21 +92,28 @@ class EmbeddedSource:
         Raises UnsupportedStatement for anything that is not DDL of tables or databases, or is not understood, and
         SourceRefused for a table that exists already.
         """
-        database = database or self.database
-        if database and not self._history.knows_database(database):
-            self._execute(f"CREATE DATABASE `{database.replace('`', '``')}`", "", timestamp_s)
-        self._execute(sql, database, timestamp_s)
-
-    def _execute(self, sql: str, database: str, timestamp_s: int | None) -> None:
-        from capture.ddl import parse
-
         if self._open is not None:
             raise UnsupportedStatement("a statement ends the transaction it is in; call it outside transaction()")
+        database = database or self.database
+        statements = self._statements(sql)
+        self._refuse_existing(statements, database)
+        tables = [each.table for each in statements if isinstance(each, CreateTable | CreateTableLike)]
+        for needed in dict.fromkeys([database, *(table.database or "" for table in tables)]):
+            if needed and not self._history.knows_database(needed):
+                create = f"CREATE DATABASE `{needed.replace('`', '``')}`"
+                self._execute(create, self._statements(create), "", timestamp_s)
+        self._execute(sql, statements, database, timestamp_s)
+
+    def _statements(self, sql: str) -> list[Statement]:
+        from capture.ddl import parse
+
         statements = parse(sql, DEFAULT_STATUS.sql_mode or 0, self._dialect)
         for statement in statements:
             if not isinstance(statement, TABLE_STATEMENTS):
                 raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
-        self._refuse_existing(statements, database)
+        return statements
+
+    def _execute(self, sql: str, statements: Sequence[Statement], database: str, timestamp_s: int | None) -> None:
         time_s = self._now_s(timestamp_s)
         with self._group(time_s):
             self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
