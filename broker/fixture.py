@@ -79,7 +79,8 @@ def _input() -> tuple[asyncio.Queue[bytes], asyncio.Event]:
     loop, lines, ended = asyncio.get_running_loop(), asyncio.Queue[bytes](), asyncio.Event()
 
     def read() -> None:
-        for line in sys.stdin.buffer:
+        # Not through sys.stdin, whose lock the interpreter takes at its end while this thread would hold it.
+        for line in open(sys.stdin.fileno(), "rb", closefd=False):  # noqa: SIM115  # ends with the process
             loop.call_soon_threadsafe(lines.put_nowait, line)
         loop.call_soon_threadsafe(ended.set)
 
