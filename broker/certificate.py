@@ -1,0 +1,156 @@
+"""The certificate of a TLS listener: its two files, what is wrong with them, and the one in force.
+
+A renewed certificate is in force for the next connection: whoever asks for the context has the files looked at first,
+at most once in `LOOK_MS`, by their modification times, sizes and inodes (symbolic links are followed, so that certbot
+and mounted secrets work). Connections that exist keep theirs. Files that cannot be used leave the old certificate in
+force and say so once; certificate and key are two files, so a renewal may be seen half done, and is then looked at
+again.
+
+TLS 1.2 and 1.3 with the forward-secret suites of Python's defaults, which Java 8 speaks as it was released.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import stat
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from storage.clock import Clock
+
+LOOK_MS: Final = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+class CertificateError(Exception):
+    """The files of a certificate cannot be used; `key` is the configuration key concerned, the message one sentence."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class ServerCertificate:
+    """Certificate and key from two PEM files; the certificate file may carry the chain behind the server's own."""
+
+    def __init__(self, cert_file: Path, key_file: Path, clock: Clock) -> None:
+        """Read them. Raises CertificateError."""
+        self._cert_file = cert_file
+        self._key_file = key_file
+        self._clock = clock
+        self._seen = self._signature()
+        self._context, self._expires = _load(cert_file, key_file, clock)
+        self._looked_ms = clock.monotonic_ms()
+        self._told_expired = False
+
+    def context(self) -> ssl.SSLContext:
+        """What a new connection is to use."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._looked_ms >= LOOK_MS:
+            self._looked_ms = now_ms
+            self.look()
+        return self._context
+
+    def look(self) -> None:
+        """Take the files as they are now, if they changed and can be used."""
+        signature = self._signature()
+        if signature != self._seen:
+            self._seen = signature
+            try:
+                self._context, self._expires = _load(self._cert_file, self._key_file, self._clock)
+            except CertificateError as error:
+                _log.error("the certificate in force stays, the new one cannot be used: %s", error)
+            else:
+                self._told_expired = False
+                _log.info("the certificate %s was renewed, valid until %s", self._cert_file, _day(self._expires))
+        if not self._told_expired and _now(self._clock) > self._expires:
+            self._told_expired = True
+            _log.error("the certificate %s expired on %s; renew it", self._cert_file, _day(self._expires))
+
+    def _signature(self) -> tuple[tuple[int, ...] | None, ...]:
+        return _file_signature(self._cert_file), _file_signature(self._key_file)
+
+
+def _file_signature(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
+
+
+def _load(cert_file: Path, key_file: Path, clock: Clock) -> tuple[ssl.SSLContext, datetime]:
+    expires = _read_certificate(cert_file, clock)
+    _check_key(key_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_no_password)
+    except _EncryptedKeyError:
+        raise CertificateError(
+            "tls_key", f"the key {key_file} is protected by a password; store it without (openssl pkey -in … -out …)"
+        ) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise CertificateError(
+                "tls_key", f"the key {key_file} does not belong to the certificate {cert_file}; give the pair"
+            ) from None
+        if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
+            raise CertificateError(
+                "tls_cert", f"the certificate {cert_file} is too weak for today's clients; make one with RSA 2048 or EC"
+            ) from None
+        raise CertificateError("tls_key", f"the file {key_file} holds no private key in PEM form") from None
+    return context, expires
+
+
+def _read_certificate(file: Path, clock: Clock) -> datetime:
+    """Until when the first certificate of a file is valid; it must be so now."""
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        certificate = load_pem_x509_certificates(_read(file, "tls_cert"))[0]
+    except ValueError:
+        raise CertificateError("tls_cert", f"the file {file} holds no certificate in PEM form") from None
+    begins, expires = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if _now(clock) > expires:
+        raise CertificateError("tls_cert", f"the certificate {file} expired on {_day(expires)}; renew it")
+    if _now(clock) < begins:
+        raise CertificateError(
+            "tls_cert", f"the certificate {file} is not valid before {_day(begins)}; is this machine's clock right?"
+        )
+    return expires
+
+
+def _check_key(file: Path) -> None:
+    _read(file, "tls_key")
+    if file.stat().st_mode & stat.S_IROTH:
+        raise CertificateError("tls_key", f"everybody on this machine may read the key {file}; do: chmod o= {file}")
+
+
+def _read(file: Path, key: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CertificateError(key, f"the file {file} cannot be read: {error.strerror}") from None
+
+
+class _EncryptedKeyError(Exception):
+    """The key asks for a password."""
+
+
+def _no_password() -> str:
+    raise _EncryptedKeyError
+
+
+def _now(clock: Clock) -> datetime:
+    return datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
