@@ -39,7 +39,8 @@ from broker.server import BrokerServer
 from broker.topics import Topic, Topics
 from storage.catalog import Catalog, GroupRow
 from storage.clock import SystemClock
-from storage.directory import DataDirectory
+from storage.directory import DataDirectory, catalog_path, topic_path
+from storage.errors import StorageError
 from storage.scheduler import LoopScheduler
 from storage.segment_log import SegmentLog
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from broker.listener import Address
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
+    from capture.position import ResumePoint
     from capture.source import Source
     from storage.clock import Clock
 
@@ -167,7 +169,13 @@ class Application:
         return Broker(
             cluster_id=cluster_id(self.catalog),
             topics=Topics(),
-            groups=GroupCoordinator(self._offsets, self._clock, scheduler),
+            groups=GroupCoordinator(
+                self._offsets,
+                self._clock,
+                scheduler,
+                min_session_ms=self._config.group_min_session_ms,
+                initial_rebalance_ms=self._config.group_initial_rebalance_ms,
+            ),
             offsets=self._offsets,
             clock=self._clock,
             scheduler=scheduler,
@@ -194,11 +202,12 @@ class Application:
         self._floor.append(log.close)
         channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
         address = str(spec.address)
-        precheck = partial(run_precheck, spec, self._clock)
+        precheck = partial(run_precheck, spec, self._clock, self._config.data_path)
         served = ServedChannel(spec.id, config.display_name, address, channel, log, precheck, self._clock)
         self._floor.append(served.stop)
         self.channels.add(served)
-        self._broker.topics.add(Topic(name=spec.topic, log=log, channel_id=spec.id))
+        before_range_is_start = config.before_range == "start"
+        self._broker.topics.add(Topic(spec.topic, log, spec.id, time_before_start_is_start=before_range_is_start))
         served.groups = [self._open_group(spec, group) for group in config.groups]
         return OpenChannel(channel, log, tuple(group.id for group in served.groups))
 
@@ -333,16 +342,35 @@ def created_table(sql: str) -> str:
     raise CallFailedError(f"{sql[:80]!r} is not one CREATE TABLE statement")
 
 
-async def run_precheck(spec: ChannelSpec, clock: Clock) -> Sequence[PrecheckItem]:
-    """Look at a channel's source without changing anything."""
+async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequence[PrecheckItem]:
+    """Look at a channel's source, and at what the data directory already holds of it, without changing anything.
+
+    Raises StorageError if that data cannot be read.
+    """
     from capture import precheck
 
+    resume = _stored_resume(spec, data_path)
     source = open_configured_source(spec, clock)
     try:
-        results = await precheck.run(source, spec)
+        results = await precheck.run(source, spec, resume)
     finally:
         await source.close()
     return [PrecheckItem(item.name, item.passed, item.found, item.remedy) for item in results]
+
+
+def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:
+    """Where a channel that was started before goes on: behind its last record, else at the start it resolved then."""
+    from capture.position import PositionError, ResumePoint
+    from storage.catalog import stored_start
+    from storage.peek import last_source
+
+    last = last_source(topic_path(data_path, spec.topic))
+    try:
+        if last is not None:
+            return ResumePoint.from_recovered(last)
+        return ResumePoint.from_json(stored_start(catalog_path(data_path), spec.id))
+    except PositionError as error:
+        raise StorageError(f"channel {spec.id}: {error}") from None
 
 
 def record_decoder() -> Callable[[bytes], dict[str, Any]]:

@@ -116,7 +116,7 @@ def _check(arguments: argparse.Namespace) -> int:
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     passed = True
     for spec in specs:
-        items = asyncio.run(run_precheck(spec, SystemClock()))
+        items = asyncio.run(run_precheck(spec, SystemClock(), config.data_path))
         passed = passed and all(item.passed for item in items)
         print(f"{spec.id}  {spec.address}")
         print(*(f"  {line}" for line in checked(items, style)), sep="\n")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from broker.config_rules import ConfigError, check, duration_ms, refused, size_bytes, source_account
+from broker.config_rules import ConfigError, check, delay_ms, duration_ms, refused, size_bytes, source_account
 from broker.listener import Address
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class ChannelConfig(_Table, frozen=True):
     segment_size: str = "256MiB"
     flush: Literal["interval", "before-visible"] = "interval"
     flush_interval: str = "1s"
+    before_range: Literal["start", "nothing"] = "start"
     groups: list[GroupConfig] = []
 
     @property
@@ -140,12 +141,22 @@ class Config(_Table, frozen=True):
     """The whole file. `data_dir` and `password_file` are relative to the folder the file lies in."""
 
     data_dir: str = "data"
+    group_min_session_timeout: str = "6s"
+    group_initial_rebalance_delay: str = "0s"
     listeners: list[ListenerConfig] = msgspec.field(default_factory=lambda: [ListenerConfig()])
     channels: list[ChannelConfig] = []
 
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir)
+
+    @property
+    def group_min_session_ms(self) -> int:
+        return duration_ms(self.group_min_session_timeout)
+
+    @property
+    def group_initial_rebalance_ms(self) -> int:
+        return delay_ms(self.group_initial_rebalance_delay)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -324,6 +335,7 @@ def _choices(path: str) -> str:
         "security": ("SASL_PLAINTEXT", "PLAINTEXT"),
         "data_types": ("dml", "ddl"),
         "flush": ("interval", "before-visible"),
+        "before_range": ("start", "nothing"),
     }[key]
     return " or ".join(choices)
 

@@ -28,6 +28,7 @@ PASSWORD_CHARACTERS_MAX: Final = 32
 PASSWORD_CLASSES_MIN: Final = 2
 TOPIC_CHARACTERS_MAX: Final = 249  # Kafka's limit on a topic name
 SEGMENT_BYTES_MAX: Final = 2 << 30  # positions in an index are 32 bits
+GROUP_TIME_MS_MAX: Final = 300_000  # no session or rebalance of a default client is longer
 
 DURATION_UNITS_MS: Final[Mapping[str, int]] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SIZE_UNITS_BYTES: Final[Mapping[str, int]] = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -54,6 +55,13 @@ class ConfigError(Exception):
 def duration_ms(text: str) -> int:
     """Milliseconds of a duration such as `250ms`, `90s`, `15m`, `24h`, `7d`; `ValueError` if it is not one."""
     return _number_with_unit(text, DURATION_UNITS_MS)
+
+
+def delay_ms(text: str) -> int:
+    """Milliseconds of a duration that may also be none at all, such as `0s`; `ValueError` if it is not one."""
+    match = re.fullmatch(_NUMBER_WITH_UNIT, text)
+    nothing = match is not None and match[2] in DURATION_UNITS_MS and int(match[1]) == 0
+    return 0 if nothing else duration_ms(text)
 
 
 def size_bytes(text: str) -> int:
@@ -95,12 +103,27 @@ def check(config: Config) -> None:
     for index, listener in enumerate(config.listeners):
         _check_listener(f"listeners[{index}]", listener)
     _check_unique("listeners", "bind", [item.bind for item in config.listeners if item.bind_address.port])
+    _check_group_times(config)
     for index, channel in enumerate(config.channels):
         _check_channel(f"channels[{index}]", channel)
     _check_unique("channels", "id", [channel.id for channel in config.channels])
     _check_unique("channels", "topic", [channel.topic_name for channel in config.channels])
     groups = [group.id for channel in config.channels for group in channel.groups if group.id is not None]
     _check_unique("channels.groups", "id", groups)
+
+
+def _check_group_times(config: Config) -> None:
+    for key, parse, allowed in (
+        ("group_min_session_timeout", duration_ms, 'a duration up to 5m such as "6s" or "500ms"'),
+        ("group_initial_rebalance_delay", delay_ms, 'a duration up to 5m such as "3s", or "0s" for none'),
+    ):
+        text = getattr(config, key)
+        try:
+            valid = parse(text) <= GROUP_TIME_MS_MAX
+        except ValueError:
+            valid = False
+        if not valid:
+            raise refused(key, text, allowed)
 
 
 def _check_listener(path: str, listener: ListenerConfig) -> None:

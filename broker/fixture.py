@@ -53,7 +53,14 @@ def run() -> int:
 
 
 async def _serve(folder: Path) -> None:
-    app = Application(Config(data_dir=str(folder / "data"), listeners=[ListenerConfig(bind="127.0.0.1:0")]))
+    # Tests of a takeover should not have to wait out Kafka's shortest session.
+    app = Application(
+        Config(
+            data_dir=str(folder / "data"),
+            group_min_session_timeout="1ms",
+            listeners=[ListenerConfig(bind="127.0.0.1:0")],
+        )
+    )
     await app.start()
     try:
         address = app.addresses["public"]

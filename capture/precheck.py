@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capture.errors import CaptureError, SourceUnavailable
+from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnavailable
+from capture.resume import require_same_source
 from capture.selection import Selection, parse_object
 from capture.source import Flavour
 from capture.start import binlog_files, resolve_start
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from capture.channel import ChannelSpec
+    from capture.position import ResumePoint
     from capture.source import ServerInfo, Source
 
 OBJECTS_NAMED_MAX = 5
@@ -51,6 +53,7 @@ class _Look:
     info: ServerInfo
     grants: Sequence[str]
     account: str
+    resume: ResumePoint | None
 
     def variable(self, name: str) -> str:
         return self.info.variables.get(name, "")
@@ -65,11 +68,14 @@ class _Item:
     needs: tuple[str, ...] = ()
 
 
-async def run(source: Source, spec: ChannelSpec) -> Sequence[CheckResult]:
-    """Check every item that can be looked at. Changes nothing; never raises for what the source says."""
+async def run(source: Source, spec: ChannelSpec, resume: ResumePoint | None = None) -> Sequence[CheckResult]:
+    """Check every item that can be looked at. Changes nothing; never raises for what the source says.
+
+    `resume` is where a channel goes on that has captured before: its `start` is of no account then.
+    """
     try:
         info = await source.connect()
-        results = await check(source, info, spec)
+        results = await check(source, info, spec, resume)
     except CaptureError as error:
         server = "check host, port, user, password and TLS of the source"
         remedy = server if source.queryable else "name binlog files that this user may read in source"
@@ -77,11 +83,13 @@ async def run(source: Source, spec: ChannelSpec) -> Sequence[CheckResult]:
     return [CheckResult("reachable", True, f"{info.flavour} {info.version}", None), *results]
 
 
-async def check(source: Source, info: ServerInfo, spec: ChannelSpec) -> Sequence[CheckResult]:
+async def check(
+    source: Source, info: ServerInfo, spec: ChannelSpec, resume: ResumePoint | None = None
+) -> Sequence[CheckResult]:
     """The items behind "reachable", for a source that is connected. Raises SourceUnavailable if it goes away."""
     if not source.queryable:
         return ()
-    look = _Look(source, spec, info, await _grants(source), await _account(source))
+    look = _Look(source, spec, info, await _grants(source), await _account(source), resume)
     results: list[CheckResult] = []
     failed: set[str] = set()
     for item in ITEMS:
@@ -229,12 +237,22 @@ async def _objects(look: _Look) -> tuple[str, str | None]:
 
 
 async def _start(look: _Look) -> tuple[str, str | None]:
+    if look.resume is not None:
+        return await _resume(look, look.resume)
     try:
         point = await resolve_start(look.source, look.info, look.spec.start)
     except CaptureError as error:
         oldest = (await binlog_files(look.source))[0]
         return str(error), f"start = now, earliest, or a position from {oldest.beginning} on"
     return f"{look.spec.start} is {point.position}", None
+
+
+async def _resume(look: _Look, resume: ResumePoint) -> tuple[str, str | None]:
+    try:
+        await require_same_source(look.source, look.info, resume)
+    except SourceRefused as error:
+        return str(error).removesuffix(f"; {NEW_CHANNEL}"), NEW_CHANNEL
+    return f"goes on at {resume.position}, where this channel's data ends", None
 
 
 ITEMS = (

@@ -20,7 +20,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -304,6 +304,24 @@ def _select(row: type, table: str) -> str:
 def _replace(row: type, table: str) -> str:
     marks = ", ".join("?" for _ in fields(row))
     return f"INSERT OR REPLACE INTO {table} ({_columns(row)}) VALUES ({marks})"  # noqa: S608 — as above
+
+
+def stored_start(path: Path, channel_id: str) -> str | None:
+    """The `start` of a channel in a catalog that another process may have open; None if it has none, or there is none.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            row: tuple[str | None] | None = connection.execute(
+                "SELECT start FROM channels WHERE id = ?", (channel_id,)
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(f"the catalog {path} cannot be read ({error})") from error
+    return None if row is None else row[0]
 
 
 def _corrupt(path: Path, found: str) -> CatalogCorrupt:

@@ -26,6 +26,7 @@ from storage.errors import DataDirectoryInUse, StorageError, UnsupportedFormat
 from storage.files import DIRECTORY_MODE, FILE_MODE, Files
 
 FORMAT_VERSION: Final = 1
+_TOPICS: Final = "topics"
 _BOOT_ID_LINUX: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_ID_MACOS: Final = ("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")
 
@@ -39,6 +40,16 @@ def boot_id() -> str:
         return _BOOT_ID_LINUX.read_text().strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def catalog_path(path: Path) -> Path:
+    """The catalog of the data directory at `path`."""
+    return path / "catalog.db"
+
+
+def topic_path(path: Path, topic: str) -> Path:
+    """The one partition of `topic` in the data directory at `path`."""
+    return path / _TOPICS / f"{topic}-0"
 
 
 class DataDirectory:
@@ -55,11 +66,11 @@ class DataDirectory:
 
     @property
     def catalog_path(self) -> Path:
-        return self.path / "catalog.db"
+        return catalog_path(self.path)
 
     @property
     def topics_path(self) -> Path:
-        return self.path / "topics"
+        return self.path / _TOPICS
 
     @property
     def control_socket_path(self) -> Path:
@@ -71,7 +82,7 @@ class DataDirectory:
 
     def topic_path(self, topic: str) -> Path:
         """The directory of the one partition of `topic`."""
-        return self.topics_path / f"{topic}-0"
+        return topic_path(self.path, topic)
 
     @classmethod
     def open(cls, path: Path, files: Files | None = None, boot: str | None = None) -> DataDirectory:

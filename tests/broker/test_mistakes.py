@@ -374,6 +374,8 @@ async def test_a_source_that_changed_since_the_last_run(server_factory: ServerFa
     server.execute("INSERT INTO shop.t VALUES (1)")
     back = await outcome(tmp_path, server.url())
     assert (back.state, back.reason) == ("Normal", None)
+    code, out, _ = check(tmp_path, server.url(), start="binlog.000099:4")
+    assert (code, ", where this channel's data ends" in out) == (0, True), out
 
     server.execute_all("FLUSH BINARY LOGS", "INSERT INTO shop.t VALUES (2)", "FLUSH BINARY LOGS")
     oldest = server.binlog_files()[-1][0]
@@ -384,6 +386,11 @@ async def test_a_source_that_changed_since_the_last_run(server_factory: ServerFa
     assert f"was purged from {server.url().partition('://')[0]}://repl@" in purged.reason
     assert oldest in purged.reason
     assert "start a new channel: give it another id and topic in the configuration file" in purged.reason
+    code, out, _ = check(tmp_path, server.url())
+    assert code == 1
+    assert "FAILED  start position" in out
+    assert "was purged from " in out
+    assert "to do: start a new channel: give it another id and topic in the configuration file\n" in out
     assert first.high_watermark <= replaced.high_watermark == off.high_watermark <= back.high_watermark
     assert purged.high_watermark >= back.high_watermark
     new = await refusal(tmp_path / "new", server.url(), start="binlog.000001:4")

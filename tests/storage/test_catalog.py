@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, SchemaVersionRow
+from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, SchemaVersionRow, stored_start
 from storage.errors import CatalogCorrupt, StorageError, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -209,3 +209,19 @@ def test_what_a_killed_process_committed_is_there(tmp_path: Path) -> None:
         (copy / path.name).write_bytes(path.read_bytes())
     assert Catalog.open(copy / "catalog.db").setting("key") == "value"
     killed.close()
+
+
+def test_a_stored_start_is_read_beside_the_owner(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    assert stored_start(path, "shop") is None
+    catalog = Catalog.open(path)
+    assert stored_start(path, "shop") is None
+    catalog.put_channel(CHANNEL)
+    assert stored_start(path, "shop") is None
+    catalog.put_channel(replace(CHANNEL, start='{"file":"binlog.000001"}'))
+    assert stored_start(path, "shop") == '{"file":"binlog.000001"}'
+    catalog.close()
+    assert stored_start(path, "shop") == '{"file":"binlog.000001"}'
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StorageError, match=r"the catalog .*catalog\.db cannot be read"):
+        stored_start(path, "shop")
