@@ -100,7 +100,10 @@ class Application:
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
             self._open_channel(channel, open_configured_source, f"channels[{index}]")
-        self._server = BrokerServer(self._broker, [listener(item) for item in self._config.listeners])
+        listeners = [
+            listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
+        ]
+        self._server = BrokerServer(self._broker, listeners)
         self.addresses = await self._server.start()
         self._face.append(self._close_server)
         control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners)

@@ -67,6 +67,7 @@ class GroupConfig(_Table, frozen=True):
     password: Secret | None = None
     password_file: str | None = None
     password_hash: Secret | None = None
+    connections_max: int = 0
 
 
 class ChannelConfig(_Table, frozen=True):
@@ -125,8 +126,12 @@ class ListenerConfig(_Table, frozen=True):
     name: str = "public"
     bind: str = "127.0.0.1:18001"
     advertised: str | None = None
-    security: Literal["SASL_PLAINTEXT", "PLAINTEXT"] = "SASL_PLAINTEXT"
+    security: Literal["SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT"] = "SASL_PLAINTEXT"
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    allow_from: list[str] = []
     allow_anonymous: bool = False
+    dts_quirks: bool = False
 
     @property
     def bind_address(self) -> Address:
@@ -138,7 +143,7 @@ class ListenerConfig(_Table, frozen=True):
 
 
 class Config(_Table, frozen=True):
-    """The whole file. `data_dir` and `password_file` are relative to the folder the file lies in."""
+    """The whole file. `data_dir` and the files it names are relative to the folder it lies in."""
 
     data_dir: str = "data"
     group_min_session_timeout: str = "6s"
@@ -202,7 +207,10 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
     if not config.data_dir:
         raise refused("data_dir", config.data_dir, 'a folder such as "data"')
     channels = [_with_passwords(channel, index, folder) for index, channel in enumerate(config.channels)]
-    config = msgspec.structs.replace(config, channels=channels, data_dir=str(folder / config.data_dir))
+    listeners = [_with_folder(listener, folder) for listener in config.listeners]
+    config = msgspec.structs.replace(
+        config, listeners=listeners, channels=channels, data_dir=str(folder / config.data_dir)
+    )
     check(config)
     return config
 
@@ -235,6 +243,11 @@ def _substituted(value: Any, path: str, environment: Mapping[str, str]) -> Any:
         return quote(found, safe="")
 
     return re.sub(_VARIABLE, replacement, value)
+
+
+def _with_folder(listener: ListenerConfig, folder: Path) -> ListenerConfig:
+    named = {key: getattr(listener, key) for key in ("tls_cert", "tls_key")}
+    return msgspec.structs.replace(listener, **{key: str(folder / file) for key, file in named.items() if file})
 
 
 def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
@@ -332,7 +345,7 @@ def _struct_at(path: str) -> type[msgspec.Struct]:
 def _choices(path: str) -> str:
     key = re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
     choices = {
-        "security": ("SASL_PLAINTEXT", "PLAINTEXT"),
+        "security": ("SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT"),
         "data_types": ("dml", "ddl"),
         "flush": ("interval", "before-visible"),
         "before_range": ("start", "nothing"),

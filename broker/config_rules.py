@@ -13,7 +13,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from broker.listener import Address
+from broker.listener import Address, address_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,8 +142,24 @@ def _check_listener(path: str, listener: ListenerConfig) -> None:
     if listener.security == "PLAINTEXT" and not listener.allow_anonymous and not listener.bind_address.is_loopback:
         raise ConfigError(
             f"{path}.security: found PLAINTEXT on {listener.bind}, where anybody could read every topic; "
-            "allowed is SASL_PLAINTEXT, a loopback address, or allow_anonymous = true"
+            "allowed is SASL_PLAINTEXT, SASL_SSL, a loopback address, or allow_anonymous = true"
         )
+    _check_tls_keys(path, listener)
+    for index, text in enumerate(listener.allow_from):
+        try:
+            address_range(text)
+        except ValueError:
+            allowed = "an address or a range of addresses such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
+            raise refused(f"{path}.allow_from[{index}]", text, allowed) from None
+
+
+def _check_tls_keys(path: str, listener: ListenerConfig) -> None:
+    for key in ("tls_cert", "tls_key"):
+        given = getattr(listener, key)
+        if listener.security == "SASL_SSL" and not given:
+            raise ConfigError(f"{path}.{key}: found nothing; SASL_SSL needs tls_cert and tls_key, files in PEM form")
+        if listener.security != "SASL_SSL" and given is not None:
+            raise ConfigError(f"{path}.{key}: found a file for {listener.security}; allowed is it with SASL_SSL only")
 
 
 def _check_channel(path: str, channel: ChannelConfig) -> None:
@@ -231,6 +247,8 @@ def _check_groups(path: str, groups: list[GroupConfig]) -> None:
         _match(f"{here}.username", group.username, _USERNAME, allowed)
         if group.id is not None:
             _match(f"{here}.id", group.id, _GROUP_ID, "1 to 64 letters, digits or underscores")
+        if group.connections_max < 0:
+            raise refused(f"{here}.connections_max", group.connections_max, "0 (unlimited) or a number from 1 on")
         if group.password is not None:
             key = "password" if group.password_file is None else "password_file"
             check_password(f"{here}.{key}", group.password.reveal())

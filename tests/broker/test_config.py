@@ -128,6 +128,19 @@ def test_secrets_do_not_show(tmp_path):
     assert "Secret-123" not in str(config.channels[0].groups[0].password)
 
 
+def test_group_times_are_kafkas_unless_named():
+    usual = from_document({}, Path("/x"), {})
+    assert (usual.group_min_session_ms, usual.group_initial_rebalance_ms) == (6000, 0)
+    document = {"group_min_session_timeout": "500ms", "group_initial_rebalance_delay": "3s"}
+    named = from_document(document, Path("/x"), {})
+    assert (named.group_min_session_ms, named.group_initial_rebalance_ms) == (500, 3000)
+
+
+def test_what_a_time_before_the_range_finds():
+    assert from_document(minimal(), Path("/x"), {}).channels[0].before_range == "start"
+    assert from_document(minimal(before_range="nothing"), Path("/x"), {}).channels[0].before_range == "nothing"
+
+
 @pytest.mark.parametrize("password", ["a@b", "a/b", "a:b", "a[b", "a#b", "100%25"])
 def test_the_account_is_found_beside_any_password(password):
     assert source_account(f"mysql://dts%2Dtest:{password}@h:3306/?tls=required") == "dts-test"
@@ -212,7 +225,36 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ({"data": 1}, "data: this key is not known; allowed are data_dir, listeners, channels"),
+        (
+            {"data": 1},
+            (
+                "data: this key is not known; allowed are data_dir, group_min_session_timeout, "
+                "group_initial_rebalance_delay, listeners, channels"
+            ),
+        ),
+        (
+            {"group_min_session_timeout": "6m"},
+            'group_min_session_timeout: found \'6m\'; allowed is a duration up to 5m such as "6s" or "500ms"',
+        ),
+        (
+            {"group_min_session_timeout": "0s"},
+            'group_min_session_timeout: found \'0s\'; allowed is a duration up to 5m such as "6s" or "500ms"',
+        ),
+        (
+            {"group_initial_rebalance_delay": "301s"},
+            (
+                "group_initial_rebalance_delay: found '301s'; allowed is a duration up to 5m such as \"3s\", or "
+                '"0s" for none'
+            ),
+        ),
+        (
+            {"group_initial_rebalance_delay": "soon"},
+            (
+                "group_initial_rebalance_delay: found 'soon'; allowed is a duration up to 5m such as \"3s\", or "
+                '"0s" for none'
+            ),
+        ),
+        (minimal(before_range="end"), "channels[0].before_range: found 'end'; allowed is start or nothing"),
         ({"data_dir": 7}, "data_dir: found 7; allowed is a text in quotes"),
         ({"data_dir": ""}, "data_dir: found ''; allowed is a folder such as \"data\""),
         ({"listeners": {}}, "listeners: found a table; allowed is one table or more, each headed [[listeners]]"),
