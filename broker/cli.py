@@ -107,11 +107,14 @@ def _check(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from broker.app import channel_spec, run_precheck
+    from broker.provision import listener
     from broker.render import style_for
     from storage.clock import SystemClock
 
     config = _config(arguments)
     with _named(arguments.config):
+        for index, item in enumerate(config.listeners):
+            listener(item, f"listeners[{index}]", SystemClock())
         specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     passed = True

@@ -13,7 +13,25 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import ssl
+    from broker.certificate import ServerCertificate
+
+AddressRange = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def address_range(text: str) -> AddressRange:
+    """Read an address or a range such as `10.0.0.0/8`; a range of mapped IPv4 addresses (`::ffff:…`) is one of IPv4.
+
+    Raises ValueError.
+    """
+    found = ipaddress.ip_network(text, strict=False)
+    mapped = getattr(found.network_address, "ipv4_mapped", None)
+    if mapped is None or found.prefixlen < MAPPED_PREFIX_BITS:
+        return found
+    return ipaddress.IPv4Network((mapped, found.prefixlen - MAPPED_PREFIX_BITS))
+
+
+MAPPED_PREFIX_BITS = 96
+"""IPv4 addresses in IPv6 clothing differ behind this many bits, which are those of `::ffff:0:0`."""
 
 
 class Security(Enum):
@@ -60,7 +78,8 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class Listener:
     """One listening address. `bind` port 0 takes any free port; `advertised` None advertises the accepted
-    connection's own address.
+    connection's own address. `certificate` belongs to SASL_SSL; `allow_from` lists who may connect at all, empty:
+    everybody; `dts_quirks` turns the rows of `quirks.py` on.
     """
 
     name: str
@@ -68,4 +87,17 @@ class Listener:
     security: Security
     advertised: Address | None = None
     allow_anonymous: bool = False
-    tls: ssl.SSLContext | None = None
+    certificate: ServerCertificate | None = None
+    allow_from: tuple[AddressRange, ...] = ()
+    dts_quirks: bool = False
+
+    def admits(self, host: str) -> bool:
+        """Tell whether a peer with this address may connect; without ranges everybody may."""
+        if not self.allow_from:
+            return True
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in allowed for allowed in self.allow_from)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from broker.listener import Listener, Security
+from broker.config_rules import ConfigError
+from broker.listener import Listener, Security, address_range
 from storage.catalog import ChannelRow
 from storage.config import LogConfig
 
 if TYPE_CHECKING:
+    from broker.certificate import ServerCertificate
     from broker.config import ChannelConfig, ListenerConfig
     from storage.catalog import Catalog
     from storage.clock import Clock
@@ -44,15 +47,30 @@ def new_channel_row(channel_id: str, topic: str, clock: Clock) -> ChannelRow:
     )
 
 
-def listener(config: ListenerConfig) -> Listener:
-    """A listener as the broker takes it."""
+def listener(config: ListenerConfig, path: str, clock: Clock) -> Listener:
+    """A listener as the broker takes it; `ConfigError` under `path` if its certificate cannot be used."""
     return Listener(
         name=config.name,
         bind=config.bind_address,
         security=Security(config.security),
         advertised=config.advertised_address,
         allow_anonymous=config.allow_anonymous,
+        certificate=_certificate(config, path, clock),
+        allow_from=tuple(address_range(text) for text in config.allow_from),
+        dts_quirks=config.dts_quirks,
     )
+
+
+def _certificate(config: ListenerConfig, path: str, clock: Clock) -> ServerCertificate | None:
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    # Imported where there is TLS: a certificate is read with a package that takes 60 ms to load.
+    from broker.certificate import CertificateError, ServerCertificate
+
+    try:
+        return ServerCertificate(Path(config.tls_cert), Path(config.tls_key), clock)
+    except CertificateError as error:
+        raise ConfigError(f"{path}.{error.key}: {error}") from None
 
 
 def log_config(config: ChannelConfig) -> LogConfig:

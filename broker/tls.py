@@ -11,6 +11,7 @@ Left to others: which certificate (`certificate.py`), the socket (`server.py`).
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -101,9 +102,7 @@ class TlsSession:
     def end(self) -> bytes:
         """Return the good-bye, without which the peer takes the end of the connection for an attack."""
         if self.is_established:
-            try:
+            # It ends wanting the peer's own good-bye, which is not waited for.
+            with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
-            except ssl.SSLError:
-                # The peer's own good-bye is not waited for.
-                pass
         return self._outgoing.read()

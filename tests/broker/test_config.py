@@ -102,6 +102,12 @@ def test_without_listeners_there_is_the_public_one():
     ]
 
 
+def test_files_are_those_beside_the_configuration_and_ranges_stay_as_typed():
+    document = listener(security="SASL_SSL", tls_cert="a.pem", tls_key="/keys/a.key", allow_from=["::1"])
+    found = from_document(document, Path("/x"), {}).listeners[0]
+    assert (found.tls_cert, found.tls_key, found.allow_from) == ("/x/a.pem", "/keys/a.key", ["::1"])
+
+
 def test_a_topic_is_made_of_region_instance_and_source_account():
     document = minimal(topic=None, region="cn_hangzhou", instance_id="rm_1", source="mysql://dts-test:p@h")
     document["channels"][0].pop("topic")
@@ -281,7 +287,10 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
         ({"listeners": []}, "listeners: found an empty list; allowed is at least one listener"),
         (
             listener(port=1),
-            "listeners[0].port: this key is not known; allowed are name, bind, advertised, security, allow_anonymous",
+            (
+                "listeners[0].port: this key is not known; allowed are name, bind, advertised, security, tls_cert, "
+                "tls_key, allow_from, allow_anonymous, dts_quirks"
+            ),
         ),
         (
             listener(bind="127.0.0.1"),
@@ -294,12 +303,31 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
                 "wildcard and not port 0"
             ),
         ),
-        (listener(security="TLS"), "listeners[0].security: found 'TLS'; allowed is SASL_PLAINTEXT or PLAINTEXT"),
+        (
+            listener(security="TLS"),
+            "listeners[0].security: found 'TLS'; allowed is SASL_PLAINTEXT or SASL_SSL or PLAINTEXT",
+        ),
+        (
+            listener(security="SASL_SSL", tls_cert="a.pem"),
+            "listeners[0].tls_key: found nothing; SASL_SSL needs tls_cert and tls_key, files in PEM form",
+        ),
+        (
+            listener(tls_cert="a.pem"),
+            "listeners[0].tls_cert: found a file for SASL_PLAINTEXT; allowed is it with SASL_SSL only",
+        ),
+        (
+            listener(allow_from=["10.0.0.0/8", "10.0.0.0/33"]),
+            (
+                "listeners[0].allow_from[1]: found '10.0.0.0/33'; allowed is an address or a range of addresses such "
+                "as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
+            ),
+        ),
+        (listener(dts_quirks="yes"), "listeners[0].dts_quirks: found 'yes'; allowed is true or false"),
         (
             listener(security="PLAINTEXT", bind="0.0.0.0:18001"),
             (
                 "listeners[0].security: found PLAINTEXT on 0.0.0.0:18001, where anybody could read every topic; "
-                "allowed is SASL_PLAINTEXT, a loopback address, or allow_anonymous = true"
+                "allowed is SASL_PLAINTEXT, SASL_SSL, a loopback address, or allow_anonymous = true"
             ),
         ),
         (listener(allow_anonymous=1), "listeners[0].allow_anonymous: found 1; allowed is true or false"),
