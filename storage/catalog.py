@@ -257,11 +257,12 @@ class Catalog:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
+                self._require_transaction()
                 self._connection.execute("COMMIT")
             except BaseException as error:
                 self._roll_back()
                 if isinstance(error, sqlite3.OperationalError):
-                    raise StorageError(f"the catalog {self.path} cannot be written ({error})") from error
+                    raise self._unwritable(str(error)) from error
                 raise
 
     def _roll_back(self) -> None:
@@ -269,16 +270,29 @@ class Catalog:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
+    def _require_transaction(self) -> None:
+        """Whoever shares a transaction that SQLite ended (`_roll_back` says when) has written nothing."""
+        if not self._connection.in_transaction:
+            raise self._unwritable("another write of the same transaction failed")
+
+    def _unwritable(self, reason: str) -> StorageError:
+        return StorageError(f"the catalog {self.path} cannot be written ({reason})")
+
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
+        self._require_transaction()  # without one the savepoint would commit on its own
         self._connection.execute("SAVEPOINT job")
         try:
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK TO job")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO job")
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unwritable(str(error)) from error
             raise
         finally:
-            self._connection.execute("RELEASE job")
+            if self._connection.in_transaction:
+                self._connection.execute("RELEASE job")
 
     def _migrate(self) -> None:
         version = self._select("PRAGMA user_version")[0][0]

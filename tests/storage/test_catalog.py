@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -225,3 +226,28 @@ def test_a_stored_start_is_read_beside_the_owner(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StorageError, match=r"the catalog .*catalog\.db cannot be read"):
         stored_start(path, "shop")
+
+
+async def test_a_full_disk_fails_every_write_of_the_commit_and_leaves_nothing_of_it(catalog: Catalog) -> None:
+    """SQLite ends the transaction itself then: what ran before is gone with it, what runs after must not go alone."""
+    connection = catalog._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    small = [OffsetRow("before", "topic", 0, 1, "", 0)]
+    large = [OffsetRow("large", f"topic{number}", 0, 1, "x" * 4000, 0) for number in range(20)]
+    after = [OffsetRow("after", "topic", 0, 1, "", 0)]
+    # One call holds the thread while the others queue up behind it, so that they share a commit.
+    holds, held = threading.Event(), threading.Event()
+    blocking = asyncio.create_task(catalog.run(lambda: (holds.set(), held.wait())))
+    await asyncio.to_thread(holds.wait)
+    writes = [asyncio.create_task(catalog.run(catalog.put_offsets, rows)) for rows in (small, large, after)]
+    await asyncio.sleep(0)
+    held.set()
+    failed = await asyncio.gather(*writes, return_exceptions=True)
+    await blocking
+    assert [type(each) for each in failed] == [StorageError] * 3
+    assert "full" in str(failed[1])
+    assert catalog.offsets() == []
+    connection.execute("PRAGMA max_page_count = 1000000")
+    await catalog.run(catalog.put_offsets, large)
+    assert len(catalog.offsets()) == 20
