@@ -4,10 +4,8 @@ One `_Client` per connection feeds bytes to the sans-IO `Connection` and runs on
 does not wait runs to its end in the callback that brought the bytes; one that waits becomes a task, cancelled when
 the connection is lost.
 
-Flow control. A response is written in pieces of `WRITE_BYTES` and only while the transport's buffer is empty, so a
-client that does not read costs one piece of memory; its lease on the log ends when the last piece is gone. Pipelined
-requests are read ahead up to `READ_AHEAD_BYTES`, then the socket is left unread. A client that pipelines gives the
-loop back every `SLICE_MS`.
+Flow control. Responses are written by `outgoing.py`, as fast as the peer reads. Pipelined requests are read ahead up
+to `READ_AHEAD_BYTES`, then the socket is left unread. A client that pipelines gives the loop back every `SLICE_MS`.
 
 Closing: no new connections; parked joins, syncs and fetches are answered; a connection closes when it has nothing in
 flight; what is still open at the deadline is cut. Reasons and failed logins go to the log, never a password or a
@@ -22,15 +20,16 @@ import errno
 import logging
 import socket
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.connection import Connection, Request, Token
 from broker.context import RequestContext, Session
 from broker.errors import ApiError, CloseConnection, ErrorCode
 from broker.listener import Address, Listener, Security
+from broker.outgoing import WRITE_BYTES, Outgoing
 from broker.principal import ANONYMOUS, NOBODY, Principal
 from broker.sasl import AuthState, SaslExchange, log_in
+from broker.tls import REPLY_BYTES_MAX, TlsError, TlsSession, TlsTransport
 from broker.wire import Message
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ FAILED_LOGIN_DELAY_MS: Final = 1000
 """Delay before a refused raw token closes the connection: clients up to 0.11 reconnect at once and forever."""
 INTERNAL_ERROR_DELAY_MS: Final = 500
 """Delay of an answer with code -1: Java repeats a fetch that got it at once."""
-WRITE_BYTES: Final = 256 * 1024
 READ_AHEAD_BYTES: Final = 64 * 1024
 SLICE_MS: Final = 2
 
@@ -106,7 +104,7 @@ class BrokerServer:
         try:
             bound = await _bind(listener.bind)
             server = await asyncio.get_running_loop().create_server(
-                lambda: _Client(self, listener), sock=bound, backlog=BACKLOG, ssl=listener.tls
+                lambda: _Client(self, listener), sock=bound, backlog=BACKLOG
             )
         except OSError as error:
             raise ListenError(f"listener {listener.name} cannot use {listener.bind}: {_reason(error)}") from error
@@ -162,17 +160,15 @@ class _Client(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._core = Connection(SaslExchange(needs_login=listener.security.needs_login))
         self._transport: Any = None
+        self._tls: TlsSession | None = None
         self._is_closing = False
-        self._is_lost = False
         self._is_reading = True
         self._is_pump_due = False
         # Per request
         self._is_busy = False
         self._task: asyncio.Task[None] | None = None
         self._context: RequestContext | None = None
-        # Writing
-        self._outgoing: deque[Buffer] = deque()
-        self._is_write_paused = False
+        self._outgoing: Outgoing
         # Timeouts
         self._active_ms = 0
         self._timer: Timer | None = None
@@ -181,7 +177,10 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        transport.set_write_buffer_limits(high=1, low=0)  # type: ignore[attr-defined]
+        if self._listener.certificate is not None:
+            self._tls = TlsSession(self._listener.certificate.context())
+            self._transport = TlsTransport(transport, self._tls)
+        self._outgoing = Outgoing(self._transport, self._on_sent)
         peer = transport.get_extra_info("peername")
         self.peer = _address(peer) if peer else Address("?", 0)
         local = _address(transport.get_extra_info("sockname"))
@@ -203,27 +202,42 @@ class _Client(asyncio.Protocol):
         if self._is_closing:
             return
         self._touch()
+        if self._tls is not None:
+            data = self._open(self._tls, data)
         self._core.receive(data)
         self._pump()
 
+    def _open(self, tls: TlsSession, data: bytes) -> bytes:
+        """Open what came over TLS, let TLS answer, and end the connection if it is over."""
+        try:
+            opened = tls.receive(data)
+        except TlsError as reason:
+            opened = b""
+            self._transport.reply()
+            self._close(str(reason))
+        else:
+            self._transport.reply()
+            if tls.is_ended:
+                self._close("it said good-bye")
+        if self._transport.get_write_buffer_size() > WRITE_BYTES + REPLY_BYTES_MAX:
+            self.abort("it makes TLS answer and does not read")
+        return opened
+
     def pause_writing(self) -> None:
-        self._is_write_paused = True
+        self._outgoing.pause()
 
     def resume_writing(self) -> None:
-        self._is_write_paused = False
         self._touch()
-        if self._is_busy and self._task is None:
-            self._flush()
-            self._pump()
+        self._outgoing.resume()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_closing = self._is_lost = True
+        self._is_closing = True
         self._core.sasl.close()
         if self._task is not None:
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._outgoing.clear()
+        self._outgoing.drop()
         if self._context is not None:
             self._context.release()
         self._server.forget(self)
@@ -338,23 +352,18 @@ class _Client(asyncio.Protocol):
         self._write(parts)
 
     def _write(self, parts: list[Buffer]) -> None:
-        self._outgoing.extend(parts)
-        self._flush()
+        leases = self._context.leases if self._context is not None else ()
+        if self._outgoing.send(parts, leases):
+            self._finish()
 
-    def _flush(self) -> None:
-        """Write while the transport's buffer is empty; finish the request when everything is gone."""
-        while self._outgoing and not self._is_write_paused and not self._is_lost:
-            part = self._outgoing.popleft()
-            if len(part) > WRITE_BYTES:
-                view = memoryview(part)
-                self._outgoing.appendleft(view[WRITE_BYTES:])
-                part = view[:WRITE_BYTES]
-            self._transport.write(part)
-        if self._outgoing or self._is_write_paused or self._is_lost:
-            return
-        if self._context is not None:
-            self._context.release()
-            self._context = None
+    def _on_sent(self) -> None:
+        """Go on behind a response that had to wait for the peer."""
+        self._finish()
+        self._pump()
+
+    def _finish(self) -> None:
+        """The request is answered, and its answer is gone."""
+        self._context = None
         self._is_busy = False
         self._touch()
         if self._is_closing:
@@ -394,9 +403,20 @@ class _Client(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Cut the connection."""
-        _log.info("connection from %s on listener %s is closed: %s", self.peer, self._listener.name, reason)
-        self._is_closing = self._is_lost = True
+        self._tell(reason)
+        self._is_closing = True
+        self._outgoing.drop()
         self._transport.abort()
+
+    def _close(self, reason: str) -> None:
+        """Close the connection behind what is written."""
+        self._tell(reason)
+        self._is_closing = True
+        self._outgoing.drop()
+        self._transport.close()
+
+    def _tell(self, reason: str) -> None:
+        _log.info("connection from %s on listener %s is closed: %s", self.peer, self._listener.name, reason)
 
 
 async def _bind(address: Address) -> socket.socket:

@@ -6,6 +6,8 @@ record: what comes is opened at once and handed on, and what goes is sealed piec
 
 A peer that may not go on gets its alert: `take()` after an error gives the bytes to send before the connection ends.
 
+`TlsTransport` is a socket's transport with the session in front of it, for those who only write and close.
+
 Left to others: which certificate (`certificate.py`), the socket (`server.py`).
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from broker.wire import Buffer
@@ -106,3 +108,32 @@ class TlsSession:
             with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
         return self._outgoing.read()
+
+
+class TlsTransport:
+    """An asyncio transport whose writing goes through a session. The limits and sizes are those of sealed bytes."""
+
+    def __init__(self, transport: Any, session: TlsSession) -> None:
+        self._transport = transport
+        self._session = session
+        self.abort = transport.abort
+        self.get_write_buffer_size = transport.get_write_buffer_size
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.set_write_buffer_limits = transport.set_write_buffer_limits
+
+    def write(self, data: Buffer) -> None:
+        """Seal and send."""
+        self._transport.write(self._session.seal(data))
+
+    def reply(self) -> None:
+        """Send what TLS itself has to say."""
+        if reply := self._session.take():
+            self._transport.write(reply)
+
+    def close(self) -> None:
+        """Say good-bye and close when everything is sent."""
+        if not self._transport.is_closing() and (farewell := self._session.end()):
+            self._transport.write(farewell)
+        self._transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Self, TypeVar
@@ -21,9 +22,12 @@ PATIENCE_S = 20
 class RawClient:
     """One connection; `async with RawClient(address)`."""
 
-    def __init__(self, address: Address, *, receive_bytes: int | None = None) -> None:
+    def __init__(
+        self, address: Address, *, receive_bytes: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._address = address
         self._receive_bytes = receive_bytes
+        self._tls = tls
         self._correlation_id = 0
 
     async def __aenter__(self) -> Self:
@@ -36,7 +40,10 @@ class RawClient:
         except OSError:
             sock.close()
             raise
-        self.reader, self.writer = await asyncio.open_connection(sock=sock, limit=self._receive_bytes or 2**16)
+        host = "localhost" if self._tls else None
+        self.reader, self.writer = await asyncio.open_connection(
+            sock=sock, limit=self._receive_bytes or 2**16, ssl=self._tls, server_hostname=host
+        )
         return self
 
     async def __aexit__(

@@ -29,6 +29,7 @@ from broker.context import Broker
 from broker.errors import ErrorCode
 from broker.group import GroupState
 from broker.listener import Address, Listener, Security
+from broker.outgoing import WRITE_BYTES
 from broker.server import BrokerServer, ListenError
 from tests.broker.fakes import (
     GROUP,
@@ -368,9 +369,9 @@ async def test_a_slow_reader_costs_one_piece_of_memory_and_its_lease_ends_with_t
     async with running(make_broker(log)) as run, run.client(receive_bytes=4096) as slow:
         slow.send(fetch_request(0), 4)
         slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await run.until(lambda: any(each._is_write_paused for each in run.server._clients))
+        await run.until(lambda: any(each._outgoing.is_paused for each in run.server._clients))
         (connection,) = run.server._clients
-        assert connection._transport.get_write_buffer_size() <= server_module.WRITE_BYTES
+        assert connection._transport.get_write_buffer_size() <= WRITE_BYTES
         assert log.leased == 1
         async with run.client() as fast:
             whole = await fast.ask(fetch_request(31), 4, FetchResponse)
