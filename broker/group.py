@@ -180,9 +180,11 @@ class Group:
     def accepts(self, protocol_type: str, protocols: Iterable[MemberProtocol]) -> bool:
         """Tell whether a member with these protocols can work with the others (23 if not)."""
         names = {each.name for each in protocols}
-        if not self.members:
+        if self.state is GroupState.EMPTY:
             return bool(names) and bool(protocol_type)
-        return protocol_type == self.protocol_type and not names.isdisjoint(self.common_protocols())
+        if protocol_type != self.protocol_type:
+            return False
+        return not names.isdisjoint(self.common_protocols()) if self.members else bool(names)
 
     def all_joined(self) -> bool:
         """Tell whether every member has a join parked."""

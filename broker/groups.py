@@ -54,6 +54,11 @@ GROUPS_MAX: Final = 10_000
 """Groups kept at a time; only clients that may use any group id can get there. Beyond it: COORDINATOR_NOT_AVAILABLE."""
 MEMBERS_MAX: Final = 1000
 """Members of a group; all but one are standbys of the one partition. Beyond it: COORDINATOR_NOT_AVAILABLE."""
+PROTOCOL_BYTES_MAX: Final = 64 * 1024
+"""Names and metadata that a member may have kept here and told to the leader; a consumer of one topic needs less than
+1 KiB. Beyond it: INCONSISTENT_GROUP_PROTOCOL."""
+MEMBER_ID_CLIENT_CHARACTERS_MAX: Final = 255
+"""What a member id takes over of the client id; the whole of the longest would not fit into an answer."""
 
 _STABLE_OR_COMPLETING: Final = {GroupState.STABLE, GroupState.COMPLETING_REBALANCE}
 
@@ -80,6 +85,11 @@ class GroupCoordinator:
         self._groups: dict[str, Group] = {}
         self._is_active = True
 
+    @property
+    def is_active(self) -> bool:
+        """False once it shuts down."""
+        return self._is_active
+
     # Requests
 
     def join(
@@ -105,7 +115,7 @@ class GroupCoordinator:
             group = self._groups[group_id] = Group(group_id)
         if not member_id:
             member = Member(
-                member_id=f"{client_id}-{uuid.uuid4()}",
+                member_id=f"{client_id[:MEMBER_ID_CLIENT_CHARACTERS_MAX]}-{uuid.uuid4()}",
                 client_id=client_id,
                 client_host=client_host,
                 session_ms=session_ms,
@@ -275,6 +285,8 @@ class GroupCoordinator:
             return ErrorCode.INVALID_SESSION_TIMEOUT
         if group is None and member_id:
             return ErrorCode.UNKNOWN_MEMBER_ID
+        if sum(len(each.name) + len(each.metadata) for each in protocols) > PROTOCOL_BYTES_MAX:
+            return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
         if not (group or Group(group_id)).accepts(protocol_type, protocols):
             return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
         if group is not None and member_id and member_id not in group.members:

@@ -1,19 +1,22 @@
 """Committed offsets: a cache in memory over rows of the catalog.
 
-Invariant: what `committed()` shows is durable; a commit is answered after it is. Offsets belong to the group and live
-until the group is deleted: the retention a client asks for is accepted and ignored. Any offset may be committed, also
-a lower one. Who may commit is the coordinator's business.
+Invariant: what `committed()` shows is durable; a commit is answered after it is. The cache follows the catalog's own
+order, and also when nobody waits for the answer any more: a client that went away in the middle of a commit has made
+it. Offsets belong to the group and live until the group is deleted: the retention a client asks for is accepted and
+ignored. Any offset may be committed, also a lower one. Who may commit is the coordinator's business.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from storage.catalog import OffsetRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from typing import Any
 
     from storage.catalog import Catalog
     from storage.clock import Clock
@@ -38,6 +41,7 @@ class OffsetStore:
         self._catalog = catalog
         self._clock = clock
         self._committed: dict[str, dict[tuple[str, int], CommittedOffset]] = {}
+        self._changes: set[asyncio.Task[None]] = set()
         for row in catalog.offsets():
             self._remember(row)
 
@@ -61,11 +65,38 @@ class OffsetStore:
         """
         now_ms = self._clock.now_ms()
         rows = [OffsetRow(group_id, *each, commit_timestamp_ms=now_ms) for each in offsets]
-        await self._catalog.run(self._catalog.put_offsets, rows)
-        for row in rows:
-            self._remember(row)
+
+        def remember() -> None:
+            for row in rows:
+                self._remember(row)
+
+        await self._change(self._catalog.run(self._catalog.put_offsets, rows), remember)
 
     async def delete(self, group_id: str) -> None:
-        """Forget the group's commits; return when that is durable."""
-        await self._catalog.run(self._catalog.delete_offsets, group_id)
-        self._committed.pop(group_id, None)
+        """Forget the group's commits; return when that is durable.
+
+        Raises:
+            StorageError: they could not be deleted; nothing has changed.
+        """
+
+        def forget() -> None:
+            self._committed.pop(group_id, None)
+
+        await self._change(self._catalog.run(self._catalog.delete_offsets, group_id), forget)
+
+    async def _change(self, write: Coroutine[Any, Any, None], apply: Callable[[], None]) -> None:
+        """Write, then bring the cache after it; being cancelled ends only the waiting."""
+
+        async def change() -> None:
+            await write
+            apply()
+
+        task = asyncio.ensure_future(change())
+        self._changes.add(task)
+        task.add_done_callback(self._end_change)
+        await asyncio.shield(task)
+
+    def _end_change(self, task: asyncio.Task[None]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also when nobody waits for it any more

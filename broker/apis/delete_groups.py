@@ -1,17 +1,22 @@
 """DeleteGroups (key 42, v0): forget the commits of a group that has no members.
 
-The configured group and its login stay; that is configuration, not the coordinator's. 68 with members, 69 unknown.
+The configured group and its login stay; that is configuration, not the coordinator's. 68 with members, 69 unknown; 15
+if the catalog cannot be written, and then the commits stand.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from broker.errors import ErrorCode
 from broker.wire import INT16, INT32, STRING, Array, Message, wire
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
+
+_log = logging.getLogger(__name__)
 
 
 class DeleteGroupsRequest(Message):
@@ -36,15 +41,25 @@ class DeleteGroupsResponse(Message):
 
 async def handle(context: RequestContext, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
     """Delete each; answered when durable."""
-    codes = []
-    for group_id in dict.fromkeys(request.groups):
-        code = ErrorCode.INVALID_GROUP_ID
-        if context.may_use_group(group_id):
-            code = context.broker.groups.delete(group_id)
-            if not code:
-                await context.broker.offsets.delete(group_id)
-        codes.append(GroupErrorCode(group_id=group_id, error_code=code))
+    codes = [
+        GroupErrorCode(group_id=group_id, error_code=await _delete(context, group_id))
+        for group_id in dict.fromkeys(request.groups)
+    ]
     return DeleteGroupsResponse(group_error_codes=codes)
+
+
+async def _delete(context: RequestContext, group_id: str) -> ErrorCode:
+    if not context.may_use_group(group_id):
+        return ErrorCode.INVALID_GROUP_ID
+    code = context.broker.groups.delete(group_id)
+    if code:
+        return code
+    try:
+        await context.broker.offsets.delete(group_id)
+    except StorageError as error:
+        _log.error("the commits of group %s are not deleted: %s", group_id, error)
+        return ErrorCode.COORDINATOR_NOT_AVAILABLE
+    return ErrorCode.NONE
 
 
 def error(

@@ -1,8 +1,8 @@
 """DescribeGroups (key 15, v0-v1): the state and the members of groups.
 
-An unknown group is Dead with error 0; one that is not the principal's own gets INVALID_GROUP_ID. Protocol, metadata and
-assignments are told only while Stable. client_host is written as Java's InetAddress prints it: `/127.0.0.1`. v1:
-throttle_time_ms.
+An unknown group is Dead with error 0; one that is not the principal's own gets INVALID_GROUP_ID; 15 while shutting
+down. Protocol, metadata and assignments are told only while Stable. client_host is written as Java's InetAddress prints
+it: `/127.0.0.1`. v1: throttle_time_ms.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def handle(context: RequestContext, request: DescribeGroupsRequest) -> DescribeG
 def _describe(context: RequestContext, group_id: str) -> DescribedGroup:
     if not context.may_use_group(group_id):
         return DescribedGroup(error_code=ErrorCode.INVALID_GROUP_ID, group_id=group_id)
+    if not context.broker.groups.is_active:
+        return DescribedGroup(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE, group_id=group_id)
     group = context.broker.groups.describe(group_id)
     if group is None:
         return DescribedGroup(group_id=group_id, state=GroupState.DEAD.value)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.errors import ErrorCode
 from broker.wire import INT16, INT32, STRING, Array, Message, wire
 
 if TYPE_CHECKING:
     from broker.context import RequestContext
-    from broker.errors import ErrorCode
 
 
 class ListGroupsRequest(Message):
@@ -33,7 +33,9 @@ class ListGroupsResponse(Message):
 
 
 def handle(context: RequestContext, request: ListGroupsRequest) -> ListGroupsResponse:
-    """List."""
+    """List; 15 while shutting down."""
+    if not context.broker.groups.is_active:
+        return error(context.api_version, request, ErrorCode.COORDINATOR_NOT_AVAILABLE)
     return ListGroupsResponse(
         groups=[
             ListedGroup(group_id=group_id, protocol_type=protocol_type)

@@ -3,8 +3,9 @@
 - -1 is the high watermark, -2 the log start; they are never answered with "unknown" (Java 0.10.1 fails on that).
 - A time finds the first record at or after it. A time below 10^11 is in seconds, as the service's clients ask, any
   other in milliseconds; the answer's timestamp is in the unit of the question.
-- Before the first record: the log start, or nothing by the topic's choice. After the last: nothing, which is
-  timestamp -1, offset -1, error 0; `offsetsForTimes` then gives null.
+- Before the first record: the first record, or nothing by the topic's choice. After the last: nothing, which is
+  timestamp -1, offset -1, error 0; `offsetsForTimes` then gives null. A negative time other than -1 and -2 has no
+  meaning of its own before Kafka 3: it lies before the first record.
 - v0: a list of offsets instead of a timestamp and an offset, newest first, at most max_num_offsets. On a time it
   gives the log start if the log had begun by then, else nothing: v0 asks for segments written before a time, not for
   records.
@@ -124,8 +125,6 @@ def _first_at_or_after(topic: Topic, timestamp: int) -> tuple[int, int]:
         return -1, log.high_watermark
     if timestamp == EARLIEST:
         return -1, log.log_start_offset
-    if timestamp < 0:
-        return -1, -1
     first_ms = log.log_start_timestamp_ms
     if not topic.time_before_start_is_start and first_ms is not None and _to_ms(timestamp) < first_ms:
         return -1, -1

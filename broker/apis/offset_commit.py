@@ -1,7 +1,8 @@
 """OffsetCommit (key 8, v0-v3): store a group's offsets, each with its metadata string.
 
 - The coordinator decides by member, generation and state; a commit without generation (v0, or generation -1 and no
-  member: assign mode) stands while the group is empty. Answered when durable.
+  member: assign mode) stands while the group is empty. Answered when durable. A topic that is unknown (3) or foreign
+  (29) is refused alone, whatever the group.
 - A commit that cannot be stored is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
 - Null metadata is stored as ""; longer than 4096 bytes gives OFFSET_METADATA_TOO_LARGE (12) for that partition.
 - v1: generation, member, and a timestamp per partition; v2: retention_time instead of it. Both are accepted and
@@ -74,38 +75,45 @@ class OffsetCommitResponse(Message):
 
 
 async def handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
-    """Check the group, store what may be stored, answer partition by partition."""
+    """Check the topics, then the group, then the metadata, as Kafka does; store what may be stored."""
     context.require_group(request.group_id)
-    broker = context.broker
-    code = broker.groups.commit(request.group_id, request.member_id, request.generation_id)
-    if code:
-        return error(context.api_version, request, code)
+    group_code: ErrorCode | None = None
     accepted: list[tuple[str, int, int, str]] = []
-    responses = []
-    for topic in request.topics:
-        partitions = []
-        for partition in topic.partitions:
-            code = _check(context, topic.topic, partition)
-            if not code:
-                accepted.append((topic.topic, partition.partition, partition.offset, partition.metadata or ""))
-            partitions.append(OffsetCommitPartitionResponse(partition=partition.partition, error_code=code))
-        responses.append(OffsetCommitTopicResponse(topic=topic.topic, partition_responses=partitions))
+
+    def answer(topic: str, partition: OffsetCommitPartition) -> OffsetCommitPartitionResponse:
+        nonlocal group_code
+        found = context.broker.topics.find(context.session.principal, topic, partition.partition)
+        if isinstance(found, ErrorCode):
+            return OffsetCommitPartitionResponse(partition=partition.partition, error_code=found)
+        if group_code is None:
+            group_code = context.broker.groups.commit(request.group_id, request.member_id, request.generation_id)
+        code = group_code or _check_metadata(partition.metadata)
+        if not code:
+            accepted.append((topic, partition.partition, partition.offset, partition.metadata or ""))
+        return OffsetCommitPartitionResponse(partition=partition.partition, error_code=code)
+
+    responses = [
+        OffsetCommitTopicResponse(
+            topic=topic.topic, partition_responses=[answer(topic.topic, each) for each in topic.partitions]
+        )
+        for topic in request.topics
+    ]
     if accepted:
-        try:
-            await broker.offsets.commit(request.group_id, accepted)
-        except StorageError as storage_error:
-            _log.error("a commit of group %s is not stored: %s", request.group_id, storage_error)
-            raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE) from storage_error
+        await _store(context, request.group_id, accepted)
     return OffsetCommitResponse(responses=responses)
 
 
-def _check(context: RequestContext, name: str, partition: OffsetCommitPartition) -> ErrorCode:
-    found = context.broker.topics.find(context.session.principal, name, partition.partition)
-    if isinstance(found, ErrorCode):
-        return found
-    if len((partition.metadata or "").encode()) > METADATA_BYTES_MAX:
-        return ErrorCode.OFFSET_METADATA_TOO_LARGE
-    return ErrorCode.NONE
+async def _store(context: RequestContext, group_id: str, accepted: list[tuple[str, int, int, str]]) -> None:
+    try:
+        await context.broker.offsets.commit(group_id, accepted)
+    except StorageError as error:
+        _log.error("a commit of group %s is not stored: %s", group_id, error)
+        raise ApiError(ErrorCode.COORDINATOR_NOT_AVAILABLE) from error
+
+
+def _check_metadata(metadata: str | None) -> ErrorCode:
+    too_large = len((metadata or "").encode()) > METADATA_BYTES_MAX
+    return ErrorCode.OFFSET_METADATA_TOO_LARGE if too_large else ErrorCode.NONE
 
 
 def error(

@@ -238,7 +238,12 @@ async def test_a_full_disk_fails_every_write_of_the_commit_and_leaves_nothing_of
     after = [OffsetRow("after", "topic", 0, 1, "", 0)]
     # One call holds the thread while the others queue up behind it, so that they share a commit.
     holds, held = threading.Event(), threading.Event()
-    blocking = asyncio.create_task(catalog.run(lambda: (holds.set(), held.wait())))
+
+    def hold() -> None:
+        holds.set()
+        held.wait()
+
+    blocking = asyncio.create_task(catalog.run(hold))
     await asyncio.to_thread(holds.wait)
     writes = [asyncio.create_task(catalog.run(catalog.put_offsets, rows)) for rows in (small, large, after)]
     await asyncio.sleep(0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
 import pytest
 
 from broker.apis import list_offsets
@@ -15,11 +19,19 @@ from broker.context import Broker
 from broker.errors import ErrorCode
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
+from storage.records import encode_batch
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes_log import MemoryLog
+from tests.storage.samples import Sample, open_log, position, release_all, reopen_copy, small
 
 FIRST_S = 1_700_000_000
 LAST_S = FIRST_S + 20
+
+
+@pytest.fixture(autouse=True)
+def descriptors_returned() -> Iterator[None]:
+    yield
+    release_all()
 
 
 @pytest.fixture
@@ -93,8 +105,62 @@ async def test_the_two_units_meet_at_10_to_the_11(log: MemoryLog) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-async def test_other_negative_times_find_nothing(log: MemoryLog, version: int) -> None:
-    assert ask(make_broker(log), version, -3).offset == -1
+@pytest.mark.parametrize("timestamp", [-3, -4, -(10**11), -(2**63)])
+async def test_other_negative_times_lie_before_the_range(log: MemoryLog, version: int, timestamp: int) -> None:
+    broker = make_broker(log)
+    found = ask(broker, version, timestamp)
+    assert (found.timestamp, found.offset) == (FIRST_S, 100)
+    broker.topics.add(Topic(TOPIC, log, "shop", time_before_start_is_start=False))
+    assert ask(broker, version, timestamp).offset == -1
+
+
+@pytest.mark.parametrize("isolation", [0, 1])
+async def test_without_transactions_the_isolation_level_changes_nothing(log: MemoryLog, isolation: int) -> None:
+    partitions = [ListOffsetsPartition(partition=0, timestamp=-1)]
+    asked = ListOffsetsRequest(isolation_level=isolation, topics=[ListOffsetsTopic(topic=TOPIC, partitions=partitions)])
+    response = list_offsets.handle(make_context(make_broker(log), 2), asked)
+    assert response.responses[0].partition_responses[0].offset == 104
+
+
+def by_looking_at_each(records: list[Sample], timestamp: int, *, before_is_start: bool) -> tuple[int, int]:
+    """What v1 and v2 have to answer: the first record at or after the time, in the unit asked in."""
+    is_seconds = timestamp < 10**11
+    asked_ms = timestamp * 1000 if is_seconds else timestamp
+    if not before_is_start and records and asked_ms < records[0].timestamp_ms:
+        return -1, -1
+    for record in records:
+        if record.timestamp_ms >= asked_ms:
+            return (record.timestamp_ms // 1000 if is_seconds else record.timestamp_ms), record.offset
+    return -1, -1
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_on_a_real_log_with_gaps_and_times_that_go_back(tmp_path: Path, seed: int) -> None:
+    """Several segments, offsets left out between them, source time that jumps, and a transaction not committed yet."""
+    chance = Random(seed)
+    log = open_log(tmp_path / "log", small(segment_bytes=600, index_interval_bytes=100))
+    records: list[Sample] = []
+    for number in range(chance.randint(1, 40)):
+        times = [(FIRST_S + chance.randint(-30, 30) + number) * 1000 for _ in range(chance.randint(1, 4))]
+        values = [bytes(chance.randint(0, 60)) for _ in times]
+        first = log.end_offset
+        log.append(encode_batch(first, values, times))
+        log.commit([position(number + 1)])
+        records += [Sample(first + each, times[each], values[each]) for each in range(len(times))]
+        if chance.random() < 0.1:
+            log = reopen_copy(log, boot_id=f"boot-{number}")  # the machine lost power: the next offset leaves a gap
+            records = [each for each in records if each.offset < log.high_watermark]
+    log.append(encode_batch(log.end_offset, [b"not committed"], [(FIRST_S + 10_000) * 1000]))
+    for before_is_start in (True, False):
+        broker = make_broker()
+        broker.topics.add(Topic(TOPIC, log, "shop", time_before_start_is_start=before_is_start))
+        for second in (*range(-80, 120, 3), 10_000):
+            for timestamp in (FIRST_S + second, (FIRST_S + second) * 1000 + chance.choice((0, 1, 999))):
+                found = ask(broker, chance.choice((1, 2)), timestamp)
+                expected = by_looking_at_each(records, timestamp, before_is_start=before_is_start)
+                assert (found.timestamp, found.offset) == expected, timestamp
+        assert ask(broker, 1, -1).offset == log.high_watermark
+        assert ask(broker, 1, -2).offset == log.log_start_offset
 
 
 @pytest.mark.parametrize(

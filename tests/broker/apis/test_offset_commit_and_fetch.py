@@ -156,6 +156,61 @@ async def test_a_group_code_stands_at_every_partition_and_nothing_is_stored(brok
     assert fetched(broker, 1).offset == -1
 
 
+async def test_topics_are_checked_before_the_group_and_the_group_before_the_metadata(broker: Broker) -> None:
+    async def ghost(metadata: str = "", topic: str = TOPIC) -> int:
+        return await commit(broker, 1, metadata, topic=topic, generation=3, member="ghost")
+
+    assert await ghost(topic="foreign") == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    assert await ghost("x" * 4097) == ErrorCode.ILLEGAL_GENERATION
+
+
+@pytest.mark.parametrize("version", COMMIT_VERSIONS)
+async def test_many_partitions_in_one_commit_are_answered_one_by_one(broker: Broker, version: int) -> None:
+    broker.topics.add(Topic("second", MemoryLog("second"), "crm"))
+
+    def topic(name: str, *partitions: tuple[int, int, str | None]) -> OffsetCommitTopic:
+        return OffsetCommitTopic(
+            topic=name,
+            partitions=[
+                OffsetCommitPartition(partition=partition, offset=offset, metadata=metadata)
+                for partition, offset, metadata in partitions
+            ],
+        )
+
+    asked = OffsetCommitRequest(
+        group_id=GROUP,
+        topics=[
+            topic(TOPIC, (0, 5, "first"), (1, 6, ""), (0, 4, "the last of a partition stands")),
+            topic("unknown", (0, 1, "")),
+            topic("second", (0, 2**63 - 1, None)),
+            topic("second", (0, 9, "x" * 4097)),
+        ],
+    )
+    response = await offset_commit.handle(make_context(broker, version), asked)
+    codes = [(each.topic, [code.error_code for code in each.partition_responses]) for each in response.responses]
+    assert codes == [(TOPIC, [0, 3, 0]), ("unknown", [3]), ("second", [0]), ("second", [12])]
+    found = fetch(broker, 2, None, who=ANONYMOUS)
+    assert [
+        (each.topic, part.partition, part.offset, part.metadata)
+        for each in found.responses
+        for part in each.partition_responses
+    ] == [(TOPIC, 0, 4, "the last of a partition stands"), ("second", 0, 2**63 - 1, "")]
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 10**12, 2**63 - 1, -(2**63)])
+async def test_any_offset_may_be_committed(broker: Broker, offset: int) -> None:
+    assert await commit(broker, offset) == 0
+    assert fetched(broker, 1).offset == offset
+
+
+async def test_offsets_are_answered_while_shutting_down(broker: Broker) -> None:
+    """Java takes 15 here for a fatal error, in every release."""
+    await commit(broker, 7)
+    broker.groups.shut_down()
+    assert fetched(broker, 1).offset == 7
+    assert await commit(broker, 8) == ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
 async def test_a_commit_is_answered_when_it_is_durable(broker: Broker) -> None:
     assert isinstance(broker.offsets, MemoryOffsets)
     broker.offsets.gate = asyncio.Event()
