@@ -12,8 +12,12 @@ Owns encoding, walking, checking and decoding of batches. All integers are big-e
 
 Layout: kafka clients/src/main/java/org/apache/kafka/common/record/DefaultRecordBatch.java and DefaultRecord.java @1.1.
 
-Written here: no compression, CreateTime, no producer, null keys, no headers; offsets without gaps inside a batch.
-Read here: everything uncompressed. Where a batch lies in a file, and who may see it, is the segment's business.
+Compression covers the records, all that follows record_count; attributes bits 0-2 say how (`storage.compression`).
+
+Written here: CreateTime, no producer, null keys, no headers; offsets without gaps inside a batch; compressed if that
+was asked and makes the batch smaller. Read here: everything, compressed records only once the batch's checksum
+verified, and never more than `RECORDS_BYTES_MAX` of them. Where a batch lies in a file, and who may see it, is the
+segment's business.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.checksum import crc32c
+from storage.compression import CODECS, NONE, Codec
 from storage.errors import CorruptLog
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ LENGTH_PREFIX_BYTES: Final = 12
 CRC_START: Final = 21
 BATCH_BYTES_MAX: Final = LENGTH_PREFIX_BYTES + 2**31 - 1
 NO_TIMESTAMP_MS: Final = -1
+RECORDS_BYTES_MAX: Final = (1 << 30) + (1 << 20)
+"""Records of one batch, uncompressed: the largest row that may be configured, and its framing."""
 
 _COMPRESSION_MASK: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
@@ -70,7 +77,7 @@ class BatchHeader(NamedTuple):
 
     @property
     def compression(self) -> int:
-        """Codec number: 0 none, 1 gzip, 2 snappy, 3 lz4."""
+        """The number of a row of `storage.compression.CODECS`, or of a codec not known here."""
         return self.attributes & _COMPRESSION_MASK
 
 
@@ -150,8 +157,10 @@ _VARINT_WIDTH_ENDS: Final = (1 << 6, 1 << 13, 1 << 20, 1 << 27, 1 << 31)
 """Offset deltas below these take one, two, three … bytes: zigzag leaves 6 bits of the first byte, 7 of the others."""
 
 
-def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Sequence[int]) -> bytes:
+def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Sequence[int], codec: Codec = NONE) -> bytes:
     """One batch of records at `base_offset` and the offsets after it: value i at time i, null keys, no headers.
+
+    With a codec the records are compressed, unless that makes them no smaller.
 
     Raises:
         ValueError: no values, a count of timestamps that differs, or a batch beyond the format's 2 GiB.
@@ -170,10 +179,15 @@ def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Seque
     parts[0] = parts[0][1:]
     parts.append(b"\0")
     records = b"".join(parts)
+    attributes = 0
+    if codec.number:
+        compressed = codec.compress(records)
+        if len(compressed) < len(records):
+            attributes, records = codec.number, compressed
     length = HEADER_BYTES - LENGTH_PREFIX_BYTES + len(records)
     if length >= 1 << 31:
         raise ValueError(f"a batch of {length} bytes exceeds the 2 GiB of the record format")
-    checked = _CHECKED.pack(0, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
+    checked = _CHECKED.pack(attributes, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
     crc = crc32c(records, crc32c(checked))
     return b"".join((_UNCHECKED.pack(base_offset, length, -1, MAGIC, crc), checked, records))
 
@@ -261,35 +275,60 @@ def iter_batches(buffer: Buffer, position: int = 0) -> Iterator[Batch]:
         position = end
 
 
-def iter_records(batch: Batch) -> Iterator[Record]:
-    """The records of an uncompressed batch, in order.
+def iter_records(batch: Batch, bytes_max: int = RECORDS_BYTES_MAX) -> Iterator[Record]:
+    """The records of a batch, in order; at most `bytes_max` of a compressed one's are held.
 
     Raises:
-        CorruptLog: a compressed batch, a record that does not fit its length, or other than record_count records.
+        CorruptLog: compressed records that cannot be had, a record that does not fit its length, or other than
+            record_count records.
     """
-    reader = _reader(batch)
+    reader = _RecordReader(batch.header, records_of(batch, bytes_max))
     for _ in range(batch.header.record_count):
         yield reader.record()
     reader.expect_end()
 
 
 def iter_times(batch: Batch) -> Iterator[tuple[int, int]]:
-    """Offset and timestamp of every record of an uncompressed batch, in order; keys and values are skipped.
+    """Offset and timestamp of every record, in order; keys and values are skipped.
+
+    Of a batch with one record the header says both, so that a large row is not decompressed for its time.
 
     Raises:
         CorruptLog: as `iter_records`, as far as the bytes are looked at.
     """
-    reader = _reader(batch)
-    for _ in range(batch.header.record_count):
+    header = batch.header
+    if header.record_count == 1 and header.last_offset_delta == 0:
+        is_append_time = header.attributes & _LOG_APPEND_TIME
+        yield header.base_offset, header.max_timestamp_ms if is_append_time else header.first_timestamp_ms
+        return
+    reader = _RecordReader(header, records_of(batch))
+    for _ in range(header.record_count):
         yield reader.time()
     reader.expect_end()
 
 
-def _reader(batch: Batch) -> _RecordReader:
+def records_of(batch: Batch, bytes_max: int = RECORDS_BYTES_MAX) -> bytes:
+    """The bytes of a batch's records, uncompressed.
+
+    Raises:
+        CorruptLog: they are compressed and the checksum does not verify, the codec is not known, what it finds is
+            damaged, or more than `bytes_max` comes out.
+    """
     header, _, view = batch
-    if header.compression:
-        raise CorruptLog(f"the batch at offset {header.base_offset} is compressed (codec {header.compression})")
-    return _RecordReader(header, bytes(view[HEADER_BYTES:]))
+    number = header.compression
+    if not number:
+        return bytes(view[HEADER_BYTES:])
+    if number >= len(CODECS):
+        raise CorruptLog(
+            f"the record batch at offset {header.base_offset} is compressed with codec {number}, unknown here"
+        )
+    codec = CODECS[number]
+    if not verify_crc(view, 0, header):
+        raise CorruptLog(f"the {codec.name} record batch at offset {header.base_offset} does not match its checksum")
+    try:
+        return codec.decompress(view[HEADER_BYTES:], bytes_max)
+    except ValueError as error:
+        raise CorruptLog(f"the {codec.name} record batch at offset {header.base_offset} is damaged: {error}") from None
 
 
 class _RecordReader:
