@@ -10,6 +10,7 @@ SOURCES := binwire broker capture storage bench tests
 
 # `make demo RECORDS=12` ends by itself; `make test TESTS=tests/storage PYTEST_OPTIONS=-x` runs a part.
 RECORDS ?=
+RENEW ?=
 TESTS ?= tests
 PYTEST_OPTIONS ?=
 
@@ -33,8 +34,8 @@ test: lint servers ## all that a change must pass: lint, types, core suite on re
 	@$(PYTEST) -m "not torture and (not interop or representative)" $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: interop
-interop: .venv/.stamp clients ## every Kafka client and version, unmodified
-	@$(PYTEST) -m "interop and not torture" $(PYTEST_OPTIONS) tests/interop
+interop: .venv/.stamp clients ## every Kafka client and version, unmodified (RENEW=1 records the matrix and the README's table)
+	@BINWIRE_RENEW_MATRIX=$(RENEW) $(PYTEST) -m "interop and not torture" $(PYTEST_OPTIONS) tests/interop
 
 .PHONY: torture
 torture: .venv/.stamp servers ## faults and soaks: kill -9 under load, again and again

@@ -1,8 +1,8 @@
 """A raw Kafka client on a blocking socket: what a benchmark or a test needs, and nothing that costs time of its own.
 
 Owns request frames of exactly these shapes (header v1, see Kafka's protocol guide): SaslHandshake v0 followed by a bare
-PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v4. Responses come back as views of one receive buffer; record
-batches are not decoded. It is no consumer: no retries, no groups.
+PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v4, DescribeGroups v0. Responses come back as views of one
+receive buffer; record batches are not decoded. It is no consumer: no retries, no membership of groups.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Self
 
-_FETCH, _LIST_OFFSETS, _METADATA, _SASL_HANDSHAKE = 1, 2, 3, 17
+_FETCH, _LIST_OFFSETS, _METADATA, _DESCRIBE_GROUPS, _SASL_HANDSHAKE = 1, 2, 3, 15, 17
 _CLIENT_ID: Final = b"binwire-bench"
 _REPLICA_CONSUMER: Final = -1
 EARLIEST: Final = -2
@@ -33,6 +33,22 @@ class Fetched:
 
     high_watermark: int
     records: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A member of a consumer group; which partition it holds is clear, there is one."""
+
+    client_id: str
+    holds_partition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group as DescribeGroups shows it: ``Stable``, ``PreparingRebalance`` …"""
+
+    state: str
+    members: tuple[GroupMember, ...]
 
 
 class RawClient:
@@ -114,6 +130,20 @@ class RawClient:
         size = reader.int32()
         return Fetched(high_watermark, reader.take(size))
 
+    def group(self, group_id: str) -> Group:
+        """The state of a consumer group and its members. Raises KafkaError."""
+        reader = _Reader(self._request(_DESCRIBE_GROUPS, 0, struct.pack(">i", 1) + _string(group_id)))
+        reader.skip(4)
+        self._check("DescribeGroups", reader.int16())
+        _, state, _, _ = (reader.string() for _ in range(4))
+        members = []
+        for _ in range(reader.int32()):
+            _, client_id, _ = (reader.string() for _ in range(3))
+            reader.skip(reader.int32())
+            assignment = reader.take(reader.int32())
+            members.append(GroupMember(client_id or "", holds_partition=_assigns_a_partition(assignment)))
+        return Group(state or "", tuple(members))
+
     @staticmethod
     def _one_partition(answer: memoryview) -> _Reader:
         """A reader behind `[topic [partition …` of a response with one topic and one partition."""
@@ -186,3 +216,16 @@ class _Reader:
 def _string(text: str) -> bytes:
     data = text.encode()
     return struct.pack(">h", len(data)) + data
+
+
+def _assigns_a_partition(assignment: memoryview) -> bool:
+    """Whether a consumer protocol assignment (version, [topic [partition]], user data) names any partition."""
+    if not assignment:
+        return False
+    reader = _Reader(assignment)
+    reader.skip(2)
+    for _ in range(reader.int32()):
+        reader.string()
+        if reader.int32():
+            return True
+    return False

@@ -7,8 +7,10 @@ library logs goes to a file in the client's own working directory and is shown w
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -52,6 +54,7 @@ class ClientProcess:
                 stderr=log,
                 text=True,
                 env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+                start_new_session=True,
             )
 
     def run(self, scenario: str, **arguments: object) -> Outcome:
@@ -61,7 +64,7 @@ class ClientProcess:
         assert self._process.stdout is not None
         self._process.stdin.write("\t".join([scenario, *(f"{key}={value}" for key, value in given.items())]) + "\n")
         self._process.stdin.flush()
-        watchdog = threading.Timer(2 * int(str(given["deadline_ms"])) / 1000, self._process.kill)
+        watchdog = threading.Timer(2 * int(str(given["deadline_ms"])) / 1000, self.kill)
         watchdog.start()
         try:
             return self._collect(scenario)
@@ -97,9 +100,14 @@ class ClientProcess:
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
         self._process.stdout.close()
+
+    def kill(self) -> None:
+        """End the process and whatever it started with SIGKILL, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def _record(offset: int, timestamp_ms: int, key: str | None, value: str | None) -> Record:

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.workplace import CLIENTS_DIRECTORY, ToolError, installed_once, say
+from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, say
 
 _JAVA = Path(__file__).parent / "java"
 _MAVEN_TIMEOUT_S = 900
@@ -24,10 +24,6 @@ _NOT_FOUND = re.compile("Could not find artifact|was not found in")
 _JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m", "-Duser.timezone=UTC")
 # The SDK's date parser uses a class that Java 17 does not export any more.
 _DTS_JVM_OPTIONS = ("--add-exports", "java.base/sun.util.calendar=ALL-UNNAMED")
-
-
-class NotPublishedError(ToolError):
-    """The Maven repository in use does not carry this artefact."""
 
 
 def kafka_command(version: str) -> tuple[str, ...]:

@@ -1,44 +1,98 @@
 """A log whose every byte is known: a real `binwire serve` over a binlog file, and its segments read back.
 
 The records are taken from the segment files by kafka-python's decoder, not by ours: what a client must see is what lies
-on disk.
+on disk. A channel has at most 20 consumer groups, and every client several of its own: the server tracks the one binlog
+in as many channels as the clients of a run need, so that a client also has topics beside its own that it must not see.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.client import RawClient
+from broker.accounts import Verifier
+from broker.config_rules import GROUPS_PER_CHANNEL_MAX
+from tests import certificates
+from tests.certificates import Certificates
 from tests.decoded import Record, decode_batches, split_batches
+from tests.interop.client import Client
 from tests.interop.known_binlog import write_known_binlog
 from tests.server_process import ServerProcess
 
-TOPIC = "cn_hangzhou_rm_known_dtstest_version2"
 USERNAME = "dtstest"
 PASSWORD = "Inter0p-secret"
-SPARE_GROUP_ID = "dtsspare"
+SESSION_TIMEOUT_MS = 10_000
+SHORT_SESSION_TIMEOUT_MS = 3_000
+_CLIENT_ID = "interop"
 
 
 @dataclass(frozen=True, slots=True)
-class KnownLog:
-    """What a client needs to read the log, and what it must find there."""
+class Channel:
+    """A channel of a test's server: its topic, the ids of its groups, and one group more that no client uses."""
 
-    bootstrap: str
     topic: str
-    records: list[Record]
+    group_ids: tuple[str, ...]
+    spare_group_id: str
 
-    def login(self, group_id: str) -> dict[str, str]:
+    @classmethod
+    def of(cls, name: str, group_ids: Sequence[str]) -> Channel:
+        return cls(f"cn_hangzhou_rm_{name}_dtstest_version2", tuple(group_ids), f"dtsspare{name}")
+
+    def table(self, source: str, objects: Sequence[str], start: str) -> str:
+        """The channel as a ``[[channels]]`` table. All groups have one password, hashed once: that takes long."""
+        groups = "".join(
+            f'[[channels.groups]]\nname = "{group_id}"\nid = "{group_id}"\n'
+            f'username = "{USERNAME}"\npassword_hash = "{_password_hash()}"\n'
+            for group_id in (*self.group_ids, self.spare_group_id)
+        )
+        return (
+            f'[[channels]]\nid = "{self.topic}"\ntopic = "{self.topic}"\nsource = "{source}"\n'
+            f'objects = {list(objects)}\nstart = "{start}"\n{groups}'
+        )
+
+
+class KnownLog:
+    """What a client needs to read one channel's log, and what it must find there."""
+
+    def __init__(self, server: ServerProcess, channel: Channel, tls: Certificates | None = None) -> None:
+        self.topic = channel.topic
+        self.spare_group_id = channel.spare_group_id
+        self._server = server
+        self._tls = tls
+
+    @functools.cached_property
+    def records(self) -> list[Record]:
+        return read_segments(self._server.data_directory, self.topic)
+
+    def login(self, group_id: str, security: str = "SASL_PLAINTEXT") -> dict[str, str]:
         """The arguments by which a client's scenarios log in as a group."""
-        return {
-            "bootstrap": self.bootstrap,
+        arguments = {
+            "bootstrap": self._server.bootstrap("tls" if security == "SASL_SSL" else "public"),
+            "security": security,
             "topic": self.topic,
             "group": group_id,
             "account": USERNAME,
             "username": f"{USERNAME}-{group_id}",
             "password": PASSWORD,
+            "client_id": _CLIENT_ID,
+            "session_timeout_ms": str(SESSION_TIMEOUT_MS),
         }
+        if security == "SASL_SSL":
+            assert self._tls is not None
+            arguments["ca"] = str(self._tls.ca)
+            arguments["truststore"] = str(self._tls.truststore)
+            arguments["truststore_password"] = self._tls.truststore_password
+        return arguments
+
+    def raw_client(self, group_id: str) -> RawClient:
+        """A raw client that has logged in as a group; the caller closes it."""
+        client = RawClient(*self._server.address())
+        client.login(f"{USERNAME}-{group_id}", PASSWORD)
+        return client
 
     def from_time(self, timestamp_ms: int) -> list[Record]:
         """What a client reads that seeks to a time: from the first record at or after it on, whatever follows."""
@@ -52,40 +106,69 @@ class KnownLog:
         return [times[0] - 3_600_000, times[0], times[len(times) // 3] + 1000, times[2 * len(times) // 3], max(times)]
 
 
+class KnownServer:
+    """A server whose every channel holds the known log; each client has the channel its groups are in."""
+
+    def __init__(self, logs: dict[Client, KnownLog], spare: KnownLog) -> None:
+        self._logs = logs
+        self._spare = spare
+
+    def log_of(self, client: Client | None) -> KnownLog:
+        """The log of a client, or one that is nobody's."""
+        return self._spare if client is None else self._logs[client]
+
+
 @contextlib.contextmanager
-def serve(folder: Path, group_ids: Sequence[str]) -> Iterator[KnownLog]:
-    """Serve the known binlog, read to its end."""
+def serve(folder: Path, clients: Sequence[Client]) -> Iterator[KnownServer]:
+    """Serve the known binlog, read to its end, with groups for these clients."""
     binlog = folder / "known-bin.000001"
     count = write_known_binlog(binlog)
-    with ServerProcess(folder, configuration(f"file://{binlog}", ["shop"], group_ids)).start() as server:
-        server.wait_for(lambda: _high_watermark(server) >= count, f"{count} records on")
-        records = read_segments(server.data_directory)
-        assert len(records) == count
-        yield KnownLog(server.bootstrap(), TOPIC, records)
+    tls = certificates.make(folder / "tls")
+    channels = _channels(clients)
+    spare = Channel.of("spare", [])
+    tables = (channel.table(f"file://{binlog}", ["shop"], "earliest") for channel in (*channels.values(), spare))
+    text = server_settings() + tls.listener() + "".join(dict.fromkeys(tables))
+    with ServerProcess(folder, text).start() as server:
+        server.wait_for(lambda: min(_high_watermarks(server)) >= count, f"{count} records on in every channel")
+        logs = {channel: KnownLog(server, channel, tls) for channel in (*channels.values(), spare)}
+        assert len(logs[spare].records) == count
+        yield KnownServer({client: logs[channel] for client, channel in channels.items()}, logs[spare])
 
 
-def _high_watermark(server: ServerProcess) -> int:
-    (channel,) = server.status()["channels"]
-    return int(channel["high_watermark"])
+def _channels(clients: Sequence[Client]) -> dict[Client, Channel]:
+    """Clients shared out to channels, as many to each as its groups allow."""
+    shares: list[list[Client]] = [[]]
+    for client in clients:
+        if sum(len(each.group_ids) for each in [*shares[-1], client]) >= GROUPS_PER_CHANNEL_MAX:
+            shares.append([])
+        shares[-1].append(client)
+    return {
+        client: Channel.of(f"known{number}", [group_id for each in share for group_id in each.group_ids])
+        for number, share in enumerate(shares)
+        for client in share
+    }
 
 
-def configuration(source: str, objects: Sequence[str], group_ids: Sequence[str], *, start: str = "earliest") -> str:
-    """A server with one channel over ``source`` and a group for each id."""
-    groups = "".join(
-        f'[[channels.groups]]\nname = "{group_id}"\nid = "{group_id}"\n'
-        f'username = "{USERNAME}"\npassword = "{PASSWORD}"\n'
-        for group_id in group_ids
-    )
+def _high_watermarks(server: ServerProcess) -> list[int]:
+    return [int(channel["high_watermark"]) for channel in server.status()["channels"]]
+
+
+def server_settings() -> str:
+    """What the configuration of every server here begins with: sessions may be short, clients log in."""
     return (
+        f'group_min_session_timeout = "{SHORT_SESSION_TIMEOUT_MS}ms"\n'
         '[[listeners]]\nname = "public"\nbind = "127.0.0.1:0"\nsecurity = "SASL_PLAINTEXT"\n'
-        f'[[channels]]\nid = "known"\ntopic = "{TOPIC}"\nsource = "{source}"\n'
-        f'objects = {list(objects)}\nstart = "{start}"\n{groups}'
     )
 
 
-def read_segments(data_directory: Path) -> list[Record]:
-    """Every record in the topic's segment files, in order of their names."""
-    segments = sorted((data_directory / "topics" / f"{TOPIC}-0").glob("*.log"))
+@functools.cache
+def _password_hash() -> str:
+    return str(Verifier.create(PASSWORD))
+
+
+def read_segments(data_directory: Path, topic: str) -> list[Record]:
+    """Every record in a topic's segment files, in order of their names."""
+    segments = sorted((data_directory / "topics" / f"{topic}-0").glob("*.log"))
     return [
         record
         for segment in segments

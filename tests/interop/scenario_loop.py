@@ -3,6 +3,20 @@
 In: one scenario per line, tab separated: its name, then ``key=value`` arguments. Out: JSON lines, any number of
 ``{"record": [offset, timestamp_ms, key, value]}`` (base64, null kept), closed by one ``{"done": {...}}`` or
 ``{"error": "Class: message"}``. End of input ends the process.
+
+Arguments always given: bootstrap, topic, group, username (the full login), account, password, client_id (member ids
+begin with it), session_timeout_ms (heartbeats come ten times as often), deadline_ms, security (SASL_PLAINTEXT or
+SASL_SSL, then also ca, a PEM file, and truststore, a PKCS#12 file, with truststore_password). A group
+without a commit begins at the log's start. Scenarios, and what is done with their own arguments:
+
+- ``group`` count[, metadata][, partition_bytes]: subscribe, read exactly count records, commit behind the last one if
+  metadata is given, leave. ``hold`` the same, but the membership stays and heartbeats until the process is killed.
+- ``assign`` offset, count[, partition_bytes]: read by assignment. ``assign_time`` timestamp, count: look the offset up,
+  read on from it; ``{"offset": …, "timestamp": …}`` of the answer, both null (and nothing is read) if there is none.
+- ``bounds``: ``{"begin": …, "end": …}``. ``committed``: ``{"offset": …, "metadata": …}``, null without a commit.
+- ``topics``: ``{"topics": [names]}``, all that the client may see.
+
+Reading ends with an error at the deadline (`read 0 of 1 records before the deadline`).
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.decoded import Record, decode_value, row_of
-from tests.interop.client_matrix import DTS_CLIENTS, Client, cells
+from tests.interop.client import Client
+from tests.interop.client_matrix import DTS_CLIENTS, cells
 from tests.interop.conftest import Session
 from tests.interop.known_log import KnownLog
 
-_MODES = pytest.mark.parametrize("mode", ["assign", "subscribe"])
+_MODES = pytest.mark.parametrize("mode", ["assign", "group"])
 
 
 def assert_rows_shown(rows: list[list[Any]], records: list[Record]) -> None:
@@ -58,13 +59,13 @@ def test_reads_everything_and_resumes_by_its_checkpoint(
     """The SDK commits a record's own offset with its time as metadata, and comes back by that time."""
     records = known_log.records
     half = len(records) // 2
-    begin_s = records[0].timestamp_ms // 1000
-    first = session.run(mode, purpose=f"{mode}-resume", timestamp=begin_s, count=half)
+    begin: dict[str, Any] = {"timestamp": records[0].timestamp_ms // 1000, "metadata": ""}
+    first = session.run(mode, purpose=f"{mode}-resume", count=half, **begin)
     assert first.records == records[:half]
     assert_rows_shown(first.rows, records[:half])
 
     resumed = known_log.from_time(records[half - 1].timestamp_ms)
-    second = session.run(mode, purpose=f"{mode}-resume", timestamp=begin_s, count=len(resumed))
+    second = session.run(mode, purpose=f"{mode}-resume", count=len(resumed), **begin)
     assert second.records == resumed
 
 

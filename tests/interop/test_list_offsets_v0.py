@@ -7,14 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from bench.client import EARLIEST, LATEST, RawClient
-from tests.interop.known_log import PASSWORD, SPARE_GROUP_ID, USERNAME, KnownLog
+from tests.interop.known_log import KnownLog
 
 
 @pytest.fixture
 def raw(known_log: KnownLog) -> Iterator[RawClient]:
-    host, port = known_log.bootstrap.rsplit(":", 1)
-    with RawClient(host, int(port)) as client:
-        client.login(f"{USERNAME}-{SPARE_GROUP_ID}", PASSWORD)
+    with known_log.raw_client(known_log.spare_group_id) as client:
         yield client
 
 

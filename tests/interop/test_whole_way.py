@@ -11,14 +11,16 @@ import pytest
 
 from bench.client import RawClient
 from tests.decoded import Row, decode_batches, decode_value, row_of
-from tests.interop.client_matrix import DTS_CLIENTS, KAFKA_CLIENTS, Client, cells
+from tests.interop.client import Client
+from tests.interop.client_matrix import DTS_CLIENTS, KAFKA_CLIENTS, cells
 from tests.interop.conftest import ClientProcesses
-from tests.interop.known_log import PASSWORD, SPARE_GROUP_ID, TOPIC, USERNAME, KnownLog, configuration, read_segments
+from tests.interop.known_log import Channel, KnownLog, server_settings
 from tests.interop.test_dts_sdk import assert_rows_shown
 from tests.live_server import LiveServer
 from tests.server_process import ServerProcess
 
 _CLIENTS = [*(client for client in KAFKA_CLIENTS if client.representative), *DTS_CLIENTS]
+_DTS_MODES = ("assign", "group")
 
 _CREATE_TABLE = (
     "CREATE TABLE people (id BIGINT UNSIGNED NOT NULL, small TINYINT, number INT UNSIGNED, amount DECIMAL(20,4), "
@@ -53,15 +55,18 @@ def whole_way(mysql97: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
     database = mysql97.fresh_database()
     mysql97.execute(_CREATE_TABLE, database=database)
     file, position = mysql97.binlog_position()
-    group_ids = [*(group_id for client in _CLIENTS for group_id in client.group_ids), SPARE_GROUP_ID]
-    text = configuration(mysql97.url(), [database], group_ids, start=f"{file}:{position}")
+    channel = Channel.of("way", [client.group_id(purpose) for client in _CLIENTS for purpose in _purposes(client)])
+    text = server_settings() + channel.table(mysql97.url(), [database], f"{file}:{position}")
     with ServerProcess(tmp_path_factory.mktemp("whole-way"), text).start() as server:
         rows = _write(mysql97, database)
-        with RawClient(*server.address()) as client:
-            client.login(f"{USERNAME}-{SPARE_GROUP_ID}", PASSWORD)
-            _wait_for_commits(client, len(rows))
-        log = KnownLog(server.bootstrap(), TOPIC, read_segments(server.data_directory))
+        log = KnownLog(server, channel)
+        with log.raw_client(log.spare_group_id) as client:
+            _wait_for_commits(client, log.topic, len(rows))
         yield WholeWay(log, rows)
+
+
+def _purposes(client: Client) -> list[str]:
+    return [f"{mode}-begin" for mode in _DTS_MODES] if client in DTS_CLIENTS else [""]
 
 
 def _write(mysql: LiveServer, database: str) -> list[Row]:
@@ -81,11 +86,11 @@ def _write(mysql: LiveServer, database: str) -> list[Row]:
     ]
 
 
-def _wait_for_commits(client: RawClient, transactions: int) -> None:
+def _wait_for_commits(client: RawClient, topic: str, transactions: int) -> None:
     """Long-poll until so many transactions are visible."""
     offset = commits = 0
     while commits < transactions:
-        for record in decode_batches(client.fetch(TOPIC, offset).records):
+        for record in decode_batches(client.fetch(topic, offset).records):
             offset = record.offset + 1
             commits += decode_value(record.value)["operation"] == "COMMIT"
 
@@ -100,7 +105,7 @@ def test_kafka_client(client: Client, client_processes: ClientProcesses, whole_w
 
 
 @pytest.mark.parametrize("client", cells(DTS_CLIENTS), indirect=True)
-@pytest.mark.parametrize("mode", ["assign", "subscribe"])
+@pytest.mark.parametrize("mode", _DTS_MODES)
 def test_dts_sdk(client: Client, client_processes: ClientProcesses, whole_way: WholeWay, mode: str) -> None:
     log = whole_way.log
     begin_s = log.records[0].timestamp_ms // 1000

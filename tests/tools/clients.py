@@ -1,8 +1,8 @@
 """Kafka clients that are programs or packages: kcat from Debian, kafka-python in an environment of its own.
 
 Each function returns the command that starts the client, installed privately into the checkout on first use, or
-raises ToolError with the reason why it cannot be had. The Java clients come from Maven and have their own module,
-``tests/interop/java_clients.py``.
+raises ToolError with the reason why it cannot be had. Which clients there are, and how those of other families are had,
+is said in ``tests/interop/families/``.
 
 ``python -m tests.tools.clients install`` readies every client of ``tests/interop/client_matrix.py`` ahead of the tests
 (``--representative``: those of ``make test``); ``… record`` renews kcat's lock file.
@@ -44,10 +44,10 @@ def kafka_python(version: str) -> str:
 
 def install(representative_only: bool) -> bool:
     """Fetch the clients of the matrix, saying why one cannot be had; True when all can."""
-    from tests.interop.client_matrix import DTS_CLIENTS, KAFKA_CLIENTS
+    from tests.interop.client_matrix import CLIENTS
 
     complete = True
-    for client in (*KAFKA_CLIENTS, *DTS_CLIENTS):
+    for client in CLIENTS:
         if representative_only and not client.representative:
             continue
         try:

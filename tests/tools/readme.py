@@ -7,6 +7,7 @@ status 1 if not), `--write` brings it up to date. Leaves every other line of REA
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tomllib
 from collections import Counter
@@ -16,9 +17,23 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = CHECKOUT / "README.md"
 FIDELITY = CHECKOUT / "broker" / "fidelity.toml"
+MATRIX = CHECKOUT / "tests" / "interop" / "matrix.json"
 
 STATUSES = ("faithful", "inferred", "unknown", "different")
 AREAS = {"record": "Record", "value": "Column values", "broker": "Broker"}
+CLIENT_COLUMNS = {
+    "plain": "SASL",
+    "tls": "TLS",
+    "topics": "topics",
+    "subscribe": "group",
+    "assign": "assign",
+    "commit": "commit",
+    "resume": "resume",
+    "seek_seconds": "time s",
+    "seek_milliseconds": "time ms",
+    "takeover": "standby",
+    "wrong_password": "wrong password",
+}
 POINT_KEYS = frozenset({"area", "name", "status", "binwire", "evidence"})
 
 
@@ -63,7 +78,30 @@ def api_table() -> str:
     return "\n".join(lines)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": api_table}
+def client_table() -> str:
+    """The client matrix as `tests/interop/matrix.json` has it; reasons and messages are notes under the table."""
+    rows = json.loads(MATRIX.read_text(encoding="utf-8"))
+    columns = list(rows[0]["cells"])
+    notes: dict[str, int] = {}
+    lines = [
+        "| | " + " | ".join(CLIENT_COLUMNS[column] for column in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for row in rows:
+        cells = [_client_cell(row["cells"][column], notes) for column in columns]
+        lines.append(f"| {row['client']} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"{number}. {note}" for note, number in notes.items())]
+    return "\n".join(lines).rstrip()
+
+
+def _client_cell(cell: str, notes: dict[str, int]) -> str:
+    kind, _, note = cell.partition(": ")
+    if not note:
+        return "✓"
+    return f"{kind} {notes.setdefault(note, len(notes) + 1)}"
+
+
+SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": api_table, "clients": client_table}
 
 
 def render(text: str) -> str:
@@ -78,15 +116,19 @@ def render(text: str) -> str:
     return text
 
 
+def write() -> None:
+    """Bring README.md up to date."""
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Check or write the generated parts of README.md.")
     parser.add_argument("--write", action="store_true", help="bring README.md up to date")
     arguments = parser.parse_args()
-    old = README.read_text(encoding="utf-8")
-    new = render(old)
+    text = README.read_text(encoding="utf-8")
     if arguments.write:
-        README.write_text(new, encoding="utf-8")
-    elif old != new:
+        write()
+    elif render(text) != text:
         print("README.md is out of date: run python tests/tools/readme.py --write", file=sys.stderr)
         return 1
     return 0

@@ -35,6 +35,10 @@ class ToolError(Exception):
     """A server or client cannot be had here; the message is one sentence saying why and what to do."""
 
 
+class NotPublishedError(ToolError):
+    """The public registry in use does not carry this version; the message names both."""
+
+
 def say(sentence: str) -> None:
     """Tell the person who waits what is going on; stderr, so that results stay alone on stdout."""
     print(f"[tools] {sentence}", file=sys.__stderr__, flush=True)

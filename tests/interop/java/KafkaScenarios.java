@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.Timer;
 import java.util.TimerTask;
+import java.util.TreeSet;
 import javax.security.auth.login.AppConfigurationEntry;
 import javax.security.auth.login.AppConfigurationEntry.LoginModuleControlFlag;
 import javax.security.auth.login.Configuration;
@@ -17,8 +18,8 @@ import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
- * The scenarios of a plain Java consumer, one source for kafka-clients 0.10.0 to 1.1: what only later versions have (the look-up by time) is reached by
- * reflection. Arguments every scenario takes: bootstrap, topic, group, username, password, deadline_ms.
+ * The scenarios of a plain Java consumer, one source for all versions of kafka-clients from 0.10.0 on: what only some of them have (the look-up by time, the
+ * older forms of poll and committed) is reached by reflection. Arguments and scenarios are those of scenario_loop.py.
  */
 public final class KafkaScenarios extends ScenarioLoop {
     private static final long POLL_MS = 200;
@@ -46,6 +47,9 @@ public final class KafkaScenarios extends ScenarioLoop {
     @Override
     Map<String, Object> run(String scenario, Map<String, String> arguments) throws Exception {
         Configuration.setConfiguration(new OneLogin(arguments.get("username"), arguments.get("password")));
+        if (scenario.equals("hold")) {
+            return hold(arguments);
+        }
         Timer deadline = new Timer("deadline", true);
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties(arguments))) {
             deadline.schedule(wakeUp(consumer), Long.parseLong(arguments.get("deadline_ms")));
@@ -54,6 +58,8 @@ public final class KafkaScenarios extends ScenarioLoop {
                 case "group":
                     consumer.subscribe(Collections.singletonList(partition.topic()));
                     return read(consumer, partition, arguments);
+                case "topics":
+                    return topics(consumer);
                 case "assign":
                     consumer.assign(Collections.singletonList(partition));
                     consumer.seek(partition, Long.parseLong(arguments.get("offset")));
@@ -79,6 +85,22 @@ public final class KafkaScenarios extends ScenarioLoop {
         }
     }
 
+    /** Reads and commits as in a group, then stays a member until the process is killed. */
+    private Map<String, Object> hold(Map<String, String> arguments) {
+        KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties(arguments));
+        TopicPartition partition = new TopicPartition(arguments.get("topic"), 0);
+        consumer.subscribe(Collections.singletonList(partition.topic()));
+        Map<String, Object> result = read(consumer, partition, arguments);
+        Thread member = new Thread(() -> {
+            while (true) {
+                consumer.poll(POLL_MS);
+            }
+        }, "member");
+        member.setDaemon(true);
+        member.start();
+        return result;
+    }
+
     /** Until 2.0 a poll does not return while no coordinator can be reached, whatever its timeout. */
     private static TimerTask wakeUp(KafkaConsumer<byte[], byte[]> consumer) {
         return new TimerTask() {
@@ -95,9 +117,17 @@ public final class KafkaScenarios extends ScenarioLoop {
         properties.put("group.id", arguments.get("group"));
         properties.put("enable.auto.commit", "false");
         properties.put("auto.offset.reset", "earliest");
-        properties.put("session.timeout.ms", "10000");
-        properties.put("heartbeat.interval.ms", "1000");
-        properties.put("security.protocol", "SASL_PLAINTEXT");
+        int sessionTimeoutMs = Integer.parseInt(arguments.get("session_timeout_ms"));
+        properties.put("client.id", arguments.get("client_id"));
+        properties.put("session.timeout.ms", String.valueOf(sessionTimeoutMs));
+        properties.put("heartbeat.interval.ms", String.valueOf(sessionTimeoutMs / 10));
+        properties.put("security.protocol", arguments.get("security"));
+        if (arguments.containsKey("truststore")) {
+            properties.put("ssl.truststore.type", "PKCS12");
+            properties.put("ssl.truststore.location", arguments.get("truststore"));
+            properties.put("ssl.truststore.password", arguments.get("truststore_password"));
+            properties.put("ssl.endpoint.identification.algorithm", "https");
+        }
         properties.put("sasl.mechanism", "PLAIN");
         properties.put("sasl.jaas.config", String.format(
             "%s required username=\"%s\" password=\"%s\";", LOGIN_MODULE, arguments.get("username"), arguments.get("password")));
@@ -142,6 +172,12 @@ public final class KafkaScenarios extends ScenarioLoop {
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("offset", committed == null ? null : committed.offset());
         result.put("metadata", committed == null ? null : committed.metadata());
+        return result;
+    }
+
+    private static Map<String, Object> topics(KafkaConsumer<byte[], byte[]> consumer) {
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("topics", new TreeSet<>(consumer.listTopics().keySet()));
         return result;
     }
 

@@ -3,8 +3,10 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * The line protocol between a test and a client process, the same for every client library.
@@ -76,8 +78,16 @@ abstract class ScenarioLoop {
         for (Map.Entry<String, Object> field : fields.entrySet()) {
             json.append(json.length() > 1 ? ", " : "").append(quote(field.getKey())).append(": ");
             Object value = field.getValue();
-            json.append(value instanceof String ? quote((String) value) : String.valueOf(value));
+            json.append(value instanceof Collection ? list((Collection<?>) value) : scalar(value));
         }
         return json.append("}").toString();
+    }
+
+    private static String list(Collection<?> values) {
+        return values.stream().map(ScenarioLoop::scalar).collect(Collectors.joining(", ", "[", "]"));
+    }
+
+    private static String scalar(Object value) {
+        return value instanceof String ? quote((String) value) : String.valueOf(value);
     }
 }
