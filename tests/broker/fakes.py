@@ -48,6 +48,10 @@ class MemoryOffsets:
         for topic, partition, offset, metadata in offsets:
             self.stored.setdefault(group_id, {})[topic, partition] = CommittedOffset(offset, metadata, 0)
 
+    def put(self, group_id: str, topic: str, offset: int) -> None:
+        """Have a commit at once."""
+        self.stored.setdefault(group_id, {})[topic, 0] = CommittedOffset(offset, "", 0)
+
     async def delete(self, group_id: str) -> None:
         self.stored.pop(group_id, None)
 
