@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+import kafka
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from tests.interop.scenario_loop import emit_record, serve
 
+# 2.1 gave OffsetAndMetadata a third field, which a broker of this age has no place for.
+_NO_LEADER_EPOCH = (-1,) if "leader_epoch" in OffsetAndMetadata._fields else ()
+# Before 2.0 a consumer is told the committed offset only; the admin client is told its metadata too.
+_SHOWS_METADATA = int(kafka.__version__.split(".")[0]) >= 2
+
+
+def _login(arguments: Mapping[str, str]) -> dict[str, Any]:
+    encrypted = {"ssl_cafile": arguments["ca"]} if arguments["security"] == "SASL_SSL" else {}
+    return {
+        "bootstrap_servers": arguments["bootstrap"],
+        "client_id": arguments["client_id"],
+        "security_protocol": arguments["security"],
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": arguments["username"],
+        "sasl_plain_password": arguments["password"],
+        **encrypted,
+    }
+
 
 def _consumer(arguments: Mapping[str, str]) -> KafkaConsumer:
     return KafkaConsumer(
-        bootstrap_servers=arguments["bootstrap"],
+        **_login(arguments),
         group_id=arguments["group"],
-        security_protocol="SASL_PLAINTEXT",
-        sasl_mechanism="PLAIN",
-        sasl_plain_username=arguments["username"],
-        sasl_plain_password=arguments["password"],
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        session_timeout_ms=10_000,
-        heartbeat_interval_ms=1_000,
+        session_timeout_ms=int(arguments["session_timeout_ms"]),
+        heartbeat_interval_ms=int(arguments["session_timeout_ms"]) // 10,
         max_partition_fetch_bytes=int(arguments.get("partition_bytes", 1 << 20)),
     )
 
@@ -39,7 +55,7 @@ def _read(consumer: KafkaConsumer, partition: TopicPartition, arguments: Mapping
             emit_record(record.offset, record.timestamp, record.key, record.value)
             seen, following = seen + 1, record.offset + 1
     if "metadata" in arguments:
-        consumer.commit({partition: OffsetAndMetadata(following, arguments["metadata"])})
+        consumer.commit({partition: OffsetAndMetadata(following, arguments["metadata"], *_NO_LEADER_EPOCH)})
     return {"count": seen}
 
 
@@ -50,6 +66,20 @@ def _group(arguments: Mapping[str, str]) -> dict[str, Any]:
         return _read(consumer, TopicPartition(arguments["topic"], 0), arguments)
     finally:
         consumer.close(autocommit=False)
+
+
+def _hold(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """As ``group``, but stay an active member until the process is killed: polling, so that it joins rebalances."""
+    consumer = _consumer(arguments)
+    consumer.subscribe([arguments["topic"]])
+    done = _read(consumer, TopicPartition(arguments["topic"], 0), arguments)
+    threading.Thread(target=_poll_forever, args=(consumer,), daemon=True).start()
+    return done
+
+
+def _poll_forever(consumer: KafkaConsumer) -> None:
+    while True:
+        consumer.poll(timeout_ms=200)
 
 
 def _assigned(arguments: Mapping[str, str]) -> tuple[KafkaConsumer, TopicPartition]:
@@ -90,14 +120,34 @@ def _bounds(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _committed(arguments: Mapping[str, str]) -> dict[str, Any]:
+    if not _SHOWS_METADATA:
+        return _committed_as_listed(arguments)
     consumer, partition = _assigned(arguments)
     try:
-        committed = consumer.committed(partition, metadata=True)
-        return (
-            {"offset": committed.offset, "metadata": committed.metadata}
-            if committed
-            else {"offset": None, "metadata": None}
-        )
+        return _offset_and_metadata(consumer.committed(partition, metadata=True))
+    finally:
+        consumer.close(autocommit=False)
+
+
+def _committed_as_listed(arguments: Mapping[str, str]) -> dict[str, Any]:
+    admin = KafkaAdminClient(**_login(arguments))
+    try:
+        listed = admin.list_consumer_group_offsets(arguments["group"])
+        return _offset_and_metadata(listed.get(TopicPartition(arguments["topic"], 0)))
+    finally:
+        admin.close()
+
+
+def _offset_and_metadata(committed: OffsetAndMetadata | None) -> dict[str, Any]:
+    if committed is None:
+        return {"offset": None, "metadata": None}
+    return {"offset": committed.offset, "metadata": committed.metadata}
+
+
+def _topics(arguments: Mapping[str, str]) -> dict[str, Any]:
+    consumer = _consumer(arguments)
+    try:
+        return {"topics": sorted(consumer.topics())}
     finally:
         consumer.close(autocommit=False)
 
@@ -106,9 +156,11 @@ if __name__ == "__main__":
     serve(
         {
             "group": _group,
+            "hold": _hold,
             "assign": _assign,
             "assign_time": _assign_time,
             "bounds": _bounds,
             "committed": _committed,
+            "topics": _topics,
         }
     )
