@@ -83,7 +83,7 @@ def torture(folder: Path, frames: int, seed: int) -> str:
     return (
         f"{total['delivered']} frames on {total['connections']} connections in {total['seconds']:.0f} s: "
         f"{total['answered']} answered, {total['closed']} closed, {total['waiting']} left waiting; private memory "
-        f"{before['private_bytes'] >> 10} KiB after a tenth, {after['private_bytes'] >> 10} KiB at the end; "
+        f"{before >> 10} KiB after a tenth, {after >> 10} KiB at the end; "
         f"a consumer read the whole log {quiet.rounds} times, its slowest answer took {1000 * quiet.slowest_s:.0f} ms"
     )
 
@@ -149,7 +149,7 @@ def storm(running: ServerProcess, seed: int, frames: int, first: int) -> dict[st
 
 
 def private_bytes(running: ServerProcess, quiet: Bystander, idle: int) -> int:
-    """The memory that is the server's own, once it has no more than its `idle` sockets: noticing lost ones takes it a moment."""
+    """The memory that is the server's own, measured when it has no more than its `idle` sockets left."""
     running.wait_for(lambda: len(sockets(running)) <= idle, f"down to {idle} sockets")
     rounds = quiet.rounds
     running.wait_for(lambda: quiet.rounds > rounds + 1 or not quiet.is_alive(), "served to the bystander")
