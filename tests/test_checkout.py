@@ -22,8 +22,8 @@ MACHINE_PATH = re.compile(rb"(?<![\w.$}>-])/(?:root|home|work|Users)" + rb"/[\w.
 REGISTRY_HOST = re.compile(
     rb"(?:pypi|pythonhosted|npmjs|crates|maven|debian|golang)" + rb"\.(?:org|io|com)\b",
 )
-# Pages for people, not addresses that anything is fetched from.
-READING_MATTER = re.compile(rb"https://(?:www|wiki|packages|tracker|bugs)\.debian" + rb"\.org/")
+# Pages for people and names of Go modules, not addresses that anything is fetched from.
+READING_MATTER = re.compile(rb"https://(?:www|wiki|packages|tracker|bugs)\.debian" + rb"\.org/|golang" + rb"\.org/x/")
 UNFINISHED = re.compile(rb"\b(?:TO" + rb"DO|FIX" + rb"ME|XX" + rb"X|HA" + rb"CK)\b")
 
 

@@ -1,0 +1,3 @@
+module binwire.test/interop/scenarios
+
+go 1.24

@@ -1,0 +1,59 @@
+"""Go clients: one module per library, built by the Go of the machine into ``.clients/``.
+
+What is pinned is in the modules' ``go.mod`` and ``go.sum`` (or in files of another name, which is also a build tag, for
+another release behind the same source). Modules come from the proxy that Go is configured for and lie in the user's
+ordinary module cache. A program is built again when a source, a pinned version or the Go changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, say
+
+_GO = Path(__file__).parent / "go"
+_BUILD_TIMEOUT_S = 900
+_NOT_PUBLISHED = re.compile(r"unknown revision|404 Not Found|no matching versions|module not found")
+# No version control stamp (a source archive has none), no other toolchain downloaded, nothing of C, no workspace.
+_ENVIRONMENT = {"GOFLAGS": "-buildvcs=false -trimpath", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off"}
+
+
+def command(name: str, module: str, *arguments: str, pinned_by: str = "go.mod") -> tuple[str, ...]:
+    """The command of the program of ``go/<module>``, built as ``.clients/<name>``; ToolError when it cannot be had."""
+    go = shutil.which("go")
+    if go is None:
+        raise ToolError(f"go is not on the PATH: install Go (https://go.dev/dl) to run {name}")
+    target = CLIENTS_DIRECTORY / name
+    digest = hashlib.sha256(_run([go, "version"], _GO).encode())
+    for source in sorted(path for folder in ("scenarios", module) for path in (_GO / folder).iterdir()):
+        digest.update(source.read_bytes())
+    installed_once(target, digest.hexdigest(), lambda fresh: _build(fresh / "scenarios", go, name, module, pinned_by))
+    return (str(target / "scenarios"), *arguments)
+
+
+def _build(program: Path, go: str, name: str, module: str, pinned_by: str) -> None:
+    say(f"{name}: building with Go")
+    _run([go, "build", f"-modfile={pinned_by}", f"-tags={Path(pinned_by).stem}", "-o", str(program), "."], _GO / module)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_BUILD_TIMEOUT_S,
+        check=False,
+    )
+    if not done.returncode:
+        return done.stdout
+    trouble = (done.stderr.strip() or "no output").splitlines()[-1]
+    error = NotPublishedError if _NOT_PUBLISHED.search(done.stderr) else ToolError
+    raise error(f"`go {command[1]}` failed: {trouble}")
