@@ -94,7 +94,8 @@ class Application:
             _log.warning("the last run did not end in good order; its logs are recovered")
         self.catalog = Catalog.open(directory.catalog_path)
         self._floor.append(self._close_catalog)
-        self._accounts = Accounts(self._clock)
+        self._scheduler = LoopScheduler()
+        self._accounts = Accounts(self._clock, self._scheduler)
         self._offsets = OffsetStore(self.catalog, self._clock)
         self.channels = Channels(self._offsets)
         self._broker = self._make_broker()
@@ -192,7 +193,6 @@ class Application:
         self.catalog.close()
 
     async def _close_server(self) -> None:
-        self._broker.groups.shut_down()
         await self._server.close(CLOSE_DEADLINE_MS)
 
     def _open_channel(self, config: ChannelConfig, source: SourceFactory, path: str) -> OpenChannel:
@@ -317,6 +317,8 @@ def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
         objects=tuple(config.objects),
         data_types=frozenset(config.data_types),
         start=str(config.start),
+        compression=config.compression,
+        record_bytes_max=config.record_limit_bytes,
     )
 
 

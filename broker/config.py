@@ -88,6 +88,8 @@ class ChannelConfig(_Table, frozen=True):
     segment_size: str = "256MiB"
     flush: Literal["interval", "before-visible"] = "interval"
     flush_interval: str = "1s"
+    compression: Literal["none", "gzip", "snappy", "lz4"] = "none"
+    record_bytes_max: str = "90MiB"
     before_range: Literal["start", "nothing"] = "start"
     groups: list[GroupConfig] = []
 
@@ -118,6 +120,10 @@ class ChannelConfig(_Table, frozen=True):
     @property
     def flush_interval_ms(self) -> int:
         return duration_ms(self.flush_interval)
+
+    @property
+    def record_limit_bytes(self) -> int:
+        return size_bytes(self.record_bytes_max)
 
 
 class ListenerConfig(_Table, frozen=True):
@@ -348,6 +354,7 @@ def _choices(path: str) -> str:
         "security": ("SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT"),
         "data_types": ("dml", "ddl"),
         "flush": ("interval", "before-visible"),
+        "compression": ("none", "gzip", "snappy", "lz4"),
         "before_range": ("start", "nothing"),
     }[key]
     return " or ".join(choices)

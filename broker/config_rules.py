@@ -28,6 +28,8 @@ PASSWORD_CHARACTERS_MAX: Final = 32
 PASSWORD_CLASSES_MIN: Final = 2
 TOPIC_CHARACTERS_MAX: Final = 249  # Kafka's limit on a topic name
 SEGMENT_BYTES_MAX: Final = 2 << 30  # positions in an index are 32 bits
+RECORD_BYTES_MIN: Final = 1 << 10  # BEGIN, COMMIT and HEARTBEAT records stay below it
+RECORD_BYTES_MAX: Final = 1 << 30  # MySQL sends no larger event (max_allowed_packet); Kafka's sizes end at twice that
 GROUP_TIME_MS_MAX: Final = 300_000  # no session or rebalance of a default client is longer
 
 DURATION_UNITS_MS: Final[Mapping[str, int]] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -72,6 +74,13 @@ def size_bytes(text: str) -> int:
 def _segment_bytes(text: str) -> int:
     size = size_bytes(text)
     if size > SEGMENT_BYTES_MAX:
+        raise ValueError(text)
+    return size
+
+
+def _record_bytes(text: str) -> int:
+    size = size_bytes(text)
+    if not RECORD_BYTES_MIN <= size <= RECORD_BYTES_MAX:
         raise ValueError(text)
     return size
 
@@ -177,6 +186,7 @@ def _check_channel(path: str, channel: ChannelConfig) -> None:
         ("flush_interval", duration_ms, 'a duration such as "250ms" or "1s"'),
         ("retention_size", size_bytes, 'a size such as "512MiB" or "8GiB"'),
         ("segment_size", _segment_bytes, 'a size up to 2GiB such as "64MiB" or "1GiB"'),
+        ("record_bytes_max", _record_bytes, 'a size from 1KiB to 1GiB, the largest event MySQL sends, such as "90MiB"'),
     ):
         text = getattr(channel, key)
         try:

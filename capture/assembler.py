@@ -18,6 +18,7 @@ from capture.envelope import ControlRecords, RecordHead
 from capture.errors import UnsupportedStatement
 from capture.events import QueryEvent, RowsEvent, TableMapEvent
 from capture.position import GtidSet
+from capture.record_limit import check_rows, check_statement
 from capture.schema import Session
 from capture.statements import TABLE_STATEMENTS, CreateTable, TransactionControl, Unknown
 from capture.transactions import BinlogWalker, Step, StepKind, statement_text
@@ -66,6 +67,7 @@ class Assembler:
         source_version: str,
         data_types: frozenset[str],
         next_offset: int,
+        record_bytes_max: int,
         id_base: int,
         gtid_set: GtidSet,
         lower_case_table_names: int,
@@ -85,6 +87,7 @@ class Assembler:
         self._control = ControlRecords(source_version)
         self._source_version = source_version
         self._data_types = data_types
+        self._record_bytes_max = record_bytes_max
         self._id_base = id_base
         self._names_are_folded = lower_case_table_names != 0
         self._targets: dict[int, _Target] = {}
@@ -168,10 +171,13 @@ class Assembler:
         target = self._targets.get(event.table_id)
         if target is not None and target.transcoder is not None:
             records = target.transcoder.transcode(event, self._head(step), self._next_id())
+            size_bytes = sum(map(len, records))
+            if size_bytes > self._record_bytes_max:
+                check_rows(records, target.transcoder.table, self._record_bytes_max)
             pending = self.pending
             pending.values += records
             pending.timestamps_ms += [step.header.timestamp * 1000] * len(records)
-            pending.size_bytes += sum(map(len, records))
+            pending.size_bytes += size_bytes
             self.next_offset += len(records)
         elif target is None and not event.is_dummy:
             raise UnsupportedStatement(f"rows of table id {event.table_id}, which no table map announced")
@@ -249,6 +255,7 @@ class Assembler:
             commit_timestamp=None,
             lower_case_table_names=self._names_are_folded,
         )
+        check_statement(record, text, self._record_bytes_max)
         self._add(record, step.header.timestamp)
 
     def _forget(self, database: str, table: str) -> None:

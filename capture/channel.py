@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING
 
 from capture.assembler import DDL, DML
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
+from capture.record_limit import RECORD_BYTES_MAX
 from capture.resume import prepare
 from capture.selection import Selection
 from capture.session import Counters, Session, Task
 from capture.start import current_end
+from storage.compression import NONE, codec_named
 from storage.errors import LogWriteError, StorageError
 from storage.scheduler import LoopScheduler, sleep
 
@@ -71,7 +73,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
-    """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set."""
+    """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set.
+
+    `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel.
+    """
 
     id: str
     topic: str
@@ -81,6 +86,8 @@ class ChannelSpec:
     data_types: frozenset[str] = frozenset({DML, DDL})
     start: str = "now"
     id_base: int = 0
+    compression: str = NONE.name
+    record_bytes_max: int = RECORD_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,8 @@ class Channel:
             scheduler=self._scheduler,
             counters=self._counters,
             progressed=self._on_progress,
+            codec=codec_named(spec.compression),
+            record_bytes_max=spec.record_bytes_max,
         )
         self._state = State.NOT_STARTED
         self._reason: str | None = None

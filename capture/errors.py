@@ -5,6 +5,7 @@
     ├── UnsupportedEvent      a valid event that may change rows and that this version cannot carry over exactly
     ├── UnsupportedColumn     a column type that this version cannot carry over exactly
     ├── UnsupportedStatement  a statement in the binlog whose effect cannot be followed
+    ├── RecordTooLarge        a row makes a record larger than the channel may write
     ├── SchemaMismatch        the schema history and the binlog disagree about a table
     ├── ValueRefused          a value given to the event encoder does not fit its column
     ├── SourceUnavailable     the source cannot be reached now; trying again may help
@@ -36,6 +37,10 @@ class UnsupportedColumn(CaptureError):
 
 class UnsupportedStatement(CaptureError):
     """A statement in a Query event whose effect on rows or schema cannot be followed."""
+
+
+class RecordTooLarge(CaptureError):
+    """A record above `record_bytes_max`; the message names table, primary key and size."""
 
 
 class SchemaMismatch(CaptureError):

@@ -1,7 +1,7 @@
 """One stream of a channel, from a proven position until the source ends or something goes wrong.
 
 Writing: everything that had arrived becomes one append and one commit (group commit); a transaction larger than
-`BATCH_BYTES_MAX` is appended piece by piece and committed at its end. A schema version is durable in the catalog before
+`FLUSH_BYTES` is appended piece by piece and committed at its end. A schema version is durable in the catalog before
 the first record behind it becomes visible. The loop is given back every `SLICE_MS`.
 
 Invariant: whatever ends a session, the log's visible part ends at a transaction boundary, and every transaction before
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capture.assembler import Assembler
+from capture.batches import FLUSH_BYTES, encode
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
     from capture.source import ServerInfo, Source
     from storage.catalog import Catalog
     from storage.clock import Clock
+    from storage.compression import Codec
     from storage.log import Log
     from storage.scheduler import Scheduler, Timer
-
-BATCH_BYTES_MAX = 256 << 10
-"""Record values per batch: large enough to amortize a batch's cost, below every client's default fetch size."""
 
 SLICE_MS = 2
 """How long a piece of work may hold the loop."""
@@ -65,6 +64,8 @@ class Task:
     scheduler: Scheduler
     counters: Counters
     progressed: Callable[[], None]
+    codec: Codec
+    record_bytes_max: int
 
 
 class Session:
@@ -83,6 +84,7 @@ class Session:
         self.pacer = HeartbeatPacer(task.clock, info.clock_offset_ms, source.heartbeat_period_ms)
         self._task = task
         self._log = task.log
+        self._codec = task.codec
         self._clock = task.clock
         self._source = source
         self._info = info
@@ -103,6 +105,7 @@ class Session:
             source_version=info.version,
             data_types=task.data_types,
             next_offset=self._log.end_offset,
+            record_bytes_max=task.record_bytes_max,
             id_base=task.id_base,
             gtid_set=resume.gtid_set.copy(),
             lower_case_table_names=info.lower_case_table_names,
@@ -136,7 +139,7 @@ class Session:
             while events := await self._source.read():
                 self._busy = True
                 await self._take_all(events)
-                while self._source.pending() and self._assembler.pending.size_bytes < BATCH_BYTES_MAX:
+                while self._source.pending() and self._assembler.pending.size_bytes < FLUSH_BYTES:
                     await self._take_all(await self._source.read())
                 await self._flush()
                 if not self._source.pending():
@@ -161,7 +164,7 @@ class Session:
             except CaptureError as error:
                 await self._flush()
                 raise self._located(error) from None
-            if self._assembler.pending.size_bytes >= BATCH_BYTES_MAX:
+            if self._assembler.pending.size_bytes >= FLUSH_BYTES:
                 await self._flush()
             await self._give_way()
 
@@ -211,8 +214,11 @@ class Session:
     def _on_timer(self) -> None:
         self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         if not self._busy and self._write_heartbeat_if_due():
+            pending = self._assembler.pending
             try:
-                self._append_and_commit()
+                batch = encode_batch(self._first(), pending.values, pending.timestamps_ms, self._codec)
+                self._write([batch], len(pending.values))
+                self._commit()
             except StorageError as error:
                 self._fail(error)
 
@@ -237,11 +243,15 @@ class Session:
         rows = self._history.take_rows(self._task.channel_id)
         if rows:
             await self._task.catalog.run(self._task.catalog.add_schema_versions, rows)
-        self._append_and_commit()
+        pending = self._assembler.pending
+        await self._append(pending.complete)
+        self._commit()
+        if pending.size_bytes >= FLUSH_BYTES:
+            await self._append(len(pending.values))
 
-    def _append_and_commit(self) -> None:
+    def _commit(self) -> None:
+        """Make visible what was written of the transactions that have ended."""
         assembler, pending = self._assembler, self._assembler.pending
-        self._append(pending.complete)
         if pending.positions:
             self._log.commit(pending.positions)
             last = pending.positions[-1]
@@ -251,23 +261,20 @@ class Session:
                     self._committed.add(position.gtid.key, position.gtid.first, position.gtid.last)
             self._task.counters.transactions += assembler.committed()
             self._source.committed(self.published)
-        if pending.size_bytes >= BATCH_BYTES_MAX:
-            self._append(len(pending.values))
 
-    def _append(self, count: int) -> None:
-        """Append the first `count` pending values, in batches of about `BATCH_BYTES_MAX`."""
-        if not count:
-            return
-        pending = self._assembler.pending
+    async def _append(self, count: int) -> None:
+        """Append the first `count` pending values; nothing else is added to them meanwhile."""
+        if count:
+            pending = self._assembler.pending
+            self._write(await encode(self._first(), pending.values, pending.timestamps_ms, count, self._codec), count)
+
+    def _first(self) -> int:
+        """The offset of the first pending value."""
         base = self._log.end_offset
-        assert base + len(pending.values) == self._assembler.next_offset
-        batches, start, size = [], 0, 0
-        for index in range(count):
-            size += len(pending.values[index])
-            if size >= BATCH_BYTES_MAX or index + 1 == count:
-                end = index + 1
-                batches.append(encode_batch(base + start, pending.values[start:end], pending.timestamps_ms[start:end]))
-                start, size = end, 0
+        assert base + len(self._assembler.pending.values) == self._assembler.next_offset
+        return base
+
+    def _write(self, batches: list[bytes], count: int) -> None:
         self._log.append(batches)
         self._task.counters.records += count
         self._assembler.written(count)

@@ -147,6 +147,14 @@ def test_what_a_time_before_the_range_finds():
     assert from_document(minimal(before_range="nothing"), Path("/x"), {}).channels[0].before_range == "nothing"
 
 
+def test_compression_and_the_largest_record_of_a_channel() -> None:
+    channel = from_document(minimal(), Path("/x"), {}).channels[0]
+    assert (channel.compression, channel.record_limit_bytes) == ("none", 90 << 20)
+    assert channel.record_limit_bytes + (1 << 20) < 100_000_000
+    channel = from_document(minimal(compression="lz4", record_bytes_max="1GiB"), Path("/x"), {}).channels[0]
+    assert (channel.compression, channel.record_limit_bytes) == ("lz4", 1 << 30)
+
+
 @pytest.mark.parametrize("password", ["a@b", "a/b", "a:b", "a[b", "a#b", "100%25"])
 def test_the_account_is_found_beside_any_password(password):
     assert source_account(f"mysql://dts%2Dtest:{password}@h:3306/?tls=required") == "dts-test"
@@ -259,6 +267,10 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
                 "group_initial_rebalance_delay: found 'soon'; allowed is a duration up to 5m such as \"3s\", or "
                 '"0s" for none'
             ),
+        ),
+        (
+            minimal(compression="zstd"),
+            "channels[0].compression: found 'zstd'; allowed is none or gzip or snappy or lz4",
         ),
         (minimal(before_range="end"), "channels[0].before_range: found 'end'; allowed is start or nothing"),
         ({"data_dir": 7}, "data_dir: found 7; allowed is a text in quotes"),
@@ -385,6 +397,20 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
         (minimal(start="soon"), f"channels[0].start: found 'soon'; allowed is {START}"),
         (minimal(start=-5), f"channels[0].start: found -5; allowed is {START}"),
         (minimal(retention="24 hours"), f"channels[0].retention: found '24 hours'; allowed is {DURATION}"),
+        (
+            minimal(record_bytes_max="1025MiB"),
+            (
+                "channels[0].record_bytes_max: found '1025MiB'; allowed is a size from 1KiB to 1GiB, the largest event "
+                'MySQL sends, such as "90MiB"'
+            ),
+        ),
+        (
+            minimal(record_bytes_max="1023B"),
+            (
+                "channels[0].record_bytes_max: found '1023B'; allowed is a size from 1KiB to 1GiB, the largest event "
+                'MySQL sends, such as "90MiB"'
+            ),
+        ),
         (
             minimal(segment_size="1GB"),
             'channels[0].segment_size: found \'1GB\'; allowed is a size up to 2GiB such as "64MiB" or "1GiB"',
