@@ -5,9 +5,9 @@ form (`$scrypt$ln=14,r=8,p=1$salt$hash`), and what is remembered in memory, of a
 that the configuration file gives in clear, is an HMAC under a key made at start-up. So a reconnect costs microseconds,
 and scrypt (44 ms) runs in a small thread pool, never on the loop.
 
-The brake: a user name with `FREE_FAILURES` failures in a minute is answered, right or wrong, only after
-`BRAKE_DELAY_S`, and at most `BRAKE_WAITERS_MAX` attempts wait at a time; what comes on top is refused unseen. So
-guessing is slow, and the rightful user is delayed, not locked out.
+Every attempt passes the brake first (`brake.py`); what then costs a hash waits for a thread, a bounded number in all
+and of one origin, so that no guesser takes the threads of everybody. What finds no place is turned away unseen, to try
+again.
 
 Left to others: which APIs a principal may call (`broker/apis`), when a refused connection is closed (`connection.py`).
 """
@@ -20,24 +20,20 @@ import hashlib
 import hmac
 import os
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from broker.brake import Brake
 from broker.principal import AuthFailure, Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from broker.listener import Listener
     from storage.clock import Clock
+    from storage.scheduler import Scheduler
 
 VERIFY_THREADS: Final = 2
 VERIFY_WAITERS_MAX: Final = 64  # logins that may wait for a thread, about 1.4 s of work
-FREE_FAILURES: Final = 10
-FAILURE_WINDOW_MS: Final = 60_000
-BRAKE_DELAY_S: Final = 1.0
-BRAKE_WAITERS_MAX: Final = 4
-BRAKED_NAMES_MAX: Final = 10_000  # names with recent failures that are remembered; the oldest are forgotten first
+VERIFY_WAITERS_PER_ORIGIN_MAX: Final = 16
 SCRYPT_LOG2_N: Final = 14  # 16 MiB and about 44 ms for one guess
 SCRYPT_LOG2_N_MAX: Final = 17  # a verifier from a file may cost at most 128 MiB
 SALT_BYTES: Final = 16
@@ -99,12 +95,16 @@ def _from_base64(text: str) -> bytes:
 
 
 class Account(NamedTuple):
-    """One consumer group's login. `verifier` None: the password is known only as a remembered HMAC."""
+    """One consumer group's login. `verifier` None: the password is known only as a remembered HMAC.
+
+    `connections_max`: how many connections it may have at a time; 0: any number.
+    """
 
     username: str
     group_id: str
     topic: str
     verifier: Verifier | None = None
+    connections_max: int = 0
 
     @property
     def login(self) -> str:
@@ -115,58 +115,83 @@ class Account(NamedTuple):
 class Accounts:
     """All accounts of a broker; its `Authenticator`."""
 
-    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(self, clock: Clock, scheduler: Scheduler) -> None:
         self._accounts: dict[str, Account] = {}
         self._remembered: dict[str, bytes] = {}
         self.group_ids: set[str] = set()
         self._key = os.urandom(32)
-        self._brake = _Brake(clock, sleep)
+        self._brake = Brake(clock, scheduler)
         self._pool: ThreadPoolExecutor | None = None
-        self._verifying = 0
+        self._verifying: Counter[str] = Counter()
         self._decoy: Verifier | None = None
 
-    def put(self, account: Account, password: str | None = None) -> None:
-        """Add or replace an account; a password given in clear is remembered as an HMAC and not kept."""
+    def put(self, account: Account, password: str | None = None) -> bool:
+        """Add or replace the account of a group; return whether what a client logs in with is another than before.
+
+        A password given in clear is remembered as an HMAC and not kept.
+        """
+        given = None if password is None else self._hmac(account.login, password)
+        before = self._accounts.get(account.login)
+        if before is not None and before.group_id == account.group_id and self._is_same(before, account, given):
+            self._accounts[account.login] = account
+            return False
+        self.remove(account.group_id)
         self._accounts[account.login] = account
         self.group_ids.add(account.group_id)
-        self._remembered.pop(account.login, None)
-        if password is not None:
-            self._remembered[account.login] = self._hmac(account.login, password)
+        if given is not None:
+            self._remembered[account.login] = given
+        return True
+
+    def _is_same(self, before: Account, account: Account, given: bytes | None) -> bool:
+        if account.verifier is not None or before.verifier is not None:
+            return account.verifier == before.verifier
+        return given is not None and hmac.compare_digest(self._remembered.get(account.login, b""), given)
 
     def remove(self, group_id: str) -> None:
-        """Forget the account of a group; logins with it fail from now on."""
+        """Forget the account of a group, and that it ever logged in; logins with it fail from now on."""
         self.group_ids.discard(group_id)
         for account in [account for account in self._accounts.values() if account.group_id == group_id]:
             del self._accounts[account.login]
             self._remembered.pop(account.login, None)
+            self._brake.forget(account.login)
 
-    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
+    async def authenticate(self, username: str, password: str, origin: str) -> Principal | AuthFailure:
         """Check a login; the name is `<username>-<group id>`. One message for all reasons: names cannot be probed."""
         if not username or not password:
             return AuthFailure(f"Authentication failed: {'password' if username else 'username'} not specified")
-        failure = AuthFailure(f"Authentication failed: Invalid username or password, username:{username}")
-        if not await self._brake.admit(username):
-            return failure
+        if not await self._brake.admit(username, origin):
+            return AuthFailure(f"too many logins of {username} or from {origin} wait already", is_final=False)
         account = self._accounts.get(username)
-        right = await self._is_right(username, account, password)
+        right = await self._is_right(username, account, password, origin)
+        if right is None:
+            return AuthFailure("too many logins wait for their passwords to be checked", is_final=False)
         if account is None or not right:
-            self._brake.failed(username)
-            return failure
-        return Principal(username=username, group_id=account.group_id, topics=frozenset((account.topic,)))
+            self._brake.failed(username, origin)
+            return AuthFailure(f"Authentication failed: Invalid username or password, username:{username}")
+        self._brake.succeeded(username, origin)
+        # As it is now, which may be another quota than when the check began.
+        account = self._accounts[username]
+        topics = frozenset((account.topic,))
+        return Principal(username, account.group_id, topics, connections_max=account.connections_max)
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _is_right(self, login: str, account: Account | None, password: str) -> bool:
+    async def _is_right(self, login: str, account: Account | None, password: str, origin: str) -> bool | None:
+        """Whether this is the password; None: it could not be looked at."""
         remembered = self._remembered.get(login)
         offered = self._hmac(login, password)
         if remembered is not None and hmac.compare_digest(remembered, offered):
             return True
         verifier = self._decoy_verifier() if account is None else account.verifier
-        if verifier is None or not await self._verify(verifier, password):
+        if verifier is None:
             return False
-        if account is None or self._accounts.get(login) is not account:
+        verified = await self._verify(verifier, password, origin)
+        if not verified or account is None:
+            return None if verified is None else False
+        now = self._accounts.get(login)
+        if now is None or now.verifier != verifier:
             return False
         self._remembered[login] = offered
         return True
@@ -177,64 +202,20 @@ class Accounts:
             self._decoy = Verifier(SCRYPT_LOG2_N, 8, 1, os.urandom(SALT_BYTES), os.urandom(DIGEST_BYTES))
         return self._decoy
 
-    async def _verify(self, verifier: Verifier, password: str) -> bool:
-        if self._verifying >= VERIFY_WAITERS_MAX:
-            return False
+    async def _verify(self, verifier: Verifier, password: str, origin: str) -> bool | None:
+        """Hash and compare in a thread; None if too many wait for one."""
+        if self._verifying.total() >= VERIFY_WAITERS_MAX or self._verifying[origin] >= VERIFY_WAITERS_PER_ORIGIN_MAX:
+            return None
         if self._pool is None:
             self._pool = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="password")
-        self._verifying += 1
+        self._verifying[origin] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, verifier.matches, password)
         finally:
-            self._verifying -= 1
+            self._verifying[origin] -= 1
+            if not self._verifying[origin]:
+                del self._verifying[origin]
 
     def _hmac(self, login: str, password: str) -> bytes:
         message = f"{login}\0{password}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, message, "sha256")
-
-
-class _Failures:
-    __slots__ = ("count", "since_ms", "waiting")
-
-    def __init__(self, since_ms: int) -> None:
-        self.since_ms = since_ms
-        self.count = 0
-        self.waiting = 0
-
-
-class _Brake:
-    """Failed logins by name, and the wait they cost."""
-
-    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._by_name: dict[str, _Failures] = {}
-
-    async def admit(self, name: str) -> bool:
-        """Wait as long as this name has to; False if too many wait already."""
-        failures = self._current(name)
-        if failures is None or failures.count < FREE_FAILURES:
-            return True
-        if failures.waiting >= BRAKE_WAITERS_MAX:
-            return False
-        failures.waiting += 1
-        try:
-            await self._sleep(BRAKE_DELAY_S)
-        finally:
-            failures.waiting -= 1
-        return True
-
-    def failed(self, name: str) -> None:
-        failures = self._current(name)
-        if failures is None:
-            if len(self._by_name) >= BRAKED_NAMES_MAX:
-                del self._by_name[next(iter(self._by_name))]
-            failures = self._by_name[name] = _Failures(self._clock.monotonic_ms())
-        failures.count += 1
-
-    def _current(self, name: str) -> _Failures | None:
-        failures = self._by_name.get(name)
-        if failures is None or failures.waiting or self._clock.monotonic_ms() - failures.since_ms < FAILURE_WINDOW_MS:
-            return failures
-        del self._by_name[name]
-        return None

@@ -169,20 +169,19 @@ class Application:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _make_broker(self) -> Broker:
-        scheduler = LoopScheduler()
         return Broker(
             cluster_id=cluster_id(self.catalog),
             topics=Topics(),
             groups=GroupCoordinator(
                 self._offsets,
                 self._clock,
-                scheduler,
+                self._scheduler,
                 min_session_ms=self._config.group_min_session_ms,
                 initial_rebalance_ms=self._config.group_initial_rebalance_ms,
             ),
             offsets=self._offsets,
             clock=self._clock,
-            scheduler=scheduler,
+            scheduler=self._scheduler,
             authenticator=self._accounts,
             downconverter=DownConverter(),
             group_ids=self._accounts.group_ids,

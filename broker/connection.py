@@ -25,6 +25,8 @@ from broker.sasl import BEFORE_LOGIN, AuthState, SaslExchange
 from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode, decode_from, encode_parts, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from broker.apis import Api
     from broker.wire import Buffer
 
@@ -33,9 +35,8 @@ FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 what is served stays far below. Kafka takes 100 MiB because it is written to.
 """
 
-FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 64 * 1024
-"""Largest request or token of a stranger; a PLAIN login needs a few hundred bytes (Kafka: 512 KiB, for Kerberos
-tickets)."""
+FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 524_288
+"""Largest request or token of a stranger, as in Kafka; a PLAIN login needs a few hundred bytes."""
 
 VIEW_BYTES_MIN: Final = 4096
 """Parts from this size on go out uncopied; smaller ones are joined, which is cheaper than another write."""
@@ -84,8 +85,9 @@ class Token:
 class Connection:
     """One connection's framing, order and login state."""
 
-    def __init__(self, sasl: SaslExchange) -> None:
+    def __init__(self, sasl: SaslExchange, apis: Mapping[int, Api] = APIS) -> None:
         self.sasl = sasl
+        self._apis = apis
         self._buffer = bytearray()
         self._in_flight: Request | Token | None = None
 
@@ -133,7 +135,7 @@ class Connection:
 
     def _parse(self, frame: bytes) -> Request:
         header, position = decode_from(RequestHeader, 0, frame)
-        api = APIS.get(header.api_key)
+        api = self._apis.get(header.api_key)
         version = header.api_version
         if api is None:
             raise WireError(f"API key {header.api_key} is not served")

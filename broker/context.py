@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.errors import ApiError, ErrorCode
+from broker.notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -48,7 +49,11 @@ class Broker:
     downconverter: DownConverter
     group_ids: Container[str] | None = None
     node_id: int = NODE_ID
+    notices: Notices = field(init=False)
     parked: set[Callable[[], None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.notices = Notices(self.clock)
 
     def wake_parked(self) -> None:
         """Complete every parked fetch now; used when the server closes."""
@@ -87,7 +92,7 @@ class RequestContext:
         """Tell whether the session's principal may act for `group_id`."""
         own = self.session.principal.group_id
         if own is not None:
-            return group_id == own
+            return group_id == own != ""
         return self.broker.group_ids is None or group_id in self.broker.group_ids
 
     def release(self) -> None:

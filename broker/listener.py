@@ -7,10 +7,12 @@ address of the accepted connection, which is never a wildcard.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import socket
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from broker.certificate import ServerCertificate
@@ -32,6 +34,8 @@ def address_range(text: str) -> AddressRange:
 
 MAPPED_PREFIX_BITS = 96
 """IPv4 addresses in IPv6 clothing differ behind this many bits, which are those of `::ffff:0:0`."""
+ORIGIN_PREFIX_BITS = 64
+"""What one IPv6 host usually gets, to take addresses from as it likes."""
 
 
 class Security(Enum):
@@ -64,6 +68,12 @@ class Address:
             raise ValueError(f"address {text!r} has port {port!r}; a port is a number from 0 to 65535")
         return cls(host[1:-1] if bracketed else host, int(port))
 
+    @classmethod
+    def of_socket(cls, name: Any) -> Address:
+        """The address in a socket's name; IPv4 in IPv6 clothing is shown as IPv4."""
+        host, port = name[:2]
+        return cls(host.removeprefix("::ffff:"), port)
+
     @property
     def is_loopback(self) -> bool:
         try:
@@ -73,6 +83,38 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def origin(host: str) -> str:
+    """The name under which limits count a peer: its IPv4 address, or the /64 that an IPv6 one has to itself."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(ipaddress.IPv6Network((address, ORIGIN_PREFIX_BITS), strict=False))
+
+
+def public_address(bound: Address) -> str | None:
+    """An address under which the world may reach what is bound here, None if there is none that this machine knows.
+
+    A wildcard stands for the addresses that this machine's own packets carry (asked of the routing table; nothing is
+    sent). A public address that a router in front translates is not known here.
+    """
+    address = ipaddress.ip_address(bound.host.partition("%")[0])
+    hosts = [address] if not address.is_unspecified else _outgoing_addresses()
+    reachable = (host for host in hosts if host.version <= address.version)
+    return next((str(host) for host in reachable if host.is_global), None)
+
+
+def _outgoing_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    found = []
+    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((anywhere, 9))
+            found.append(ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,22 @@ password is checked is not known here: an `Authenticator` does that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from broker.listener import Listener
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A logged-in user: `group_id` None means any configured group, `topics` None means every topic."""
+    """A logged-in user: `group_id` None means any configured group, `topics` None means every topic.
+
+    `connections_max`: the quota of the group, 0: none. Not `is_recognised`: a wrong login that a listener with
+    `dts_quirks` lets in to see nothing.
+    """
 
     username: str
     group_id: str | None
     topics: frozenset[str] | None
+    connections_max: int = 0
+    is_recognised: bool = True
 
 
 ANONYMOUS = Principal(username="ANONYMOUS", group_id=None, topics=None)
@@ -31,14 +34,22 @@ NOBODY = Principal(username="", group_id="", topics=frozenset())
 
 @dataclass(frozen=True, slots=True)
 class AuthFailure:
-    """A refused login; `message` is shown to the user by clients that can (never contains the password)."""
+    """A refused login; `message` is shown to the user by clients that can (never contains the password).
+
+    Not `is_final`: the login was not looked at because too many wait; the client is to try again, and is not told
+    that its password is wrong.
+    """
 
     message: str
+    is_final: bool = True
 
 
 class Authenticator(Protocol):
     """Checks a login. May wait (slow hashes run in a pool); never raises for a wrong password."""
 
-    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
-        """Return the principal of `username` (as sent: `<username>-<group id>`), or why there is none."""
+    async def authenticate(self, username: str, password: str, origin: str) -> Principal | AuthFailure:
+        """Return the principal of `username` (as sent: `<username>-<group id>`), or why there is none.
+
+        `origin` is where the peer comes from, as `listener.origin` says it.
+        """
         ...

@@ -23,13 +23,12 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from broker.principal import AuthFailure
+from broker import quirks
+from broker.listener import origin
+from broker.principal import AuthFailure, Principal
 
 if TYPE_CHECKING:
-    from broker.context import Session
-    from broker.principal import Authenticator, Principal
-
-_log = logging.getLogger(__name__)
+    from broker.context import Broker, Session
 
 MECHANISM: Final = "PLAIN"
 
@@ -103,19 +102,25 @@ def parse_plain_token(token: bytes) -> tuple[str, str] | AuthFailure:
     return username, password
 
 
-async def log_in(authenticator: Authenticator, token: bytes, session: Session) -> AuthFailure | None:
+async def log_in(broker: Broker, token: bytes, session: Session) -> AuthFailure | None:
     """Check a PLAIN token and move the session on: to its principal and READY, or to CLOSED. Return why it was
     refused.
     """
+    listener, host = session.listener, session.client_host
     credentials = parse_plain_token(token)
     if isinstance(credentials, AuthFailure):
         result: Principal | AuthFailure = credentials
     else:
-        result = await authenticator.authenticate(*credentials, session.listener)
+        username, password = credentials
+        result = await broker.authenticator.authenticate(username, password, origin(host))
     if isinstance(result, AuthFailure):
-        session.sasl.step(AuthStep.REFUSED)
-        _log.warning("login from %s on listener %s: %s", session.client_host, session.listener.name, result.message)
-        return result
+        text = f"login from {host} on listener {listener.name}: {result.message}"
+        broker.notices.tell(logging.WARNING, ("login", listener.name, host, result.message), text)
+        unrecognised = quirks.let_in(listener, credentials, result)
+        if unrecognised is None:
+            session.sasl.step(AuthStep.REFUSED)
+            return result
+        result = unrecognised
     session.principal = result
     session.sasl.step(AuthStep.ACCEPTED)
     return None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HANDSHAKE_RECORD: Final = 0x16
 """First byte of everything that speaks TLS; a Kafka frame begins with the high byte of its size, 0."""
+HELLO: Final = b"\x16\x03"
+"""How a TLS client begins: a handshake record of any version from SSL 3 on."""
 READ_BYTES: Final = 64 * 1024
 REPLY_BYTES_MAX: Final = 64 * 1024
 """What the peer may make TLS itself answer (key updates, alerts) while it reads nothing."""

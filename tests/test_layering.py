@@ -31,7 +31,13 @@ EXCEPTIONS = {
 }
 # Bytes come from and go to sockets (and, for the fixture, its parent's pipe) here and nowhere else; all other code is
 # functions over bytes.
-TRANSPORT_FILES = {"broker/control.py", "broker/fixture.py", "broker/server.py", "capture/mysql_source.py"}
+TRANSPORT_FILES = {
+    "broker/client.py",
+    "broker/control.py",
+    "broker/fixture.py",
+    "broker/server.py",
+    "capture/mysql_source.py",
+}
 TRANSPORT_NAMES = {
     "BaseProtocol",
     "BufferedProtocol",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from broker import quirks
 from broker.apis import (
     api_versions,
     create_topics,
@@ -76,6 +77,10 @@ class Api:
     handle: Callable[[Any, Any], Any]
     error: Callable[[int, Any, Any, str | None], Message]
 
+    @property
+    def refuses(self) -> bool:
+        return self.service is Service.REFUSED
+
 
 def _row(
     key: int,
@@ -129,6 +134,8 @@ _ROWS: Final = (
 )
 
 APIS: Final = {row.key: row for row in _ROWS}
+SERVICE_APIS: Final = quirks.as_the_service(APIS)
+"""The table of listeners with `dts_quirks`."""
 assert list(APIS) == sorted(row.key for row in _ROWS), "rows stand in key order, each key once"
 
 SKIPPED: Final = {

@@ -43,12 +43,13 @@ class ApiVersionsResponse(Message):
 
 def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse:
     """List the table."""
-    from broker.apis import APIS  # the table's rows name this module
+    from broker.apis import APIS, SERVICE_APIS  # the table's rows name this module
 
+    apis = SERVICE_APIS if context.session.listener.dts_quirks else APIS
     return ApiVersionsResponse(
         api_versions=[
             ApiVersion(api_key=api.key, min_version=api.min_version, max_version=api.max_version)
-            for api in APIS.values()
+            for api in apis.values()
         ]
     )
 

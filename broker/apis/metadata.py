@@ -3,6 +3,7 @@
 - All topics: empty list in v0, null from v1 on, where an empty list means none (brokers only).
 - Broker address: the listener the client came in on. The one broker is leader, controller and only replica.
 - A topic asked for by name is always answered: 3 unknown, 17 illegal name, 29 not the principal's own.
+- A login that only `dts_quirks` lets in: 5 for every topic, which clients retry until they time out.
 - v1: rack, controller_id, is_internal; v2: cluster_id; v3: throttle_time_ms; v4: allow_auto_topic_creation, ignored;
   v5: offline_replicas.
 """
@@ -81,6 +82,8 @@ def handle(context: RequestContext, request: MetadataRequest) -> MetadataRespons
 
 
 def _describe(context: RequestContext, name: str) -> TopicMetadata:
+    if not context.session.principal.is_recognised:
+        return TopicMetadata(error_code=ErrorCode.LEADER_NOT_AVAILABLE, topic=name)
     topic = context.broker.topics.find(context.session.principal, name)
     if topic is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION and not is_legal_name(name):
         return TopicMetadata(error_code=ErrorCode.INVALID_TOPIC_EXCEPTION, topic=name)

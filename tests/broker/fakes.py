@@ -63,8 +63,8 @@ class LoginBook:
         self.principal = Principal(USERNAME, GROUP, topics)
         self.seen: list[tuple[str, str]] = []
 
-    async def authenticate(self, username: str, password: str, listener: Listener) -> Principal | AuthFailure:
-        self.seen.append((username, listener.name))
+    async def authenticate(self, username: str, password: str, origin: str) -> Principal | AuthFailure:
+        self.seen.append((username, origin))
         await asyncio.sleep(0)
         if (username, password) == (USERNAME, PASSWORD):
             return self.principal

@@ -8,43 +8,16 @@ from typing import ClassVar
 
 import pytest
 
-from broker.accounts import (
-    BRAKE_DELAY_S,
-    BRAKE_WAITERS_MAX,
-    FAILURE_WINDOW_MS,
-    FREE_FAILURES,
-    Account,
-    Accounts,
-    Verifier,
-)
-from broker.listener import Address, Listener, Security
+from broker.accounts import VERIFY_WAITERS_MAX, VERIFY_WAITERS_PER_ORIGIN_MAX, Account, Accounts, Verifier
+from broker.brake import BRAKE_DELAY_MS, NAME_LIMIT
 from broker.principal import AuthFailure, Principal
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, ManualScheduler
 
-LISTENER = Listener("public", Address("127.0.0.1", 0), Security.SASL_PLAINTEXT)
+HERE = "192.0.2.1"
 LOGIN = "dtstest-dtsanalytics01"
 PASSWORD = "Secret-123"
 REFUSED = AuthFailure(f"Authentication failed: Invalid username or password, username:{LOGIN}")
 ACCEPTED = Principal(username=LOGIN, group_id="dtsanalytics01", topics=frozenset({"topic"}))
-
-
-class Sleeper:
-    """Sleeps that end when the test says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.waiting: list[asyncio.Future[None]] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.asked.append(seconds)
-        future = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        await future
-
-    def wake_all(self) -> None:
-        for future in self.waiting:
-            future.set_result(None)
-        self.waiting.clear()
 
 
 class Counting(Verifier):
@@ -63,13 +36,13 @@ def clock():
 
 
 @pytest.fixture
-def sleeper():
-    return Sleeper()
+def timers(clock):
+    return ManualScheduler(clock)
 
 
 @pytest.fixture
-def accounts(clock, sleeper):
-    accounts = Accounts(clock, sleeper)
+def accounts(clock, timers):
+    accounts = Accounts(clock, timers)
     yield accounts
     accounts.close()
 
@@ -82,8 +55,8 @@ def quick_verifier(password: str = PASSWORD) -> Counting:
     return Counting(1, 1, 1, b"salt" * 4, _scrypt(password, 1, 1, 1, b"salt" * 4, 32))
 
 
-async def login(accounts, password=PASSWORD, name=LOGIN):
-    return await accounts.authenticate(name, password, LISTENER)
+async def login(accounts, password=PASSWORD, name=LOGIN, origin=HERE):
+    return await accounts.authenticate(name, password, origin)
 
 
 async def test_a_password_given_in_clear_is_right_or_wrong(accounts):
@@ -172,7 +145,7 @@ async def test_an_account_removed_while_its_password_is_verified_cannot_log_in(a
     account = Account("dtstest", "dtsanalytics01", "topic", quick_verifier())
     accounts.put(account)
 
-    async def verify_slowly(verifier, password):
+    async def verify_slowly(verifier, password, origin):
         accounts.remove("dtsanalytics01")
         return True
 
@@ -181,48 +154,92 @@ async def test_an_account_removed_while_its_password_is_verified_cannot_log_in(a
     assert accounts._remembered == {}
 
 
-async def fail(accounts, times):
-    for _ in range(times):
+async def test_failures_make_each_attempt_wait_and_too_many_are_turned_away_unseen(accounts, timers):
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic"), PASSWORD)
+    for _ in range(NAME_LIMIT.failures_free):
         assert await login(accounts, "wrong-password") == REFUSED
-
-
-async def test_after_some_failures_each_attempt_waits(accounts, sleeper):
-    accounts.put(Account("dtstest", "dtsanalytics01", "topic"), PASSWORD)
-    await fail(accounts, FREE_FAILURES)
-    assert sleeper.asked == []
-    attempt = asyncio.ensure_future(login(accounts))
+    waiting = [asyncio.ensure_future(login(accounts)) for _ in range(NAME_LIMIT.waiters_max)]
     await asyncio.sleep(0)
-    assert sleeper.asked == [BRAKE_DELAY_S]
-    assert not attempt.done()
-    sleeper.wake_all()
-    assert await attempt == ACCEPTED
-
-
-async def test_only_so_many_attempts_wait(accounts, sleeper):
-    accounts.put(Account("dtstest", "dtsanalytics01", "topic"), PASSWORD)
-    await fail(accounts, FREE_FAILURES)
-    waiting = [asyncio.ensure_future(login(accounts)) for _ in range(BRAKE_WAITERS_MAX)]
+    turned_away = await login(accounts)
+    assert turned_away == AuthFailure(f"too many logins of {LOGIN} or from {HERE} wait already", is_final=False)
+    timers.advance(BRAKE_DELAY_MS - 1)
     await asyncio.sleep(0)
-    assert await login(accounts) == REFUSED
-    sleeper.wake_all()
-    assert await asyncio.gather(*waiting) == [ACCEPTED] * BRAKE_WAITERS_MAX
+    assert not any(attempt.done() for attempt in waiting)
+    timers.advance(1)
+    assert await asyncio.gather(*waiting) == [ACCEPTED] * NAME_LIMIT.waiters_max
 
 
-async def test_the_brake_is_let_go_with_time_and_holds_only_that_name(accounts, sleeper, clock):
-    accounts.put(Account("dtstest", "dtsanalytics01", "topic"), PASSWORD)
-    accounts.put(Account("other", "dtsother", "topic"), PASSWORD)
-    await fail(accounts, FREE_FAILURES)
-    assert isinstance(await login(accounts, name="other-dtsother"), Principal)
-    clock.advance(FAILURE_WINDOW_MS)
+class Stuck(Verifier):
+    """A verifier whose answer waits for the test."""
+
+    gate: ClassVar[threading.Event]
+
+    def matches(self, password: str) -> bool:
+        self.gate.wait(20)
+        return password == PASSWORD
+
+
+async def test_the_threads_are_for_everybody_and_what_finds_none_is_turned_away_unseen(accounts):
+    Stuck.gate = threading.Event()
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic", Stuck(*quick_verifier())))
+    attempts = {
+        origin: [asyncio.ensure_future(login(accounts, origin=origin)) for _ in range(VERIFY_WAITERS_PER_ORIGIN_MAX)]
+        for origin in map(str, range(VERIFY_WAITERS_MAX // VERIFY_WAITERS_PER_ORIGIN_MAX))
+    }
+    await asyncio.sleep(0)
+    for origin in ("0", "another"):
+        assert (await login(accounts, origin=origin)).is_final is False
+    Stuck.gate.set()
+    for of_origin in attempts.values():
+        assert await asyncio.gather(*of_origin) == [ACCEPTED] * VERIFY_WAITERS_PER_ORIGIN_MAX
+    assert accounts._verifying == {}
+
+
+async def test_one_origin_has_its_share_of_the_threads_only(accounts):
+    Stuck.gate = threading.Event()
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic", Stuck(*quick_verifier())))
+    guesses = [
+        asyncio.ensure_future(login(accounts, "guess-123", origin="guesser"))
+        for _ in range(VERIFY_WAITERS_PER_ORIGIN_MAX)
+    ]
+    await asyncio.sleep(0)
+    assert (await login(accounts, origin="guesser")).is_final is False
+    rightful = asyncio.ensure_future(login(accounts))
+    await asyncio.sleep(0)
+    Stuck.gate.set()
+    assert await rightful == ACCEPTED
+    assert await asyncio.gather(*guesses) == [REFUSED] * VERIFY_WAITERS_PER_ORIGIN_MAX
+
+
+async def test_putting_the_same_again_changes_nothing_and_keeps_the_success(accounts):
+    account = Account("dtstest", "dtsanalytics01", "topic", quick_verifier())
+    assert accounts.put(account)
     assert await login(accounts) == ACCEPTED
-    assert sleeper.asked == []
+    assert not accounts.put(account._replace(connections_max=3))
+    assert await login(accounts) == Principal(LOGIN, "dtsanalytics01", frozenset({"topic"}), connections_max=3)
+    assert len(Counting.threads) == 1
+    in_clear = Account("dtstest", "dtsother", "topic")
+    assert accounts.put(in_clear, PASSWORD)
+    assert not accounts.put(in_clear, PASSWORD)
+    assert accounts.put(in_clear, PASSWORD + "!")
 
 
-async def test_names_that_failed_are_forgotten_before_they_fill_the_memory(accounts, monkeypatch):
-    monkeypatch.setattr("broker.accounts.BRAKED_NAMES_MAX", 3)
-    for number in range(10):
-        await login(accounts, name=f"u-{number}")
-    assert len(accounts._brake._by_name) == 3
+async def test_what_changes_is_dropped_from_the_memory_of_successes(accounts):
+    account = Account("dtstest", "dtsanalytics01", "topic", quick_verifier())
+    accounts.put(account)
+    assert await login(accounts) == ACCEPTED
+    assert set(accounts._remembered) == {LOGIN}
+    assert accounts.put(account._replace(verifier=quick_verifier("Changed-456")))
+    assert accounts._remembered == {}
+    assert await login(accounts) == REFUSED
+
+
+async def test_a_group_with_a_new_user_name_loses_the_old_one(accounts):
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic"), PASSWORD)
+    assert accounts.put(Account("renamed", "dtsanalytics01", "topic"), PASSWORD)
+    assert await login(accounts) == REFUSED
+    assert isinstance(await login(accounts, name="renamed-dtsanalytics01"), Principal)
+    assert accounts.group_ids == {"dtsanalytics01"}
 
 
 def test_a_verifier_survives_its_text_form():

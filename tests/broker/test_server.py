@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from broker import server as server_module
+from broker import client as client_module
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -181,15 +181,17 @@ async def test_a_wrong_password_is_58_with_words_and_then_the_end(caplog: pytest
     assert "wr0ng" not in caplog.text
 
 
-async def test_a_wrong_raw_token_closes_without_a_byte_after_a_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "FAILED_LOGIN_DELAY_MS", 50)
-    loop = asyncio.get_running_loop()
-    async with running() as run, run.client("public") as client:
+async def test_a_wrong_raw_token_closes_without_a_byte_after_a_delay() -> None:
+    broker, timers = on_manual_time()
+    async with running(broker) as run, run.client("public") as client:
         await client.handshake(0)
-        sent = loop.time()
+        waiting = timers.pending
         client.writer.write(b"\0\0\0\x04\0x\0y")
+        await run.until(lambda: timers.pending > waiting)
+        timers.advance(client_module.FAILED_LOGIN_DELAY_MS - 1)
+        assert run.server.connection_count == 1
+        timers.advance(1)
         assert await client.expect_close() == b""
-        assert loop.time() - sent >= 0.05
 
 
 async def test_another_mechanism_is_33_with_the_list_and_then_the_end() -> None:
@@ -220,7 +222,7 @@ async def test_disconnect_cuts_the_connections_of_a_principal() -> None:
     async with running() as run, run.client("public") as concerned, run.client("plain") as other:
         await concerned.log_in(USERNAME, PASSWORD)
         await other.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
-        assert run.server.disconnect(lambda principal: principal.group_id == GROUP) == 1
+        assert run.server.disconnect(lambda principal: principal.group_id == GROUP, "why") == 1
         assert await concerned.expect_close() == b""
         await other.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
 
@@ -293,11 +295,15 @@ async def test_wrong_bytes_close_and_other_connections_live() -> None:
 async def test_a_handler_that_fails_is_answered_minus_1_and_the_connection_lives(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server_module, "INTERNAL_ERROR_DELAY_MS", 1)
-    broker = make_broker()
+    broker, timers = on_manual_time()
     monkeypatch.setattr(type(broker.topics), "visible_to", lambda *_: 1 // 0)
     async with running(broker) as run, run.client() as client:
-        await client.ask(MetadataRequest(topics=None), 1, MetadataResponse)
+        await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
+        waiting = timers.pending
+        client.send(MetadataRequest(topics=None), 1)
+        await run.until(lambda: timers.pending > waiting)
+        timers.advance(client_module.INTERNAL_ERROR_DELAY_MS)
+        await client.receive(MetadataResponse, 1)
         await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
     assert "Metadata v1 failed" in caplog.text
 
@@ -432,7 +438,7 @@ async def test_a_stranger_has_so_long_to_log_in() -> None:
     broker, timers = on_manual_time()
     async with running(broker) as run, run.client("public") as client:
         await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
-        timers.advance(server_module.AUTHENTICATE_MS_MAX - 1)
+        timers.advance(client_module.AUTHENTICATE_MS_MAX - 1)
         await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
         timers.advance(1)
         assert await client.expect_close() == b""
@@ -443,9 +449,9 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     async with running(broker) as run, run.client("public") as client:
         await client.log_in(USERNAME, PASSWORD)
         for _ in range(3):
-            timers.advance(server_module.IDLE_MS_MAX - 1)
+            timers.advance(client_module.IDLE_MS_MAX - 1)
             await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
-        timers.advance(server_module.IDLE_MS_MAX)
+        timers.advance(client_module.IDLE_MS_MAX)
         assert await client.expect_close() == b""
 
 

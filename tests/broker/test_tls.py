@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from broker import client as client_module
 from broker import outgoing
-from broker import server as server_module
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
@@ -183,7 +183,7 @@ async def test_a_stalled_handshake_is_cut_and_counts_as_a_connection(files: Cert
     async with running(files, broker) as run, run.stranger() as silent, run.stranger() as stalled:
         stalled.writer.write(b"\x16\x03\x01\x02\x00\x01")
         await run.until(lambda: run.server.connection_count == 2)
-        timers.advance(server_module.AUTHENTICATE_MS_MAX)
+        timers.advance(client_module.AUTHENTICATE_MS_MAX)
         assert await silent.expect_close() == b""
         assert await stalled.expect_close() == b""
 
