@@ -5,10 +5,10 @@ For every (class, version) that is used, one straight-line reader and one writer
 and the length of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for
 debuggers.
 
-Invariants: a reader never allocates for more elements than the bytes left could hold, and reads nothing beyond the
-buffer; every malformed input raises `WireError`. Bytes after the last field are ignored, as brokers do (librdkafka
-0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible ones: no tagged
-fields, no varint lengths.
+Invariants: a reader never allocates for more elements than the bytes left could hold or than `COUNT_MAX`, and reads
+nothing beyond the buffer; every malformed input raises `WireError`. Bytes after the last field are ignored, as brokers
+do (librdkafka 0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible
+ones: no tagged fields, no varint lengths.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import linecache
 import struct
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from broker.errors import WireError
 from broker.fields import (
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOOLEAN",
     "BYTES",
+    "COUNT_MAX",
     "INT8",
     "INT16",
     "INT32",
@@ -68,6 +69,11 @@ __all__ = [
     "encode_parts",
     "wire",
 ]
+
+COUNT_MAX: Final = 1000
+"""Elements of one array in a message read. A client here names a topic or some hundred, and a group has at most as
+many members (`groups.MEMBERS_MAX`); a million of them, legal for Kafka, would hold the loop for seconds.
+"""
 
 MessageT = TypeVar("MessageT", bound=Message)
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
@@ -118,6 +124,11 @@ def illegal_null(name: str, length: int) -> WireError:
     return WireError(f"{name} has length {length}")
 
 
+def too_many(name: str, count: int) -> WireError:
+    """Build the error for an array that is larger than any client needs."""
+    return WireError(f"{name} has {count} elements, up to {COUNT_MAX} are accepted")
+
+
 @_once
 def minimum_bytes(type_: Type, version: int) -> int:
     """Return the fewest bytes that a value of this type takes."""
@@ -139,6 +150,7 @@ class _Source:
         self.names: dict[str, Any] = {
             "ends_early": ends_early,
             "illegal_null": illegal_null,
+            "too_many": too_many,
         }
 
     def add(self, *lines: str, depth: int = 1) -> None:
@@ -224,6 +236,7 @@ def _read_array(source: _Source, type_: Array, name: str, local: str, version: i
     depth = _branch_on_null(source, version >= type_.nullable_since, local)
     source.add(f"if n < 0: raise illegal_null({name!r}, n)", depth=depth)
     source.add(f"if n * {minimum} > end - p: raise ends_early({name!r}, n * {minimum}, end - p)", depth=depth)
+    source.add(f"if n > {COUNT_MAX}: raise too_many({name!r}, n)", depth=depth)
     if isinstance(element, Fixed):
         unpack = source.bind(struct.unpack_from)
         source.add(f"{local} = list({unpack}(f'>{{n}}{element.code}', b, p))", f"p += n * {minimum}", depth=depth)

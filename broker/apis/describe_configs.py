@@ -91,15 +91,16 @@ class DescribeConfigsResponse(Message):
 
 
 def handle(context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
-    """Tell each resource's settings."""
-    return DescribeConfigsResponse(resources=[_describe(context, resource) for resource in request.resources])
+    """Tell each resource's settings, once (in Kafka the request is a map, too)."""
+    asked = {(each.resource_type, each.resource_name): each for each in request.resources}
+    return DescribeConfigsResponse(resources=[_describe(context, resource) for resource in asked.values()])
 
 
 def _describe(context: RequestContext, resource: ConfigResource) -> DescribedResource:
     configs = _configs(context, resource)
     if isinstance(configs, ErrorCode):
         return _error(resource, configs)
-    names = configs if resource.config_names is None else [name for name in resource.config_names if name in configs]
+    names = [name for name in configs if resource.config_names is None or name in resource.config_names]
     return DescribedResource(
         resource_type=resource.resource_type,
         resource_name=resource.resource_name,

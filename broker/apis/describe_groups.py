@@ -52,8 +52,10 @@ class DescribeGroupsResponse(Message):
 
 
 def handle(context: RequestContext, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
-    """Describe each group asked for."""
-    return DescribeGroupsResponse(groups=[_describe(context, group_id) for group_id in request.group_ids])
+    """Describe each group asked for, once: its members make the answer far larger than the question."""
+    return DescribeGroupsResponse(
+        groups=[_describe(context, group_id) for group_id in dict.fromkeys(request.group_ids)]
+    )
 
 
 def _describe(context: RequestContext, group_id: str) -> DescribedGroup:

@@ -2,6 +2,7 @@
 
 - Nothing committed: offset -1, metadata "", error 0; v0 answers UNKNOWN_TOPIC_OR_PARTITION instead, as then it stood
   for that. (Java from 0.10.1 on throws on code 3 here, so it is never sent from v1 on.)
+- What is asked for twice is answered once, as by Kafka: a commit's metadata is a thousand times as large as a question.
 - v2: topics null asks for everything committed; a group-level error code, last. Before v2 such an error stands at
   every partition.
 - v3: throttle_time_ms.
@@ -68,16 +69,16 @@ class OffsetFetchResponse(Message):
 def handle(context: RequestContext, request: OffsetFetchRequest) -> OffsetFetchResponse:
     """Look the offsets up."""
     context.require_group(request.group_id)
-    topics = _all_committed(context, request.group_id) if request.topics is None else request.topics
+    asked: dict[str, dict[int, None]] = {}
+    for topic in _all_committed(context, request.group_id) if request.topics is None else request.topics:
+        asked.setdefault(topic.topic, {}).update(dict.fromkeys(each.partition for each in topic.partitions))
     return OffsetFetchResponse(
         responses=[
             OffsetFetchTopicResponse(
-                topic=topic.topic,
-                partition_responses=[
-                    _look_up(context, request.group_id, topic.topic, each.partition) for each in topic.partitions
-                ],
+                topic=topic,
+                partition_responses=[_look_up(context, request.group_id, topic, each) for each in partitions],
             )
-            for topic in topics
+            for topic, partitions in asked.items()
         ]
     )
 

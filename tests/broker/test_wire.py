@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import struct
 import traceback
 
 import pytest
@@ -11,6 +12,7 @@ from broker.errors import WireError
 from broker.wire import (
     BOOLEAN,
     BYTES,
+    COUNT_MAX,
     INT8,
     INT16,
     INT32,
@@ -140,6 +142,15 @@ def test_text_that_is_not_utf8_is_refused() -> None:
 def test_a_count_beyond_the_bytes_left_is_refused_before_anything_is_allocated() -> None:
     with pytest.raises(WireError, match=r"^numbers needs 17179869176 bytes, 8 are left$"):
         decode(Numbers, 0, bytes.fromhex("7fffffff") + bytes(8))
+
+
+def test_a_count_that_no_client_needs_is_refused_though_its_bytes_are_there() -> None:
+    def numbers(count: int) -> bytes:
+        return struct.pack(">i", count) + bytes(8 * count)
+
+    assert decode(Numbers, 0, numbers(COUNT_MAX)).numbers == [0] * COUNT_MAX
+    with pytest.raises(WireError, match=r"^numbers has 1001 elements, up to 1000 are accepted$"):
+        decode(Numbers, 0, numbers(COUNT_MAX + 1))
 
 
 def test_every_prefix_fails_and_what_follows_is_left() -> None:
