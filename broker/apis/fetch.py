@@ -153,9 +153,21 @@ def handle(context: RequestContext, request: FetchRequest) -> FetchResponse | Aw
     """Answer now if the rules allow it, else park."""
     if request.epoch not in INITIAL_EPOCHS:
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, responses=[])
+    if len(request.topics) > 1 or any(len(topic.partitions) > 1 for topic in request.topics):
+        request.topics = _distinct(request.topics)
     if not _is_due(context, request):
         return _park(context, request)
     return _answer(context, request)
+
+
+def _distinct(topics: list[FetchTopic]) -> list[FetchTopic]:
+    """Return each partition once, as last asked for (a map in Kafka, too): what is parked is looked at with every
+    publish of its logs.
+    """
+    asked: dict[str, dict[int, FetchPartition]] = {}
+    for topic in topics:
+        asked.setdefault(topic.topic, {}).update((each.partition, each) for each in topic.partitions)
+    return [FetchTopic(topic=name, partitions=list(partitions.values())) for name, partitions in asked.items()]
 
 
 def _answer(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:

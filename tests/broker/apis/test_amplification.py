@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from broker.apis import describe_configs, describe_groups, metadata, offset_fetch
+from broker.apis import describe_configs, describe_groups, fetch, metadata, offset_fetch
 from broker.apis.describe_configs import ConfigResource, DescribeConfigsRequest
 from broker.apis.describe_groups import DescribeGroupsRequest
+from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.metadata import MetadataRequest
 from broker.apis.offset_fetch import OffsetFetchPartition, OffsetFetchRequest, OffsetFetchTopic
 from broker.wire import COUNT_MAX, encode
 from tests.broker.fakes import GROUP, TOPIC, make_broker, make_context
+from tests.fakes_log import MemoryLog
 
 
 @pytest.mark.parametrize("version", range(4))
@@ -40,3 +42,23 @@ async def test_a_resource_is_described_once_and_a_setting_too() -> None:
 async def test_a_topic_is_told_once() -> None:
     response = metadata.handle(make_context(make_broker(), 5), MetadataRequest(topics=[TOPIC, "x", TOPIC]))
     assert [each.topic for each in response.topic_metadata] == [TOPIC, "x"]
+
+
+async def test_a_partition_is_read_once_as_last_asked_for() -> None:
+    log = MemoryLog(TOPIC)
+    log.append([b"value"], [0])
+    partitions = [FetchPartition(partition=number, fetch_offset=0, max_bytes=1) for number in (0, 7)]
+    last = FetchPartition(partition=0, fetch_offset=1, max_bytes=1)
+    topics = [
+        FetchTopic(topic=TOPIC, partitions=partitions * 3),
+        FetchTopic(topic="x", partitions=[]),
+        FetchTopic(topic=TOPIC, partitions=[last]),
+    ]
+    response = fetch.handle(
+        make_context(make_broker(log), 4), FetchRequest(max_wait_time=0, min_bytes=0, topics=topics)
+    )
+    assert isinstance(response, FetchResponse)
+    assert [each.topic for each in response.responses] == [TOPIC, "x"]
+    read, unknown = response.responses[0].partition_responses
+    assert (read.partition, read.error_code, len(read.record_set)) == (0, 0, 0)
+    assert (unknown.partition, unknown.error_code) == (7, 3)
