@@ -149,7 +149,8 @@ class Client(asyncio.Protocol):
         self._is_closing = True
         self._core.sasl.close()
         if self._task is not None:
-            self._task.cancel()
+            # Behind its first step: a commit that came right before the end is stored, as by Kafka.
+            self._loop.call_soon(self._task.cancel)
         if self._timer is not None:
             self._timer.cancel()
         self._outgoing.drop()

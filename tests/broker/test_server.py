@@ -492,6 +492,19 @@ async def test_closing_answers_what_is_parked_and_then_closes() -> None:
         await run.client().__aenter__()
 
 
+async def test_a_commit_right_before_the_end_of_its_connection_is_stored() -> None:
+    from broker.apis.offset_commit import OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic
+
+    broker = make_broker()
+    async with running(broker) as run, run.client() as client:
+        await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
+        (connection,) = run.server._clients
+        topics = [OffsetCommitTopic(topic=TOPIC, partitions=[OffsetCommitPartition(partition=0, offset=5)])]
+        connection.data_received(request_frame(OffsetCommitRequest(group_id=GROUP, topics=topics), 2))
+        connection.connection_lost(None)  # in the same turn of the loop
+        await run.until(lambda: (TOPIC, 0) in broker.offsets.committed(GROUP))
+
+
 async def test_closing_lets_a_commit_in_flight_finish() -> None:
     from broker.apis.offset_commit import (
         OffsetCommitPartition,
