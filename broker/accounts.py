@@ -155,6 +155,10 @@ class Accounts:
             self._remembered.pop(account.login, None)
             self._brake.forget(account.login)
 
+    def connections_max(self, group_id: str) -> int:
+        """The quota of a group, 0: none."""
+        return next((each.connections_max for each in self._accounts.values() if each.group_id == group_id), 0)
+
     async def authenticate(self, username: str, password: str, origin: str) -> Principal | AuthFailure:
         """Check a login; the name is `<username>-<group id>`. One message for all reasons: names cannot be probed."""
         if not username or not password:

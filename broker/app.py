@@ -26,18 +26,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import structs
 
-from broker.accounts import Account, Accounts, Verifier
+from broker.accounts import Accounts
 from broker.channels import Channels, ServedChannel
 from broker.config_rules import ConfigError
 from broker.context import Broker
 from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
+from broker.enrolment import Changes, Enrolment, in_words, needing_restart, without_passwords
 from broker.groups import GroupCoordinator
 from broker.offsets import OffsetStore
-from broker.provision import cluster_id, listener, log_config, new_channel_row, new_group_id
+from broker.provision import cluster_id, listener, log_config, new_channel_row
 from broker.server import BrokerServer
 from broker.topics import Topic, Topics
-from storage.catalog import Catalog, GroupRow
+from storage.catalog import Catalog
 from storage.clock import SystemClock
 from storage.directory import DataDirectory, catalog_path, topic_path
 from storage.errors import StorageError
@@ -47,7 +48,7 @@ from storage.segment_log import SegmentLog
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from broker.config import ChannelConfig, Config, GroupConfig
+    from broker.config import ChannelConfig, Config
     from broker.listener import Address
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
@@ -71,8 +72,13 @@ class CallFailedError(Exception):
 class Application:
     """One running server over one data directory. `start`, then `close`, once each, on one event loop."""
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, clock: Clock | None = None, read_again: Callable[[], Config] | None = None
+    ) -> None:
+        """`read_again` reads the file that `config` came from, as it is then, for `reload`."""
         self._config = config
+        self._read_again = read_again
+        self._reloading = asyncio.Lock()
         self._clock: Clock = SystemClock() if clock is None else clock
         # Closed in this order, each list from its end: what clients talk to, then what that stands on.
         self._face: list[Closer] = []
@@ -96,18 +102,20 @@ class Application:
         self._floor.append(self._close_catalog)
         self._scheduler = LoopScheduler()
         self._accounts = Accounts(self._clock, self._scheduler)
+        self._enrolment = Enrolment(self.catalog, self._accounts)
         self._offsets = OffsetStore(self.catalog, self._clock)
         self.channels = Channels(self._offsets)
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
             self._open_channel(channel, open_configured_source, f"channels[{index}]")
+        self._config = without_passwords(self._config)
         listeners = [
             listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
         ]
         self._server = BrokerServer(self._broker, listeners)
         self.addresses = await self._server.start()
         self._face.append(self._close_server)
-        control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners)
+        control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners, self.reload)
         self._face.append(control.close)
         await control.start()
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
@@ -119,6 +127,43 @@ class Application:
         for row in self.catalog.channels():
             if row.id not in self.channels:
                 _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
+
+    async def reload(self) -> str:
+        """Bring the groups to what the configuration file says now, and cut the connections concerned; tell what
+        changed, and what needs a restart.
+
+        Raises ConfigError or StorageError; nothing is changed then.
+        """
+        if self._read_again is None:
+            raise ConfigError("this server was not started from a configuration file")
+        async with self._reloading:
+            config = self._read_again()
+            restart = needing_restart(self._config, config)
+            planned = [
+                (served, self._enrolment.plan(served.id, channel.groups))
+                for channel in config.channels
+                for served in self.channels
+                if served.id == channel.id
+            ]
+            for _, enrolled in planned:
+                await self.catalog.run(self._enrolment.note, enrolled)
+            changes, cut = [], 0
+            for served, enrolled in planned:
+                changed = self._enrolment.change(served.log.topic, [row.id for row in served.groups], enrolled)
+                served.groups = [item.row for item in enrolled]
+                changes.append(changed)
+                cut += self._cut(changed)
+            self._server.look_at_certificates()
+            told = in_words(changes, cut, restart)
+            _log.info("the configuration was read again: %s", told)
+            return told
+
+    def _cut(self, changed: Changes) -> int:
+        """Cut the connections that a change of groups leaves without a valid login, or beyond a quota."""
+        concerned = {*changed.removed, *changed.relogged}
+        cut = self._server.disconnect(lambda principal: principal.group_id in concerned, "its login is no longer valid")
+        quotas = {group_id: self._accounts.connections_max(group_id) for group_id in changed.requoted}
+        return cut + sum(self._server.keep_quota(group_id, quota) for group_id, quota in quotas.items())
 
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
@@ -210,7 +255,11 @@ class Application:
         self.channels.add(served)
         before_range_is_start = config.before_range == "start"
         self._broker.topics.add(Topic(spec.topic, log, spec.id, time_before_start_is_start=before_range_is_start))
-        served.groups = [self._open_group(spec, group) for group in config.groups]
+        enrolled = self._enrolment.plan(spec.id, config.groups)
+        self._enrolment.note(enrolled)
+        for item in enrolled:
+            self._enrolment.admit(spec.topic, item)
+        served.groups = [item.row for item in enrolled]
         return OpenChannel(channel, log, tuple(group.id for group in served.groups))
 
     def _channel_spec(self, config: ChannelConfig, path: str) -> ChannelSpec:
@@ -233,27 +282,6 @@ class Application:
             row = replace(row, server_id=config.server_id)
         self.catalog.put_channel(row)
         return replace(spec, server_id=row.server_id, id_base=row.id_base)
-
-    def _open_group(self, spec: ChannelSpec, config: GroupConfig) -> GroupRow:
-        """A configured group under its own id, or the one generated for it when it was first seen.
-
-        The file is the authority for its groups' passwords: nothing of them goes into the catalog.
-        """
-        rows = self.catalog.groups()
-        kept = next((row.id for row in rows if (row.channel_id, row.name) == (spec.id, config.name)), None)
-        group_id = config.id or kept or new_group_id()
-        other = next((row for row in rows if row.id == group_id and row.channel_id != spec.id), None)
-        if other is not None:
-            raise ConfigError(
-                f"group {config.name!r} of channel {spec.id!r} has the id {group_id!r}, which belongs to the group "
-                f"{other.name!r} of channel {other.channel_id!r}; give it another id"
-            )
-        row = GroupRow(id=group_id, channel_id=spec.id, name=config.name, username=config.username, verifier=None)
-        self.catalog.put_group(row)
-        verifier = None if config.password_hash is None else Verifier.parse(config.password_hash.reveal())
-        password = None if config.password is None else config.password.reveal()
-        self._accounts.put(Account(config.username, group_id, spec.topic, verifier), password)
-        return row
 
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
@@ -383,6 +411,25 @@ def record_decoder() -> Callable[[bytes], dict[str, Any]]:
 
     schema()
     return decode
+
+
+def reload_on_hangup(app: Application) -> None:
+    """Have SIGHUP read the configuration again; a file that cannot be used changes nothing and says why in the log."""
+    loop = asyncio.get_running_loop()
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def read_again() -> None:
+        try:
+            await app.reload()
+        except (ConfigError, StorageError) as error:
+            _log.error("the configuration was not read again, nothing is changed: %s", error)
+
+    def note() -> None:
+        task = loop.create_task(read_again())
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, note)
 
 
 def signalled() -> asyncio.Event:

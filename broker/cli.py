@@ -1,4 +1,4 @@
-"""The command line: `binwire demo | serve | check | tail | status | bench | version`.
+"""The command line: `binwire demo | serve | check | tail | status | reload | bench | version`.
 
 Owns arguments, exit statuses and how a mistake is told: 0 done, 1 failed with one clear sentence on standard error, 2
 wrong usage. A traceback means a defect of ours and nothing else.
@@ -74,26 +74,31 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from broker import logs
 
-    config = _config(arguments)
+    # Not held here: the passwords in a configuration are forgotten once its groups are enrolled.
+    served = _serve_until_signalled(_config(arguments), arguments.config)
     logs.configure(arguments.log_level, environment=os.environ)
     from broker import event_loop
 
     with _named(arguments.config):
-        event_loop.run(_serve_until_signalled(config))
+        event_loop.run(served)
     return DONE
 
 
-async def _serve_until_signalled(config: Config) -> None:
+async def _serve_until_signalled(config: Config, file: Path) -> None:
     import asyncio
     import logging
+    from functools import partial
 
-    from broker.app import Application, signalled
+    from broker.app import Application, reload_on_hangup, signalled
+    from broker.config import load
 
     stop = signalled()
-    app = Application(config)
+    app = Application(config, read_again=partial(load, file))
+    del config
     await app.start()
     log = logging.getLogger("binwire")
     try:
+        reload_on_hangup(app)
         for name, address in app.addresses.items():
             log.info("listening", extra={"listener": name, "address": str(address)})
         await stop.wait()
@@ -161,6 +166,14 @@ def _status(arguments: argparse.Namespace) -> int:
     return run(_data_directory(arguments), as_json=arguments.json)
 
 
+def _reload(arguments: argparse.Namespace) -> int:
+    from broker.control import ask
+
+    for answer in ask(_data_directory(arguments) / "control.sock", {"request": "reload"}):
+        print(answer["reloaded"])
+    return DONE
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     try:
         from bench.__main__ import main as run
@@ -224,6 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     status = _add(commands, "status", _status, "show the channels, consumer groups and listeners of a running server")
     _add_place(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
+
+    _add_place(_add(commands, "reload", _reload, "have a running server read the groups in its configuration again"))
 
     bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
     bench.add_argument("arguments", nargs="*", metavar="…")

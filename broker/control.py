@@ -11,6 +11,7 @@ Protocol: one request per connection, JSON lines in both directions, UTF-8.
                                      -> {"record": {"offset": 7, "timestamp_ms": …, "value": "<base64>"}} …,
                                         {"caught_up": 107} once when the records that were there have been sent,
                                         {"end": 107} when nothing more comes
+    {"request": "reload"}            -> {"reloaded": "one sentence about what changed"}
     anything that cannot be done     -> {"error": "one sentence"}
 
 `back` counts offsets before the end; `from_ms` (Unix epoch milliseconds, source time) takes its place if it is given.
@@ -27,10 +28,11 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from broker.config_rules import ConfigError
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from storage.log import LogReader
@@ -108,17 +110,21 @@ class ChannelControl(Protocol):
 
 
 class ControlServer:
-    """Answers on the control socket of a data directory; `listeners` tells the bound addresses by name."""
+    """Answers on the control socket of a data directory; `listeners` tells the bound addresses by name, `reload`
+    reads the configuration again and says what it changed.
+    """
 
     def __init__(
         self,
         path: Path,
         channels: ChannelControl,
         listeners: Callable[[], Mapping[str, str]],
+        reload: Callable[[], Awaitable[str]],
     ) -> None:
         self._path = path
         self._channels = channels
         self._listeners = listeners
+        self._reload = reload
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -163,9 +169,11 @@ class ControlServer:
                     await lines.send({"status": self._status()})
                 case "tail":
                     await self._tail(request, reader, lines)
+                case "reload":
+                    await lines.send({"reloaded": await self._reload()})
                 case other:
-                    raise ControlError(f"there is no request {other!r}; there are status and tail")
-        except (ControlError, StorageError) as error:
+                    raise ControlError(f"there is no request {other!r}; there are status, tail and reload")
+        except (ConfigError, ControlError, StorageError) as error:
             await lines.send({"error": str(error)})
         except ValueError as error:
             await lines.send(

@@ -113,6 +113,12 @@ class BrokerServer:
         for client in tuple(self._clients):
             client.abort("the server closes")
 
+    def look_at_certificates(self) -> None:
+        """Take renewed certificates now, not with the next connection."""
+        for listener in self._listeners:
+            if listener.certificate is not None:
+                listener.certificate.look()
+
     def disconnect(self, matches: Callable[[Principal], bool], reason: str) -> int:
         """Cut the connections whose principal `matches` (changed password, deleted group); return how many."""
         concerned = [client for client in self._clients if matches(client.session.principal)]

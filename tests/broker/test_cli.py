@@ -112,7 +112,7 @@ def test_every_listed_command_says_what_it_does(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     listed = capsys.readouterr().out
-    for command in ("demo", "serve", "check", "tail", "status", "bench", "version"):
+    for command in ("demo", "serve", "check", "tail", "status", "reload", "bench", "version"):
         assert f"\n    {command} " in listed
     assert "fixture" not in listed
 

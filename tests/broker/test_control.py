@@ -53,6 +53,10 @@ class OneChannel:
     start_channel = stop_channel = precheck
 
 
+async def reload() -> str:
+    return "the groups are as they were"
+
+
 @pytest.fixture
 def log():
     log = MemoryLog("shop")
@@ -64,7 +68,7 @@ def log():
 @pytest.fixture
 async def path(log, tmp_path):
     path = tmp_path / "control.sock"
-    server = ControlServer(path, OneChannel(log), lambda: {"public": "127.0.0.1:18001"})
+    server = ControlServer(path, OneChannel(log), lambda: {"public": "127.0.0.1:18001"}, reload)
     await server.start()
     yield path
     await server.close()
@@ -140,7 +144,7 @@ async def test_following_shows_what_arrives_and_ends_with_the_client(path, log):
 @pytest.mark.parametrize(
     ("request_line", "sentence"),
     [
-        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status and tail"),
+        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail and reload"),
         (b"[]\n", "a request is a JSON object"),
         (b"{\n", "the request is not one line of JSON of at most 65536 bytes: Expecting property name"),
         (b"\xff\n", "the request is not one line of JSON of at most 65536 bytes: 'utf-8' codec"),
@@ -181,7 +185,7 @@ async def test_a_socket_that_a_crash_left_behind_is_replaced(log, tmp_path):
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(path))
-    server = ControlServer(path, OneChannel(log), dict)
+    server = ControlServer(path, OneChannel(log), dict, reload)
     await server.start()
     assert len(await answers(path, {"request": "status"})) == 1
     await server.close()
@@ -190,7 +194,7 @@ async def test_a_socket_that_a_crash_left_behind_is_replaced(log, tmp_path):
 async def test_a_data_directory_with_a_very_long_name_works(log, tmp_path):
     folder = tmp_path / ("d" * 200)
     folder.mkdir()
-    server = ControlServer(folder / "control.sock", OneChannel(log), dict)
+    server = ControlServer(folder / "control.sock", OneChannel(log), dict, reload)
     await server.start()
     assert len(await answers(folder / "control.sock", {"request": "status"})) == 1
     await server.close()
@@ -198,7 +202,7 @@ async def test_a_data_directory_with_a_very_long_name_works(log, tmp_path):
 
 async def test_closing_ends_the_conversations_that_are_open(log, tmp_path):
     path = tmp_path / "control.sock"
-    server = ControlServer(path, OneChannel(log), dict)
+    server = ControlServer(path, OneChannel(log), dict, reload)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(b'{"request": "tail", "topic": "shop", "back": 0, "follow": true}\n')
