@@ -632,16 +632,34 @@ def test_a_retried_join_answers_the_one_it_supersedes(bench: Bench) -> None:
     assert second.is_parked
 
 
-def test_a_restart_storm_ends_in_one_stable_generation(bench: Bench) -> None:
-    members = [bench.join(session_ms=30_000)]
-    members += [bench.join(session_ms=30_000) for _ in range(30)]
-    leader = members[0].result.member_id
+def test_a_session_that_stood_still_begins_anew_with_the_assignment(bench: Bench) -> None:
+    leader = bench.join(session_ms=300_000).result.member_id
+    follower = bench.join(session_ms=6000)
     bench.rejoin(leader)
-    assert {each.result.generation_id for each in members[1:]} == {2}
-    bench.sync(leader, 2, {leader: b"partition 0"})
-    standbys = [each.result.member_id for each in members[1:]]
-    assert [bench.sync(each, 2)[0].assignment for each in standbys] == [b""] * 30
+    waiting = bench.sync(follower.result.member_id, 2)
+    bench.timers.advance(20_000)  # longer than the follower's session: it waits for the leader
+    bench.sync(leader, 2, {leader: b"all"})
+    assert waiting == [SyncResult(NONE)]
+    bench.timers.advance(5999)
     assert bench.is_in(GroupState.STABLE)
+    bench.timers.advance(1)
+    assert bench.heartbeat(follower.result.member_id, 2) is UNKNOWN
+
+
+def test_the_longest_client_id_still_gives_an_id_that_can_be_answered(bench: Bench) -> None:
+    replies: list[JoinResult] = []
+    bench.groups.join(
+        GROUP,
+        "",
+        client_id="é" * 16_383,
+        client_host="",
+        session_ms=SESSION_MS,
+        rebalance_ms=0,
+        protocol_type="consumer",
+        protocols=[RANGE],
+        reply=replies.append,
+    )
+    assert len(replies[0].member_id.encode()) < 1000
 
 
 # Limits, administration, description
