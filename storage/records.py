@@ -44,6 +44,8 @@ NO_TIMESTAMP_MS: Final = -1
 RECORDS_BYTES_MAX: Final = (1 << 30) + (1 << 20)
 """Records of one batch, uncompressed: the largest row that may be configured, and its framing."""
 
+_NULL: Final = 1
+"""-1 as a zigzag varint."""
 _COMPRESSION_MASK: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 
@@ -288,6 +290,49 @@ def iter_records(batch: Batch, bytes_max: int = RECORDS_BYTES_MAX) -> Iterator[R
     reader.expect_end()
 
 
+def iter_values(
+    header: BatchHeader, records: bytes | memoryview
+) -> Iterator[tuple[int, int, bytes | memoryview | None, bytes | memoryview | None]]:
+    """Offset, timestamp, key and value of every record among `records_of` a batch; headers are dropped.
+
+    Keys and values are of the kind that `records` is. Many times as fast as `iter_records`, for those who read all.
+
+    Raises:
+        CorruptLog: as `iter_records`.
+    """
+    reader = _RecordReader(header, records)
+    base_offset, base_ms = header.base_offset, header.first_timestamp_ms
+    is_append_time = header.attributes & _LOG_APPEND_TIME
+    end = 0
+    try:
+        for _ in range(header.record_count):
+            start = end
+            length, position = _unzigzagged(records, start)
+            end = position + length
+            delta_ms, position = _unzigzagged(records, position + 1)
+            delta, position = _unzigzagged(records, position)
+            key: bytes | memoryview | None = None
+            if records[position] == _NULL:
+                position += 1
+            else:
+                key_length, position = _unzigzagged(records, position)
+                key = records[position : position + key_length]
+                position += key_length
+            value_length, position = _unzigzagged(records, position)
+            value_end = position + value_length
+            # What ends here with no headers is whole; whatever else there is, the patient reader looks at it.
+            if value_length < 0 or value_end + 1 != end or records[value_end] or (key is not None and key_length < 0):
+                record = reader.record_at(start)
+                yield record.offset, record.timestamp_ms, record.key, record.value
+                continue
+            timestamp_ms = header.max_timestamp_ms if is_append_time else base_ms + delta_ms
+            yield base_offset + delta, timestamp_ms, key, records[position:value_end]
+    except IndexError:
+        reader.record_at(start)
+        raise
+    reader.expect_end(end)
+
+
 def iter_times(batch: Batch) -> Iterator[tuple[int, int]]:
     """Offset and timestamp of every record, in order; keys and values are skipped.
 
@@ -331,15 +376,34 @@ def records_of(batch: Batch, bytes_max: int = RECORDS_BYTES_MAX) -> bytes:
         raise CorruptLog(f"the {codec.name} record batch at offset {header.base_offset} is damaged: {error}") from None
 
 
+def _unzigzagged(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    """A zigzag varint and the position behind it; IndexError if it is cut off or longer than ten bytes."""
+    byte = data[position]
+    if byte < 0x80:
+        return (byte >> 1) ^ -(byte & 1), position + 1
+    value = byte & 0x7F
+    for shift in range(7, 70, 7):
+        position += 1
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), position + 1
+    raise IndexError(position)
+
+
 class _RecordReader:
     """Reads the records of one batch; every field is checked against the bytes that are there."""
 
     __slots__ = ("_data", "_header", "_position")
 
-    def __init__(self, header: BatchHeader, data: bytes) -> None:
+    def __init__(self, header: BatchHeader, data: bytes | memoryview) -> None:
         self._header = header
         self._data = data
         self._position = 0
+
+    def record_at(self, position: int) -> Record:
+        self._position = position
+        return self.record()
 
     def record(self) -> Record:
         end, offset, timestamp_ms = self._head()
@@ -369,7 +433,8 @@ class _RecordReader:
             timestamp_ms = header.max_timestamp_ms
         return end, offset, timestamp_ms
 
-    def expect_end(self) -> None:
+    def expect_end(self, position: int | None = None) -> None:
+        self._position = self._position if position is None else position
         if self._position != len(self._data):
             raise self._corrupt(f"{len(self._data) - self._position} bytes follow the last record")
 
@@ -397,7 +462,7 @@ class _RecordReader:
         if length < 0 or end > len(self._data):
             raise self._corrupt(f"a field of {length} bytes does not fit")
         self._position = end
-        return self._data[start:end]
+        return bytes(self._data[start:end])
 
     def _varint(self) -> int:
         data, position = self._data, self._position

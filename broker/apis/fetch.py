@@ -279,7 +279,7 @@ async def _answer_converted(context: RequestContext, request: FetchRequest) -> F
         partitions = []
         for partition in topic.partitions:
             found = context.broker.topics.find(context.session.principal, topic.topic, partition.partition)
-            records = b""
+            records: bytes | memoryview = b""
             if not isinstance(found, ErrorCode):
                 try:
                     records = await _read_converted(context, found, partition, budget)
@@ -290,11 +290,13 @@ async def _answer_converted(context: RequestContext, request: FetchRequest) -> F
     return FetchResponse(responses=responses)
 
 
-async def _read_converted(context: RequestContext, topic: Topic, partition: FetchPartition, budget: _Budget) -> bytes:
+async def _read_converted(
+    context: RequestContext, topic: Topic, partition: FetchPartition, budget: _Budget
+) -> bytes | memoryview:
     """Return whole messages from the fetch offset on, or, where the limit is hard, part of one that exceeds it."""
     rules = RULES[context.api_version]
     limit = room = budget.limit(partition)
-    messages: list[bytes] = []
+    messages: list[memoryview] = []
     with topic.log.read(partition.fetch_offset, limit, at_least_one=rules.hard_limit or budget.is_first) as stored:
         async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
             start, end, first_end = message_span(converted, partition.fetch_offset, room)
@@ -304,11 +306,11 @@ async def _read_converted(context: RequestContext, topic: Topic, partition: Fetc
                 elif budget.is_first:
                     end = first_end
             if start < end:
-                messages.append(converted[start:end])
+                messages.append(converted.data[start:end])
                 room -= end - start
-            if end < len(converted) or room <= 0:
+            if end < converted.data.nbytes or room <= 0:
                 break
-    records = b"".join(messages)
+    records = messages[0] if len(messages) == 1 else b"".join(messages)
     budget.spend(len(records))
     return records
 

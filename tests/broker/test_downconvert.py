@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecords
 
-from broker.downconvert import DownConverter, message_span
+from broker.downconvert import CONVERSIONS_MAX, NO_MESSAGES, DownConverter, Messages, message_span
+from storage.compression import CODECS, Codec
 from storage.errors import CorruptLog
-from storage.records import encode_batch
+from storage.log import LogSlice
+from storage.records import Batch, encode_batch, read_header
 from tests.fakes_log import MemoryLog
 
 GOLDEN = {
@@ -24,9 +26,13 @@ GOLDEN = {
 }
 
 
-async def converted(batches: bytes, magic: int, converter: DownConverter | None = None) -> list[bytes]:
+async def messages(batches: bytes, magic: int, converter: DownConverter | None = None) -> list[Messages]:
     converter = converter or DownConverter()
     return [each async for each in converter.convert("topic", memoryview(batches), magic)]
+
+
+async def converted(batches: bytes, magic: int, converter: DownConverter | None = None) -> list[bytes]:
+    return [bytes(each.data) for each in await messages(batches, magic, converter)]
 
 
 @pytest.mark.parametrize("magic", [0, 1])
@@ -34,9 +40,33 @@ async def test_the_golden_batch_becomes_the_golden_messages(magic: int) -> None:
     assert await converted(GOLDEN["m2_none"], magic) == [GOLDEN[f"m{magic}_none"]]
 
 
-async def test_compressed_batches_are_refused_not_mangled() -> None:
-    with pytest.raises(CorruptLog, match="compressed"):
-        await converted(GOLDEN["m2_gzip"], 1)
+@pytest.mark.parametrize("magic", [0, 1])
+async def test_compressed_batches_become_messages_without_compression(magic: int) -> None:
+    assert await converted(GOLDEN["m2_gzip"], magic) == [GOLDEN[f"m{magic}_none"]]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+async def test_batches_of_every_codec_become_the_same_messages(codec: Codec) -> None:
+    values, times = [b"value %d " % n * 20 for n in range(500)], [1_500_000_000_000 + n % 5 for n in range(500)]
+    plain, stored = encode_batch(70, values, times), encode_batch(70, values, times, codec)
+    assert read_header(stored).compression == codec.number
+    for magic in (0, 1):
+        assert await converted(stored, magic) == await converted(plain, magic)
+
+
+@pytest.mark.parametrize("codec", CODECS[1:], ids=lambda codec: codec.name)
+async def test_damaged_compressed_batches_are_refused_with_a_sentence(codec: Codec) -> None:
+    batch = bytearray(encode_batch(5, [b"value " * 100], [1], codec))
+    batch[-1] ^= 1
+    with pytest.raises(CorruptLog, match=f"the {codec.name} record batch at offset 5 does not match its checksum"):
+        await converted(bytes(batch), 1)
+
+
+async def test_offsets_and_times_that_no_message_can_have_are_refused() -> None:
+    batch = bytearray(encode_batch(5, [b"a", b"b"], [1, 2]))
+    batch[0:8] = (2**63 - 1).to_bytes(8, "big")
+    with pytest.raises(CorruptLog, match="beyond 64 bits"):
+        await converted(bytes(batch), 1)
 
 
 async def test_control_batches_are_dropped() -> None:
@@ -65,13 +95,13 @@ def batches(count: int, records: int = 10) -> bytes:
 
 
 async def test_the_cache_keeps_what_was_used_last_within_its_bytes() -> None:
-    (one,) = await converted(batches(1), 1)
-    converter = DownConverter(cache_bytes_max=3 * len(one))
+    (one,) = await messages(batches(1), 1)
+    converter = DownConverter(cache_bytes_max=3 * one.size_bytes)
     data = batches(4)
     await converted(data, 1, converter)
-    assert converter.cached_bytes == 3 * len(one)
+    assert converter.cached_bytes == 3 * one.size_bytes
     await converted(data, 0, converter)
-    assert converter.cached_bytes <= 3 * len(one)
+    assert converter.cached_bytes <= 3 * one.size_bytes
 
 
 async def test_a_batch_larger_than_the_cache_is_converted_and_not_kept() -> None:
@@ -115,10 +145,64 @@ async def test_one_client_that_goes_away_does_not_end_the_conversion_others_wait
         await first
 
 
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+async def test_a_large_row_is_converted_in_slices(codec: Codec) -> None:
+    value = b"a row of a document " * ((6 << 20) // 20)
+    data = encode_batch(9, [value], [5], codec)
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        while True:
+            looks += 1
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    for magic in (0, 1):
+        ((message,),) = [list(MemoryRecords(each).next_batch()) for each in await converted(data, magic)]
+        assert (message.offset, message.value) == (9, value)
+    looking.cancel()
+    assert looks > 4
+
+
+async def test_few_conversions_are_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = most = 0
+
+    async def slow(batch: Batch, magic: int) -> Messages:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return NO_MESSAGES
+
+    monkeypatch.setattr("broker.downconvert._convert", slow)
+    converter = DownConverter()
+    data = [encode_batch(number, [b"value"], [1]) for number in range(30)]
+    await asyncio.gather(*(converted(each, 1, converter) for each in data))
+    assert most == CONVERSIONS_MAX
+
+
+async def test_a_batch_outlives_the_slice_it_was_cut_from() -> None:
+    converter = DownConverter()
+    stored = LogSlice(memoryview(encode_batch(0, [b"v"] * 5000, [1] * 5000)))
+
+    async def first_client() -> None:
+        with stored:
+            async for _ in converter.convert("topic", stored.view, 1):
+                pass
+
+    data = bytes(stored.view)
+    first = asyncio.create_task(first_client())
+    second = asyncio.create_task(converted(data, 1, converter))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert len((await second)[0]) > 5000
+    assert len(stored) == 0
+
+
 # Cutting
-
-
-MESSAGES = GOLDEN["m1_none"]  # offsets 100, 101, 102 of 37, 36 and 36 bytes
 
 
 @pytest.mark.parametrize(
@@ -134,9 +218,12 @@ MESSAGES = GOLDEN["m1_none"]  # offsets 100, 101, 102 of 37, 36 and 36 bytes
         (100, 0, (0, 0, 37)),
     ],
 )
-def test_a_span_begins_and_ends_at_messages(from_offset: int, room: int, expected: tuple[int, int, int]) -> None:
-    assert message_span(MESSAGES, from_offset, room) == expected
+async def test_a_span_begins_and_ends_at_messages(from_offset: int, room: int, expected: tuple[int, int, int]) -> None:
+    """Offsets 100, 101 and 102, of 37, 36 and 36 bytes."""
+    (messages,) = [each async for each in DownConverter().convert("topic", memoryview(GOLDEN["m2_none"]), 1)]
+    assert bytes(messages.data) == GOLDEN["m1_none"]
+    assert message_span(messages, from_offset, room) == expected
 
 
 def test_an_empty_run_has_an_empty_span() -> None:
-    assert message_span(b"", 5, 100) == (0, 0, 0)
+    assert message_span(NO_MESSAGES, 5, 100) == (0, 0, 0)

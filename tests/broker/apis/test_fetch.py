@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from kafka.record.memory_records import MemoryRecords
@@ -21,7 +22,7 @@ from broker.errors import ErrorCode
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
 from storage.errors import CorruptLog
-from storage.records import Batch, Record, iter_records
+from storage.records import BatchHeader, iter_values
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes import ManualClock, ManualScheduler
 from tests.fakes_log import MemoryLog
@@ -112,11 +113,11 @@ async def test_converted_messages_keep_value_time_and_null_key(log: MemoryLog) -
 async def test_a_batch_is_converted_once(log: MemoryLog, monkeypatch: pytest.MonkeyPatch) -> None:
     converted: list[int] = []
 
-    def counting(batch: Batch) -> Iterator[Record]:
-        converted.append(batch.header.base_offset)
-        return iter_records(batch)
+    def counting(header: BatchHeader, records: bytes) -> Iterator[Any]:
+        converted.append(header.base_offset)
+        return iter_values(header, records)
 
-    monkeypatch.setattr("broker.downconvert.iter_records", counting)
+    monkeypatch.setattr("broker.downconvert.iter_values", counting)
     broker = make_broker(log)
     await asyncio.gather(*(one(broker, 2, request(100 + number)) for number in range(20)))
     await one(broker, 3, request(100))
