@@ -2,7 +2,7 @@
 
 A line belongs to a key: what happened, on which listener, from where. After one of a key is written the next ones of
 that key are counted for `QUIET_MS`, and the next that is written tells the count. There are at most `KEYS_MAX` keys;
-when so many hosts make trouble that they do not suffice, what they cause is told without them.
+when so many hosts make trouble that they do not suffice, what the others cause counts as one kind.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import struct
 from types import TracebackType
 from typing import Self, TypeVar
 
+from broker.apis.sasl_authenticate import SaslAuthenticateRequest
 from broker.apis.sasl_handshake import SaslHandshakeRequest
 from broker.listener import Address
 from broker.wire import Message, decode
@@ -23,11 +24,17 @@ class RawClient:
     """One connection; `async with RawClient(address)`."""
 
     def __init__(
-        self, address: Address, *, receive_bytes: int | None = None, tls: ssl.SSLContext | None = None
+        self,
+        address: Address,
+        *,
+        receive_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        local_host: str | None = None,
     ) -> None:
         self._address = address
         self._receive_bytes = receive_bytes
         self._tls = tls
+        self._local_host = local_host
         self._correlation_id = 0
 
     async def __aenter__(self) -> Self:
@@ -35,6 +42,8 @@ class RawClient:
         if self._receive_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)
         sock.setblocking(False)
+        if self._local_host:
+            sock.bind((self._local_host, 0))
         try:
             await asyncio.get_running_loop().sock_connect(sock, (self._address.host, self._address.port))
         except OSError:
@@ -93,6 +102,13 @@ class RawClient:
     async def log_in(self, username: str, password: str) -> None:
         """Log in with a raw token."""
         await self.handshake(0)
-        token = f"\0{username}\0{password}".encode()
-        self.writer.write(struct.pack(">i", len(token)) + token)
+        self.send_token(0, username, password)
         assert await self.read(4) == bytes(4)
+
+    def send_token(self, version: int, username: str, password: str) -> None:
+        """Send a token as it travels after a handshake of this version."""
+        token = f"\0{username}\0{password}".encode()
+        if version == 0:
+            self.writer.write(struct.pack(">i", len(token)) + token)
+        else:
+            self.send(SaslAuthenticateRequest(sasl_auth_bytes=token), 0)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from broker import admission
 from broker import client as client_module
+from broker import server as server_module
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -28,14 +30,16 @@ from broker.connection import FRAME_BYTES_MAX_BEFORE_LOGIN, Connection
 from broker.context import Broker
 from broker.errors import ErrorCode
 from broker.group import GroupState
-from broker.listener import Address, Listener, Security
+from broker.listener import Address, Listener, Security, address_range
 from broker.outgoing import WRITE_BYTES
+from broker.principal import AuthFailure, Principal
 from broker.server import BrokerServer, ListenError
 from tests.broker.fakes import (
     GROUP,
     PASSWORD,
     TOPIC,
     USERNAME,
+    LoginBook,
     MemoryOffsets,
     make_broker,
 )
@@ -418,6 +422,116 @@ async def test_one_connection_too_many_is_closed_at_once() -> None:
             assert await third.expect_close() == b""
         await first.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
     assert run.server.connection_count == 0
+
+
+async def test_strangers_make_way_for_who_comes_after_them_and_not_who_is_inside() -> None:
+    async with running(connections_max=8) as run, run.client("public") as inside:
+        await inside.log_in(USERNAME, PASSWORD)
+        async with run.client("public") as first, run.client("public") as second, run.client("public") as third:
+            assert await first.expect_close() == b""
+            await third.log_in(USERNAME, PASSWORD)
+            await second.log_in(USERNAME, PASSWORD)
+        await inside.ask(MetadataRequest(topics=None), 1, MetadataResponse)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+async def test_a_group_has_a_quota_over_all_listeners_and_is_told_in_the_log(
+    version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    broker, timers = on_manual_time()
+    assert isinstance(broker.authenticator, LoginBook)
+    broker.authenticator.principal = Principal(USERNAME, GROUP, frozenset({TOPIC}), connections_max=2)
+    async with (
+        running(broker) as run,
+        run.client("public") as first,
+        run.client("vpc") as second,
+        run.client("public") as third,
+    ):
+        await first.log_in(USERNAME, PASSWORD)
+        await second.log_in(USERNAME, PASSWORD)
+        await third.handshake(version)
+        waiting = timers.pending
+        third.send_token(version, USERNAME, PASSWORD)
+        await run.until(lambda: timers.pending > waiting)
+        timers.advance(client_module.FAILED_LOGIN_DELAY_MS)
+        assert await third.expect_close() == b""
+        assert f"current connection number is 3, limit is 2, too many connection for {GROUP}" in caplog.text
+        await first.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
+        async with run.client("public") as again:
+            second.writer.transport.abort()
+            await run.until(lambda: run.server.connection_count == 2)
+            await again.log_in(USERNAME, PASSWORD)
+
+
+async def test_a_login_that_was_not_looked_at_is_not_told_that_it_is_wrong() -> None:
+    broker, timers = on_manual_time()
+
+    class Busy:
+        async def authenticate(self, username: str, password: str, origin: str) -> AuthFailure:
+            return AuthFailure("too many logins wait already", is_final=False)
+
+    broker.authenticator = Busy()
+    async with running(broker) as run, run.client("public") as client:
+        await client.handshake(1)
+        waiting = timers.pending
+        client.send_token(1, USERNAME, PASSWORD)
+        await run.until(lambda: timers.pending > waiting)
+        timers.advance(client_module.FAILED_LOGIN_DELAY_MS)
+        assert await client.expect_close() == b""
+
+
+async def test_only_few_strangers_may_send_large_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "HOARDERS_MAX", 1)
+    large = struct.pack(">i", FRAME_BYTES_MAX_BEFORE_LOGIN) + bytes(admission.HOARD_BYTES)
+    async with running() as run, run.client("public") as first, run.client("public") as second:
+        first.writer.write(large)
+        await run.until(lambda: len(run.server._admission._hoarders) == 1)
+        second.writer.write(large)
+        assert await second.expect_close() == b""
+        assert run.server.connection_count == 1
+
+
+async def test_who_is_not_in_the_ranges_of_a_listener_is_closed_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    listener = Listener(
+        "ranged", ANY_PORT, Security.SASL_PLAINTEXT, allow_from=(address_range("127.0.0.2"), address_range("::1"))
+    )
+    server = BrokerServer(make_broker(), [listener])
+    bound = (await server.start())["ranged"]
+    for _ in range(3):
+        async with RawClient(bound) as refused:
+            assert await refused.expect_close() == b""
+    async with RawClient(bound, local_host="127.0.0.2") as welcome:
+        await welcome.log_in(USERNAME, PASSWORD)
+    await server.close()
+    refusals = [message for message in caplog.messages if "allow_from" in message]
+    assert len(refusals) == 1
+    assert refusals[0].endswith("on listener ranged is closed: allow_from does not have its address")
+
+
+async def test_tls_bytes_on_a_plain_port_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with running() as run:
+        for _ in range(3):
+            async with run.client("public") as client:
+                client.writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                assert await client.expect_close() == b""
+    assert caplog.text.count("it speaks TLS; set its security protocol to SASL_PLAINTEXT") == 1
+
+
+async def test_passwords_in_clear_text_on_a_public_address_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "public_address", lambda address: "203.0.113.9" if address.port else None)
+    async with running():
+        pass
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 3
+    assert warnings[1] == (
+        "listener public sends passwords and data in clear text to whoever reaches 203.0.113.9; use SASL_SSL with "
+        "tls_cert and tls_key, or bind a private address"
+    )
 
 
 async def test_a_stranger_may_not_send_large_frames() -> None:
