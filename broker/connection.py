@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.apis import APIS, api_versions
+from broker.apis import APIS, REQUEST_BYTES_MAX, api_versions
 from broker.errors import ErrorCode, WireError
 from broker.sasl import BEFORE_LOGIN, AuthState, SaslExchange
 from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode, decode_from, encode_parts, wire
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from broker.apis import Api
     from broker.wire import Buffer
 
-FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Largest request after login. Room for a Java producer's request (`max.request.size`, 1 MiB) to be refused politely;
-what is served stays far below. Kafka takes 100 MiB because it is written to.
-"""
+FRAME_BYTES_MAX: Final = max(api.request_bytes_max for api in APIS.values())
+"""Largest request after login; each API has its own limit below it."""
 
 FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 524_288
 """Largest request or token of a stranger, as in Kafka; a PLAIN login needs a few hundred bytes."""
@@ -45,6 +43,7 @@ TOKEN_ACCEPTED: Final = b"\0\0\0\0"
 """The answer to an accepted raw token: an empty token, in one write (Java would misread the rest of a split one)."""
 
 _SIZE: Final = struct.Struct(">i")
+_SIZE_AND_KEY: Final = struct.Struct(">ih")
 _RESPONSE_HEAD: Final = struct.Struct(">ii")
 
 
@@ -125,6 +124,8 @@ class Connection:
         limit = FRAME_BYTES_MAX_BEFORE_LOGIN if self.sasl.state in BEFORE_LOGIN else FRAME_BYTES_MAX
         if not 0 <= size <= limit:
             raise WireError(f"a frame of {size} bytes; up to {limit} are accepted in state {self.sasl.state.value!r}")
+        if size > REQUEST_BYTES_MAX:
+            self._check_size(size)
         end = _SIZE.size + size
         if len(self._buffer) < end:
             return None
@@ -132,6 +133,17 @@ class Connection:
             frame = bytes(view[_SIZE.size : end])
         del self._buffer[:end]
         return frame
+
+    def _check_size(self, size: int) -> None:
+        """Refuse a request that is too large for its API as soon as that is known, before it is kept."""
+        if self.sasl.state is AuthState.AWAIT_RAW_TOKEN or len(self._buffer) < _SIZE_AND_KEY.size:
+            return
+        _, key = _SIZE_AND_KEY.unpack_from(self._buffer)
+        api = self._apis.get(key)
+        if api is None:
+            raise WireError(f"API key {key} is not served")
+        if size > api.request_bytes_max:
+            raise WireError(f"{api.name} with {size} bytes; up to {api.request_bytes_max} are accepted")
 
     def _parse(self, frame: bytes) -> Request:
         header, position = decode_from(RequestHeader, 0, frame)

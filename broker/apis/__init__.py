@@ -1,9 +1,9 @@
 """The API table: one row per Kafka API, in key order, and one file per API beside it.
 
-A row gives ApiVersions its entry, the connection its reader and writer, the server its handler, login its rules and
-the README its table. An API without a row, or a version outside the row's range, closes the connection without an
-answer, as Kafka does (kafka-python's version probe relies on it); only ApiVersions answers a version that it does not
-know.
+A row gives ApiVersions its entry, the connection its reader, writer and size limit, the server its handler, login its
+rules and the README its table. An API without a row, or a version outside the row's range, closes the connection
+without an answer, as Kafka does (kafka-python's version probe relies on it); only ApiVersions answers a version that
+it does not know.
 
 Versions are a subset of what a Kafka 1.1 broker advertises, from 0 on: clients judge a broker by the low versions too
 (librdkafka's feature map, kafka-python's inference). What is missing, and why, stands in `SKIPPED`.
@@ -50,6 +50,15 @@ if TYPE_CHECKING:
     from broker.wire import Message
 
 
+REQUEST_BYTES_MAX: Final = 256 * 1024
+"""Largest request of an API: a thousand topics or groups (`wire.COUNT_MAX`) with the longest names there are. Kafka
+takes 100 MiB of everything, because it is written to."""
+PRODUCE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Room for a Java producer's request (`max.request.size`, 1 MiB) and its neighbours, to be refused politely."""
+SYNC_GROUP_BYTES_MAX: Final = 1024 * 1024
+"""The leader's request, with an assignment for every member: a thousand of 1 KiB; with one partition, 100 bytes do."""
+
+
 class Service(Enum):
     """Whether an API does its work here or only says no in the right layout."""
 
@@ -72,6 +81,7 @@ class Api:
     max_version: int
     service: Service
     admitted: frozenset[AuthState]
+    request_bytes_max: int
     request: type[Message]
     response: type[Message]
     handle: Callable[[Any, Any], Any]
@@ -89,6 +99,7 @@ def _row(
     module: ModuleType,
     service: Service = Service.SERVED,
     *also_admitted: AuthState,
+    request_bytes_max: int = REQUEST_BYTES_MAX,
 ) -> Api:
     return Api(
         key=key,
@@ -97,6 +108,7 @@ def _row(
         max_version=max_version,
         service=service,
         admitted=frozenset({AuthState.READY, *also_admitted}),
+        request_bytes_max=request_bytes_max,
         request=getattr(module, f"{name}Request"),
         response=getattr(module, f"{name}Response"),
         handle=module.handle,
@@ -108,7 +120,7 @@ _SERVED, _REFUSED = Service.SERVED, Service.REFUSED
 _AWAIT_HANDSHAKE, _AWAIT_TOKEN = AuthState.AWAIT_HANDSHAKE, AuthState.AWAIT_TOKEN
 
 _ROWS: Final = (
-    _row(0, "Produce", 5, produce, _REFUSED),
+    _row(0, "Produce", 5, produce, _REFUSED, request_bytes_max=PRODUCE_BYTES_MAX),
     _row(1, "Fetch", 7, fetch),
     _row(2, "ListOffsets", 2, list_offsets),
     _row(3, "Metadata", 5, metadata),
@@ -118,7 +130,7 @@ _ROWS: Final = (
     _row(11, "JoinGroup", 2, join_group),
     _row(12, "Heartbeat", 1, heartbeat),
     _row(13, "LeaveGroup", 1, leave_group),
-    _row(14, "SyncGroup", 1, sync_group),
+    _row(14, "SyncGroup", 1, sync_group, request_bytes_max=SYNC_GROUP_BYTES_MAX),
     _row(15, "DescribeGroups", 1, describe_groups),
     _row(16, "ListGroups", 1, list_groups),
     _row(17, "SaslHandshake", 1, sasl_handshake, _SERVED, _AWAIT_HANDSHAKE),
@@ -138,14 +150,42 @@ SERVICE_APIS: Final = quirks.as_the_service(APIS)
 """The table of listeners with `dts_quirks`."""
 assert list(APIS) == sorted(row.key for row in _ROWS), "rows stand in key order, each key once"
 
-SKIPPED: Final = {
-    "LeaderAndIsr, StopReplica, UpdateMetadata, ControlledShutdown (4-7)": "spoken between brokers; there is one",
-    "OffsetForLeaderEpoch (23)": "followers ask it in v0; consumers that ask want v2 or later and do without",
-    "AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit (24-28)": "nothing is produced here",
-    "CreateAcls, DeleteAcls (30, 31)": "access follows from the login; DescribeAcls says so",
-    "AlterConfigs, CreatePartitions (33, 37)": "a topic has one partition and is configured with its channel",
-    "AlterReplicaLogDirs, DescribeLogDirs (34, 35)": "no replicas to move; sizes are shown by `binwire status`",
-    "delegation tokens (38-41)": "logins are those of consumer groups",
-    "Fetch 8+, Metadata 6+, JoinGroup 3+ and other versions after 1.1": "clients negotiate down to 1.1",
-}
-"""What a Kafka 1.1 broker serves and this one does not, with the reason."""
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """APIs of Kafka 1.1 that have no row, and the reason."""
+
+    keys: tuple[int, ...]
+    names: str
+    reason: str
+
+
+SKIPPED: Final = (
+    Skipped(
+        (4, 5, 6, 7),
+        "LeaderAndIsr, StopReplica, UpdateMetadata, ControlledShutdown",
+        "spoken between brokers; there is one",
+    ),
+    Skipped(
+        (23,), "OffsetForLeaderEpoch", "followers ask it in v0; consumers that ask want v2 or later and do without"
+    ),
+    Skipped(
+        (24, 25, 26, 27, 28),
+        "AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, WriteTxnMarkers, TxnOffsetCommit",
+        "nothing is produced here",
+    ),
+    Skipped((30, 31), "CreateAcls, DeleteAcls", "access follows from the login; DescribeAcls says so"),
+    Skipped((33, 37), "AlterConfigs, CreatePartitions", "a topic has one partition and is configured with its channel"),
+    Skipped(
+        (34, 35),
+        "AlterReplicaLogDirs, DescribeLogDirs",
+        "there is one copy of each log, and it stays where it is",
+    ),
+    Skipped(
+        (38, 39, 40, 41),
+        "CreateDelegationToken, RenewDelegationToken, ExpireDelegationToken, DescribeDelegationToken",
+        "logins are those of consumer groups",
+    ),
+)
+"""What a Kafka 1.1 broker serves and this one does not. Versions above a row's are those of later Kafkas; their clients
+negotiate down."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.apis import APIS
+from broker.apis import APIS, REQUEST_BYTES_MAX
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartitionResponse, FetchResponse, FetchTopicResponse
 from broker.apis.heartbeat import HeartbeatResponse
@@ -128,10 +128,26 @@ def test_strangers_get_smaller_frames(state: AuthState) -> None:
         connection.next_event()
 
 
-def test_the_largest_frame_is_accepted() -> None:
+@pytest.mark.parametrize("api", list(APIS.values()), ids=lambda api: api.name)
+def test_each_api_has_its_largest_request_and_more_closes_before_it_is_kept(api) -> None:
+    whole = some_request(api)
+    padded = whole[4:] + bytes(api.request_bytes_max - len(whole) + 4)
     connection = ready()
-    connection.receive(frame(18, 0, 1, bytes(FRAME_BYTES_MAX - HEADER_BYTES)))
-    assert next_request(connection).correlation_id == 1
+    connection.receive(struct.pack(">i", len(padded)) + padded)
+    assert next_request(connection).api is api
+    connection = ready()
+    connection.receive(struct.pack(">i", len(padded) + 1) + whole[4:6])
+    with pytest.raises(WireError, match=rf"up to {api.request_bytes_max} are accepted"):
+        connection.next_event()
+
+
+def test_a_large_frame_of_no_api_closes_before_it_is_kept() -> None:
+    connection = ready()
+    connection.receive(struct.pack(">i", REQUEST_BYTES_MAX + 1))
+    assert connection.next_event() is None
+    connection.receive(struct.pack(">h", 99))
+    with pytest.raises(WireError, match=r"^API key 99 is not served$"):
+        connection.next_event()
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0", b"\0\x12\0\0\0\0\0\1", b"\0\x12\0\0\0\0\0\1\0\5ab"])

@@ -74,7 +74,7 @@ def api_table() -> str:
         for api in APIS.values()
     ]
     lines += ["", "Deliberately not there:", ""]
-    lines += [f"- {what}: {why}" for what, why in SKIPPED.items()]
+    lines += [f"- {each.names} ({', '.join(map(str, each.keys))}): {each.reason}" for each in SKIPPED]
     return "\n".join(lines)
 
 

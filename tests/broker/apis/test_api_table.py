@@ -6,34 +6,19 @@ field tables in the notation of their dump, names aside (they changed between Ka
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.apis import APIS, Service
+from broker.apis import APIS, SKIPPED, Service
+from broker.connection import RequestHeader
 from broker.errors import ErrorCode, WireError
 from broker.sasl import AuthState
-from broker.wire import (
-    BOOLEAN,
-    BYTES,
-    INT8,
-    INT16,
-    INT32,
-    INT64,
-    NULLABLE_BYTES,
-    NULLABLE_STRING,
-    RECORDS,
-    STRING,
-    Array,
-    Message,
-    Type,
-    decode,
-    encode,
-)
-from tests.broker.api_values import EVERY_SHAPE, EVERY_VERSION, fields_of, messages, name_of
+from broker.wire import decode, encode
+from tests.broker.api_values import EVERY_SHAPE, EVERY_VERSION, messages, name_of
+from tests.broker.schema_dump import our_fields, read_dump
 
 SCHEMAS = Path(__file__).parents[2] / "golden" / "kafka-1.1.1-schemas.txt"
 
@@ -42,47 +27,54 @@ ADVERTISED = (
     "0:0-5 1:0-7 2:0-2 3:0-5 8:0-3 9:0-3 10:0-1 11:0-2 12:0-1 13:0-1 14:0-1 15:0-1 16:0-1 17:0-1 18:0-1 19:0-2 20:0-1 "
     "21:0-0 22:0-0 29:0-0 32:0-1 36:0-0 42:0-0"
 )
-PRINTED = {
-    BOOLEAN: "boolean",
-    INT8: "int8",
-    INT16: "int16",
-    INT32: "int32",
-    INT64: "int64",
-    STRING: "string",
-    NULLABLE_STRING: "nullable_string",
-    BYTES: "bytes",
-    NULLABLE_BYTES: "records",
-    RECORDS: "records",
-}
-
-
-def kafka_shapes() -> dict[tuple[int, str, int], str]:
-    """(key, Q or R, version) -> shape without names, defaults and groupings that take no bytes."""
-    shapes: dict[tuple[int, str, int], str] = {}
-    key = -1
-    for line in SCHEMAS.read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        if line.startswith("API "):
-            key = int(line.split()[1])
-            continue
-        kind, version, shape = re.fullmatch(r"  ([QR])(\d+) ?(.*)", line).groups()  # type: ignore[union-attr]
-        shape = re.sub(r"=-?\d+", "", shape)
-        shape = shape.replace("partition_header:{", "").replace("}, record_set", ", record_set")
-        shapes[key, kind, int(version)] = re.sub(r"\w+:", "", shape)
-    return shapes
-
-
-def our_shape(type_: Type, version: int) -> str:
-    if isinstance(type_, Array):
-        return f"[{our_shape(type_.element, version)}]" + ("?" if version >= type_.nullable_since else "")
-    if isinstance(type_, type):
-        return "{" + our_fields(type_, version) + "}"
-    return PRINTED[type_]
-
-
-def our_fields(cls: type[Message], version: int) -> str:
-    return ", ".join(our_shape(type_, version) for _, type_ in fields_of(cls, version))
+# ApiKeys.java of Kafka 1.1.1, in order from key 0
+KAFKA_APIS = (
+    "Produce",
+    "Fetch",
+    "ListOffsets",
+    "Metadata",
+    "LeaderAndIsr",
+    "StopReplica",
+    "UpdateMetadata",
+    "ControlledShutdown",
+    "OffsetCommit",
+    "OffsetFetch",
+    "FindCoordinator",
+    "JoinGroup",
+    "Heartbeat",
+    "LeaveGroup",
+    "SyncGroup",
+    "DescribeGroups",
+    "ListGroups",
+    "SaslHandshake",
+    "ApiVersions",
+    "CreateTopics",
+    "DeleteTopics",
+    "DeleteRecords",
+    "InitProducerId",
+    "OffsetForLeaderEpoch",
+    "AddPartitionsToTxn",
+    "AddOffsetsToTxn",
+    "EndTxn",
+    "WriteTxnMarkers",
+    "TxnOffsetCommit",
+    "DescribeAcls",
+    "CreateAcls",
+    "DeleteAcls",
+    "DescribeConfigs",
+    "AlterConfigs",
+    "AlterReplicaLogDirs",
+    "DescribeLogDirs",
+    "SaslAuthenticate",
+    "CreatePartitions",
+    "CreateDelegationToken",
+    "RenewDelegationToken",
+    "ExpireDelegationToken",
+    "DescribeDelegationToken",
+    "DeleteGroups",
+)
+REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference" / "kafka-schemas"
+DUMPS = sorted(REFERENCE.glob("kafka-schemas-*.txt"))
 
 
 def test_the_table_advertises_the_recommended_ranges() -> None:
@@ -92,16 +84,51 @@ def test_the_table_advertises_the_recommended_ranges() -> None:
 
 @pytest.mark.parametrize(("api", "version"), EVERY_VERSION, ids=name_of)
 def test_every_shape_is_kafkas(api, version) -> None:
-    kafka = kafka_shapes()
+    kafka = read_dump(SCHEMAS).shapes
     # Fetch: the aborted transactions of v4 and later are nullable in both; CreateTopics v0: nullable values since 0.11
     assert our_fields(api.request, version) == kafka[api.key, "Q", version]
     assert our_fields(api.response, version) == kafka[api.key, "R", version]
 
 
 def test_the_comparison_sees_a_difference() -> None:
-    kafka = kafka_shapes()
+    kafka = read_dump(SCHEMAS).shapes
     assert our_fields(APIS[2].response, 1) != kafka[2, "R", 0]
     assert len(kafka) == 2 * len(EVERY_VERSION)
+
+
+def test_every_api_of_kafka_has_a_row_or_a_reason() -> None:
+    skipped = {key: name for each in SKIPPED for key, name in zip(each.keys, each.names.split(", "), strict=True)}
+    assert not set(skipped) & set(APIS)
+    ours = {key: api.name for key, api in APIS.items()} | skipped
+    assert ours == dict(enumerate(KAFKA_APIS))
+
+
+@pytest.mark.skipif(not DUMPS, reason=f"there are no schema dumps in {REFERENCE}")
+@pytest.mark.parametrize("path", DUMPS, ids=lambda path: path.stem)
+def test_every_release_of_kafka_has_our_shapes(path: Path) -> None:
+    """Of each release the versions that it has; between releases only CreateTopics differs, in one null."""
+    kafka = read_dump(path)
+    compared = 0
+    for (key, kind, version), shape in kafka.shapes.items():
+        if key not in APIS or version > APIS[key].max_version:
+            continue
+        cls = APIS[key].request if kind == "Q" else APIS[key].response
+        ours = our_fields(cls, version)
+        if "0.10." in path.name:
+            ours = ours.replace("[{string, nullable_string}]}], int32", "[{string, string}]}], int32")
+        assert ours == shape, f"{APIS[key].name} {kind}{version}"
+        compared += 1
+    assert compared > 50, "0.10.0 has the fewest"
+    if kafka.header is not None:
+        assert our_fields(RequestHeader, 0) == kafka.header
+
+
+@pytest.mark.skipif(not DUMPS, reason=f"there are no schema dumps in {REFERENCE}")
+def test_names_and_codes_are_those_of_kafka_1_1() -> None:
+    kafka = read_dump(REFERENCE / "kafka-schemas-1.1.1.txt")
+    assert kafka.errors == {int(code): code.name for code in ErrorCode}
+    assert [name.replace("_", "") for name in kafka.names.values()] == [name.upper() for name in KAFKA_APIS]
+    assert len(kafka.names) == len(KAFKA_APIS)
 
 
 def test_refused_apis_are_those_that_write_or_manage() -> None:
