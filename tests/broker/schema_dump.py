@@ -46,7 +46,7 @@ _PRINTED = {
 
 @dataclass(slots=True)
 class Dump:
-    """`shapes`: (key, Q or R, version) -> fields; `names`: key -> API; `errors`: code -> name; `header` of a request."""
+    """`shapes`: (key, Q or R, version) to fields; `names`, `errors`: by number; `header`: of requests."""
 
     shapes: dict[tuple[int, str, int], str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)

@@ -118,7 +118,7 @@ def test_every_release_of_kafka_has_our_shapes(path: Path) -> None:
             ours = ours.replace("[{string, nullable_string}]}], int32", "[{string, string}]}], int32")
         assert ours == shape, f"{APIS[key].name} {kind}{version}"
         compared += 1
-    assert compared > 50, "0.10.0 has the fewest"
+    assert compared > 40, "0.10.0 has the fewest"
     if kafka.header is not None:
         assert our_fields(RequestHeader, 0) == kafka.header
 
