@@ -17,10 +17,12 @@ from bench.capture import BENCHMARK as CAPTURE
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
+from bench.idle import BENCHMARK as IDLE
 from bench.latency import BENCHMARK as LATENCY
+from bench.requests import BENCHMARK as REQUESTS
 from bench.start import BENCHMARK as START
 
-BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY, START)
+BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY, REQUESTS, IDLE, START)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 

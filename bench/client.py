@@ -1,8 +1,9 @@
 """A raw Kafka client on a blocking socket: what a benchmark or a test needs, and nothing that costs time of its own.
 
 Owns request frames of exactly these shapes (header v1, see Kafka's protocol guide): SaslHandshake v0 followed by a bare
-PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v4, DescribeGroups v0. Responses come back as views of one
-receive buffer; record batches are not decoded. It is no consumer: no retries, no membership of groups.
+PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v4, DescribeGroups v0, JoinGroup v1, SyncGroup v0, Heartbeat v0.
+Responses come back as views of one receive buffer; record batches are not decoded. It is no consumer: no retries, and
+a membership of a group only for who heartbeats by hand.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 _FETCH, _LIST_OFFSETS, _METADATA, _DESCRIBE_GROUPS, _SASL_HANDSHAKE = 1, 2, 3, 15, 17
+_JOIN_GROUP, _HEARTBEAT, _SYNC_GROUP = 11, 12, 14
 _CLIENT_ID: Final = b"binwire-bench"
 _REPLICA_CONSUMER: Final = -1
 EARLIEST: Final = -2
@@ -62,6 +64,10 @@ class RawClient:
 
     def close(self) -> None:
         self._socket.close()
+
+    def detach(self) -> socket.socket:
+        """The connection itself, for who sends frames of their own from here on."""
+        return self._socket
 
     def __enter__(self) -> Self:
         return self
@@ -115,13 +121,28 @@ class RawClient:
         self._check("ListOffsets", reader.int16())
         return reader.int64(), reader.int64()
 
+    def join_alone(self, group: str, *, session_ms: int) -> tuple[int, str]:
+        """Become the only member of a group and its leader, with nothing assigned: (generation, member id).
+
+        Raises KafkaError.
+        """
+        body = _string(group) + struct.pack(">ii", session_ms, session_ms) + _string("") + _string("consumer")
+        body += struct.pack(">i", 1) + _string("range") + struct.pack(">i", 0)
+        reader = _Reader(self._request(_JOIN_GROUP, 1, body))
+        self._check("JoinGroup", reader.int16())
+        generation = reader.int32()
+        reader.string()
+        reader.string()
+        member_id = reader.string() or ""
+        body = _string(group) + struct.pack(">i", generation) + _string(member_id) + struct.pack(">i", 0)
+        self._check("SyncGroup", _Reader(self._request(_SYNC_GROUP, 0, body)).int16())
+        return generation, member_id
+
     def fetch(
         self, topic: str, offset: int, *, max_bytes: int = 1 << 20, min_bytes: int = 1, max_wait_ms: int = 500
     ) -> Fetched:
         """Record batches (magic 2) from ``offset`` on, as they come. Raises KafkaError."""
-        body = struct.pack(">iiiibi", _REPLICA_CONSUMER, max_wait_ms, min_bytes, max_bytes, 0, 1) + _string(topic)
-        body += struct.pack(">iiqi", 1, 0, offset, max_bytes)
-        answer = self._request(_FETCH, 4, body)
+        answer = self._request(_FETCH, 4, _fetch_body(topic, offset, max_bytes, min_bytes, max_wait_ms))
         reader = self._one_partition(answer[4:])
         self._check("Fetch", reader.int16())
         high_watermark = reader.int64()
@@ -160,8 +181,7 @@ class RawClient:
 
     def _request(self, api_key: int, version: int, body: bytes) -> memoryview:
         self._correlation_id += 1
-        header = struct.pack(">hhih", api_key, version, self._correlation_id, len(_CLIENT_ID)) + _CLIENT_ID
-        self._socket.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
+        self._socket.sendall(_frame(api_key, version, self._correlation_id, body))
         answer = self._receive_frame()
         (correlation_id,) = struct.unpack_from(">i", answer)
         if correlation_id != self._correlation_id:
@@ -229,3 +249,23 @@ def _assigns_a_partition(assignment: memoryview) -> bool:
         if reader.int32():
             return True
     return False
+
+
+def _frame(api_key: int, version: int, correlation_id: int, body: bytes) -> bytes:
+    header = struct.pack(">hhih", api_key, version, correlation_id, len(_CLIENT_ID)) + _CLIENT_ID
+    return struct.pack(">i", len(header) + len(body)) + header + body
+
+
+def _fetch_body(topic: str, offset: int, max_bytes: int, min_bytes: int, max_wait_ms: int) -> bytes:
+    body = struct.pack(">iiiibi", _REPLICA_CONSUMER, max_wait_ms, min_bytes, max_bytes, 0, 1) + _string(topic)
+    return body + struct.pack(">iiqi", 1, 0, offset, max_bytes)
+
+
+def heartbeat_frame(group: str, generation: int, member_id: str) -> bytes:
+    """A Heartbeat v0, ready to be sent again and again: its correlation id is 0."""
+    return _frame(_HEARTBEAT, 0, 0, _string(group) + struct.pack(">i", generation) + _string(member_id))
+
+
+def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytes:
+    """A Fetch v4 that waits for nothing, ready to be sent again and again: its correlation id is 0."""
+    return _frame(_FETCH, 4, 0, _fetch_body(topic, offset, max_bytes, min_bytes=1, max_wait_ms=0))

@@ -1,7 +1,8 @@
-"""A Binwire server in a process of its own, fed by call and driven by lines: what `fetch` and `latency` ask.
+"""A Binwire server in a process of its own, fed by call and driven by lines: what benchmarks of the Kafka face ask.
 
 The process runs the whole application (data directory, catalog, listener, one channel) over the embedded source, so
-that everything behind the source is what a live server runs. The listener is PLAINTEXT on the loopback interface.
+that everything behind the source is what a live server runs. On the loopback interface it has a listener without login
+(`port`) and one with (`login_port`), which takes the account below.
 
 Requests and answers are JSON lines on standard input and output:
 
@@ -20,6 +21,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from storage.log import LogReader
 
 TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
+GROUP: Final = "dtsbench01"
+USERNAME: Final = "dtstest"
+PASSWORD: Final = "Bench-requests1"  # noqa: S105 — of a server that lives for a minute, on the loopback interface
 STAMP_COLUMN: Final = "note"
 _FILL_ROWS_AHEAD: Final = 20_000
 _CONTROL_RECORDS: Final = 2  # BEGIN and COMMIT
@@ -53,6 +58,8 @@ class BenchServer:
         ready = self._answer()
         self.host: str = ready["host"]
         self.port: int = ready["port"]
+        self.login_port: int = ready["login_port"]
+        self.pid = self._process.pid
 
     def ask(self, **request: int) -> int:
         """Send one request; the high watermark when it is done."""
@@ -91,28 +98,37 @@ class BenchServer:
 
 async def _serve(data_directory: Path) -> None:
     from broker.app import Application
-    from broker.config import ChannelConfig, Config, ListenerConfig, Secret
+    from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
     from capture.embedded_source import EmbeddedSource
     from storage.clock import SystemClock
 
-    listener = ListenerConfig(bind="127.0.0.1:0", security="PLAINTEXT")
-    application = Application(Config(data_dir=str(data_directory), listeners=[listener]))
+    listeners = [
+        ListenerConfig(bind="127.0.0.1:0", security="PLAINTEXT"),
+        ListenerConfig(name="login", bind="127.0.0.1:0"),
+    ]
+    application = Application(Config(data_dir=str(data_directory), listeners=listeners))
     await application.start()
     source = EmbeddedSource(SystemClock(), database=orders.DATABASE)
     config = ChannelConfig(
-        id="bench", topic=TOPIC, source=Secret("file:///embedded.000001"), objects=[orders.DATABASE], start="earliest"
+        id="bench",
+        topic=TOPIC,
+        source=Secret("file:///embedded.000001"),
+        objects=[orders.DATABASE],
+        start="earliest",
+        groups=[GroupConfig(name="bench", id=GROUP, username=USERNAME, password=Secret(PASSWORD))],
     )
     try:
         channel = await application.add_channel(config, lambda _spec, _clock: source)
         feed = _Feed(source, channel.log)
         await feed.create_table()
-        await _handle_requests(feed, application.addresses[listener.name].port)
+        public, login = (application.addresses[listener.name].port for listener in listeners)
+        await _handle_requests(feed, public, login)
     finally:
         await application.close()
 
 
-async def _handle_requests(feed: _Feed, port: int) -> None:
-    _write({"host": "127.0.0.1", "port": port})
+async def _handle_requests(feed: _Feed, port: int, login_port: int) -> None:
+    _write({"host": "127.0.0.1", "port": port, "login_port": login_port})
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
@@ -171,7 +187,7 @@ class _Feed:
             unsubscribe()
 
 
-def _write(answer: dict[str, Any]) -> None:
+def _write(answer: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
