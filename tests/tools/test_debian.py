@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools import debian, fresh
-from tests.tools.clients import KCAT_PACKAGES
 from tests.tools.debian import Archive, PackageSet
+from tests.tools.librdkafka import KCAT_PACKAGES, LIBRDKAFKA_PACKAGES
 from tests.tools.server_builds import MARIADB1011_PACKAGES, MYSQL97_PACKAGES
 from tests.tools.workplace import ToolError, installed_once
 
@@ -52,7 +52,10 @@ def test_an_archive_knows_its_package_from_its_escaped_path() -> None:
     assert archive.file_name == "libstdc++6_16.2.0-4_amd64.deb"
 
 
-@pytest.mark.parametrize("wanted", [MYSQL97_PACKAGES, MARIADB1011_PACKAGES, KCAT_PACKAGES, fresh.DEBOOTSTRAP])
+_RECORDED = (MYSQL97_PACKAGES, MARIADB1011_PACKAGES, KCAT_PACKAGES, LIBRDKAFKA_PACKAGES, fresh.DEBOOTSTRAP)
+
+
+@pytest.mark.parametrize("wanted", _RECORDED)
 def test_what_is_wanted_is_recorded(wanted: PackageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "architecture", lambda: "amd64")
     archives = debian.recorded(wanted)

@@ -10,21 +10,25 @@ import os
 import shutil
 import subprocess
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tests.tools.workplace import VENVS_DIRECTORY, ToolError, exclusive, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _PIP_TIMEOUT_S = 900
 
 
-def ensure(name: str, requirements: Sequence[str]) -> Path:
-    """The folder of the environment ``name``, holding ``requirements`` (``package==version``) and what they need."""
+def ensure(name: str, requirements: Sequence[str], build: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """The folder of the environment ``name``, holding ``requirements`` (``package==version``) and what they need.
+
+    ``build`` are environment variables for a package that comes as source and is compiled against something of ours.
+    """
     target = VENVS_DIRECTORY / name
-    stamp = "\n".join([sys.version, *requirements])
+    stamp = "\n".join([sys.version, *requirements, *(f"{key}={value}" for key, value in build.items())])
     mark = target / ".stamp"
     with exclusive(target):
         if mark.is_file() and mark.read_text(encoding="utf-8") == stamp:
@@ -33,13 +37,15 @@ def ensure(name: str, requirements: Sequence[str]) -> Path:
         # An environment knows its own path, so it is made in place; the stamp, written last, says that it is whole.
         shutil.rmtree(target, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(target)])
-        _run([str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+        # What pip keeps of a build does not remember against what it was built.
+        options = ("--no-cache-dir",) if build else ()
+        _run([str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", *options, *requirements], build)
         mark.write_text(stamp, encoding="utf-8")
     return target
 
 
-def _run(command: list[str]) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+def _run(command: list[str], more: Mapping[str, str] = MappingProxyType({})) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | dict(more)
     done = subprocess.run(
         command,
         env=environment,

@@ -7,6 +7,7 @@ scenarios are coroutines handed to it one after the other.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -154,6 +155,7 @@ def _on_the_loop(
 
 
 def _main() -> None:
+    logging.basicConfig(level=logging.WARNING)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     scenarios = {

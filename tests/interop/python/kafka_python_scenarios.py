@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from tests.interop.scenario_loop import emit_record, serve
 
 # 2.1 gave OffsetAndMetadata a third field, which a broker of this age has no place for.
 _NO_LEADER_EPOCH = (-1,) if "leader_epoch" in OffsetAndMetadata._fields else ()
+# 3.0 keeps trying in its constructor, for half a minute unless told otherwise.
+_TRIES_WHILE_CONSTRUCTED = "bootstrap_timeout_ms" in KafkaConsumer.DEFAULT_CONFIG
 # Before 2.0 a consumer is told the committed offset only; the admin client is told its metadata too.
 _SHOWS_METADATA = int(kafka.__version__.split(".")[0]) >= 2
 
@@ -33,8 +36,10 @@ def _login(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _consumer(arguments: Mapping[str, str]) -> KafkaConsumer:
+    patience = {"bootstrap_timeout_ms": int(arguments["deadline_ms"])} if _TRIES_WHILE_CONSTRUCTED else {}
     return KafkaConsumer(
         **_login(arguments),
+        **patience,
         group_id=arguments["group"],
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -153,6 +158,7 @@ def _topics(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
     serve(
         {
             "group": _group,
