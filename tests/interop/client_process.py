@@ -62,8 +62,11 @@ class ClientProcess:
         given = {"deadline_ms": DEADLINE_MS, **arguments}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("\t".join([scenario, *(f"{key}={value}" for key, value in given.items())]) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write("\t".join([scenario, *(f"{key}={value}" for key, value in given.items())]) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ClientError(f"{scenario}: the client process ended before\n{self._log_tail()}") from None
         watchdog = threading.Timer(2 * int(str(given["deadline_ms"])) / 1000, self.kill)
         watchdog.start()
         try:
@@ -92,11 +95,17 @@ class ClientProcess:
             log.seek(max(0, self._log.stat().st_size - _LOG_TAIL_BYTES))
             return log.read().decode("utf-8", "replace")
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone: it broke down, or a scenario that hung had to be ended."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the process; a client that ignores the end of its input is killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:

@@ -41,10 +41,13 @@ class ClientProcesses:
         self._running: dict[str, ClientProcess] = {}
 
     def of(self, client: Client) -> ClientProcess:
-        """The process that runs the client's scenarios, one after the other."""
-        if client.name not in self._running:
-            self._running[client.name] = self.another(client)
-        return self._running[client.name]
+        """The process that runs the client's scenarios, one after the other; a new one if it has ended."""
+        running = self._running.get(client.name)
+        if running is None or running.ended:
+            if running is not None:
+                running.close()
+            running = self._running[client.name] = self.another(client)
+        return running
 
     def another(self, client: Client) -> ClientProcess:
         """A further process of the client, which is the caller's to end."""

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,26 +29,34 @@ _DTS_JVM_OPTIONS = ("--add-exports", "java.base/sun.util.calendar=ALL-UNNAMED")
 
 def kafka_command(version: str) -> tuple[str, ...]:
     """The command that runs the scenarios with kafka-clients ``version``; ToolError when it cannot be had."""
-    return _command(_Library("kafka-clients", version, _JAVA / "pom.xml", "kafka.version", "KafkaScenarios"))
+    return _command(_Library("kafka-clients", {"kafka.version": version}, _JAVA / "pom.xml", "KafkaScenarios"))
+
+
+def togo_command(version: str) -> tuple[str, ...]:
+    """The same with the service's own fork of the client, which its SDK of the line 1.x has inside."""
+    properties = {"kafka.group": "com.alibaba.dts.client", "kafka.artifact": "togo-clients", "kafka.version": version}
+    return _command(_Library("togo-clients", properties, _JAVA / "pom.xml", "KafkaScenarios"))
 
 
 def dts_command(version: str) -> tuple[str, ...]:
     """The command that runs the scenarios with the DTS SDK; NotPublishedError when Maven does not have this version."""
-    return _command(
-        _Library("dts-sdk", version, _JAVA / "dts" / "pom.xml", "dts.version", "DtsScenarios", _DTS_JVM_OPTIONS)
-    )
+    pom = _JAVA / "dts" / "pom.xml"
+    return _command(_Library("dts-sdk", {"dts.version": version}, pom, "DtsScenarios", _DTS_JVM_OPTIONS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """A library in one version: the POM that resolves it by a property, and the program compiled against it."""
+    """A library in one version: the POM that resolves it by properties, the version last, and its program."""
 
     family: str
-    version: str
+    properties: Mapping[str, str]
     pom: Path
-    version_property: str
     main_class: str
     jvm_options: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        return list(self.properties.values())[-1]
 
     @property
     def name(self) -> str:
@@ -85,7 +94,7 @@ def _incomplete(target: Path) -> bool:
 def _build(fresh: Path, library: _Library) -> None:
     say(f"{library.name}: resolving with Maven")
     class_path = fresh / "classpath"
-    unresolved = _resolve(library.pom, class_path, f"-D{library.version_property}={library.version}")
+    unresolved = _resolve(library.pom, class_path, *(f"-D{key}={value}" for key, value in library.properties.items()))
     if unresolved:
         checkout = os.environ.get("BINWIRE_DTS_SDK_SOURCE") if library.family == "dts-sdk" else None
         if not _NOT_FOUND.search(unresolved):

@@ -42,7 +42,7 @@ class Channel:
     def of(cls, name: str, group_ids: Sequence[str]) -> Channel:
         return cls(f"cn_hangzhou_rm_{name}_dtstest_version2", tuple(group_ids), f"dtsspare{name}")
 
-    def table(self, source: str, objects: Sequence[str], start: str) -> str:
+    def table(self, source: str, objects: Sequence[str], start: str, *, compression: str = "none") -> str:
         """The channel as a ``[[channels]]`` table. All groups have one password, hashed once: that takes long."""
         groups = "".join(
             f'[[channels.groups]]\nname = "{group_id}"\nid = "{group_id}"\n'
@@ -51,7 +51,7 @@ class Channel:
         )
         return (
             f'[[channels]]\nid = "{self.topic}"\ntopic = "{self.topic}"\nsource = "{source}"\n'
-            f'objects = {list(objects)}\nstart = "{start}"\n{groups}'
+            f'objects = {list(objects)}\nstart = "{start}"\ncompression = "{compression}"\n{groups}'
         )
 
 

@@ -14,7 +14,6 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Future;
@@ -24,7 +23,8 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.TopicPartition;
 
 /**
- * The scenarios of the service's own SDK, in assign and in subscribe mode. The SDK shows its listener decoded records only, so the queue between its
+ * The scenarios of the service's own SDK: `group` and `hold` in its subscribe mode, `assign` and `assign_time` in its assign mode, all from a timestamp
+ * in seconds on; with metadata (whatever it says, the SDK writes its own) the last record is committed. The SDK shows its listener decoded records only, so the queue between its
  * fetcher and its decoder is replaced by one that also reports the bytes; everything else is the SDK as published.
  */
 public final class DtsScenarios extends ScenarioLoop {
@@ -36,42 +36,57 @@ public final class DtsScenarios extends ScenarioLoop {
 
     @Override
     Map<String, Object> run(String scenario, Map<String, String> arguments) throws Exception {
-        ConsumerSubscribeMode mode = ConsumerSubscribeMode.valueOf(scenario.toUpperCase());
-        Properties properties = new Properties();
-        properties.setProperty("stream.pool.timeout", "200");
-        ConsumerContext context = new ConsumerContext(null, arguments.get("bootstrap"), arguments.get("topic"), arguments.get("group"),
-            arguments.get("account"), arguments.get("password"), arguments.get("timestamp"), mode, properties);
-        context.setUseLocalCheckpointStore(false);
-        context.setCheckpointCommitInterval(COMMIT_INTERVAL_MS);
+        boolean commits = arguments.containsKey("metadata");
         int wanted = Integer.parseInt(arguments.get("count"));
         CountDownLatch left = new CountDownLatch(wanted);
         CommitSignal committed = new CommitSignal();
-        context.setUserRegisteredStore(committed);
-        TappedConsumer consumer = new TappedConsumer(context, wanted);
-        consumer.addRecordListeners(Collections.singletonMap("interop", listener(left)));
+        TappedConsumer consumer = new TappedConsumer(context(scenario, arguments, committed), wanted);
+        consumer.addRecordListeners(Collections.singletonMap("interop", listener(left, commits)));
         Thread runner = new Thread(consumer::start, "dts-consumer");
+        runner.setDaemon(true);
         runner.start();
         long deadline = System.nanoTime() + Long.parseLong(arguments.get("deadline_ms")) * 1_000_000L;
         boolean complete = left.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS)
-            && committed.seen.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+            && (!commits || committed.seen.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS));
         consumer.tap.discarding = true;
-        consumer.close();
-        runner.join(TimeUnit.SECONDS.toMillis(30));
         if (!complete) {
+            // Not waited for: between two attempts to connect the SDK sleeps ten seconds, whatever happens.
+            consumer.close();
             throw new IllegalStateException("read " + (wanted - left.getCount()) + " of " + wanted + " records before the deadline");
+        }
+        if (!scenario.equals("hold")) {
+            consumer.close();
+            runner.join(TimeUnit.SECONDS.toMillis(30));
         }
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("count", wanted);
         return result;
     }
 
-    private RecordListener listener(CountDownLatch left) {
+    /** Either mode begins at a time in seconds, if the group has no checkpoint; what is passed on to the Kafka client begins with "kafka.". */
+    private static ConsumerContext context(String scenario, Map<String, String> arguments, CommitSignal committed) {
+        boolean subscribes = scenario.equals("group") || scenario.equals("hold");
+        int sessionTimeoutMs = Integer.parseInt(arguments.get("session_timeout_ms"));
+        ConsumerContext context = new ConsumerContext(arguments.get("bootstrap"), arguments.get("topic"), arguments.get("group"),
+            arguments.get("account"), arguments.get("password"), arguments.get("timestamp"),
+            subscribes ? ConsumerSubscribeMode.SUBSCRIBE : ConsumerSubscribeMode.ASSIGN);
+        context.setProperty("stream.pool.timeout", "200");
+        context.setProperty("kafka.client.id", arguments.get("client_id"));
+        context.setProperty("kafka.session.timeout.ms", String.valueOf(sessionTimeoutMs));
+        context.setProperty("kafka.heartbeat.interval.ms", String.valueOf(sessionTimeoutMs / 10));
+        context.setUseLocalCheckpointStore(false);
+        context.setCheckpointCommitInterval(COMMIT_INTERVAL_MS);
+        context.setUserRegisteredStore(committed);
+        return context;
+    }
+
+    private RecordListener listener(CountDownLatch left, boolean commits) {
         return record -> {
             if (left.getCount() == 0) {
                 return;
             }
             emit("row", row(record));
-            if (left.getCount() == 1) {
+            if (commits && left.getCount() == 1) {
                 record.commit("");
             }
             left.countDown();

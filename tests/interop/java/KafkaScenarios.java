@@ -1,8 +1,11 @@
+import java.lang.reflect.InvocationTargetException;
+import java.time.Duration;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.Timer;
 import java.util.TimerTask;
 import java.util.TreeSet;
@@ -19,10 +22,12 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * The scenarios of a plain Java consumer, one source for all versions of kafka-clients from 0.10.0 on: what only some of them have (the look-up by time, the
- * older forms of poll and committed) is reached by reflection. Arguments and scenarios are those of scenario_loop.py.
+ * two forms of poll and committed) is reached by reflection. Arguments and scenarios are those of scenario_loop.py.
  */
 public final class KafkaScenarios extends ScenarioLoop {
     private static final long POLL_MS = 200;
+    private static final boolean POLL_TAKES_DURATION = has("poll", Duration.class);
+    private static final boolean COMMITTED_TAKES_SET = has("committed", Set.class);
     private static final String LOGIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule";
 
     /** Before 0.10.2 (KIP-85) a client has no sasl.jaas.config and asks the process for its one login. */
@@ -93,7 +98,7 @@ public final class KafkaScenarios extends ScenarioLoop {
         Map<String, Object> result = read(consumer, partition, arguments);
         Thread member = new Thread(() -> {
             while (true) {
-                consumer.poll(POLL_MS);
+                poll(consumer, 0, 0);
             }
         }, "member");
         member.setDaemon(true);
@@ -161,14 +166,17 @@ public final class KafkaScenarios extends ScenarioLoop {
 
     private static ConsumerRecords<byte[], byte[]> poll(KafkaConsumer<byte[], byte[]> consumer, int seen, int wanted) {
         try {
-            return consumer.poll(POLL_MS);
+            return POLL_TAKES_DURATION
+                ? call(consumer, "poll", Duration.class, Duration.ofMillis(POLL_MS)) : call(consumer, "poll", long.class, POLL_MS);
         } catch (WakeupException deadline) {
             throw new IllegalStateException("read " + seen + " of " + wanted + " records before the deadline");
         }
     }
 
     private static Map<String, Object> committed(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
-        OffsetAndMetadata committed = consumer.committed(partition);
+        OffsetAndMetadata committed = COMMITTED_TAKES_SET
+            ? KafkaScenarios.<Map<TopicPartition, OffsetAndMetadata>>call(consumer, "committed", Set.class, Collections.singleton(partition)).get(partition)
+            : call(consumer, "committed", TopicPartition.class, partition);
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("offset", committed == null ? null : committed.offset());
         result.put("metadata", committed == null ? null : committed.metadata());
@@ -191,12 +199,36 @@ public final class KafkaScenarios extends ScenarioLoop {
         return result;
     }
 
-    private static Map<String, Object> offsetForTime(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long timestamp) throws Exception {
-        Object answers = KafkaConsumer.class.getMethod("offsetsForTimes", Map.class).invoke(consumer, Collections.singletonMap(partition, timestamp));
-        Object answer = ((Map<?, ?>) answers).get(partition);
+    private static Map<String, Object> offsetForTime(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition, long timestamp)
+        throws ReflectiveOperationException {
+        Map<?, ?> answers = call(consumer, "offsetsForTimes", Map.class, Collections.singletonMap(partition, timestamp));
+        Object answer = answers.get(partition);
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("offset", answer == null ? null : answer.getClass().getMethod("offset").invoke(answer));
         result.put("timestamp", answer == null ? null : answer.getClass().getMethod("timestamp").invoke(answer));
         return result;
+    }
+
+    private static boolean has(String method, Class<?> parameter) {
+        try {
+            KafkaConsumer.class.getMethod(method, parameter);
+            return true;
+        } catch (NoSuchMethodException absent) {
+            return false;
+        }
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <T> T call(KafkaConsumer<byte[], byte[]> consumer, String method, Class<?> parameter, Object argument) {
+        try {
+            return (T) KafkaConsumer.class.getMethod(method, parameter).invoke(consumer, argument);
+        } catch (InvocationTargetException failed) {
+            if (failed.getCause() instanceof RuntimeException) {
+                throw (RuntimeException) failed.getCause();
+            }
+            throw new IllegalStateException(failed.getCause());
+        } catch (ReflectiveOperationException absent) {
+            throw new IllegalStateException(absent);
+        }
     }
 }
