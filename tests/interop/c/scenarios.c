@@ -110,6 +110,8 @@ static void print_base64(const unsigned char *data, size_t size) {
 static void print_record(const rd_kafka_message_t *message) {
     rd_kafka_timestamp_type_t type;
     int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
+    if (type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
+        timestamp_ms = -1; /* message format 0 has none */
     printf("{\"record\": [%" PRId64 ", %" PRId64 ", ", message->offset, timestamp_ms);
     print_base64(message->key, message->key_len);
     fputs(", ", stdout);
