@@ -40,6 +40,7 @@ from broker.server import BrokerServer
 from broker.topics import Topic, Topics
 from storage.catalog import Catalog
 from storage.clock import SystemClock
+from storage.cold import ColdReads
 from storage.directory import DataDirectory, catalog_path, topic_path
 from storage.errors import StorageError
 from storage.scheduler import LoopScheduler
@@ -104,6 +105,8 @@ class Application:
         self._accounts = Accounts(self._clock, self._scheduler)
         self._enrolment = Enrolment(self.catalog, self._accounts)
         self._offsets = OffsetStore(self.catalog, self._clock)
+        self._cold_reads = ColdReads()
+        self._floor.append(self._close_cold_reads)
         self.channels = Channels(self._offsets)
         self._broker = self._make_broker()
         for index, channel in enumerate(self._config.channels):
@@ -232,6 +235,9 @@ class Application:
             group_ids=self._accounts.group_ids,
         )
 
+    async def _close_cold_reads(self) -> None:
+        self._cold_reads.close()
+
     async def _close_catalog(self) -> None:
         self._accounts.close()
         self.catalog.close()
@@ -244,7 +250,8 @@ class Application:
 
         assert self._directory is not None
         spec = self._channel_spec(config, path)
-        log = SegmentLog.open(self._directory.topic_path(spec.topic), spec.topic, log_config(config), self._clock)
+        path_of_log, settings = self._directory.topic_path(spec.topic), log_config(config)
+        log = SegmentLog.open(path_of_log, spec.topic, settings, self._clock, cold=self._cold_reads)
         log.start()
         self._floor.append(log.close)
         channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)

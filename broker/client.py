@@ -88,7 +88,7 @@ class Client(asyncio.Protocol):
         if self._listener.certificate is not None:
             self._tls = TlsSession(self._listener.certificate.context())
             self._transport = TlsTransport(transport, self._tls)
-        self._outgoing = Outgoing(self._transport, self._on_sent)
+        self._outgoing = Outgoing(self._transport, self._on_sent, self.abort)
         peer = transport.get_extra_info("peername")
         self.peer = Address.of_socket(peer) if peer else Address("?", 0)
         self.origin = origin(self.peer.host)

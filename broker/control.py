@@ -26,10 +26,12 @@ import contextlib
 import json
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from broker.config_rules import ConfigError
 from storage.errors import StorageError
+from storage.log import resident
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -166,7 +168,7 @@ class ControlServer:
                 raise ControlError("a request is a JSON object")
             match request.get("request"):
                 case "status":
-                    await lines.send({"status": self._status()})
+                    await lines.send({"status": await resident(self._status)})
                 case "tail":
                     await self._tail(request, reader, lines)
                 case "reload":
@@ -190,7 +192,7 @@ class ControlServer:
         log = self._channels.find_log(str(request.get("topic")))
         if log is None:
             raise ControlError(f"there is no topic {request.get('topic')!r}; `binwire status` lists the topics")
-        offset = _first_offset(log, request)
+        offset = await resident(lambda: _first_offset(log, request))
         grown = asyncio.Event()
         unsubscribe = log.subscribe(grown.set)
         gone = asyncio.ensure_future(reader.read())
@@ -232,13 +234,17 @@ def _first_offset(log: LogReader, request: Mapping[str, Any]) -> int:
     return max(log.log_start_offset, log.high_watermark - back)
 
 
+def _copy(log: LogReader, offset: int) -> bytes:
+    with log.read(offset, TAIL_READ_BYTES) as part:
+        return bytes(part.view)
+
+
 async def _send_visible(log: LogReader, offset: int, lines: _Lines) -> int:
     """Send everything visible from `offset` on; returns the next offset."""
     from storage.records import iter_batches, iter_records
 
     while offset < log.high_watermark:
-        with log.read(offset, TAIL_READ_BYTES) as part:
-            data = bytes(part.view)
+        data = await resident(partial(_copy, log, offset))
         if not data:
             return offset
         for batch in iter_batches(data):

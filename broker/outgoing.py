@@ -4,32 +4,53 @@ Flow control. A response is written in pieces of `WRITE_BYTES` and only while th
 client that does not read costs one piece of memory. The response's leases on the log end when the last piece has left
 that buffer, or when the connection is given up.
 
+Records are written as they lie in the log. A handler answers with what is in memory; what the system took out of it
+while a slow peer read is brought back before the next piece is written, and the loop does not wait. If the medium does
+not give it back, the connection is cut: the response has begun, and the next fetch gets the error as a code.
+
 Invariant: one response at a time; the next is sent when this one is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from storage.errors import LogReadError
+from storage.log import LogSlice, NotResident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from broker.wire import Buffer
-    from storage.log import LogSlice
 
 WRITE_BYTES: Final = 256 * 1024
 
 
-class Outgoing:
-    """Writes to one transport. `on_sent` is called when a response is gone that was not gone at once."""
+class _Part(NamedTuple):
+    """What is left of a buffer from `position` on; `lease` if it is the view of one."""
 
-    def __init__(self, transport: Any, on_sent: Callable[[], None]) -> None:
+    buffer: Buffer
+    lease: LogSlice | None
+    position: int
+
+
+class Outgoing:
+    """Writes to one transport.
+
+    `on_sent` is called when a response is gone that was not gone at once, `on_failed`, with the reason, when the rest
+    of one cannot be had.
+    """
+
+    def __init__(self, transport: Any, on_sent: Callable[[], None], on_failed: Callable[[str], None]) -> None:
         transport.set_write_buffer_limits(high=1, low=0)
         self._transport = transport
         self._on_sent = on_sent
-        self._parts: deque[Buffer] = deque()
+        self._on_failed = on_failed
+        self._parts: deque[_Part] = deque()
         self._leases: tuple[LogSlice, ...] = ()
+        self._reading: asyncio.Task[None] | None = None
         self._is_sending = False
         self._is_dropped = False
         self.is_paused = False
@@ -42,9 +63,10 @@ class Outgoing:
         if self._is_dropped:
             self._end_leases()
             return False
-        self._parts.extend(parts)
+        lease_of = {id(lease.view): lease for lease in self._leases}
+        self._parts.extend(_Part(part, lease_of.get(id(part)), 0) for part in parts)
         self._is_sending = True
-        return self._flush()
+        return self._flush(is_fresh=True)
 
     def pause(self) -> None:
         """The transport's buffer holds something."""
@@ -53,25 +75,50 @@ class Outgoing:
     def resume(self) -> None:
         """The transport's buffer is empty: go on."""
         self.is_paused = False
-        if self._is_sending and self._flush():
-            self._on_sent()
+        self._go_on()
 
     def drop(self) -> None:
         """Give up what is not written, and everything that is still sent; the connection ends."""
         self._is_dropped = True
         self._is_sending = False
         self._parts.clear()
+        if self._reading is not None:
+            self._reading.cancel()
         self._end_leases()
 
-    def _flush(self) -> bool:
-        """Write while the transport's buffer is empty; return whether everything is gone."""
+    def _go_on(self) -> None:
+        if not self._is_sending or self._reading is not None:
+            return
+        try:
+            is_gone = self._flush(is_fresh=False)
+        except NotResident as cold:
+            self._reading = asyncio.get_running_loop().create_task(self._bring_in(cold))
+        except LogReadError as error:
+            self._on_failed(str(error))
+        else:
+            if is_gone:
+                self._on_sent()
+
+    async def _bring_in(self, cold: NotResident) -> None:
+        await cold.bring_in()
+        self._reading = None
+        self._go_on()
+
+    def _flush(self, *, is_fresh: bool) -> bool:
+        """Write while the transport's buffer is empty; return whether everything is gone.
+
+        What was looked at in this very callback `is_fresh` and not looked at again.
+        """
         while self._parts and not self.is_paused:
-            part = self._parts.popleft()
-            if len(part) > WRITE_BYTES:
-                view = memoryview(part)
-                self._parts.appendleft(view[WRITE_BYTES:])
-                part = view[:WRITE_BYTES]
-            self._transport.write(part)
+            buffer, lease, start = self._parts[0]
+            end = min(start + WRITE_BYTES, len(buffer))
+            if lease is not None and not is_fresh:
+                lease.require(start, end)
+            if end < len(buffer):
+                self._parts[0] = _Part(buffer, lease, end)
+            else:
+                self._parts.popleft()
+            self._transport.write(buffer if end - start == len(buffer) else memoryview(buffer)[start:end])
         if self._parts or self.is_paused or self._is_dropped:
             return False
         self._is_sending = False

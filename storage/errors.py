@@ -4,6 +4,7 @@
     ├── DataDirectoryInUse   another process owns the directory
     ├── UnsupportedFormat    written by a version this one does not know
     ├── CorruptLog           bytes of a log do not verify; the partition stops, nothing of it is served
+    ├── LogReadError         the medium does not give back bytes of a log; they are asked of it again when read again
     ├── OffsetOutOfRange     a reader asked outside [log start, high watermark]
     ├── LogWriteError        an append, commit or flush failed; what was visible and durable is untouched
     └── CatalogCorrupt       the SQLite catalog does not verify
@@ -29,6 +30,10 @@ class UnsupportedFormat(StorageError):
 
 class CorruptLog(StorageError):
     """Bytes on disk are not what was written; the message names file and position."""
+
+
+class LogReadError(StorageError):
+    """The system could not read bytes that were written; the message names the file and the system's reason."""
 
 
 class OffsetOutOfRange(StorageError):

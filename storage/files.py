@@ -3,8 +3,8 @@
 Owns the seam at which tests count bytes and calls, fail a write, a flush or a rename, and record a run to replay any
 prefix of it. Knows nothing of formats. `Files` is stateless and may be used from any thread.
 
-Linux-only calls and their fallback: none so far. `fdatasync` is missing on macOS, where `fsync` with F_FULLFSYNC is
-the call that reaches the medium.
+Linux-only calls and their fallback: where `posix_fadvise` is missing (macOS) nothing is read ahead. `fdatasync` is
+missing there too; `fsync` with F_FULLFSYNC is the call that reaches the medium.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Files:
                 break
             data += more
         return data
+
+    def advise(self, descriptor: int, start: int, size: int) -> None:
+        """Let the system begin to read a range into its cache; whether it does is its affair."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
 
     def write(self, descriptor: int, data: bytes, position: int) -> None:
         """All of `data` at `position`."""

@@ -73,6 +73,10 @@ class IndexReader:
         self._offsets.forget()
         self._times.forget()
 
+    def pages(self) -> tuple[tuple[MappedFile, int], ...]:
+        """The files that lookups touch, and how much of them. Slots lie apart: a lookup touches many pages."""
+        return (self._offsets, self.count * OFFSET_SLOT_BYTES), (self._times, self.count * TIME_SLOT_BYTES)
+
     def count_slots(self, end_position: int) -> int:
         """Set `count` to the slots of batches before `end_position`: the first that is empty or behind ends them.
 

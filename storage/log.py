@@ -14,10 +14,12 @@ Offsets grow; a gap in them is legal (an offset that was served and then lost wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
+
+T = TypeVar("T")
 
 GTID_KEY_BYTES_MAX: Final = 52
 """A source UUID (16 bytes) and a tag (at most 32 characters) with room for their framing."""
@@ -57,17 +59,50 @@ class RecoveredSource:
     timestamp_ms: int
 
 
+class NotResident(Exception):
+    """What was asked for lies on the medium and not in memory: reading it here and now would hold the event loop.
+
+    No error: await `bring_in()` and ask again, as `resident` does. It ends when the reading has, well or not; what
+    failed is raised by the next asking.
+    """
+
+    def __init__(self, bring_in: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("the bytes asked for are not in memory")
+        self.bring_in = bring_in
+
+
+async def resident(ask: Callable[[], T]) -> T:
+    """Ask, as often as it takes, with what is not in memory brought there in between."""
+    while True:
+        try:
+            return ask()
+        except NotResident as cold:
+            await cold.bring_in()
+
+
 class LogSlice:
     """Whole record batches, as the bytes that lie in the log; valid until closed.
 
     The view itself is the lease: the mapping under it lives until the last view of it is gone, so a transport that
-    still holds a part of a closed slice keeps its bytes.
+    still holds a part of a closed slice keeps its bytes. When a slice is made its bytes are in memory; the system may
+    take them out while a slow client reads, so who comes back to them later asks `require` first.
     """
 
-    __slots__ = ("view",)
+    __slots__ = ("_require", "view")
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, require: Callable[[int, int], None] | None = None) -> None:
         self.view = view
+        self._require = require
+
+    def require(self, start: int, end: int) -> None:
+        """Return if the bytes `start` to `end` of the view may be touched without waiting for the medium.
+
+        Raises:
+            NotResident: not yet.
+            LogReadError: the medium does not give them back.
+        """
+        if self._require is not None:
+            self._require(start, end)
 
     def __len__(self) -> int:
         return self.view.nbytes
@@ -83,6 +118,7 @@ class LogSlice:
     def close(self) -> None:
         """End the lease; closing twice is harmless."""
         view, self.view = self.view, _NOTHING
+        self._require = None
         if view is not _NOTHING:
             try:
                 view.release()
@@ -96,7 +132,11 @@ EMPTY_SLICE: Final = LogSlice(_NOTHING)
 
 
 class LogReader(Protocol):
-    """What the broker may do. All calls are made on the event loop's thread."""
+    """What the broker may do. All calls are made on the event loop's thread.
+
+    `read`, `size_between`, `offset_for_timestamp` and the two timestamps raise `NotResident` rather than wait for the
+    medium, if the log was told to, and then `LogReadError` if that fails.
+    """
 
     @property
     def topic(self) -> str: ...
@@ -125,7 +165,8 @@ class LogReader(Protocol):
         """Whole visible batches, the first of which holds `offset` or follows it, at most `max_bytes` together.
 
         With `at_least_one` the first batch comes even if it alone is larger. Empty if nothing is visible from
-        `offset` on. A slice ends at the end of a segment file although more may be visible.
+        `offset` on. A slice ends at the end of a segment file although more may be visible, and may end where what
+        follows is not in memory.
 
         Raises:
             OffsetOutOfRange: `offset` lies outside [log_start_offset, high_watermark].

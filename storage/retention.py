@@ -20,9 +20,12 @@ def expired_count(
     candidates = segments[: segments.index(kept)]
     excess_bytes = 0
     if config.retention_bytes is not None:
+        for segment in segments:
+            segment.require_visible()
         excess_bytes = sum(segment.visible.size_bytes for segment in segments) - config.retention_bytes
     count = 0
     for segment in candidates:
+        segment.require_visible()
         extent = segment.visible
         is_old = config.retention_ms is not None and extent.append_ms + config.retention_ms <= now_ms
         if (not is_old and excess_bytes <= 0) or extent.end_offset > durable_offset:

@@ -10,26 +10,40 @@ nothing open and is looked into when asked: an open log costs a name per closed 
 
 Everything read is checked as far as it steers: a batch must begin where the one before ended and carry the offset
 that follows, else `CorruptLog` names file and position. Payload checksums are `storage.verify`'s.
+
+What the broker asks (`locate`, `range_from`, `find_timestamp`, `first_timestamp_ms`) waits for no disk once the
+segment has its `cold` reads: `NotResident` comes before a page is touched that is not in memory. The rest, and the
+repair of what is damaged, reads where it stands.
 """
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from storage.cold import ColdReads
 from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
-from storage.mapping import MappedFile
+from storage.log import LogSlice
+from storage.mapping import MappedFile, Mapping
 from storage.positions import Kind, PositionFile
 from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_TIMESTAMP_MS, Batch, iter_times, read_header
 
 _STEP: Final = struct.Struct(">qi11xi8xq")
 """What walking needs of a batch header: base_offset, batch_length, last_offset_delta, max_timestamp."""
 BOUNDARIES_MAX: Final = 128
+_SOURCE_HEAD_BYTES: Final = 64 * 1024
+"""More than the header of a `.source` takes with all but the longest GTID sets."""
+_numbers: Final = count()
+
+Require = Callable[[int, int], None]
+"""Returns if a range of the `.log` may be touched, else raises `NotResident`."""
 
 
 class Extent(NamedTuple):
@@ -75,6 +89,9 @@ class Segment:
         self.index = IndexReader(files, self.path)
         self.index_writer: IndexWriter | None = None
         """The appender's, while there is one."""
+        self._number = next(_numbers)
+        self.cold: ColdReads | None = None
+        """Reads what is not in memory; without it readers wait for the disk."""
         self.written_bytes = 0
         self._boundaries: dict[int, int] = {}
         """Offset to position where recent commits began: where readers at the end of the log ask."""
@@ -126,36 +143,66 @@ class Segment:
         position = self._boundaries.get(offset)
         if position is not None:
             return position
-        slot = self._checked(self.index.before_offset, max(0, offset - self.base_offset))
-        for step in self._walk_from(slot.position):
+        self._require_size(extent.size_bytes)
+        slot = self._checked(self.index.before_offset, max(0, offset - self.base_offset), self._require)
+        for step in self._walk_from(slot.position, require=self._require):
             if step.next_offset > offset:
                 return step.position
         return extent.size_bytes
 
-    def range_from(self, position: int, max_bytes: int, *, at_least_one: bool) -> memoryview:
+    def range_from(self, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
         """Whole visible batches from the one at `position` on, at most `max_bytes`, or one if that is asked."""
         size = self.visible.size_bytes
+        end = self._end_of_range(position, max_bytes, at_least_one=at_least_one)
         view = self._log.covering(size)
+        cold = self.cold
+        if cold is None:
+            return LogSlice(view[position:end])
+        mapping = self._log.mapping_of(size)
+        if end > position:
+            cold.require_size(mapping, end)
+            end = self._servable_end(cold, mapping, position, end)
+        if end < size:
+            cold.read_ahead(mapping, end, size)
+
+        def require(start: int, stop: int) -> None:
+            cold.require_size(mapping, position + stop)
+            cold.require(mapping, position + start, position + stop)
+
+        return LogSlice(view[position:end], require)
+
+    def _end_of_range(self, position: int, max_bytes: int, *, at_least_one: bool) -> int:
+        size = self.visible.size_bytes
         if position + max_bytes >= size:
-            return view[position:size]
-        slot = self._checked(self.index.before_position, position + max_bytes)
-        end = position
-        for step in self._walk_from(max(slot.position, position)):
+            return size
+        slot = self._checked(self.index.before_position, position + max_bytes, self._require)
+        for step in self._walk_from(max(slot.position, position), require=self._require):
             if step.next_position > position + max_bytes:
-                end = step.position
-                if end == position and at_least_one:
-                    end = step.next_position
-                break
-        return view[position:end]
+                is_first = step.position == position
+                return step.next_position if is_first and at_least_one else step.position
+        return position
+
+    def _servable_end(self, cold: ColdReads, mapping: Mapping, position: int, end: int) -> int:
+        """Where to end a range of which not everything may be in memory."""
+        servable = cold.servable_bytes(mapping, position, min(end, mapping.view.nbytes))
+        if position + servable >= end:
+            return end
+        cut = self._end_of_range(position, servable, at_least_one=False)
+        if cut == position:
+            cut = next(self._walk_from(position, require=self._require)).next_position
+            cold.require(mapping, position, cut)
+        return cut
 
     def find_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         """Offset and timestamp of the first visible record at or after a time."""
         extent = self.visible
         if not extent.size_bytes or extent.max_timestamp_ms < timestamp_ms:
             return None
-        slot = self._checked(self.index.before_time, timestamp_ms)
-        for step in self._walk_from(slot.position):
+        self._require_size(extent.size_bytes)
+        slot = self._checked(self.index.before_time, timestamp_ms, self._require)
+        for step in self._walk_from(slot.position, require=self._require):
             if step.max_timestamp_ms >= timestamp_ms:
+                self._require(step.position, step.next_position)
                 for offset, time_ms in iter_times(self._batch(step.position)):
                     if time_ms >= timestamp_ms:
                         return offset, time_ms
@@ -164,16 +211,26 @@ class Segment:
     def first_timestamp_ms(self) -> int | None:
         """The timestamp of the first visible record."""
         size = self.visible.size_bytes
-        return read_header(self._log.covering(size), 0).first_timestamp_ms if size else None
+        if not size:
+            return None
+        self._require(0, HEADER_BYTES)
+        return read_header(self._log.covering(size), 0).first_timestamp_ms
 
-    def last_timestamp_ms(self) -> int | None:
+    def last_timestamp_ms(self, *, may_wait: bool) -> int | None:
         """The timestamp of the last visible record; reads one batch."""
         extent = self.visible
         if not extent.size_bytes:
             return None
-        slot = self._checked(self.index.before_position, extent.size_bytes - 1)
-        *_, last = (step.position for step in self._walk_from(slot.position))
+        require = _touch if may_wait else self._require
+        slot = self._checked(self.index.before_position, extent.size_bytes - 1, require)
+        *_, last = (step.position for step in self._walk_from(slot.position, require=require))
+        require(last, extent.size_bytes)
         return [time_ms for _, time_ms in iter_times(self._batch(last))][-1]
+
+    def require_visible(self) -> None:
+        """Return if `visible` is known or may be looked up here; else raise as `LogSlice.require` does."""
+        if self._visible is None and self.cold is not None:
+            self.cold.require_work(self._number, str(self.path), self._warm)
 
     def check_index(self) -> None:
         """Look at every slot of both indexes, as is needed after a loss of power: any page of them may be missing."""
@@ -204,7 +261,7 @@ class Segment:
         self.index.count = kept
         if check_all:
             kept = self.index.count_verified()
-        if not self._is_true(self.index.slot(kept - 1)) or not self.index.verifies(kept - 1):
+        if not self._is_true(self.index.slot(kept - 1), _touch) or not self.index.verifies(kept - 1):
             kept = 0
         self.complete_index(writer, kept)
         return writer
@@ -239,35 +296,70 @@ class Segment:
         self.index.forget()
         self.index.count = writer.count
 
-    def _checked(self, lookup: Callable[[int], Slot], argument: int) -> Slot:
+    def _require(self, start: int, end: int) -> None:
+        """Return if a range of the log may be touched here; else raise as `LogSlice.require` does."""
+        if self.cold is not None:
+            mapping = self._log.mapping_of(self.visible.size_bytes)
+            self.cold.require(mapping, start, min(end, mapping.view.nbytes))
+
+    def _require_size(self, size: int) -> None:
+        if self.cold is not None:
+            self.cold.require_size(self._log.mapping_of(size), size)
+
+    def _require_index(self) -> None:
+        if self.cold is not None:
+            for file, size in self.index.pages():
+                if size:
+                    mapping = file.mapping_of(size)
+                    self.cold.require(mapping, 0, min(size, mapping.view.nbytes))
+
+    def _warm(self) -> None:
+        """Read what looking into a closed segment touches. Runs in a thread: it leaves its traces in the page cache."""
+        source, *indexes, log = segment_paths(self.path)
+        parts = [(source, _SOURCE_HEAD_BYTES), *((path, None) for path in indexes), (log, HEADER_BYTES)]
+        for path, head_bytes in parts:
+            with suppress(FileNotFoundError), self._files.opened(path, write=False) as descriptor:
+                size = self._files.size(descriptor)
+                self._files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
+                self._files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))
+
+    def _checked(self, lookup: Callable[[int], Slot], argument: int, require: Require) -> Slot:
         """What an index says, once it was seen to be true; an index that errs is rebuilt."""
         try:
+            if require is not _touch:
+                self._require_index()
             slot = lookup(argument)
-            if self._is_true(slot):
+            if self._is_true(slot, require):
                 return slot
         except (CorruptLog, OSError):
             pass
         self.rebuild_index()
         return lookup(argument)
 
-    def _is_true(self, slot: Slot) -> bool:
+    def _is_true(self, slot: Slot, require: Require) -> bool:
         size = self.visible.size_bytes
         if slot.position == 0 or slot.position >= size:
             return slot.position == 0 or slot.position < self.written_bytes
         if slot.position + HEADER_BYTES > size:
             return False
+        require(slot.position, slot.position + HEADER_BYTES)
         base_offset: int = _STEP.unpack_from(self._log.covering(size), slot.position)[0]
         return base_offset == self.base_offset + slot.relative_offset
 
-    def _walk_from(self, position: int, size: int | None = None) -> Iterator[Step]:
+    def _walk_from(self, position: int, size: int | None = None, *, require: Require | None = None) -> Iterator[Step]:
         size = self.visible.size_bytes if size is None else size
         view = self._log.covering(size)
         if view.nbytes < size:
             raise CorruptLog(f"{self.path} has {view.nbytes} bytes where {size} were written")
         expected = self.base_offset if position == 0 else None
+        required = 0 if require is not None else size
         while position < size:
-            if position + HEADER_BYTES > size:
+            header_end = position + HEADER_BYTES
+            if header_end > size:
                 raise self._corrupt(position)
+            if header_end > required and require is not None:
+                require(position, header_end)
+                required = -(-header_end // mmap.PAGESIZE) * mmap.PAGESIZE
             base_offset, length, last_offset_delta, max_timestamp_ms = _STEP.unpack_from(view, position)
             next_position = position + LENGTH_PREFIX_BYTES + length
             is_batch = length >= HEADER_BYTES - LENGTH_PREFIX_BYTES and last_offset_delta >= 0
@@ -313,3 +405,7 @@ class Segment:
             end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)
         append_ms = int(self.path.stat().st_mtime * 1000)
         return Extent(size, end_offset, max_timestamp_ms, append_ms)
+
+
+def _touch(start: int, end: int) -> None:
+    """Touch a range as it is, and wait for the disk if it comes to that."""

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from storage.appender import POSITION_BYTES_MAX, Append, Appender, check_batches
 from storage.clock import Clock
+from storage.cold import ColdReads
 from storage.config import LogConfig
 from storage.directory import boot_id as machine_boot_id
 from storage.errors import LogWriteError, OffsetOutOfRange
@@ -61,6 +62,7 @@ class SegmentLog:
         files: Files,
         reservation: Reservation,
         opened: OpenedLog,
+        cold: ColdReads | None,
     ) -> None:
         self.topic = topic
         self.directory = directory
@@ -72,7 +74,7 @@ class SegmentLog:
         self.reservation = reservation
         self._files = files
         self._clock = clock
-        self._segments = Segments(opened.segments)
+        self._segments = Segments(opened.segments, cold)
         self._active = opened.appender
         self._commit = opened.commit
         self._committed_end_offset = opened.end_offset
@@ -105,10 +107,12 @@ class SegmentLog:
         *,
         boot_id: str | None = None,
         files: Files | None = None,
+        cold: ColdReads | None = None,
     ) -> SegmentLog:
         """Open the log in `directory`, or create it. Reads a bounded tail, however much the log holds.
 
-        `boot_id` names the machine's boot; None asks the machine.
+        `boot_id` names the machine's boot; None asks the machine. With `cold` readers get `NotResident` where they
+        would wait for the disk; without, they wait.
 
         Raises:
             CorruptLog: the newest source position does not verify beyond what recovery can cut.
@@ -124,7 +128,7 @@ class SegmentLog:
             opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
         except OSError as error:
             raise _write_error(topic, "opened", error) from error
-        return cls(directory, topic, config, clock, files, reservation, opened)
+        return cls(directory, topic, config, clock, files, reservation, opened, cold)
 
     def start(self) -> None:
         """Flush, reserve offsets and retire segments in a task of the running event loop."""
@@ -168,13 +172,13 @@ class SegmentLog:
 
     @property
     def last_timestamp_ms(self) -> int | None:
-        return self._segments.last_timestamp_ms()
+        return self._segments.last_timestamp_ms(may_wait=False)
 
     def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
         found = self._locate(offset)
         if found is None:
             return EMPTY_SLICE
-        return LogSlice(self._segments.range_from(*found, max_bytes, at_least_one=at_least_one))
+        return self._segments.range_from(*found, max_bytes, at_least_one=at_least_one)
 
     def size_between(self, offset: int, max_bytes: int) -> int:
         found = self._locate(offset)
@@ -201,7 +205,7 @@ class SegmentLog:
             return None
         with closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file:
             intervals = IntervalChain.load(file, commit.number).intervals
-        timestamp_ms = self.last_timestamp_ms
+        timestamp_ms = self._segments.last_timestamp_ms(may_wait=True)
         return RecoveredSource(
             file.header.snapshot,
             commit.entry.file_number,
@@ -302,7 +306,11 @@ class SegmentLog:
         self._failure = LogWriteError(f"the log of topic {self.topic} is not flushed any more: {error}")
 
     def retire(self) -> list[Segment]:
-        """Take the segments whose time is over out of the log, and return all that are still to be deleted."""
+        """Take the segments whose time is over out of the log, and return all that are still to be deleted.
+
+        Raises:
+            NotResident: how far one reaches is not in memory.
+        """
         if self._commit is not None:
             durable_offset, now_ms = self.flusher.durable_offset, self._clock.now_ms()
             count = expired_count(self._segments.ordered, self._commit.segment, durable_offset, now_ms, self.config)

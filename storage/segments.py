@@ -13,17 +13,22 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
+from storage.cold import ColdReads
+from storage.log import LogSlice
 from storage.segment import Segment
 
 MAPPED_SEGMENTS_MAX: Final = 16
-"""Closed segments kept mapped for their next reader; each holds an address range and a descriptor."""
+"""Closed segments kept mapped for their next reader; each holds an address range and descriptors."""
 
 
 class Segments:
     """Oldest first."""
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    def __init__(self, segments: Sequence[Segment], cold: ColdReads | None = None) -> None:
         self.ordered = list(segments)
+        self._cold = cold
+        for segment in segments:
+            segment.cold = cold
         self._bases = [segment.base_offset for segment in segments]
         self._mapped: OrderedDict[Segment, None] = OrderedDict()
 
@@ -33,6 +38,7 @@ class Segments:
 
     def add(self, segment: Segment) -> None:
         """Take a segment behind the last."""
+        segment.cold = self._cold
         self.ordered.append(segment)
         self._bases.append(segment.base_offset)
 
@@ -56,22 +62,24 @@ class Segments:
         ordered = self.ordered
         for number in range(max(0, bisect_right(self._bases, offset) - 1), len(ordered)):
             segment = ordered[number]
+            segment.require_visible()
             position = segment.locate(offset)
             if position < segment.visible.size_bytes:
                 return number, position
         return None
 
-    def range_from(self, number: int, position: int, max_bytes: int, *, at_least_one: bool) -> memoryview:
+    def range_from(self, number: int, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
         """Whole batches of one segment; see `Segment.range_from`."""
         segment = self.ordered[number]
-        view = segment.range_from(position, max_bytes, at_least_one=at_least_one)
+        part = segment.range_from(position, max_bytes, at_least_one=at_least_one)
         self._keep_mapped(segment)
-        return view
+        return part
 
     def size_from(self, number: int, position: int, max_bytes: int) -> int:
         """Visible bytes behind a position, over all segments, counted up to `max_bytes`."""
         size_bytes = -position
         for later in range(number, len(self.ordered)):
+            self.ordered[later].require_visible()
             size_bytes += self.ordered[later].visible.size_bytes
             if size_bytes >= max_bytes:
                 return max_bytes
@@ -84,8 +92,9 @@ class Segments:
         before may that one have none; then a later one has the first.
         """
         ordered = self.ordered
-        first = bisect_left(ordered, timestamp_ms, key=lambda segment: segment.log_max_timestamp_ms)
+        first = bisect_left(ordered, timestamp_ms, key=_log_max_timestamp_ms)
         for number in range(first, len(ordered)):
+            ordered[number].require_visible()
             found = ordered[number].find_timestamp(timestamp_ms)
             if found is not None:
                 self._keep_mapped(ordered[number])
@@ -94,13 +103,20 @@ class Segments:
 
     def first_timestamp_ms(self) -> int | None:
         """The timestamp of the first visible record."""
-        times = (segment.first_timestamp_ms() for segment in self.ordered)
-        return next((time_ms for time_ms in times if time_ms is not None), None)
+        for segment in self.ordered:
+            segment.require_visible()
+            if (time_ms := segment.first_timestamp_ms()) is not None:
+                return time_ms
+        return None
 
-    def last_timestamp_ms(self) -> int | None:
+    def last_timestamp_ms(self, *, may_wait: bool) -> int | None:
         """The timestamp of the last visible record."""
-        times = (segment.last_timestamp_ms() for segment in reversed(self.ordered))
-        return next((time_ms for time_ms in times if time_ms is not None), None)
+        for segment in reversed(self.ordered):
+            if not may_wait:
+                segment.require_visible()
+            if (time_ms := segment.last_timestamp_ms(may_wait=may_wait)) is not None:
+                return time_ms
+        return None
 
     def forget(self) -> None:
         """Let go of all mappings."""
@@ -114,3 +130,8 @@ class Segments:
         mapped.move_to_end(segment)
         if len(mapped) > MAPPED_SEGMENTS_MAX:
             mapped.popitem(last=False)[0].forget()
+
+
+def _log_max_timestamp_ms(segment: Segment) -> int:
+    segment.require_visible()
+    return segment.log_max_timestamp_ms

@@ -11,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, Protocol
 
+from storage.errors import LogReadError
+from storage.log import resident
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -97,7 +100,10 @@ class Upkeep:
         if log.reservation.is_short(log.end_offset):
             # A failure shows again, to the writer, when the offsets have run out.
             await self._in_thread(log.reservation.extend, log.end_offset, log.flusher.durable_offset)
-        doomed = log.retire()
+        try:
+            doomed = await resident(log.retire)
+        except LogReadError:
+            return  # a segment of which nothing can be read stays; it is tried again
         if doomed and await self._in_thread(log.delete, doomed) is not None:
             log.keep_doomed(doomed)
 

@@ -5,7 +5,8 @@ Behaviour (ReplicaManager.fetchMessages@1.1.1):
   there; else the request is parked: it subscribes to its logs, completes exactly once — enough bytes, time over, or
   the server closing — and is then answered by the same code with what is there. Every requested partition is
   answered.
-- Batches go out as they lie in the log: the response holds views of the mapping, leased until they are written.
+- Batches go out as they lie in the log: the response holds views of the mapping, leased until they are written. What
+  is not in memory is brought there first, without holding the loop, and the answer is looked up again.
 - Values: on error high watermark, LSO and log start are -1. Read-uncommitted: LSO -1, aborted_transactions null;
   read-committed: LSO = high watermark, aborted_transactions empty. Codes are those that Java tolerates here: 1, 3,
   29, 56, else -1.
@@ -35,6 +36,7 @@ from broker.downconvert import message_span
 from broker.errors import ErrorCode
 from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, wire
 from storage.errors import OffsetOutOfRange, StorageError
+from storage.log import NotResident, resident
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -155,9 +157,20 @@ def handle(context: RequestContext, request: FetchRequest) -> FetchResponse | Aw
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, responses=[])
     if len(request.topics) > 1 or any(len(topic.partitions) > 1 for topic in request.topics):
         request.topics = _distinct(request.topics)
-    if not _is_due(context, request):
-        return _park(context, request)
-    return _answer(context, request)
+    try:
+        return _attempt(context, request)
+    except NotResident:
+        return _when_resident(context, request)
+
+
+def _attempt(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+    return _answer(context, request) if _is_due(context, request) else _park(context, request)
+
+
+async def _when_resident(context: RequestContext, request: FetchRequest) -> FetchResponse:
+    """Bring in what the answer needs, and answer."""
+    answer = await resident(lambda: _attempt(context, request))
+    return answer if isinstance(answer, FetchResponse) else await answer
 
 
 def _distinct(topics: list[FetchTopic]) -> list[FetchTopic]:
@@ -171,6 +184,7 @@ def _distinct(topics: list[FetchTopic]) -> list[FetchTopic]:
 
 
 def _answer(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+    context.release()  # what was leased before something was found not to be in memory
     if RULES[context.api_version].magic < 2:
         return _answer_converted(context, request)
     return _answer_stored(context, request)
@@ -205,7 +219,7 @@ async def _park(context: RequestContext, request: FetchRequest) -> FetchResponse
             woken.set_result(None)
 
     def on_publish() -> None:
-        if not woken.done() and _is_due(context, request):
+        if not woken.done() and _is_worth_waking(context, request):
             woken.set_result(None)
 
     timer = broker.scheduler.call_later(min(request.max_wait_time, MAX_WAIT_MS), wake)
@@ -220,8 +234,15 @@ async def _park(context: RequestContext, request: FetchRequest) -> FetchResponse
         timer.cancel()
         for unsubscribe in unsubscribes:
             unsubscribe()
-    answer = _answer(context, request)
+    answer = await resident(lambda: _answer(context, request))
     return answer if isinstance(answer, FetchResponse) else await answer
+
+
+def _is_worth_waking(context: RequestContext, request: FetchRequest) -> bool:
+    try:
+        return _is_due(context, request)
+    except NotResident:
+        return True
 
 
 def _topics(context: RequestContext, request: FetchRequest) -> list[Topic]:
@@ -297,7 +318,8 @@ async def _read_converted(
     rules = RULES[context.api_version]
     limit = room = budget.limit(partition)
     messages: list[memoryview] = []
-    with topic.log.read(partition.fetch_offset, limit, at_least_one=rules.hard_limit or budget.is_first) as stored:
+    at_least_one = rules.hard_limit or budget.is_first
+    with await resident(lambda: topic.log.read(partition.fetch_offset, limit, at_least_one=at_least_one)) as stored:
         async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
             start, end, first_end = message_span(converted, partition.fetch_offset, room)
             if end == start and not messages:

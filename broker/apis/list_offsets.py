@@ -9,6 +9,7 @@
 - v0: a list of offsets instead of a timestamp and an offset, newest first, at most max_num_offsets. On a time it
   gives the log start if the log had begun by then, else nothing: v0 asks for segments written before a time, not for
   records.
+- A log that cannot be read there: NOT_LEADER_FOR_PARTITION, which clients of all versions ask again after.
 - v2: isolation_level, without effect as there are no transactions; throttle_time_ms.
 """
 
@@ -20,8 +21,12 @@ from typing import TYPE_CHECKING
 from broker.context import RequestContext
 from broker.errors import ErrorCode
 from broker.wire import INT8, INT16, INT32, INT64, STRING, Array, Message, wire
+from storage.errors import StorageError
+from storage.log import NotResident, resident
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from broker.topics import Topic
 
 LATEST = -1
@@ -77,8 +82,18 @@ class ListOffsetsResponse(Message):
     responses: list[ListOffsetsTopicResponse] = wire(Array(ListOffsetsTopicResponse))
 
 
-def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
-    """Look up every partition; one asked for twice is answered INVALID_REQUEST (v1 and later, as by Kafka)."""
+def handle(
+    context: RequestContext, request: ListOffsetsRequest
+) -> ListOffsetsResponse | Awaitable[ListOffsetsResponse]:
+    """Look up every partition; what that needs and is not in memory is brought there meanwhile."""
+    try:
+        return _look_up(context, request)
+    except NotResident:
+        return resident(lambda: _look_up(context, request))
+
+
+def _look_up(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
+    """Answer; a partition asked for twice with INVALID_REQUEST (v1 and later, as by Kafka)."""
     asked = Counter((topic.topic, partition.partition) for topic in request.topics for partition in topic.partitions)
 
     def answer(name: str, partition: ListOffsetsPartition) -> ListOffsetsPartitionResponse:
@@ -87,10 +102,13 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
         topic = context.broker.topics.find(context.session.principal, name, partition.partition)
         if isinstance(topic, ErrorCode):
             return _error(partition, topic)
-        if context.api_version == 0:
-            offsets = _offsets_before(topic, partition.timestamp)[: max(partition.max_num_offsets, 0)]
-            return ListOffsetsPartitionResponse(partition=partition.partition, offsets=offsets)
-        timestamp, offset = _first_at_or_after(topic, partition.timestamp)
+        try:
+            if context.api_version == 0:
+                offsets = _offsets_before(topic, partition.timestamp)[: max(partition.max_num_offsets, 0)]
+                return ListOffsetsPartitionResponse(partition=partition.partition, offsets=offsets)
+            timestamp, offset = _first_at_or_after(topic, partition.timestamp)
+        except StorageError:
+            return _error(partition, ErrorCode.NOT_LEADER_FOR_PARTITION)
         return ListOffsetsPartitionResponse(partition=partition.partition, timestamp=timestamp, offset=offset)
 
     return ListOffsetsResponse(
