@@ -1,9 +1,9 @@
 """A raw Kafka client on a blocking socket: what a benchmark or a test needs, and nothing that costs time of its own.
 
 Owns request frames of exactly these shapes (header v1, see Kafka's protocol guide): SaslHandshake v0 followed by a bare
-PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v4, DescribeGroups v0, JoinGroup v1, SyncGroup v0, Heartbeat v0.
-Responses come back as views of one receive buffer; record batches are not decoded. It is no consumer: no retries, and
-a membership of a group only for who heartbeats by hand.
+PLAIN token, Metadata v1, ListOffsets v0 and v1, Fetch v0 to v4, DescribeGroups v0, JoinGroup v1, SyncGroup v0,
+Heartbeat v0. Responses come back as views of one receive buffer; record batches are not decoded. It is no consumer: no
+retries, and a membership of a group only for who heartbeats by hand.
 """
 
 from __future__ import annotations
@@ -148,6 +148,17 @@ class RawClient:
         high_watermark = reader.int64()
         reader.skip(8)
         reader.skip(16 * max(0, reader.int32()))
+        size = reader.int32()
+        return Fetched(high_watermark, reader.take(size))
+
+    def fetch_messages(self, topic: str, offset: int, version: int, *, max_bytes: int = 1 << 20) -> Fetched:
+        """Messages of magic 0 (Fetch v0 and v1) or 1 (v2 and v3) from ``offset`` on. Raises KafkaError."""
+        body = struct.pack(">iii", _REPLICA_CONSUMER, 500, 1) + (struct.pack(">i", max_bytes) if version >= 3 else b"")
+        body += struct.pack(">i", 1) + _string(topic) + struct.pack(">iiqi", 1, 0, offset, max_bytes)
+        answer = self._request(_FETCH, version, body)
+        reader = self._one_partition(answer[4:] if version else answer)
+        self._check("Fetch", reader.int16())
+        high_watermark = reader.int64()
         size = reader.int32()
         return Fetched(high_watermark, reader.take(size))
 

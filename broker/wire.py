@@ -5,7 +5,7 @@ For every (class, version) that is used, one straight-line reader and one writer
 and the length of what follows them, become a single `struct.Struct`. The generated source is kept in `linecache` for
 debuggers.
 
-Invariants: a reader never allocates for more elements than the bytes left could hold or than `COUNT_MAX`, and reads
+Invariants: a reader never allocates for more elements than the bytes left could hold or than `ELEMENTS_MAX`, and reads
 nothing beyond the buffer; every malformed input raises `WireError`. Bytes after the last field are ignored, as brokers
 do (librdkafka 0.9.5-1.3.0 sends four of them with ApiVersions v0). All versions served are older than Kafka's flexible
 ones: no tagged fields, no varint lengths.
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Buffer = bytes | bytearray | memoryview
-    Reader = Callable[[bytes, int, int], tuple[Any, int]]
+    Reader = Callable[[bytes, int, int, list[int]], tuple[Any, int]]
     Writer = Callable[[Any, Callable[[Buffer], None]], None]
 
 __all__ = [
     "BOOLEAN",
     "BYTES",
-    "COUNT_MAX",
+    "ELEMENTS_MAX",
     "INT8",
     "INT16",
     "INT32",
@@ -70,9 +70,10 @@ __all__ = [
     "wire",
 ]
 
-COUNT_MAX: Final = 1000
-"""Elements of one array in a message read. A client here names a topic or some hundred, and a group has at most as
-many members (`groups.MEMBERS_MAX`); a million of them, legal for Kafka, would hold the loop for seconds.
+ELEMENTS_MAX: Final = 2000
+"""Elements of all arrays of one message that is read: a thousand topics with a partition each. A client here names a
+topic or some hundred, and a group has at most a thousand members; a million, legal for Kafka, would hold the loop for
+seconds.
 """
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -94,7 +95,7 @@ def decode(cls: type[MessageT], version: int, buffer: bytes, position: int = 0) 
 def decode_from(cls: type[MessageT], version: int, buffer: bytes, position: int = 0) -> tuple[MessageT, int]:
     """Read one message of `version` and the position after it; raise `WireError` if the bytes are not one."""
     try:
-        value, end = _reader(cls, version)(buffer, position, len(buffer))
+        value, end = _reader(cls, version)(buffer, position, len(buffer), [ELEMENTS_MAX])
     except struct.error:
         raise WireError(f"{cls.__name__} v{version} ends early: {len(buffer) - position} bytes are too few") from None
     except UnicodeDecodeError as error:
@@ -125,8 +126,8 @@ def illegal_null(name: str, length: int) -> WireError:
 
 
 def too_many(name: str, count: int) -> WireError:
-    """Build the error for an array that is larger than any client needs."""
-    return WireError(f"{name} has {count} elements, up to {COUNT_MAX} are accepted")
+    """Build the error for the array with which a message has more elements than any client needs."""
+    return WireError(f"{name} has {count} elements; up to {ELEMENTS_MAX} in all are accepted")
 
 
 @_once
@@ -171,8 +172,8 @@ class _Source:
 
 @_once
 def _reader(cls: type[Message], version: int) -> Reader:
-    """Generate `read(buffer, position, end) -> (message, position after it)`."""
-    source = _Source(f"{cls.__name__} v{version} reader", "def read(b, p, end):")
+    """Generate `read(buffer, position, end, [elements left]) -> (message, position after it)`."""
+    source = _Source(f"{cls.__name__} v{version} reader", "def read(b, p, end, left):")
     run: list[tuple[str, Fixed]] = []
 
     def flush() -> None:
@@ -201,7 +202,7 @@ def _reader(cls: type[Message], version: int) -> Reader:
             _read_array(source, field.type, name, local, version)
         else:
             flush()
-            source.add(f"{local}, p = {source.bind(_reader(field.type, version))}(b, p, end)")
+            source.add(f"{local}, p = {source.bind(_reader(field.type, version))}(b, p, end, left)")
     flush()
     source.add(f"return {source.bind(cls)}({', '.join(arguments)}), p")
     reader: Reader = source.compile("read")
@@ -236,14 +237,14 @@ def _read_array(source: _Source, type_: Array, name: str, local: str, version: i
     depth = _branch_on_null(source, version >= type_.nullable_since, local)
     source.add(f"if n < 0: raise illegal_null({name!r}, n)", depth=depth)
     source.add(f"if n * {minimum} > end - p: raise ends_early({name!r}, n * {minimum}, end - p)", depth=depth)
-    source.add(f"if n > {COUNT_MAX}: raise too_many({name!r}, n)", depth=depth)
+    source.add("left[0] -= n", f"if left[0] < 0: raise too_many({name!r}, n)", depth=depth)
     if isinstance(element, Fixed):
         unpack = source.bind(struct.unpack_from)
         source.add(f"{local} = list({unpack}(f'>{{n}}{element.code}', b, p))", f"p += n * {minimum}", depth=depth)
         return
     source.add(f"{local} = []", f"add = {local}.append", "for _ in range(n):", depth=depth)
     read = source.bind(_element_reader(element, version))
-    source.add(f"item, p = {read}(b, p, end)", "add(item)", depth=depth + 1)
+    source.add(f"item, p = {read}(b, p, end, left)", "add(item)", depth=depth + 1)
 
 
 @_once
@@ -252,7 +253,7 @@ def _element_reader(type_: Type, version: int) -> Reader:
     if isinstance(type_, type):
         return _reader(type_, version)
     assert isinstance(type_, Sized), type_
-    source = _Source(f"{type_} reader", "def read(b, p, end):")
+    source = _Source(f"{type_} reader", "def read(b, p, end, left):")
     prefix = struct.Struct(">" + type_.prefix.code)
     source.add(f"n, = {source.bind(prefix.unpack_from)}(b, p)", f"p += {prefix.size}")
     _read_sized(source, type_, "element", "v")

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
-"""Largest request of an API: a thousand topics or groups (`wire.COUNT_MAX`) with the longest names there are. Kafka
-takes 100 MiB of everything, because it is written to."""
+"""Largest request of an API: a thousand topics (`wire.ELEMENTS_MAX`) with the longest names there are. Kafka takes
+100 MiB of everything, because it is written to."""
 PRODUCE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Room for a Java producer's request (`max.request.size`, 1 MiB) and its neighbours, to be refused politely."""
 SYNC_GROUP_BYTES_MAX: Final = 1024 * 1024

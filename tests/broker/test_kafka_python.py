@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp
 
+from broker.certificate import ServerCertificate
 from broker.context import Broker
 from broker.group import GroupState
 from broker.listener import Address, Listener, Security
@@ -32,7 +34,9 @@ from storage.config import LogConfig
 from storage.log import SourcePosition
 from storage.records import encode_batch
 from storage.segment_log import SegmentLog
+from tests import certificates
 from tests.broker.fakes import GROUP, PASSWORD, TOPIC, USERNAME, make_broker
+from tests.certificates import Certificates
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -89,7 +93,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @contextlib.asynccontextmanager
-async def serving(tmp_path: Path) -> AsyncIterator[Served]:
+async def serving(tmp_path: Path, files: Certificates | None = None) -> AsyncIterator[Served]:
     """300 records in 60 batches over several segments, a value of every size up to 64 KiB among them."""
     clock = SystemClock()
     log = SegmentLog.open(tmp_path / f"{TOPIC}-0", TOPIC, LogConfig(segment_bytes=1 << 20), clock, boot_id="boot")
@@ -99,7 +103,11 @@ async def serving(tmp_path: Path) -> AsyncIterator[Served]:
     broker.topics.add(Topic(TOPIC, log, "shop"))
     broker.offsets = OffsetStore(catalog, clock)
     broker.groups._offsets = broker.offsets
-    server = BrokerServer(broker, [Listener("public", Address("127.0.0.1", 0), Security.SASL_PLAINTEXT)])
+    listener = Listener("public", Address("127.0.0.1", 0), Security.SASL_PLAINTEXT)
+    if files is not None:
+        certificate = ServerCertificate(files.cert, files.key, clock)
+        listener = dataclasses.replace(listener, security=Security.SASL_SSL, certificate=certificate)
+    server = BrokerServer(broker, [listener])
     address = (await server.start())["public"]
     run = Served(broker, log, address, [])
     sizes = itertools.cycle([1, 10, 100, 1000, 10_000, 1 << 16])
@@ -143,6 +151,26 @@ async def test_a_group_reads_everything_commits_and_resumes(served: Served, api_
     described = served.broker.groups.describe(GROUP)
     assert described is not None
     assert described.state is GroupState.EMPTY
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_group_reads_everything_over_tls(tmp_path: Path, loop_factory: Callable[[], Any]) -> None:
+    files = certificates.make(tmp_path / "certificates")
+
+    async def scenario() -> None:
+        async with serving(tmp_path, files) as served:
+
+            def read() -> list[Record]:
+                consumer = served.consumer(TOPIC, security_protocol="SASL_SSL", ssl_cafile=str(files.ca))
+                found = take(consumer, 300)
+                consumer.commit()
+                consumer.close(autocommit=False)
+                return found
+
+            assert await served.run(read) == served.records
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
 
 
 @pytest.mark.parametrize("api_version", [version for version in API_VERSIONS if version != (0, 10, 0)], ids=str)

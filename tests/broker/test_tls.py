@@ -7,22 +7,25 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker import client as client_module
 from broker import outgoing
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
-from broker.certificate import ServerCertificate
+from broker.certificate import LOOK_MS, ServerCertificate
 from broker.context import Broker
 from broker.listener import Address, Listener, Security
 from broker.server import BrokerServer
+from broker.tls import NotTlsError, TlsError, TlsSession
 from tests import certificates
 from tests.broker.fakes import PASSWORD, TOPIC, USERNAME, make_broker
 from tests.broker.raw_client import RawClient
@@ -175,6 +178,47 @@ async def test_the_end_of_the_server_says_good_bye(files: Certificates) -> None:
         assert await client.expect_close() == b""
 
 
+async def test_a_renewed_certificate_is_in_force_for_new_connections_and_cuts_no_old_one(
+    files: Certificates, authority: Authority
+) -> None:
+    broker, timers = on_manual_time()
+    async with running(files, broker) as run, run.client() as old:
+        await old.log_in(USERNAME, PASSWORD)
+        renewed = authority.issue(files.cert, files.key)
+        timers.advance(LOOK_MS)
+        async with run.client() as new:
+            shown = new.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            assert shown == renewed.public_bytes(Encoding.DER)
+            await new.log_in(USERNAME, PASSWORD)
+            assert old.writer.get_extra_info("ssl_object").getpeercert(binary_form=True) != shown
+            await old.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
+
+
+async def test_a_new_certificate_that_cannot_be_used_changes_nothing(files: Certificates) -> None:
+    broker, timers = on_manual_time()
+    async with running(files, broker) as run:
+        files.cert.write_text("half a file", "utf-8")
+        timers.advance(LOOK_MS)
+        async with run.client() as client:
+            await client.log_in(USERNAME, PASSWORD)
+
+
+async def test_who_asks_for_many_keys_and_reads_nothing_is_cut(
+    files: Certificates, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    reply = bytes(1 << 20)
+    async with running(files) as run, run.client(receive_bytes=4096) as client:
+        await client.log_in(USERNAME, PASSWORD)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        # What TLS answers to a peer is a few bytes at a time; here it is many at once.
+        monkeypatch.setattr(TlsSession, "take", lambda session: reply)
+        for _ in range(8):
+            client.send(ApiVersionsRequest(), 0)
+        await run.until(lambda: run.server.connection_count == 0)
+    assert "it makes TLS answer and does not read" in caplog.text
+
+
 # Strangers
 
 
@@ -234,6 +278,64 @@ async def test_a_client_of_tls_1_1_is_refused_with_words(files: Certificates, ca
     assert "it offers no TLS version from 1.2 on" in caplog.text
 
 
+# The session without a socket
+
+
+def shaken(files: Certificates) -> tuple[TlsSession, ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A session, and a client that has shaken hands with it byte by byte: its object, what it gets, what it sends."""
+    clock = ManualClock(now_ms=make_time())
+    session = TlsSession(ServerCertificate(files.cert, files.key, clock).context())
+    gets, sends = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = files.client_context().wrap_bio(gets, sends, server_hostname="localhost")
+    while not session.is_established:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        for byte in sends.read():
+            assert session.receive(bytes([byte])) == b""
+            gets.write(session.take())
+    return session, client, gets, sends
+
+
+def make_time() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def test_a_session_takes_its_bytes_one_by_one_and_gives_back_what_they_say(files: Certificates) -> None:
+    session, client, gets, sends = shaken(files)
+    client.write(b"request")
+    sealed = sends.read()
+    assert b"".join(session.receive(bytes([byte])) for byte in sealed) == b"request"
+    answer = bytes(range(256)) * 1000
+    gets.write(session.seal(memoryview(answer)))
+    read = b""
+    while len(read) < len(answer):
+        read += client.read(1 << 20)
+    assert read == answer
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.unwrap()
+    assert session.receive(sends.read()) == b""
+    assert session.is_ended
+
+
+def test_a_record_that_was_changed_on_the_way_ends_the_session_with_an_alert(files: Certificates) -> None:
+    session, client, gets, sends = shaken(files)
+    client.write(b"request")
+    sealed = bytearray(sends.read())
+    sealed[-1] ^= 1
+    with pytest.raises(TlsError, match="TLS: "):
+        session.receive(bytes(sealed))
+    gets.write(session.take())
+    with pytest.raises(ssl.SSLError, match=r"BAD_RECORD_MAC|bad record mac"):
+        client.read(1)
+
+
+def test_what_is_not_tls_is_said_at_its_first_byte(files: Certificates) -> None:
+    session = TlsSession(ServerCertificate(files.cert, files.key, ManualClock(now_ms=make_time())).context())
+    assert session.receive(b"") == b""
+    with pytest.raises(NotTlsError, match="set its security protocol to SASL_SSL"):
+        session.receive(b"\0")
+
+
 # The other event loop
 
 
@@ -244,6 +346,7 @@ async def test_a_client_of_tls_1_1_is_refused_with_words(files: Certificates, ca
         test_a_slow_reader_costs_one_piece_and_its_seal_and_reads_everything,
         test_a_client_that_says_good_bye_gives_its_lease_back,
         test_the_end_of_the_server_says_good_bye,
+        test_a_new_certificate_that_cannot_be_used_changes_nothing,
         test_a_stalled_handshake_is_cut_and_counts_as_a_connection,
     ],
 )

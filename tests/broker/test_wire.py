@@ -12,7 +12,7 @@ from broker.errors import WireError
 from broker.wire import (
     BOOLEAN,
     BYTES,
-    COUNT_MAX,
+    ELEMENTS_MAX,
     INT8,
     INT16,
     INT32,
@@ -65,6 +65,10 @@ class Text(Message):
 
 class Numbers(Message):
     numbers: list[int] = wire(Array(INT64))
+
+
+class Groups(Message):
+    groups: list[Numbers] = wire(Array(Numbers))
 
 
 class Carrier(Message):
@@ -148,9 +152,19 @@ def test_a_count_that_no_client_needs_is_refused_though_its_bytes_are_there() ->
     def numbers(count: int) -> bytes:
         return struct.pack(">i", count) + bytes(8 * count)
 
-    assert decode(Numbers, 0, numbers(COUNT_MAX)).numbers == [0] * COUNT_MAX
-    with pytest.raises(WireError, match=r"^numbers has 1001 elements, up to 1000 are accepted$"):
-        decode(Numbers, 0, numbers(COUNT_MAX + 1))
+    assert decode(Numbers, 0, numbers(ELEMENTS_MAX)).numbers == [0] * ELEMENTS_MAX
+    with pytest.raises(WireError, match=r"^numbers has 2001 elements; up to 2000 in all are accepted$"):
+        decode(Numbers, 0, numbers(ELEMENTS_MAX + 1))
+
+
+def test_the_elements_of_nested_arrays_count_together() -> None:
+    def groups(sizes: list[int]) -> bytes:
+        return struct.pack(">i", len(sizes)) + b"".join(struct.pack(">i", size) + bytes(8 * size) for size in sizes)
+
+    half = (ELEMENTS_MAX - 2) // 2
+    assert len(decode(Groups, 0, groups([half, half])).groups) == 2
+    with pytest.raises(WireError, match="numbers has 1000 elements; up to 2000 in all"):
+        decode(Groups, 0, groups([half, half + 1]))
 
 
 def test_every_prefix_fails_and_what_follows_is_left() -> None:

@@ -87,17 +87,22 @@ class Client:
         return [self.group_id(purpose) for purpose in self.purposes]
 
     def start_command(self) -> Command:
-        """The command of the client's process; skips or fails the test when the client cannot be had.
+        """The command of the client's process; skips or fails the test when the client cannot be had."""
+        return had(self.name, self.command)
 
-        It fails where ``CI=true``, so that a matrix with holes is never taken for a full one, unless the public
-        registries do not publish this version: no set-up of ours can change that.
-        """
-        try:
-            return self.command()
-        except NotPublishedError as error:
-            pytest.skip(f"untested: {error}")
-        except ToolError as error:
-            reason = f"{self.name} cannot be had: {error}"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
+
+def had(name: str, command: Callable[[], Command]) -> Command:
+    """The command of a program that has to be fetched; skips or fails the test when it cannot be had.
+
+    It fails where ``CI=true``, so that a matrix with holes is never taken for a full one, unless the public registries
+    do not publish this version: no set-up of ours can change that.
+    """
+    try:
+        return command()
+    except NotPublishedError as error:
+        pytest.skip(f"untested: {error}")
+    except ToolError as error:
+        reason = f"{name} cannot be had: {error}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)

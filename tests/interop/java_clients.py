@@ -44,14 +44,20 @@ def dts_command(version: str) -> tuple[str, ...]:
     return _command(_Library("dts-sdk", {"dts.version": version}, pom, "DtsScenarios", _DTS_JVM_OPTIONS))
 
 
+def tool_command(version: str, main_class: str) -> tuple[str, ...]:
+    """The command of one of Kafka's own tools (or of its broker): what its shell scripts run."""
+    library = _Library("kafka-tools", {"tools.version": version}, _JAVA / "tools" / "pom.xml", None)
+    return ("java", *_JVM_OPTIONS, "-cp", _installed(library), main_class)
+
+
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """A library in one version: the POM that resolves it by properties, the version last, and its program."""
+    """A library in one version: the POM that resolves it by properties, the version last, and our program, if any."""
 
     family: str
     properties: Mapping[str, str]
     pom: Path
-    main_class: str
+    main_class: str | None
     jvm_options: tuple[str, ...] = ()
 
     @property
@@ -64,10 +70,16 @@ class _Library:
 
     @property
     def sources(self) -> list[Path]:
-        return [_JAVA / "ScenarioLoop.java", _JAVA / f"{self.main_class}.java"]
+        return [_JAVA / f"{name}.java" for name in ("ScenarioLoop", self.main_class) if self.main_class]
 
 
 def _command(library: _Library) -> tuple[str, ...]:
+    assert library.main_class is not None
+    return ("java", *_JVM_OPTIONS, *library.jvm_options, "-cp", _installed(library), library.main_class)
+
+
+def _installed(library: _Library) -> str:
+    """The class path of a library and our program, resolved and compiled on first use."""
     for tool in ("java", "javac", "mvn"):
         if not shutil.which(tool):
             raise ToolError(f"{tool} is not on the PATH: install a JDK (17 or later) and Maven to run {library.name}")
@@ -76,8 +88,7 @@ def _command(library: _Library) -> tuple[str, ...]:
     if _incomplete(target):
         shutil.rmtree(target, ignore_errors=True)
     installed_once(target, f"{library.version} {digest}", lambda fresh: _build(fresh, library))
-    class_path = f"{target / 'classes'}:{_class_path(target)}"
-    return ("java", *_JVM_OPTIONS, *library.jvm_options, "-cp", class_path, library.main_class)
+    return f"{target / 'classes'}:{_class_path(target)}"
 
 
 def _class_path(target: Path) -> str:
@@ -102,6 +113,8 @@ def _build(fresh: Path, library: _Library) -> None:
         if not checkout:
             raise NotPublishedError(f"the Maven repository in use does not carry {library.name}")
         _build_sdk(Path(checkout), library, class_path)
+    if not library.sources:
+        return
     say(f"{library.name}: compiling the scenarios")
     failed = _compile(fresh / "classes", class_path, library.sources)
     if failed:

@@ -27,7 +27,10 @@ USERNAME = "dtstest"
 PASSWORD = "Inter0p-secret"
 SESSION_TIMEOUT_MS = 10_000
 SHORT_SESSION_TIMEOUT_MS = 3_000
+SPARE_GROUP_IDS = tuple(f"dtsspare{number}" for number in range(8))
 _CLIENT_ID = "interop"
+_LISTENERS = {"SASL_PLAINTEXT": "public", "SASL_SSL": "tls", "PLAINTEXT": "open"}
+_OPEN_LISTENER = '[[listeners]]\nname = "open"\nbind = "127.0.0.1:0"\nsecurity = "PLAINTEXT"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,14 @@ class KnownLog:
     def records(self) -> list[Record]:
         return read_segments(self._server.data_directory, self.topic)
 
+    def bootstrap(self, security: str) -> str:
+        """The address of the listener with this security; PLAINTEXT asks for no login and shows every topic."""
+        return self._server.bootstrap(_LISTENERS[security])
+
     def login(self, group_id: str, security: str = "SASL_PLAINTEXT") -> dict[str, str]:
         """The arguments by which a client's scenarios log in as a group."""
         arguments = {
-            "bootstrap": self._server.bootstrap("tls" if security == "SASL_SSL" else "public"),
+            "bootstrap": self.bootstrap(security),
             "security": security,
             "topic": self.topic,
             "group": group_id,
@@ -125,9 +132,9 @@ def serve(folder: Path, clients: Sequence[Client]) -> Iterator[KnownServer]:
     count = write_known_binlog(binlog)
     tls = certificates.make(folder / "tls")
     channels = _channels(clients)
-    spare = Channel.of("spare", [])
+    spare = Channel.of("spare", SPARE_GROUP_IDS)
     tables = (channel.table(f"file://{binlog}", ["shop"], "earliest") for channel in (*channels.values(), spare))
-    text = server_settings() + tls.listener() + "".join(dict.fromkeys(tables))
+    text = server_settings() + tls.listener() + _OPEN_LISTENER + "".join(dict.fromkeys(tables))
     with ServerProcess(folder, text).start() as server:
         server.wait_for(lambda: min(_high_watermarks(server)) >= count, f"{count} records on in every channel")
         logs = {channel: KnownLog(server, channel, tls) for channel in (*channels.values(), spare)}

@@ -10,16 +10,18 @@ from broker.apis.describe_groups import DescribeGroupsRequest
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.metadata import MetadataRequest
 from broker.apis.offset_fetch import OffsetFetchPartition, OffsetFetchRequest, OffsetFetchTopic
-from broker.wire import COUNT_MAX, encode
+from broker.wire import encode
 from tests.broker.fakes import GROUP, TOPIC, make_broker, make_context
 from tests.fakes_log import MemoryLog
+
+REPEATS = 1000
 
 
 @pytest.mark.parametrize("version", range(4))
 async def test_a_commits_metadata_is_told_once(version: int) -> None:
     context = make_context(make_broker(), version)
     await context.broker.offsets.commit(GROUP, [(TOPIC, 0, 5, "m" * 4096)])
-    topic = OffsetFetchTopic(topic=TOPIC, partitions=[OffsetFetchPartition(partition=0)] * COUNT_MAX)
+    topic = OffsetFetchTopic(topic=TOPIC, partitions=[OffsetFetchPartition(partition=0)] * REPEATS)
     response = offset_fetch.handle(context, OffsetFetchRequest(group_id=GROUP, topics=[topic] * 3))
     assert [(each.topic, len(each.partition_responses)) for each in response.responses] == [(TOPIC, 1)]
     assert len(encode(response, version)) < 5000
@@ -33,8 +35,8 @@ async def test_a_group_is_described_once() -> None:
 
 
 async def test_a_resource_is_described_once_and_a_setting_too() -> None:
-    broker = ConfigResource(resource_type=4, resource_name="1", config_names=["num.partitions"] * COUNT_MAX)
-    request = DescribeConfigsRequest(resources=[broker] * COUNT_MAX)
+    broker = ConfigResource(resource_type=4, resource_name="1", config_names=["num.partitions"] * REPEATS)
+    request = DescribeConfigsRequest(resources=[broker] * REPEATS)
     (described,) = describe_configs.handle(make_context(make_broker(), 1), request).resources
     assert [each.config_name for each in described.config_entries] == ["num.partitions"]
 

@@ -106,7 +106,8 @@ async def test_another_group_is_invalid_on_every_group_api(api: Api, version: in
         request = request_for(api.request, version, OTHERS_GROUP, TOPIC)
         answer = await client.ask(request, version, api.response)
         assert {*error_codes(answer, version)} == {ErrorCode.INVALID_GROUP_ID}
-        assert broker.groups.describe(OTHERS_GROUP) is None or not broker.groups.describe(OTHERS_GROUP).members
+        described = broker.groups.describe(OTHERS_GROUP)
+        assert described is None or not described.members
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from broker.apis.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsPartitionResponse,
     ListOffsetsRequest,
+    ListOffsetsResponse,
     ListOffsetsTopic,
 )
-from broker.context import Broker
+from broker.context import Broker, RequestContext
 from broker.errors import ErrorCode
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
@@ -43,12 +44,19 @@ def log() -> MemoryLog:
     return log
 
 
+def answer(context: RequestContext, asked: ListOffsetsRequest) -> ListOffsetsResponse:
+    """The answer out of what is in memory, which is all of these logs."""
+    response = list_offsets.handle(context, asked)
+    assert isinstance(response, ListOffsetsResponse)
+    return response
+
+
 def ask(
     broker: Broker, version: int, timestamp: int, *, most: int = 1, name: str = TOPIC, who: Principal = ANONYMOUS
 ) -> ListOffsetsPartitionResponse:
     partition = ListOffsetsPartition(partition=0, timestamp=timestamp, max_num_offsets=most)
     asked = ListOffsetsRequest(topics=[ListOffsetsTopic(topic=name, partitions=[partition])])
-    response = list_offsets.handle(make_context(broker, version, who), asked)
+    response = answer(make_context(broker, version, who), asked)
     return response.responses[0].partition_responses[0]
 
 
@@ -118,7 +126,7 @@ async def test_other_negative_times_lie_before_the_range(log: MemoryLog, version
 async def test_without_transactions_the_isolation_level_changes_nothing(log: MemoryLog, isolation: int) -> None:
     partitions = [ListOffsetsPartition(partition=0, timestamp=-1)]
     asked = ListOffsetsRequest(isolation_level=isolation, topics=[ListOffsetsTopic(topic=TOPIC, partitions=partitions)])
-    response = list_offsets.handle(make_context(make_broker(log), 2), asked)
+    response = answer(make_context(make_broker(log), 2), asked)
     assert response.responses[0].partition_responses[0].offset == 104
 
 
@@ -196,5 +204,5 @@ async def test_a_partition_asked_for_twice_is_42_from_v1_on(log: MemoryLog) -> N
     partitions = [ListOffsetsPartition(partition=0, timestamp=-1) for _ in range(2)]
     asked = ListOffsetsRequest(topics=[ListOffsetsTopic(topic=TOPIC, partitions=partitions)])
     for version, code in ((0, 0), (1, ErrorCode.INVALID_REQUEST), (2, ErrorCode.INVALID_REQUEST)):
-        response = list_offsets.handle(make_context(make_broker(log), version), asked)
+        response = answer(make_context(make_broker(log), version), asked)
         assert [each.error_code for each in response.responses[0].partition_responses] == [code, code]

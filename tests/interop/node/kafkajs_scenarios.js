@@ -101,7 +101,8 @@ function committed(given) {
   return withAdmin(given, async (admin) => {
     const [{ partitions }] = await admin.fetchOffsets({ groupId: given.group, topics: [given.topic] })
     const { offset, metadata } = partitions.find(({ partition }) => partition === PARTITION)
-    return Number(offset) < 0 ? { offset: null, metadata: null } : { offset: Number(offset), metadata }
+    if (Number(offset) < 0) return { offset: null, metadata: null }
+    return { offset: Number(offset), metadata: metadata ?? '' } // it shows empty metadata as null
   })
 }
 

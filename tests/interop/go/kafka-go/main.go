@@ -94,6 +94,7 @@ func join(arguments scenarios.Arguments) (*reader, error) {
 		config.StartOffset = kafka.FirstOffset
 		config.SessionTimeout = arguments.SessionTimeout()
 		config.HeartbeatInterval = arguments.Heartbeat()
+		config.GroupBalancers = []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}} // range serves the last member
 	})
 }
 

@@ -36,7 +36,7 @@ func connect(arguments scenarios.Arguments) (sarama.Client, error) {
 		return nil, err
 	}
 	config.Version = version
-	negotiate(config)
+	adapt(config)
 	config.ClientID = arguments["client_id"]
 	config.Net.SASL.Enable = true
 	config.Net.SASL.User = arguments["username"]
