@@ -213,9 +213,9 @@ async def test_who_asks_for_many_keys_and_reads_nothing_is_cut(
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         # What TLS answers to a peer is a few bytes at a time; here it is many at once.
         monkeypatch.setattr(TlsSession, "take", lambda session: reply)
-        for _ in range(8):
+        while run.server.connection_count:  # how many arrive together, and what the kernel takes, is not ours to say
             client.send(ApiVersionsRequest(), 0)
-        await run.until(lambda: run.server.connection_count == 0)
+            await asyncio.sleep(0.001)
     assert "it makes TLS answer and does not read" in caplog.text
 
 
