@@ -13,8 +13,9 @@ cannot be answered: the connection is closed, after a delay that keeps clients u
 loop.
 
 PLAIN (RFC 4616): `authzid NUL username NUL password`, UTF-8. The authzid is empty (Java, librdkafka, sarama) or the
-username again (kafka-python, kafka-node); any other is refused, as by Kafka 1.1. Tokens and passwords appear in no
-message or log.
+username again (kafka-python, kafka-node); any other is refused, as by Kafka 1.1. What is longer than the parts that
+RFC 4616 has every server accept is refused unread: names of strangers are remembered (`brake.py`, `notices.py`), and
+remembered whole. Tokens and passwords appear in no message or log.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from broker.context import Broker, Session
 
 MECHANISM: Final = "PLAIN"
+TOKEN_BYTES_MAX: Final = 3 * 255 + 2
+"""Largest PLAIN token: three parts of 255 octets (RFC 4616, section 2) and two NULs; our names have up to 81."""
 
 
 class AuthState(Enum):
@@ -84,6 +87,10 @@ class SaslExchange:
 
 def parse_plain_token(token: bytes) -> tuple[str, str] | AuthFailure:
     """Split a PLAIN token into username and password."""
+    if len(token) > TOKEN_BYTES_MAX:
+        return AuthFailure(
+            f"Authentication failed: the SASL/PLAIN token has {len(token)} bytes, more than {TOKEN_BYTES_MAX}"
+        )
     try:
         parts = token.decode().split("\0")
     except UnicodeDecodeError:

@@ -61,6 +61,16 @@ def test_a_terminal_has_colours_unless_told_otherwise(environment, coloured):
     assert ("\x1b[" in stream.getvalue()) is coloured
 
 
+def test_what_a_stranger_sends_does_not_act_on_a_terminal():
+    stream = Terminal()
+    logs.configure("info", stream, {"NO_COLOR": "1"})
+    logging.getLogger("x").warning("login of %s", "a\x1b[2J\x9b2J\nb\u202e", extra={"name_sent": "\x07 bell"})
+    [line] = stream.getvalue().splitlines()
+    assert "login of a\\x1b[2J" in line
+    assert "bell" in line
+    assert line.isprintable()
+
+
 def test_nothing_heavy_is_loaded_before_the_first_line():
     program = (
         "import sys, logging; from broker import logs; logs.configure('info'); logging.getLogger('x').debug('no');"

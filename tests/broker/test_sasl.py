@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from broker.principal import AuthFailure
-from broker.sasl import TRANSITIONS, AuthState, AuthStep, SaslExchange, parse_plain_token
+from broker.sasl import TOKEN_BYTES_MAX, TRANSITIONS, AuthState, AuthStep, SaslExchange, parse_plain_token
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def test_a_token_gives_username_and_password(token: bytes, expected: tuple[str, 
         (b"\0user\0secret\0more", "has 3 parts, this one has 4"),
         (b"", "has 3 parts, this one has 1"),
         (b"\0user\0\xff", "not UTF-8"),
+        (b"\0user\0secret" + bytes(500_000), "has 500012 bytes, more than 767"),
     ],
 )
 def test_a_bad_token_is_refused_without_its_content(token: bytes, reason: str) -> None:
@@ -39,6 +40,14 @@ def test_a_bad_token_is_refused_without_its_content(token: bytes, reason: str) -
     assert isinstance(failure, AuthFailure)
     assert reason in failure.message
     assert "secret" not in failure.message
+
+
+def test_each_part_may_have_the_octets_that_the_standard_wants_accepted() -> None:
+    name, password = "n" * 255, "p" * 255
+    token = f"{name}\0{name}\0{password}".encode()
+    assert len(token) == TOKEN_BYTES_MAX
+    assert parse_plain_token(token) == (name, password)
+    assert isinstance(parse_plain_token(token + b"p"), AuthFailure)
 
 
 def test_a_listener_without_login_is_ready_at_once() -> None:
