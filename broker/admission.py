@@ -1,6 +1,6 @@
 """Who may hold a connection: how many there are of strangers and in all, and the quota of each consumer group.
 
-    stranger    connected to a listener with login and not logged in
+    stranger    connected to a listener with login and not logged in, or let in by `dts_quirks` with a wrong password
     guest       everybody else; on a listener without login from the start
 
 Where strangers fill their share, of one address or of all, the one that has waited longest is turned out for the new

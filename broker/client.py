@@ -263,8 +263,13 @@ class Client(asyncio.Protocol):
             self._pump()
 
     async def _is_within_quota(self) -> bool:
-        """Count a connection that has just logged in; one too many of its group is closed, a little later."""
+        """Count a connection that has just logged in; one too many of its group is closed, a little later.
+
+        A wrong login that `dts_quirks` lets in stays a stranger: whoever knows no password has no more room than that.
+        """
         if not self._is_stranger or self._core.sasl.state is not AuthState.READY:
+            return True
+        if not self.session.principal.is_recognised:
             return True
         self._is_stranger = False
         refusal = self._server.log_in(self, self.session.principal)
@@ -361,4 +366,6 @@ class Client(asyncio.Protocol):
     @property
     def _is_known(self) -> bool:
         """Whether the peer has logged in, with success and within its quota."""
-        return self.session.principal.group_id is not None and self._core.sasl.state is AuthState.READY
+        principal = self.session.principal
+        is_in = principal.group_id is not None and self._core.sasl.state is AuthState.READY
+        return is_in and principal.is_recognised

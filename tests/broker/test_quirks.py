@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from broker.admission import STRANGERS_SHARE
 from broker.apis import APIS, SERVICE_APIS
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.describe_configs import ConfigResource, DescribeConfigsRequest, DescribeConfigsResponse
@@ -60,6 +61,24 @@ async def test_a_wrong_login_is_let_in_and_sees_nothing(version: int, username: 
             committed = await client.ask(OffsetFetchRequest(group_id=group_id, topics=None), 2, OffsetFetchResponse)
             assert committed.error_code == ErrorCode.INVALID_GROUP_ID
         assert (await client.ask(ListGroupsRequest(), 0, ListGroupsResponse)).groups == []
+
+
+async def test_who_is_let_in_without_a_password_has_a_strangers_room_only() -> None:
+    listener = Listener("public", Address("127.0.0.1", 0), Security.SASL_PLAINTEXT, dts_quirks=True)
+    server = BrokerServer(make_broker(), [listener], connections_max=2 * STRANGERS_SHARE)
+    address = (await server.start())["public"]
+    async with RawClient(address) as rightful, RawClient(address) as first:
+        await rightful.log_in(USERNAME, PASSWORD)
+        await first.log_in(USERNAME, "wr0ng")
+        async with RawClient(address) as second, RawClient(address) as third:
+            await second.log_in(USERNAME, "wr0ng")
+            assert await first.expect_close() == b""
+            await third.log_in(USERNAME, "wr0ng")
+            assert server.connection_count == 3
+            for client, count in ((rightful, 1), (second, 0), (third, 0)):
+                seen = await client.ask(MetadataRequest(topics=None), 1, MetadataResponse)
+                assert len(seen.topic_metadata) == count
+    await server.close()
 
 
 async def test_a_right_login_is_served_as_ever() -> None:
