@@ -29,6 +29,8 @@ from tests.tools.workplace import CHECKOUT
 _NAMES = tuple(codec.name for codec in CODECS if codec.number)
 _AMPLE_BYTES = 8 << 20
 _OLD_AND_NEW = ("java-0.10.0.1", "java-0.10.2.2", "java-1.1.1", "java-4.4.0", "kcat", "c-librdkafka-0.11.6")
+# kafka-node takes the offsets in a wrapper to be contiguous; sarama asks for Fetch 2 or 7 as its user's setting says.
+_ODD = ("kafka-node-5.0.0", "sarama-1.61.1-V0_10_0_0", "sarama-1.61.1-V1_1_0_0", "franz-go-1.22.2")
 
 # kafka-python has its codecs from further packages; the environments of the matrix are without, ours has them.
 _KAFKA_PYTHON = Client(
@@ -37,8 +39,8 @@ _KAFKA_PYTHON = Client(
     lambda: (sys.executable, "-m", "tests.interop.python.kafka_python_scenarios"),
     representative=True,
 )
-_CHOSEN = [*(client for client in CLIENTS if client.name in _OLD_AND_NEW), _KAFKA_PYTHON]
-assert len(_CHOSEN) == len(_OLD_AND_NEW) + 1, "a client of this test has another name now"
+_CHOSEN = [*(client for client in CLIENTS if client.name in _OLD_AND_NEW + _ODD), _KAFKA_PYTHON]
+assert len(_CHOSEN) == len(_OLD_AND_NEW + _ODD) + 1, "a client of this test has another name now"
 
 
 class CompressedLogs:
@@ -52,12 +54,15 @@ class CompressedLogs:
         return self._logs[codec]
 
     def tail(self, codec: str) -> list[dict[str, Any]]:
-        """What `binwire tail` shows of a log; ids are a channel's own."""
+        """What `binwire tail` shows of a log, without what is a channel's own: its ids, and when it read a change."""
         configuration = str(self._server.folder / "binwire.toml")
         command = [sys.executable, "-m", "binwire", "tail", self.of(codec).topic, "-c", configuration]
         command += ["--json", "--records", "5000"]
         shown = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-        return [{**json.loads(line), "id": None} for line in shown.splitlines()]
+        records = [json.loads(line) for line in shown.splitlines()]
+        for record in records:
+            del record["id"], record["tags"]["readerThroughoutTime"]
+        return records
 
     def segments(self, codec: str) -> bytes:
         """The batches of a log as they lie on disk."""
@@ -98,16 +103,35 @@ def test_the_log_on_disk_is_compressed(logs: CompressedLogs, codec: str) -> None
 def test_clients_read_it_byte_for_byte(
     client: Client, codec: str, logs: CompressedLogs, client_processes: ClientProcesses
 ) -> None:
+    """kafka-node in group mode, with Fetch 2; by assignment it asks with Fetch 0 and so gets no timestamps."""
     log = logs.of(codec)
     records = log.records
     outcome = client_processes.of(client).run(
-        "assign",
+        "group" if client.name.startswith("kafka-node") else "assign",
         **log.login(log.spare_group_id),
         offset=records[0].offset,
         count=len(records),
         partition_bytes=_AMPLE_BYTES,
     )
     assert outcome.records == records
+
+
+@pytest.mark.parametrize("codec", _NAMES)
+@pytest.mark.parametrize("client", cells(c for c in _CHOSEN if c.name.startswith("kafka-node")), indirect=True)
+def test_kafka_node_begins_inside_a_compressed_batch(
+    client: Client, codec: str, logs: CompressedLogs, client_processes: ClientProcesses
+) -> None:
+    """By assignment: it would number the records of a wrapper from its end, and drop none before the offset it wants."""
+    log = logs.of(codec)
+    wanted = [replace(record, timestamp_ms=-1) for record in log.records[1700:1720]]
+    outcome = client_processes.of(client).run(
+        "assign",
+        **log.login(log.spare_group_id),
+        offset=wanted[0].offset,
+        count=len(wanted),
+        partition_bytes=_AMPLE_BYTES,
+    )
+    assert outcome.records == wanted
 
 
 @pytest.mark.parametrize("version", range(4))

@@ -6,6 +6,7 @@ const { promisify } = require('node:util')
 const { Reading, serve, tlsOptions } = require('./scenario_loop.js')
 
 const PARTITION = 0
+const NO_TIMESTAMP = -1
 const METADATA = 'm' // what the library's own commits carry
 
 function clientOptions(given) {
@@ -27,8 +28,11 @@ function fetchOptions(given) {
   }
 }
 
+/** Of a Consumer, which asks with Fetch 0 whatever the broker can, records have no timestamp; a ConsumerGroup asks with 2. */
 function follow(consumer, reading) {
-  consumer.on('message', ({ offset, timestamp, key, value }) => reading.record(offset, timestamp.getTime(), key, value))
+  consumer.on('message', ({ offset, timestamp, key, value }) =>
+    reading.record(offset, timestamp?.getTime() ?? NO_TIMESTAMP, key, value)
+  )
   consumer.on('error', reading.fail)
 }
 

@@ -29,7 +29,7 @@ class Reading {
       this.fail = reject
     })
     this.complete.catch(() => {}) // whoever waits is told; a failure before anybody waits is no crash
-    this.deadline = setTimeout(() => reject(new Error(this.late())), Number(given.deadline_ms))
+    this.deadline = setTimeout(() => this.fail(new Error(this.late())), Number(given.deadline_ms))
     this.complete.finally(() => clearTimeout(this.deadline)).catch(() => {})
     if (this.wanted === 0) this.resolve()
   }
