@@ -6,23 +6,32 @@ and mounted secrets work). Connections that exist keep theirs. Files that cannot
 force and say so once; certificate and key are two files, so a renewal may be seen half done, and is then looked at
 again.
 
+What clients will or may stumble over, although the files can be used, is a doubt: no name of a host, not the name that
+clients are told to connect to, an end that is near. Doubts are told when the files are looked at, each once, and the
+days that are left once a day.
+
 TLS 1.2 and 1.3 with the forward-secret suites of Python's defaults, which Java 8 speaks as it was released.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import ssl
 import stat
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cryptography.x509 import Certificate
+
     from storage.clock import Clock
 
 LOOK_MS: Final = 1_000
+NEAR_THE_END: Final = timedelta(days=14)
+"""From when on the end of a certificate is told of; what renews by itself (certbot: 30 days before) has by then."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +44,30 @@ class CertificateError(Exception):
         self.key = key
 
 
+class _Loaded(NamedTuple):
+    """What two files gave: `names` are the hosts that the certificate is for, as its subjectAltName has them."""
+
+    context: ssl.SSLContext
+    names: tuple[str, ...]
+    expires: datetime
+
+
 class ServerCertificate:
     """Certificate and key from two PEM files; the certificate file may carry the chain behind the server's own."""
 
-    def __init__(self, cert_file: Path, key_file: Path, clock: Clock) -> None:
-        """Read them. Raises CertificateError."""
+    def __init__(self, cert_file: Path, key_file: Path, clock: Clock, host: str | None = None) -> None:
+        """Read them. `host` is what clients are told to connect to, None if that depends on how they come in.
+
+        Raises CertificateError.
+        """
         self._cert_file = cert_file
         self._key_file = key_file
         self._clock = clock
+        self._host = host
         self._seen = self._signature()
-        self._context, self._expires = _load(cert_file, key_file, clock)
+        self._loaded = _load(cert_file, key_file, clock)
         self._looked_ms = clock.monotonic_ms()
-        self._told_expired = False
+        self._told: set[str] = set()
 
     def context(self) -> ssl.SSLContext:
         """What a new connection is to use."""
@@ -54,23 +75,58 @@ class ServerCertificate:
         if now_ms - self._looked_ms >= LOOK_MS:
             self._looked_ms = now_ms
             self.look()
-        return self._context
+        return self._loaded.context
 
     def look(self) -> None:
-        """Take the files as they are now, if they changed and can be used."""
+        """Take the files as they are now, if they changed and can be used; tell what is doubtful about them."""
         signature = self._signature()
         if signature != self._seen:
             self._seen = signature
-            try:
-                self._context, self._expires = _load(self._cert_file, self._key_file, self._clock)
-            except CertificateError as error:
-                _log.error("the certificate in force stays, the new one cannot be used: %s", error)
-            else:
-                self._told_expired = False
-                _log.info("the certificate %s was renewed, valid until %s", self._cert_file, _day(self._expires))
-        if not self._told_expired and _now(self._clock) > self._expires:
-            self._told_expired = True
-            _log.error("the certificate %s expired on %s; renew it", self._cert_file, _day(self._expires))
+            self._renew()
+        level = logging.ERROR if self._left() < timedelta() else logging.WARNING
+        for doubt in self.doubts():
+            if doubt not in self._told:
+                self._told.add(doubt)
+                _log.log(level, "%s", doubt)
+
+    def doubts(self) -> list[str]:
+        """What is wrong with the certificate in force for clients, one sentence each."""
+        return [doubt for doubt in (self._doubt_about_names(), self._doubt_about_time()) if doubt is not None]
+
+    def _renew(self) -> None:
+        try:
+            self._loaded = _load(self._cert_file, self._key_file, self._clock)
+        except CertificateError as error:
+            _log.error("the certificate in force stays, the new one cannot be used: %s", error)
+        else:
+            self._told.clear()
+            _log.info("the certificate %s was renewed, valid until %s", self._cert_file, _day(self._loaded.expires))
+
+    def _doubt_about_names(self) -> str | None:
+        names = self._loaded.names
+        if not names:
+            return (
+                f"the certificate {self._cert_file} names no host (it has no subjectAltName) and clients, Python's and "
+                "Go's among them, refuse it; make one with -addext subjectAltName=DNS:…,IP:…"
+            )
+        if self._host is None or any(_covers(name, self._host) for name in names):
+            return None
+        return (
+            f"the certificate {self._cert_file} is for {', '.join(names)} and not for {self._host}, where clients are "
+            "told to connect, and they refuse it; make one whose subjectAltName has that too, or set advertised"
+        )
+
+    def _doubt_about_time(self) -> str | None:
+        left, day = self._left(), _day(self._loaded.expires)
+        if left < timedelta():
+            return f"the certificate {self._cert_file} expired on {day}; renew it"
+        if left > NEAR_THE_END:
+            return None
+        days = f"{left.days} days" if left.days > 1 else "1 day" if left.days else "less than a day"
+        return f"the certificate {self._cert_file} expires on {day}, in {days}; renew it"
+
+    def _left(self) -> timedelta:
+        return self._loaded.expires - _now(self._clock)
 
     def _signature(self) -> tuple[tuple[int, ...] | None, ...]:
         return _file_signature(self._cert_file), _file_signature(self._key_file)
@@ -84,8 +140,8 @@ def _file_signature(file: Path) -> tuple[int, ...] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
-def _load(cert_file: Path, key_file: Path, clock: Clock) -> tuple[ssl.SSLContext, datetime]:
-    expires = _read_certificate(cert_file, clock)
+def _load(cert_file: Path, key_file: Path, clock: Clock) -> _Loaded:
+    certificate = _read_certificate(cert_file, clock)
     _check_key(key_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -106,11 +162,11 @@ def _load(cert_file: Path, key_file: Path, clock: Clock) -> tuple[ssl.SSLContext
                 "tls_cert", f"the certificate {cert_file} is too weak for today's clients; make one with RSA 2048 or EC"
             ) from None
         raise CertificateError("tls_key", f"the file {key_file} holds no private key in PEM form") from None
-    return context, expires
+    return _Loaded(context, _names(certificate), certificate.not_valid_after_utc)
 
 
-def _read_certificate(file: Path, clock: Clock) -> datetime:
-    """Until when the first certificate of a file is valid; it must be so now."""
+def _read_certificate(file: Path, clock: Clock) -> Certificate:
+    """The first certificate of a file; it must be valid now."""
     from cryptography.x509 import load_pem_x509_certificates
 
     try:
@@ -124,7 +180,30 @@ def _read_certificate(file: Path, clock: Clock) -> datetime:
         raise CertificateError(
             "tls_cert", f"the certificate {file} is not valid before {_day(begins)}; is this machine's clock right?"
         )
-    return expires
+    return certificate
+
+
+def _names(certificate: Certificate) -> tuple[str, ...]:
+    """The hosts that a certificate is for."""
+    from cryptography import x509
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return ()
+    return (
+        *found.get_values_for_type(x509.DNSName),
+        *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
+    )
+
+
+def _covers(name: str, host: str) -> bool:
+    """Whether a name of a certificate stands for this host (RFC 6125: `*.` for one label, never for an address)."""
+    try:
+        return str(ipaddress.ip_address(host)) == name
+    except ValueError:
+        name, host = name.lower(), host.lower()
+        return name == host or (name.startswith("*.") and name[1:] == "." + host.partition(".")[2])
 
 
 def _check_key(file: Path) -> None:

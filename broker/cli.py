@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from broker.config import Config
     from broker.control import PrecheckItem
+    from broker.listener import Listener
     from broker.render import Style
 
     Command = Callable[[argparse.Namespace], int]
@@ -116,13 +117,15 @@ def _check(arguments: argparse.Namespace) -> int:
     from broker.render import style_for
     from storage.clock import SystemClock
 
-    config = _config(arguments)
+    config, doubts = _config(arguments), list[str]()
     with _named(arguments.config):
         for index, item in enumerate(config.listeners):
-            listener(item, f"listeners[{index}]", SystemClock())
+            doubts += _doubts(listener(item, f"listeners[{index}]", SystemClock()))
         specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     passed = True
+    for doubt in doubts:
+        print(f"warning: {doubt}")
     for spec in specs:
         items = asyncio.run(run_precheck(spec, SystemClock(), config.data_path))
         passed = passed and all(item.passed for item in items)
@@ -131,6 +134,14 @@ def _check(arguments: argparse.Namespace) -> int:
     if not specs:
         print("the configuration is valid; it has no channels")
     return DONE if passed else FAILED
+
+
+def _doubts(listener: Listener) -> Iterator[str]:
+    """What can be served as it is and yet is hardly meant so."""
+    if (exposure := listener.exposure(listener.bind)) is not None:
+        yield exposure
+    if listener.certificate is not None:
+        yield from listener.certificate.doubts()
 
 
 def checked(items: Sequence[PrecheckItem], style: Style) -> Iterator[str]:

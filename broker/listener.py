@@ -81,6 +81,14 @@ class Address:
         except ValueError:
             return self.host == "localhost"
 
+    @property
+    def is_of_one_host(self) -> bool:
+        """Whether this is the number of one host: neither a name, which may have several, nor a wildcard."""
+        try:
+            return not ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -96,16 +104,25 @@ def origin(host: str) -> str:
     return str(ipaddress.IPv6Network((address, ORIGIN_PREFIX_BITS), strict=False))
 
 
-def public_address(bound: Address) -> str | None:
+def public_address(bound: Address, advertised: Address | None = None) -> str | None:
     """An address under which the world may reach what is bound here, None if there is none that this machine knows.
 
-    A wildcard stands for the addresses that this machine's own packets carry (asked of the routing table; nothing is
-    sent). A public address that a router in front translates is not known here.
+    Public is what the IANA registries call globally reachable. A wildcard stands for the addresses that this machine's
+    own packets carry (asked of the routing table; nothing is sent). An address that a router in front translates is
+    known only if clients are told to connect to it. Names are not looked up.
     """
-    address = ipaddress.ip_address(bound.host.partition("%")[0])
-    hosts = [address] if not address.is_unspecified else _outgoing_addresses()
-    reachable = (host for host in hosts if host.version <= address.version)
-    return next((str(host) for host in reachable if host.is_global), None)
+    hosts = _numbers(bound)
+    if hosts and hosts[0].is_unspecified:
+        hosts = [host for host in _outgoing_addresses() if host.version <= hosts[0].version]
+    if advertised is not None:
+        hosts += _numbers(advertised)
+    return next((str(host) for host in hosts if host.is_global), None)
+
+
+def _numbers(address: Address) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    with contextlib.suppress(ValueError):
+        return [ipaddress.ip_address(address.host.partition("%")[0])]
+    return []
 
 
 def _outgoing_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -143,3 +160,20 @@ class Listener:
             return False
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in allowed for allowed in self.allow_from)
+
+    def exposure(self, bound: Address) -> str | None:
+        """A sentence for who runs this listener, bound here, if its clear text can be read or asked for from anywhere;
+        else None.
+        """
+        public = None if self.certificate is not None else public_address(bound, self.advertised)
+        if public is None:
+            return None
+        if self.security.needs_login:
+            return (
+                f"listener {self.name} sends passwords and data in clear text to whoever reaches {public}; use "
+                "SASL_SSL with tls_cert and tls_key, or bind a private address"
+            )
+        return (
+            f"listener {self.name} lets whoever reaches {public} read every topic without login; use SASL_SSL, or bind "
+            "a private address"
+        )

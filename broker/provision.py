@@ -68,9 +68,18 @@ def _certificate(config: ListenerConfig, path: str, clock: Clock) -> ServerCerti
     from broker.certificate import CertificateError, ServerCertificate
 
     try:
-        return ServerCertificate(Path(config.tls_cert), Path(config.tls_key), clock)
+        return ServerCertificate(Path(config.tls_cert), Path(config.tls_key), clock, _told_host(config))
     except CertificateError as error:
         raise ConfigError(f"{path}.{error.key}: {error}") from None
+
+
+def _told_host(config: ListenerConfig) -> str | None:
+    """The host that Metadata tells the clients of a listener, None if it is the address they came in on."""
+    if config.advertised_address is not None:
+        return config.advertised_address.host
+    if config.bind_address.host == "localhost":
+        return "127.0.0.1"
+    return config.bind_address.host if config.bind_address.is_of_one_host else None
 
 
 def log_config(config: ChannelConfig) -> LogConfig:

@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING, Final
 
 from broker.admission import CONNECTIONS_MAX, Admission
 from broker.client import Client
-from broker.listener import Address, Listener, Security, public_address
+from broker.listener import Address, Listener, Security
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.context import Broker
     from broker.principal import Principal
+    from storage.scheduler import Timer
 
 __all__ = ["BrokerServer", "ListenError", "Listener"]
 
 BACKLOG: Final = 1024
 """Connections the kernel holds for us while a restart brings all clients back at once."""
+
+CERTIFICATE_LOOK_MS: Final = 3_600_000
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class BrokerServer:
         self.log_in = self._admission.log_in
         self.may_hoard = self._admission.may_hoard
         self._servers: list[asyncio.Server] = []
+        self._certificate_timer: Timer | None = None
         self._clients: set[Client] = set()
         self._all_gone = asyncio.Event()
 
@@ -66,10 +70,13 @@ class BrokerServer:
             ListenError: an address cannot be had; nothing listens then.
         """
         try:
-            return {listener.name: await self._listen(listener) for listener in self._listeners}
+            addresses = {listener.name: await self._listen(listener) for listener in self._listeners}
         except ListenError:
             self._stop_listening()
             raise
+        if any(listener.certificate is not None for listener in self._listeners):
+            self._watch_certificates()
+        return addresses
 
     async def _listen(self, listener: Listener) -> Address:
         if listener.security is Security.PLAINTEXT and not (listener.bind.is_loopback or listener.allow_anonymous):
@@ -86,16 +93,18 @@ class BrokerServer:
             raise ListenError(f"listener {listener.name} cannot use {listener.bind}: {_reason(error)}") from error
         self._servers.append(server)
         address = Address.of_socket(server.sockets[0].getsockname())
-        if listener.security is not Security.SASL_SSL and (public := public_address(address)) is not None:
-            _log.warning(
-                "listener %s sends passwords and data in clear text to whoever reaches %s; use SASL_SSL with tls_cert "
-                "and tls_key, or bind a private address",
-                listener.name,
-                public,
-            )
+        if (exposure := listener.exposure(address)) is not None:
+            _log.warning("%s", exposure)
         return address
 
+    def _watch_certificates(self) -> None:
+        """Look at the certificates now and then also where nobody connects: clients stay for weeks."""
+        self.look_at_certificates()
+        self._certificate_timer = self.broker.scheduler.call_later(CERTIFICATE_LOOK_MS, self._watch_certificates)
+
     def _stop_listening(self) -> None:
+        if self._certificate_timer is not None:
+            self._certificate_timer.cancel()
         for server in self._servers:
             server.close()
 

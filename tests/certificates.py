@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 KEY_BITS = 2048
 TRUSTSTORE_PASSWORD = "truststore-password"
 VALID_FOR = timedelta(days=30)
+LOOPBACK = (
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("::1")),
+)
 
 
 class Certificates(NamedTuple):
@@ -58,22 +64,24 @@ class Authority:
         )
 
     def issue(
-        self, cert: Path, key: Path, *, begins: datetime | None = None, valid_for: timedelta = VALID_FOR
+        self,
+        cert: Path,
+        key: Path,
+        *,
+        begins: datetime | None = None,
+        valid_for: timedelta = VALID_FOR,
+        hosts: Sequence[x509.GeneralName] = LOOPBACK,
     ) -> x509.Certificate:
-        """Write a new server certificate and its key."""
+        """Write a new server certificate and its key; without `hosts` it has no subjectAltName."""
         begins = begins or datetime.now(UTC) - timedelta(hours=1)
         private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        hosts = [
-            x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-            x509.IPAddress(ipaddress.ip_address("::1")),
-        ]
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        builder = _builder(name, self._name, private, begins, begins + valid_for)
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         certificate = (
-            _builder(name, self._name, private, begins, begins + valid_for)
-            .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage, critical=False)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)

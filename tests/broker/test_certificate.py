@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from broker.certificate import LOOK_MS, CertificateError, ServerCertificate
@@ -106,17 +108,16 @@ def test_check_and_serve_say_it_alike_and_end(command: str, files: Certificates,
     configuration = tmp_path / "binwire.toml"
     listener = files.listener().replace(str(files.cert), "server.pem").replace(str(files.key), "server.key")
     configuration.write_text(listener, "utf-8")
-    ended = subprocess.run(
-        [sys.executable, "-m", "binwire", command, "-c", str(configuration)],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = check_or_serve(command, configuration)
     sentence = f"listeners[0].tls_key: the file {files.key} cannot be read: No such file or directory"
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"binwire: {configuration}: {sentence}\n"
+
+
+def check_or_serve(command: str, configuration: Path) -> subprocess.CompletedProcess[str]:
+    """`binwire check`, or a `serve` that ends by itself."""
+    arguments = [sys.executable, "-m", "binwire", command, "-c", str(configuration)]
+    return subprocess.run(arguments, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def changed(file: Path) -> None:
@@ -187,3 +188,95 @@ def test_a_certificate_that_expires_in_use_is_told_of_once(
         certificate.context()
     assert len(caplog.messages) == 1
     assert f"the certificate {files.cert} expired on " in caplog.messages[0]
+
+
+HOSTS = (
+    x509.DNSName("db.example"),
+    x509.DNSName("*.shop.example"),
+    x509.IPAddress(ipaddress.ip_address("192.0.2.7")),
+    x509.IPAddress(ipaddress.ip_address("2001:db8::7")),
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_covered"),
+    [
+        (None, True),
+        ("db.example", True),
+        ("DB.example", True),
+        ("192.0.2.7", True),
+        ("2001:db8:0::7", True),
+        ("eu.shop.example", True),
+        ("shop.example", False),
+        ("a.eu.shop.example", False),
+        ("other.example", False),
+        ("192.0.2.8", False),
+    ],
+)
+def test_a_certificate_that_is_not_for_where_clients_are_told_to_connect(
+    host: str | None, is_covered: bool, files: Certificates, authority: Authority, clock: ManualClock
+) -> None:
+    authority.issue(files.cert, files.key, hosts=HOSTS)
+    doubts = ServerCertificate(files.cert, files.key, clock, host).doubts()
+    told = f" is for db.example, *.shop.example, 192.0.2.7, 2001:db8::7 and not for {host}, where clients "
+    assert [told in doubt for doubt in doubts] == ([] if is_covered else [True])
+
+
+def test_a_certificate_without_names(
+    files: Certificates, authority: Authority, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority.issue(files.cert, files.key, hosts=())
+    certificate = ServerCertificate(files.cert, files.key, clock)
+    certificate.look()
+    certificate.look()
+    [told] = caplog.messages
+    assert [told] == certificate.doubts()
+    assert told.startswith(f"the certificate {files.cert} names no host (it has no subjectAltName) and clients, ")
+    authority.issue(files.cert, files.key)
+    changed(files.cert)
+    certificate.look()
+    assert certificate.doubts() == []
+
+
+def test_the_end_is_told_of_once_a_day_in_its_last_two_weeks_and_no_more_once_renewed(
+    files: Certificates, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    begins = datetime(2030, 1, 1, tzinfo=UTC)
+    authority.issue(files.cert, files.key, begins=begins, valid_for=timedelta(days=30))
+    clock = ManualClock(now_ms=int(begins.timestamp() * 1000))
+    certificate = ServerCertificate(files.cert, files.key, clock)
+    for _ in range(31 * 24):
+        clock.advance(3_600_000)
+        certificate.look()
+    head = f"the certificate {files.cert} expire"
+    assert caplog.messages == [
+        *(f"{head}s on 2030-01-31 00:00 UTC, in {days} days; renew it" for days in range(14, 1, -1)),
+        f"{head}s on 2030-01-31 00:00 UTC, in 1 day; renew it",
+        f"{head}s on 2030-01-31 00:00 UTC, in less than a day; renew it",
+        f"{head}d on 2030-01-31 00:00 UTC; renew it",
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 15 + ["ERROR"]
+    authority.issue(files.cert, files.key, begins=begins + timedelta(days=20), valid_for=timedelta(days=300))
+    changed(files.cert)
+    certificate.look()
+    assert certificate.doubts() == []
+
+
+def test_check_names_the_doubts_and_does_not_fail_for_them(
+    files: Certificates, authority: Authority, tmp_path: Path
+) -> None:
+    authority.issue(files.cert, files.key, hosts=HOSTS, valid_for=timedelta(days=3))
+    plain = '[[listeners]]\nname = "plain"\nbind = "0.0.0.0:18001"\nadvertised = "8.8.8.8:18001"\n'
+    configuration = tmp_path / "binwire.toml"
+    configuration.write_text(files.listener() + plain, "utf-8")
+    ended = check_or_serve("check", configuration)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert [line.partition(str(files.cert))[2].partition(",")[0] for line in lines[:2]] == [
+        " is for db.example",
+        f" expires on {lines[1].partition('expires on ')[2].partition(',')[0]}",
+    ]
+    assert " and not for 127.0.0.1, where clients are told to connect" in lines[0]
+    assert lines[1].endswith(", in 2 days; renew it")
+    assert lines[2].startswith("warning: listener plain sends passwords and data in clear text to whoever reaches 8.8")
+    assert lines[3:] == ["the configuration is valid; it has no channels"]

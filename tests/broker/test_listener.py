@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 
-from broker.listener import Address, Security
+from broker import listener as listener_module
+from broker.listener import Address, Listener, Security, public_address
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,52 @@ def test_a_bad_address_is_one_sentence_with_the_value(text: str) -> None:
 
 def test_only_plaintext_needs_no_login() -> None:
     assert [each.needs_login for each in Security] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("bound", "advertised", "public"),
+    [
+        ("127.0.0.1", None, None),
+        ("10.0.0.1", None, None),
+        ("192.168.1.2", None, None),
+        ("100.64.0.1", None, None),  # a provider's NAT
+        ("169.254.1.1", None, None),
+        ("fd00::1", None, None),
+        ("fe80::1%eth0", None, None),
+        ("8.8.8.8", None, "8.8.8.8"),
+        ("2001:4860::1", None, "2001:4860::1"),
+        ("10.0.0.1", "8.8.8.8", "8.8.8.8"),
+        ("10.0.0.1", "db.example", None),
+        ("0.0.0.0", None, "9.9.9.9"),
+        ("::", None, "9.9.9.9"),
+        ("::1", None, None),
+    ],
+)
+def test_what_the_world_may_reach(
+    bound: str, advertised: str | None, public: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = [ipaddress.ip_address(text) for text in ("10.0.0.1", "9.9.9.9", "2001:4860::2")]
+    monkeypatch.setattr(listener_module, "_outgoing_addresses", lambda: ours)
+    told = None if advertised is None else Address(advertised, 18001)
+    assert public_address(Address(bound, 18001), told) == public
+
+
+def test_a_wildcard_stands_for_the_addresses_of_its_family_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_outgoing_addresses", lambda: [ipaddress.ip_address("2001:4860::2")])
+    assert public_address(Address("0.0.0.0", 18001)) is None
+    assert public_address(Address("::", 18001)) == "2001:4860::2"
+
+
+def test_the_routing_table_is_asked_without_sending() -> None:
+    assert all(not address.is_unspecified for address in listener_module._outgoing_addresses())
+
+
+def test_clear_text_on_a_public_address_has_its_sentence() -> None:
+    bound = Address("8.8.8.8", 18001)
+    with_login = Listener("public", bound, Security.SASL_PLAINTEXT).exposure(bound)
+    assert with_login is not None
+    assert with_login.startswith("listener public sends passwords and data in clear text to whoever reaches 8.8.8.8; ")
+    without = Listener("open", bound, Security.PLAINTEXT, allow_anonymous=True).exposure(bound)
+    assert without is not None
+    assert without.startswith("listener open lets whoever reaches 8.8.8.8 read every topic without login; ")
+    assert Listener("private", bound, Security.SASL_PLAINTEXT).exposure(Address("10.0.0.1", 18001)) is None

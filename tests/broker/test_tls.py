@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from broker.apis.metadata import MetadataRequest, MetadataResponse
 from broker.certificate import LOOK_MS, ServerCertificate
 from broker.context import Broker
 from broker.listener import Address, Listener, Security
-from broker.server import BrokerServer
+from broker.server import CERTIFICATE_LOOK_MS, BrokerServer
 from broker.tls import NotTlsError, TlsError, TlsSession
 from tests import certificates
 from tests.broker.fakes import PASSWORD, TOPIC, USERNAME, make_broker
@@ -201,6 +202,22 @@ async def test_a_new_certificate_that_cannot_be_used_changes_nothing(files: Cert
         timers.advance(LOOK_MS)
         async with run.client() as client:
             await client.log_in(USERNAME, PASSWORD)
+
+
+async def test_the_certificate_is_looked_at_though_nobody_connects(
+    files: Certificates, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    broker, timers = on_manual_time()
+    async with running(files, broker):
+        assert caplog.messages == []
+        authority.issue(files.cert, files.key, valid_for=timedelta(days=5))
+        for _ in range(2):
+            timers.advance(CERTIFICATE_LOOK_MS)
+        renewed, near_its_end = caplog.messages
+        assert renewed.startswith(f"the certificate {files.cert} was renewed, valid until ")
+        assert near_its_end.endswith(", in 4 days; renew it")
+    assert timers.pending == 0
 
 
 async def test_who_asks_for_many_keys_and_reads_nothing_is_cut(
