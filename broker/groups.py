@@ -22,9 +22,10 @@ passed: who has not rejoined is out. A session lives on heartbeats, commits, com
 still while a request of the member is parked. A group that has commits is known even if nobody joined it since the
 start. Membership is not kept over a restart: members are told 25 and join again.
 
-Better than 1.1: a member whose first join loses its connection is dropped (nobody knows its id), and a known member's
-parked join whose connection closes no longer counts as rejoined. Kafka: GroupCoordinator.scala, DelayedJoin.scala
-@1.1.1.
+Better than 1.1: a member whose first join loses its connection is dropped (nobody knows its id); a known member's
+parked join whose connection closes no longer counts as rejoined; a join that is answered with the generation there is
+keeps the session; members whose sessions end in the same millisecond go together, where Kafka lets the first of a
+hash table wait for the others' rebalance timeout. Kafka: GroupCoordinator.scala, DelayedJoin.scala @1.1.1.
 """
 
 from __future__ import annotations
@@ -383,12 +384,13 @@ class GroupCoordinator:
                 member.answer_sync(SyncResult(ErrorCode.NONE, member.assignment))
                 self._refresh(group, member)
 
-    def _remove(self, group: Group, member: Member) -> None:
-        """Let a member go, and have the others rebalance."""
-        _stop_session(member)
-        group.discard(member)
-        member.answer_join(JoinResult(error_code=ErrorCode.UNKNOWN_MEMBER_ID, member_id=member.member_id))
-        member.answer_sync(SyncResult(ErrorCode.UNKNOWN_MEMBER_ID))
+    def _remove(self, group: Group, *members: Member) -> None:
+        """Let members go, and have the others rebalance."""
+        for member in members:
+            _stop_session(member)
+            group.discard(member)
+            member.answer_join(JoinResult(error_code=ErrorCode.UNKNOWN_MEMBER_ID, member_id=member.member_id))
+            member.answer_sync(SyncResult(ErrorCode.UNKNOWN_MEMBER_ID))
         if group.state in _STABLE_OR_COMPLETING:
             self._prepare_rebalance(group)
         elif group.state is GroupState.PREPARING_REBALANCE:
@@ -413,7 +415,14 @@ class GroupCoordinator:
         if left_ms > 0:
             self._watch(group, member, left_ms)
         else:
-            self._remove(group, member)
+            self._remove(group, *_silent_with(group, member))
+
+
+def _silent_with(group: Group, member: Member) -> list[Member]:
+    """List who is out with this member: a completed join begins all sessions in the same millisecond, so that those
+    who die behind it end in the same one, and none of them may decide how long the others wait.
+    """
+    return [each for each in group.members.values() if each.deadline_ms == member.deadline_ms and not each.is_parked]
 
 
 def _stop_session(member: Member) -> None:

@@ -3,7 +3,8 @@ against.
 
 Time is a number that `advance` moves; there are no timers, only deadlines, looked at in the order in which they pass.
 Members are numbers, because who waits for its first answer has no id yet. All that is answered goes to `answers`, by
-the number of its request. The first rebalance of a group begins without delay.
+the number of its request. The first rebalance of a group begins without delay. What Kafka leaves to the order of a
+hash table is settled: members whose sessions end in the same millisecond go together.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class ModelGroup:
             if self.rebalance_ends_ms == self.now_ms:
                 self._complete()
                 continue
-            self._remove(next(each for each in self.members if each.deadline_ms == self.now_ms))
+            self._remove(*[each for each in self.members if each.deadline_ms == self.now_ms])
         self.now_ms = until_ms
 
     # What follows
@@ -225,10 +226,11 @@ class ModelGroup:
         votes = [next(each for each in member.protocols if each in common) for member in self.members]
         return max(votes, key=votes.count)
 
-    def _remove(self, member: ModelMember) -> None:
-        self.members.remove(member)
-        if member.join is not None:
-            self.answers[member.join] = (25,)
-        if member.sync is not None:
-            self.answers[member.sync] = (25, b"")
+    def _remove(self, *members: ModelMember) -> None:
+        for member in members:
+            self.members.remove(member)
+            if member.join is not None:
+                self.answers[member.join] = (25,)
+            if member.sync is not None:
+                self.answers[member.sync] = (25, b"")
         self._rebalance()

@@ -4,12 +4,14 @@ After every step both must have answered the same requests in the same way and b
 has to hold whatever the model says: a generation is never begun twice and has one owner of the partition; a request is
 answered once at most; nobody is out before its session or the rebalance ended; no timer outlives what it watches.
 
-Every step takes a millisecond and all times are even multiples of some, so that no two deadlines meet whose order
-would matter.
+Every step takes two milliseconds. Members whose sessions end in one of them go together, and a rebalance that ends
+there drops those same members: no order of timers decides anything. The sequences are the same in every run;
+BINWIRE_EXAMPLES=N plays N others.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from hypothesis import HealthCheck, settings
@@ -30,6 +32,7 @@ PROTOCOLS = st.sampled_from((("range",), ("range", "roundrobin"), ("roundrobin",
 PAUSES_MS = st.sampled_from((1_000, 3_000, 5_000, 6_000, 9_000, 20_000))
 METADATA = st.integers(0, 1)
 PICK = st.integers(0, 1 << 16)
+EXAMPLES = 300
 
 
 class CoordinatorAgainstModel(RuleBasedStateMachine):
@@ -292,5 +295,69 @@ class CoordinatorAgainstModel(RuleBasedStateMachine):
 
 TestCoordinatorAgainstModel = CoordinatorAgainstModel.TestCase
 TestCoordinatorAgainstModel.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=int(os.environ.get("BINWIRE_EXAMPLES", EXAMPLES)),
+    stateful_step_count=60,
+    derandomize="BINWIRE_EXAMPLES" not in os.environ,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
+
+
+# Sequences that once ended differently: two members fell silent behind the same completed join, and which of them was
+# looked at first decided how long the third had to wait.
+
+Machine = CoordinatorAgainstModel
+
+
+def _play(*steps: Callable[[Machine], None]) -> None:
+    machine = Machine()
+    machine.begin()
+    for step in (*steps, Machine.teardown):
+        step(machine)
+        machine.both_answered_the_same()
+        machine.both_are_in_the_same_state()
+        machine.no_timer_outlives_what_it_watches()
+
+
+def _join(session_ms: int, rebalance_ms: int) -> Callable[[Machine], None]:
+    return lambda machine: machine.join(session_ms, rebalance_ms, ("range",), 0)
+
+
+def _pause(ms: int) -> Callable[[Machine], None]:
+    return lambda machine: machine.pause(ms)
+
+
+_TWO_FALL_SILENT_BESIDE_A_THIRD = (
+    _join(10_000, 500),
+    _join(30_000, 500),
+    Machine.all_rejoin,
+    _pause(9_000),
+    _join(10_000, 15_500),
+    Machine.all_rejoin,
+    lambda machine: machine.leader_syncs(0),
+    _pause(1_000),
+    Machine.all_rejoin,
+    _pause(1_000),
+    _pause(9_000),
+)
+
+
+def test_the_dead_do_not_delay_the_answer_to_who_joins_behind_them() -> None:
+    _play(*_TWO_FALL_SILENT_BESIDE_A_THIRD, _join(6_000, 500), _pause(1_000))
+
+
+def test_the_dead_do_not_decide_whether_who_is_left_was_too_late() -> None:
+    _play(*_TWO_FALL_SILENT_BESIDE_A_THIRD, lambda machine: machine.live_on(1_000, 0))
+
+
+def test_the_dead_do_not_decide_when_a_group_that_fell_silent_is_empty() -> None:
+    _play(
+        _join(10_000, 500),
+        _pause(1_000),
+        _join(10_000, 15_500),
+        Machine.all_rejoin,
+        _pause(9_000),
+        _join(30_000, 500),
+        Machine.all_rejoin,
+        _pause(20_000),
+    )

@@ -560,6 +560,30 @@ def test_a_silent_member_is_out_after_its_session_and_its_standby_takes_over(ben
     assert bench.rejoin(follower)[0].leader_id == follower
 
 
+@pytest.mark.parametrize("impatient_first", [True, False])
+def test_members_whose_sessions_end_together_are_out_together_and_nobody_waits_for_them(
+    bench: Bench, impatient_first: bool
+) -> None:
+    """A completed join begins all sessions in the same millisecond; the third member would have waited the 60 s of one
+    of the dead, depending on which of them was looked at first.
+    """
+    patience_ms = (500, REBALANCE_MS) if impatient_first else (REBALANCE_MS, 500)
+    first = bench.join(rebalance_ms=patience_ms[0]).result.member_id
+    parked = [bench.join(rebalance_ms=patience_ms[1]), bench.join(rebalance_ms=1000, session_ms=30_000)]
+    bench.rejoin(first)
+    living = parked[1].result.member_id
+    bench.sync(first, 2)
+    bench.timers.advance(SESSION_MS)
+    assert bench.is_in(GroupState.PREPARING_REBALANCE)
+    newcomer = bench.join()
+    bench.timers.advance(999)
+    assert bench.heartbeat(living, 2) is REBALANCE
+    assert newcomer.is_parked
+    bench.timers.advance(1)
+    assert newcomer.result.members == ((newcomer.result.member_id, b"topics"),)
+    assert bench.heartbeat(living, 3) is UNKNOWN
+
+
 def test_a_parked_join_does_not_expire(bench: Bench) -> None:
     leader, follower, newcomer = bench.preparing()
     rejoined = bench.join(follower)
