@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.capture import BENCHMARK as CAPTURE
+from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
@@ -22,7 +23,7 @@ from bench.latency import BENCHMARK as LATENCY
 from bench.requests import BENCHMARK as REQUESTS
 from bench.start import BENCHMARK as START
 
-BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, LATENCY, REQUESTS, IDLE, START)
+BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, DOWNCONVERSION, LATENCY, REQUESTS, IDLE, START)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.list:
         for benchmark in BENCHMARKS:
-            print(f"{benchmark.name:<10} {benchmark.question}")
+            print(f"{benchmark.name:<14} {benchmark.question}")
         return 0
     try:
         results = run(options.names, smoke=options.smoke, rounds=options.rounds, with_peer=not options.no_peer)

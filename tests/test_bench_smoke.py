@@ -60,7 +60,8 @@ def _assert_form(found: dict[str, Any], form: Mapping[str, type]) -> None:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["capture", "fetch", "latency", "requests", "idle", "start"]
+    names = [line.split()[0] for line in lines]
+    assert names == ["capture", "fetch", "downconversion", "latency", "requests", "idle", "start"]
 
 
 def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
