@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.capture import BENCHMARK as CAPTURE
 from bench.downconversion import BENCHMARK as DOWNCONVERSION
+from bench.cold import BENCHMARK as COLD
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,17 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
 
 
 def _run(server: BenchServer, transactions: int, interval_us: int) -> Outcome:
+    arrivals = follow(server, transactions, interval_us)
+    latencies, result = latencies_ms(arrivals), ResultHash()
+    for _, batches in arrivals:
+        for row in rows(record_values(batches)):
+            result.add(text_cell(row, "title").encode())
+    values = {"p50": percentile(latencies, 50), "p99": percentile(latencies, 99), "max": max(latencies)}
+    return Outcome(values, result.hexdigest())
+
+
+def follow(server: BenchServer, transactions: int, interval_us: int) -> list[tuple[int, bytes]]:
+    """Let the server make stamped transactions, and receive them: nanoseconds of the monotonic clock, and batches."""
     arrivals: list[tuple[int, bytes]] = []
     with RawClient(server.host, server.port) as client:
         _, offset = client.list_offsets(TOPIC, LATEST)
@@ -42,17 +53,16 @@ def _run(server: BenchServer, transactions: int, interval_us: int) -> Outcome:
                 arrivals.append((time.monotonic_ns(), bytes(records)))
                 offset = offset_after(records)
         server.result()
-    return _outcome(arrivals)
+    return arrivals
 
 
-def _outcome(arrivals: list[tuple[int, bytes]]) -> Outcome:
-    latencies_ms, result = [], ResultHash()
-    for arrived_ns, batches in arrivals:
-        for row in rows(record_values(batches)):
-            latencies_ms.append((arrived_ns - int(text_cell(row, STAMP_COLUMN))) / _NS_PER_MS)
-            result.add(text_cell(row, "title").encode())
-    values = {"p50": percentile(latencies_ms, 50), "p99": percentile(latencies_ms, 99), "max": max(latencies_ms)}
-    return Outcome(values, result.hexdigest())
+def latencies_ms(arrivals: Iterable[tuple[int, bytes]]) -> list[float]:
+    """How long each stamped row was on its way."""
+    return [
+        (arrived_ns - int(text_cell(row, STAMP_COLUMN))) / _NS_PER_MS
+        for arrived_ns, batches in arrivals
+        for row in rows(record_values(batches))
+    ]
 
 
 BENCHMARK = Benchmark(

@@ -8,6 +8,7 @@ Requests and answers are JSON lines on standard input and output:
 
     {"fill": rows, "rows_per_transaction": n}         -> {"high_watermark": …}   orders inserted and visible
     {"pace": transactions, "interval_us": n}          -> {"high_watermark": …}   one row each, stamped, at a steady pace
+    {"serve_history": 1}                              -> {"high_watermark": …}   of a log that lies there
 
 A stamped row's STAMP_COLUMN is the monotonic clock in nanoseconds at the moment its transaction was handed to the
 source; on Linux that clock is the same for all processes. End of input ends the server.
@@ -28,10 +29,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from bench import orders
 
 if TYPE_CHECKING:
+    from broker.app import Application
     from capture.embedded_source import EmbeddedSource
     from storage.log import LogReader
 
 TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
+HISTORY_TOPIC: Final = "cn_hangzhou_rm_history_dtstest_version2"
 GROUP: Final = "dtsbench01"
 USERNAME: Final = "dtstest"
 PASSWORD: Final = "Bench-requests1"  # noqa: S105 — of a server that lives for a minute, on the loopback interface
@@ -44,12 +47,12 @@ _RECORDS_OF_CREATION: Final = 2  # CREATE DATABASE and CREATE TABLE
 class BenchServer:
     """The process, seen from the benchmark; a context manager that ends it."""
 
-    def __init__(self, folder: Path, *, compression: str = "none") -> None:
+    def __init__(self, folder: Path) -> None:
         root = str(Path(__file__).resolve().parent.parent)
         self._log = (folder / "server.log").open("wb")
         # -P: a `bench` in the directory we are called in must not be taken for this one.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.server", str(folder / "data"), compression],
+            [sys.executable, "-P", "-m", "bench.server", str(folder / "data")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -96,7 +99,12 @@ class BenchServer:
         self._log.close()
 
 
-async def _serve(data_directory: Path, compression: Any) -> None:
+def topic_path(folder: Path, topic: str) -> Path:
+    """Where the server that was given `folder` keeps the log of a topic."""
+    return folder / "data" / "topics" / f"{topic}-0"
+
+
+async def _serve(data_directory: Path) -> None:
     from broker.app import Application
     from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
     from capture.embedded_source import EmbeddedSource
@@ -115,7 +123,6 @@ async def _serve(data_directory: Path, compression: Any) -> None:
         source=Secret("file:///embedded.000001"),
         objects=[orders.DATABASE],
         start="earliest",
-        compression=compression,
         groups=[GroupConfig(name="bench", id=GROUP, username=USERNAME, password=Secret(PASSWORD))],
     )
     try:
@@ -123,22 +130,38 @@ async def _serve(data_directory: Path, compression: Any) -> None:
         feed = _Feed(source, channel.log)
         await feed.create_table()
         public, login = (application.addresses[listener.name].port for listener in listeners)
-        await _handle_requests(feed, public, login)
+        await _handle_requests(feed, application, public, login)
     finally:
         await application.close()
 
 
-async def _handle_requests(feed: _Feed, port: int, login_port: int) -> None:
+async def _serve_history(application: Application) -> int:
+    """Serve a log whose source is no longer there; the end of the log."""
+    from broker.app import open_configured_source
+    from broker.config import ChannelConfig, Secret
+
+    gone = Secret("file:///gone.000001")
+    config = ChannelConfig(id="history", topic=HISTORY_TOPIC, source=gone, objects=[orders.DATABASE])
+    return (await application.add_channel(config, open_configured_source)).log.high_watermark
+
+
+async def _handle_requests(feed: _Feed, application: Application, port: int, login_port: int) -> None:
     _write({"host": "127.0.0.1", "port": port, "login_port": login_port})
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         request = json.loads(line)
-        if "fill" in request:
-            await feed.fill(request["fill"], request["rows_per_transaction"])
-        else:
-            await feed.pace(request["pace"], request["interval_us"])
-        _write({"high_watermark": feed.expected})
+        _write({"high_watermark": await _handle(request, feed, application)})
+
+
+async def _handle(request: Mapping[str, int], feed: _Feed, application: Application) -> int:
+    if "serve_history" in request:
+        return await _serve_history(application)
+    if "fill" in request:
+        await feed.fill(request["fill"], request["rows_per_transaction"])
+    else:
+        await feed.pace(request["pace"], request["interval_us"])
+    return feed.expected
 
 
 class _Feed:
@@ -196,4 +219,4 @@ def _write(answer: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     from broker import event_loop
 
-    event_loop.run(_serve(Path(sys.argv[1]), sys.argv[2]))
+    event_loop.run(_serve(Path(sys.argv[1])))

@@ -61,7 +61,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines]
-    assert names == ["capture", "fetch", "downconversion", "latency", "requests", "idle", "start"]
+    assert names == ["capture", "fetch", "downconversion", "latency", "cold", "requests", "idle", "start"]
 
 
 def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
