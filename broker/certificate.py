@@ -142,7 +142,7 @@ def _file_signature(file: Path) -> tuple[int, ...] | None:
 
 def _load(cert_file: Path, key_file: Path, clock: Clock) -> _Loaded:
     certificate = _read_certificate(cert_file, clock)
-    _check_key(key_file)
+    _read(key_file, "tls_key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -155,13 +155,16 @@ def _load(cert_file: Path, key_file: Path, clock: Clock) -> _Loaded:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise CertificateError(
-                "tls_key", f"the key {key_file} does not belong to the certificate {cert_file}; give the pair"
+                "tls_key",
+                f"the key {key_file} does not belong to the certificate {cert_file}; give the pair, the server's own "
+                "certificate first in its file",
             ) from None
         if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
             raise CertificateError(
                 "tls_cert", f"the certificate {cert_file} is too weak for today's clients; make one with RSA 2048 or EC"
             ) from None
         raise CertificateError("tls_key", f"the file {key_file} holds no private key in PEM form") from None
+    _check_mode(key_file)
     return _Loaded(context, _names(certificate), certificate.not_valid_after_utc)
 
 
@@ -206,8 +209,8 @@ def _covers(name: str, host: str) -> bool:
         return name == host or (name.startswith("*.") and name[1:] == "." + host.partition(".")[2])
 
 
-def _check_key(file: Path) -> None:
-    _read(file, "tls_key")
+def _check_mode(file: Path) -> None:
+    """Refuse a key that is everybody's; checked last, so that no other file is taken for an open key."""
     if file.stat().st_mode & stat.S_IROTH:
         raise CertificateError("tls_key", f"everybody on this machine may read the key {file}; do: chmod o= {file}")
 

@@ -168,7 +168,10 @@ def _check_tls_keys(path: str, listener: ListenerConfig) -> None:
         if listener.security == "SASL_SSL" and not given:
             raise ConfigError(f"{path}.{key}: found nothing; SASL_SSL needs tls_cert and tls_key, files in PEM form")
         if listener.security != "SASL_SSL" and given is not None:
-            raise ConfigError(f"{path}.{key}: found a file for {listener.security}; allowed is it with SASL_SSL only")
+            raise ConfigError(
+                f"{path}.{key}: found a file, but security is {listener.security}, which uses none; set security = "
+                f'"SASL_SSL", or leave {key} out'
+            )
 
 
 def _check_channel(path: str, channel: ChannelConfig) -> None:

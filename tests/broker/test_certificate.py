@@ -51,6 +51,11 @@ def not_yet(files: Certificates, authority: Authority) -> None:
     authority.issue(files.cert, files.key, begins=datetime(2999, 1, 1, tzinfo=UTC))
 
 
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def protected(files: Certificates, authority: Authority) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     certificates.write_key(files.key, key, b"password")
@@ -79,6 +84,17 @@ MISTAKES = {
         "the file {key} holds no private key in PEM form",
     ),
     "another key": (other_key, "tls_key", "the key {key} does not belong to the certificate {cert}; give the pair"),
+    "certificate given twice": (
+        lambda files, _: shutil.copy(files.cert, files.key),
+        "tls_key",
+        "the file {key} holds no private key in PEM form",
+    ),
+    "chain the wrong way round": (
+        lambda files, _: files.cert.write_bytes(files.ca.read_bytes() + files.cert.read_bytes()),
+        "tls_key",
+        "the key {key} does not belong to the certificate {cert}; give the pair, the server's own certificate first",
+    ),
+    "a folder": (lambda files, _: folder(files.cert), "tls_cert", "the file {cert} cannot be read: Is a directory"),
     "expired": (expired, "tls_cert", "the certificate {cert} expired on 2020-01-31 00:00 UTC; renew it"),
     "not yet valid": (not_yet, "tls_cert", "the certificate {cert} is not valid before 2999-01-01 00:00 UTC; is this"),
     "protected": (protected, "tls_key", "the key {key} is protected by a password; store it without"),
@@ -156,7 +172,8 @@ def test_files_that_cannot_be_used_leave_the_old_one_in_force_and_say_so_once(
     for _ in range(3):
         clock.advance(LOOK_MS)
         assert certificate.context() is before
-    reason = f"the key {files.key} does not belong to the certificate {files.cert}; give the pair"
+    reason = f"the key {files.key} does not belong to the certificate {files.cert}; give the pair, the server's own "
+    reason += "certificate first in its file"
     assert caplog.messages == [f"the certificate in force stays, the new one cannot be used: {reason}"]
     new_key.replace(files.key)
     clock.advance(LOOK_MS)

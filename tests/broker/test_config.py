@@ -325,7 +325,10 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
         ),
         (
             listener(tls_cert="a.pem"),
-            "listeners[0].tls_cert: found a file for SASL_PLAINTEXT; allowed is it with SASL_SSL only",
+            (
+                "listeners[0].tls_cert: found a file, but security is SASL_PLAINTEXT, which uses none; set security = "
+                '"SASL_SSL", or leave tls_cert out'
+            ),
         ),
         (
             listener(allow_from=["10.0.0.0/8", "10.0.0.0/33"]),
