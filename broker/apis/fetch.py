@@ -18,6 +18,7 @@ Records and limits per version:
 - v0-v1 magic 0; v2-v3 magic 1; v4 and later magic 2, as stored. A partition max_bytes below 0 counts as 0.
 - v0-v2: max_bytes of a partition is hard: of a first message that is larger its first max_bytes are sent, which
   clients report (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch (sarama).
+- v0-v3: a damaged batch is an error for who asks for it; messages before it are served.
 - v3 and later (KIP-74): the first partition in request order that has data gets at least one whole message or batch;
   later ones keep to what is left of the request's max_bytes. Never a partial message (Java 0.10.1 loops on one, 1.1
   throws).
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Final
 from broker.downconvert import message_span
 from broker.errors import ErrorCode
 from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, wire
-from storage.errors import OffsetOutOfRange, StorageError
+from storage.errors import CorruptLog, OffsetOutOfRange, StorageError
 from storage.log import NotResident, resident
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 RESPONSE_BYTES_MAX: Final = 50 * 1024 * 1024
 """Records of one response, whatever the request allows: Java's `fetch.max.bytes`, and half of what librdkafka (~100
 MB) and sarama (100 MiB) accept, so that one more batch does not exceed them.
+"""
+
+CONVERTED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Messages made for one partition of a response beyond the first: they are copied, so this is what a client from before
+0.11 costs that asks and does not read, while stored batches are leased.
 """
 
 MAX_WAIT_MS: Final = 5 * 60 * 1000
@@ -316,25 +322,35 @@ async def _read_converted(
 ) -> bytes | memoryview:
     """Return whole messages from the fetch offset on, or, where the limit is hard, part of one that exceeds it."""
     rules = RULES[context.api_version]
-    limit = room = budget.limit(partition)
+    limit = budget.limit(partition)
+    room = min(limit, CONVERTED_BYTES_MAX)
     messages: list[memoryview] = []
     at_least_one = rules.hard_limit or budget.is_first
-    with await resident(lambda: topic.log.read(partition.fetch_offset, limit, at_least_one=at_least_one)) as stored:
-        async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
-            start, end, first_end = message_span(converted, partition.fetch_offset, room)
-            if end == start and not messages:
-                if rules.hard_limit:
-                    end = min(first_end, start + room)
-                elif budget.is_first:
-                    end = first_end
-            if start < end:
-                messages.append(converted.data[start:end])
-                room -= end - start
-            if end < converted.data.nbytes or room <= 0:
-                break
+    wanted = room if at_least_one else limit
+    with await resident(lambda: topic.log.read(partition.fetch_offset, wanted, at_least_one=at_least_one)) as stored:
+        try:
+            async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
+                start, end, first_end = message_span(converted, partition.fetch_offset, room)
+                if end == start and not messages:
+                    end = _end_of_first(start, first_end, limit, rules, is_first=budget.is_first)
+                if start < end:
+                    messages.append(converted.data[start:end])
+                    room -= end - start
+                if end < converted.data.nbytes or room <= 0:
+                    break
+        except CorruptLog:
+            if not messages:
+                raise
     records = messages[0] if len(messages) == 1 else b"".join(messages)
     budget.spend(len(records))
     return records
+
+
+def _end_of_first(start: int, end: int, limit: int, rules: RecordRules, *, is_first: bool) -> int:
+    """Return where a first message ends, larger than the room for further ones or not; `start` if it must not go."""
+    if end - start <= limit or (is_first and not rules.hard_limit):
+        return end
+    return start + limit if rules.hard_limit else start
 
 
 def _partition(

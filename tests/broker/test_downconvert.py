@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+from aiokafka.record.legacy_records import _LegacyRecordBatchPy as LegacyRecordBatch
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords
 
+from broker import downconvert
 from broker.downconvert import CONVERSIONS_MAX, NO_MESSAGES, DownConverter, Messages, message_span
 from storage.compression import CODECS, Codec
 from storage.errors import CorruptLog
@@ -89,6 +94,55 @@ def test_kafka_python_reads_the_same_records(values: list[tuple[bytes, int]]) ->
         assert read == expected
 
 
+def _in_kafka_python(messages: bytes) -> list[tuple[int, int | None, bytes | None, bytes | None]]:
+    records, found = MemoryRecords(messages), []
+    while (batch := records.next_batch()) is not None:
+        assert batch.validate_crc()
+        found += [(record.offset, record.timestamp, record.key, record.value) for record in batch]
+    return found
+
+
+def _in_aiokafka(messages: bytes, magic: int) -> list[tuple[int, int | None, bytes | None, bytes | None]]:
+    """With its own decoder in Python, message by message: that one takes no sets."""
+    found, position = [], 0
+    while position < len(messages):
+        end = position + 12 + int.from_bytes(messages[position + 8 : position + 12], "big")
+        one = LegacyRecordBatch(bytearray(messages[position:end]), magic)
+        assert one.validate_crc()
+        found += [(record.offset, record.timestamp, record.key, record.value) for record in one]
+        position = end
+    return found
+
+
+optional_bytes = st.none() | st.binary(max_size=40)
+header_lists = st.lists(st.tuples(st.text(max_size=5), st.none() | st.binary(max_size=5)), max_size=3)
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+@given(
+    written=st.lists(
+        st.tuples(st.integers(0, 2**45), optional_bytes, optional_bytes, header_lists), min_size=1, max_size=12
+    ),
+    base_offset=st.integers(0, 2**60),
+)
+def test_two_decoders_read_what_kafka_pythons_writer_wrote(
+    codec: Codec, written: list[tuple[int, bytes | None, bytes | None, list[Any]]], base_offset: int
+) -> None:
+    """Keys, nulls and headers too, which no record of ours has: headers are dropped, nulls stay."""
+    builder = DefaultRecordBatchBuilder(2, codec.number, False, -1, -1, -1, 1 << 20)
+    for number, (timestamp, key, value, headers) in enumerate(written):
+        assert builder.append(number, timestamp, key, value, headers) is not None
+    stored = base_offset.to_bytes(8, "big") + bytes(builder.build())[8:]
+    for magic in (0, 1):
+        (made,) = asyncio.run(converted(stored, magic))
+        expected = [
+            (base_offset + number, timestamp if magic else None, key, value)
+            for number, (timestamp, key, value, _) in enumerate(written)
+        ]
+        assert _in_kafka_python(made) == expected
+        assert _in_aiokafka(made, magic) == expected
+
+
 def batches(count: int, records: int = 10) -> bytes:
     log = MemoryLog()
     return b"".join(log.append([b"value"] * records, [n] * records) for n in range(count))
@@ -102,6 +156,79 @@ async def test_the_cache_keeps_what_was_used_last_within_its_bytes() -> None:
     assert converter.cached_bytes == 3 * one.size_bytes
     await converted(data, 0, converter)
     assert converter.cached_bytes <= 3 * one.size_bytes
+
+
+class Counted:
+    """Conversions that were really done: (base offset, magic) in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[tuple[int, int]] = []
+        convert = downconvert._convert
+
+        async def counting(batch: Batch, magic: int) -> Messages:
+            self.done.append((batch.header.base_offset, magic))
+            return await convert(batch, magic)
+
+        monkeypatch.setattr(downconvert, "_convert", counting)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(monkeypatch)
+
+
+async def test_a_batch_is_converted_once_for_each_magic(counted: Counted) -> None:
+    converter, data = DownConverter(), batches(5)
+    for _ in range(3):
+        for magic in (0, 1):
+            await converted(data, magic, converter)
+    assert counted.done == [(offset, magic) for magic in (0, 1) for offset in range(0, 50, 10)]
+    kept = [each for magic in (0, 1) for each in await messages(data, magic, converter)]
+    assert converter.cached_bytes == sum(each.data.nbytes + 16 * len(each.ends) for each in kept)
+
+
+async def test_clients_that_want_the_same_batches_at_once_convert_them_once(counted: Counted) -> None:
+    converter = DownConverter()
+    data = encode_batch(0, [b"v"] * 3000, [1] * 3000, CODECS[3]) + encode_batch(3000, [b"w"] * 3000, [1] * 3000)
+    made = await asyncio.gather(*(messages(data, 1, converter) for _ in range(20)))
+    assert counted.done == [(0, 1), (3000, 1)]
+    assert {id(each.data) for every in made for each in every} == {id(each.data) for each in made[0]}, "nothing copied"
+
+
+async def test_what_was_not_used_longest_goes_first_and_is_converted_again(counted: Counted) -> None:
+    first, second, third, fourth = (encode_batch(number, [b"value"], [1]) for number in range(4))
+    (one,) = await messages(first, 1)
+    converter = DownConverter(cache_bytes_max=3 * one.size_bytes)
+    counted.done.clear()
+    for data in (first, second, third, first, fourth, first, third, second):
+        await converted(data, 1, converter)
+        assert converter.cached_bytes <= 3 * one.size_bytes
+    assert [offset for offset, _ in counted.done] == [0, 1, 2, 3, 1]
+
+
+async def test_the_cache_never_holds_more_than_its_bytes(counted: Counted) -> None:
+    random = Random(7)
+    counts = [random.randrange(1, 60) for _ in range(40)]
+    stored = [encode_batch(n, [bytes(random.randrange(2000))] * count, [1] * count) for n, count in enumerate(counts)]
+    converter = DownConverter(cache_bytes_max=300_000)
+    most = 0
+    for _ in range(300):
+        await converted(random.choice(stored), random.randrange(2), converter)
+        most = max(most, converter.cached_bytes)
+    assert 200_000 < most <= 300_000
+    assert len(counted.done) > len(set(counted.done)), "some were evicted and wanted again"
+
+
+async def test_a_conversion_that_fails_is_not_remembered(counted: Counted) -> None:
+    converter = DownConverter()
+    damaged = bytearray(encode_batch(5, [b"value " * 100], [1], CODECS[1]))
+    damaged[-1] ^= 1
+    for _ in range(2):
+        asked = [messages(bytes(damaged), 1, converter) for _ in range(3)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [CorruptLog] * 3
+    assert counted.done == [(5, 1), (5, 1)]
+    assert converter.cached_bytes == 0
 
 
 async def test_a_batch_larger_than_the_cache_is_converted_and_not_kept() -> None:

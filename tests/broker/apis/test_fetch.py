@@ -21,8 +21,10 @@ from broker.context import Broker, RequestContext
 from broker.errors import ErrorCode
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
+from storage import compression
+from storage.compression import Codec
 from storage.errors import CorruptLog
-from storage.records import BatchHeader, iter_values
+from storage.records import BatchHeader, encode_batch, iter_values
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes import ManualClock, ManualScheduler
 from tests.fakes_log import MemoryLog
@@ -194,6 +196,82 @@ async def test_no_response_exceeds_its_own_limit(version: int, monkeypatch: pyte
     asked.max_bytes = 1 << 30
     partition = await one(make_broker(log), version, asked)
     assert 2500 < len(partition.record_set) <= 3000
+
+
+CODECS = [codec for codec in compression.CODECS if codec.number]
+every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+
+
+def compressed_log(codec: Codec, batches: int = 3) -> MemoryLog:
+    """Batches of fifty records that say their offset, from 0 on."""
+    log = MemoryLog(TOPIC)
+    for first in range(0, 50 * batches, 50):
+        values = [b"the record at offset %d " % offset * 9 for offset in range(first, first + 50)]
+        log.append_batch(encode_batch(first, values, [T0 + first] * 50, codec))
+    return log
+
+
+def values_in(partition: FetchPartitionResponse) -> dict[int, bytes]:
+    records = MemoryRecords(bytes(partition.record_set))
+    found: dict[int, bytes] = {}
+    while (batch := records.next_batch()) is not None:
+        assert batch.validate_crc()
+        found.update((record.offset, record.value) for record in batch)
+    return found
+
+
+@every_codec
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+async def test_a_fetch_may_begin_inside_a_compressed_batch(codec: Codec, version: int) -> None:
+    """Converted, it begins at the very message; stored, with the batch that has it."""
+    broker = make_broker(compressed_log(codec))
+    for offset in (0, 1, 49, 73, 149):
+        found = values_in(await one(broker, version, request(offset)))
+        assert list(found) == list(range(offset if version < 4 else offset // 50 * 50, 150))
+        assert all(value == b"the record at offset %d " % number * 9 for number, value in found.items())
+
+
+@every_codec
+@pytest.mark.parametrize("version", range(4))
+async def test_first_message_rules_hold_inside_a_compressed_batch(codec: Codec, version: int) -> None:
+    """Whatever the batch's size on disk, the limit is one of messages; before v3 it is hard, even for the first."""
+    broker = make_broker(compressed_log(codec))
+    message = bytes((await one(broker, version, request(149))).record_set)
+    size = len(message)
+    assert offsets_in(await one(broker, version, request(146, 3 * size))) == [146, 147, 148]
+    assert offsets_in(await one(broker, version, request(146, 3 * size - 1))) == [146, 147]
+    cut = bytes((await one(broker, version, request(149, size - 1))).record_set)
+    assert cut == (message if version == 3 else message[:-1])
+
+
+@every_codec
+@pytest.mark.parametrize("version", range(4))
+async def test_damage_on_disk_is_an_error_for_who_asks_for_it_only(codec: Codec, version: int) -> None:
+    log = compressed_log(codec)
+    first, following, data = log.batches[1]
+    log.batches[1] = (first, following, data[:-3] + bytes([data[-3] ^ 0x40]) + data[-2:])
+    broker = make_broker(log)
+    before = await one(broker, version, request(20))
+    assert (before.error_code, offsets_in(before)) == (0, list(range(20, 50)))
+    damaged = await one(broker, version, request(50))
+    assert (damaged.error_code, damaged.high_watermark, bytes(damaged.record_set)) == (6, -1, b"")
+    behind = await one(broker, version, request(100))
+    assert (behind.error_code, offsets_in(behind)) == (0, list(range(100, 150)))
+    assert log.leased == 0
+
+
+@pytest.mark.parametrize("version", range(4))
+async def test_a_converted_answer_is_bounded_by_itself(
+    log: MemoryLog, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies are what an old client costs that does not read; a first message the client takes comes whole yet."""
+    size = len(bytes((await one(make_broker(log), version, request(129))).record_set))
+    monkeypatch.setattr(fetch, "CONVERTED_BYTES_MAX", 15 * size)
+    assert offsets_in(await one(make_broker(log), version, request(100))) == list(range(100, 115))
+    monkeypatch.setattr(fetch, "CONVERTED_BYTES_MAX", size - 1)
+    assert offsets_in(await one(make_broker(log), version, request(104))) == [104]
+    cut = await one(make_broker(log), version, request(104, size - 1))
+    assert len(cut.record_set) == (size if version == 3 else size - 1)
 
 
 # Errors and values
