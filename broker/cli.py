@@ -1,4 +1,4 @@
-"""The command line: `binwire demo | serve | check | tail | status | reload | bench | version`.
+"""The command line: `binwire demo | serve | check | tail | status | reload | password | bench | version`.
 
 Owns arguments, exit statuses and how a mistake is told: 0 done, 1 failed with one clear sentence on standard error, 2
 wrong usage. A traceback means a defect of ours and nothing else.
@@ -185,6 +185,30 @@ def _reload(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _password(arguments: argparse.Namespace) -> int:
+    from broker.accounts import Verifier
+    from broker.config_rules import check_password
+
+    password = _asked_password() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    check_password("password", password)
+    print(f'password_hash = "{Verifier.create(password)}"')
+    return DONE
+
+
+def _asked_password() -> str:
+    from getpass import getpass
+
+    from broker.config_rules import ConfigError
+
+    try:
+        password, again = getpass("password of the consumer group: "), getpass("once more: ")
+    except EOFError:
+        raise ConfigError("no password was typed; try again") from None
+    if again != password:
+        raise ConfigError("the two passwords differ; try again")
+    return password
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     try:
         from bench.__main__ import main as run
@@ -250,6 +274,13 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="as one JSON object")
 
     _add_place(_add(commands, "reload", _reload, "have a running server read the groups in its configuration again"))
+
+    _add(
+        commands,
+        "password",
+        _password,
+        "turn a consumer group's password, typed or a line of standard input, into its line for the configuration",
+    )
 
     bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
     bench.add_argument("arguments", nargs="*", metavar="…")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from binwire import __version__
 from broker import cli
+from broker.accounts import Verifier
+from broker.config import from_document
 from broker.config_rules import ConfigError
 from tests.tools.workplace import CHECKOUT
 
@@ -112,7 +116,7 @@ def test_every_listed_command_says_what_it_does(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     listed = capsys.readouterr().out
-    for command in ("demo", "serve", "check", "tail", "status", "reload", "bench", "version"):
+    for command in ("demo", "serve", "check", "tail", "status", "reload", "password", "bench", "version"):
         assert f"\n    {command} " in listed
     assert "fixture" not in listed
 
@@ -127,6 +131,41 @@ def test_check_tells_a_configuration_without_channels(tmp_path, capsys):
     (tmp_path / "binwire.toml").write_text("", "utf-8")
     assert cli.main(["check", "-c", str(tmp_path / "binwire.toml")]) == cli.DONE
     assert capsys.readouterr().out == "the configuration is valid; it has no channels\n"
+
+
+def test_a_password_becomes_the_line_that_lets_its_group_in(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Secret-123\nmore\n"))
+    assert cli.main(["password"]) == cli.DONE
+    line = capsys.readouterr().out
+    assert "Secret-123" not in line
+    group = tomllib.loads(f'name = "a"\nusername = "u"\n{line}')
+    channel = {"id": "shop", "topic": "shop", "source": "file:///x/y.000001", "objects": ["shop"], "groups": [group]}
+    config = from_document({"channels": [channel]}, Path("/x"), {})
+    verifier = config.channels[0].groups[0].password_hash
+    assert verifier is not None
+    assert Verifier.parse(verifier.reveal()).matches("Secret-123")
+
+
+def test_a_password_is_asked_for_twice_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    answers = iter(["Secret-123", "Secret-124", "Secret-123", "Secret-123"])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
+    assert cli.main(["password"]) == cli.FAILED
+    assert capsys.readouterr().err == "binwire: the two passwords differ; try again\n"
+    assert cli.main(["password"]) == cli.DONE
+
+
+def test_a_password_that_the_service_would_not_take_is_not_repeated(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    assert cli.main(["password"]) == cli.FAILED
+    told = capsys.readouterr().err
+    assert told.startswith("binwire: password: found a password of 5 characters and 1 kind of character; ")
+    assert "short" not in told
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def test_quick_commands_load_neither_asyncio_nor_a_log():

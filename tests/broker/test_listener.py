@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from broker import listener as listener_module
-from broker.listener import Address, Listener, Security, public_address
+from broker.listener import Address, Listener, Security, address_range, origin, public_address
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,42 @@ def test_a_bad_address_is_one_sentence_with_the_value(text: str) -> None:
 
 def test_only_plaintext_needs_no_login() -> None:
     assert [each.needs_login for each in Security] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "host", "is_admitted"),
+    [
+        ((), "192.0.2.1", True),
+        (("10.0.0.0/8",), "10.255.0.1", True),
+        (("10.0.0.0/8",), "11.0.0.1", False),
+        (("10.1.2.3/8",), "10.255.0.1", True),  # a range named by one of its hosts
+        (("192.0.2.7",), "192.0.2.7", True),
+        (("192.0.2.7", "::1"), "::1", True),
+        (("0.0.0.0/0",), "2001:db8::1", False),
+        (("::/0",), "192.0.2.7", False),
+        (("::ffff:10.0.0.0/104",), "10.255.0.1", True),
+        (("10.0.0.0/8",), "::ffff:10.255.0.1", True),
+        (("fe80::/10",), "fe80::1%eth0", True),
+        (("10.0.0.0/8",), "?", False),
+    ],
+)
+def test_who_may_connect(ranges: tuple[str, ...], host: str, is_admitted: bool) -> None:
+    allow_from = tuple(address_range(text) for text in ranges)
+    listener = Listener("public", Address("::", 0), Security.SASL_PLAINTEXT, allow_from=allow_from)
+    assert listener.admits(host) is is_admitted
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("?", "?"),
+    ],
+)
+def test_limits_count_what_one_host_has_for_nothing_as_one(host: str, expected: str) -> None:
+    assert origin(host) == expected
 
 
 @pytest.mark.parametrize(

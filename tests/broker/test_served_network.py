@@ -167,3 +167,15 @@ async def test_the_wrong_port_and_the_wrong_password_are_told_once_each(served: 
         f"on listener tls: Authentication failed: Invalid username or password, username:{LOGIN}",
     ):
         assert sum(sentence in message for message in told) == 1
+
+
+async def test_only_who_is_in_the_ranges_of_the_file_is_let_in(tmp_path: Path) -> None:
+    ranged = '[[listeners]]\nname = "ranged"\nbind = "0.0.0.0:0"\nallow_from = ["127.0.0.2", "2001:db8::/32"]\n'
+    with ServerProcess(tmp_path, ranged + CHANNEL.replace("password_file", "password")).start() as server:
+        address = Address("127.0.0.1", server.address("ranged")[1])
+        async with RawClient(address) as refused:
+            assert await refused.expect_close() == b""
+        async with RawClient(address, local_host="127.0.0.2") as welcome:
+            await welcome.log_in(LOGIN, "analytics.password")
+        assert server.stop() == 0
+    assert "is closed: allow_from does not have its address" in (tmp_path / "server.log").read_text("utf-8")
