@@ -44,6 +44,11 @@ def dts_command(version: str) -> tuple[str, ...]:
     return _command(_Library("dts-sdk", {"dts.version": version}, pom, "DtsScenarios", _DTS_JVM_OPTIONS))
 
 
+def messages_command(version: str) -> tuple[str, ...]:
+    """The command of Kafka's own reader and writer of messages (`tests/interop/kafka_codec.py`)."""
+    return _command(_Library("kafka-messages", {"kafka.version": version}, _JAVA / "pom.xml", "KafkaMessages"))
+
+
 def tool_command(version: str, main_class: str) -> tuple[str, ...]:
     """The command of one of Kafka's own tools (or of its broker): what its shell scripts run."""
     library = _Library("kafka-tools", {"tools.version": version}, _JAVA / "tools" / "pom.xml", None)

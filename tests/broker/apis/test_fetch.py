@@ -274,6 +274,22 @@ async def test_a_converted_answer_is_bounded_by_itself(
     assert len(cut.record_set) == (size if version == 3 else size - 1)
 
 
+@pytest.mark.parametrize("version", ALL_VERSIONS)
+async def test_a_first_record_larger_than_any_response_comes_if_the_client_takes_it(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before v3 the partition's limit is the client's only say, and must reach that far; later none is needed."""
+    monkeypatch.setattr(fetch, "RESPONSE_BYTES_MAX", 3000)
+    monkeypatch.setattr(fetch, "CONVERTED_BYTES_MAX", 1000)
+    log = MemoryLog(TOPIC)
+    for size in (10, 9000, 10):
+        log.append([bytes(size)], [T0])
+    asked = request(1, 9100 if version < 3 else 1)
+    partition = await one(make_broker(log), version, asked)
+    assert offsets_in(partition) == [1]
+    assert len(partition.record_set) > 9000
+
+
 # Errors and values
 
 
