@@ -11,6 +11,7 @@ SOURCES := binwire broker capture storage bench tests
 # `make demo RECORDS=12` ends by itself; `make test TESTS=tests/storage PYTEST_OPTIONS=-x` runs a part.
 RECORDS ?=
 RENEW ?=
+FRAMES ?=
 TESTS ?= tests
 PYTEST_OPTIONS ?=
 
@@ -38,8 +39,8 @@ interop: .venv/.stamp clients ## every Kafka client and version, unmodified (REN
 	@BINWIRE_RENEW_MATRIX=$(RENEW) $(PYTEST) -m "interop and not torture" $(PYTEST_OPTIONS) tests/interop
 
 .PHONY: torture
-torture: .venv/.stamp servers ## faults and soaks: kill -9 under load, again and again
-	@$(PYTEST) -m torture $(PYTEST_OPTIONS) $(TESTS)
+torture: .venv/.stamp servers ## faults and soaks: kill -9 under load, mutated frames by the million (FRAMES=N)
+	@BINWIRE_FRAMES=$(FRAMES) $(PYTEST) -m torture $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: bench
 bench: .venv/.stamp ## how fast it is, beside its peers

@@ -52,8 +52,8 @@ def test_few_mutated_frames(tmp_path: Path) -> None:
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 def test_many_mutated_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = int(os.environ.get("BINWIRE_FRAMES", FRAMES_MANY))
-    seed = int(os.environ.get("BINWIRE_SEED", random.SystemRandom().randrange(1 << 32)))
+    frames = int(os.environ.get("BINWIRE_FRAMES") or FRAMES_MANY)
+    seed = int(os.environ.get("BINWIRE_SEED") or random.SystemRandom().randrange(1 << 32))
     with capsys.disabled():
         print(f"\nBINWIRE_FRAMES={frames} BINWIRE_SEED={seed}", flush=True)
         print(torture(tmp_path, frames, seed), flush=True)
@@ -68,22 +68,25 @@ def torture(folder: Path, frames: int, seed: int) -> str:
         idle = len(sockets(running))
         fail_to_log_in(running)
         warm = storm(running, seed, max(frames // WARM_UP_SHARE, WARM_UP_FRAMES_MIN), first=0)
-        before = private_bytes(running, quiet, idle)
+        before, descriptors_before = private_bytes(running, quiet, idle), descriptors(running)
         done = storm(running, seed, max(frames - warm["delivered"], 1), first=warm["connections"])
-        after = private_bytes(running, quiet, idle)
+        after, descriptors_after = private_bytes(running, quiet, idle), descriptors(running)
         quiet.stop()
         assert running.stop() == 0, running.log_tail()
     problems = log_problems(folder / "server.log")
     assert not problems, f"seed {seed}: the server's log has {problems}"
     growth = after - before
     assert growth <= GROWTH_BYTES_MAX, f"seed {seed}: private memory grew by {growth} bytes"
+    assert descriptors_after == descriptors_before, f"seed {seed}: file descriptors are left open"
     assert quiet.rounds > 0
     assert quiet.slowest_s < SLOWEST_S_MAX
     total = Counter(warm) + Counter(done)
     return (
         f"{total['delivered']} frames on {total['connections']} connections in {total['seconds']:.0f} s: "
+        f"{total['delivered'] / total['seconds']:,.0f} a second; "
         f"{total['answered']} answered, {total['closed']} closed, {total['waiting']} left waiting; private memory "
-        f"{before >> 10} KiB after a tenth, {after >> 10} KiB at the end; "
+        f"{before >> 10} KiB after a tenth, {after >> 10} KiB at the end; {descriptors_after} file descriptors, as "
+        f"before; "
         f"a consumer read the whole log {quiet.rounds} times, its slowest answer took {1000 * quiet.slowest_s:.0f} ms"
     )
 
@@ -169,6 +172,11 @@ def sockets(running: ServerProcess) -> list[Path]:
         if target.name.startswith("socket:"):
             found.append(each)
     return found
+
+
+def descriptors(running: ServerProcess) -> int:
+    """How many file descriptors the server has open."""
+    return len(list(Path(f"/proc/{running.pid}/fd").iterdir()))
 
 
 def log_problems(log: Path) -> list[str]:
