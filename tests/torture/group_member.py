@@ -3,7 +3,8 @@
     python -m tests.torture.group_member '{"topic": …, "group_id": …, settings of KafkaConsumer …}'
 
 One JSON line on standard output for each event: `{"assigned": true}` or `false` after a rebalance, `{"read": [first,
-last offset]}`, `{"committed": next offset}`. A batch is read, then committed, then the next is polled.
+last offset]}`, `{"committed": next offset}` or `{"refused": next offset}`. A batch is read, then committed, then the
+next is polled.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def main(settings: dict[str, Any]) -> None:
             try:
                 consumer.commit({partition: OffsetAndMetadata(end, str(end))})
             except CommitFailedError:
-                continue  # somebody else has the partition now, and reads on from the last commit
-            say(committed=end)
+                say(refused=end)  # somebody else has the partition now, and reads on from the last commit
+            else:
+                say(committed=end)
 
 
 if __name__ == "__main__":
