@@ -16,8 +16,9 @@ Behaviour (ReplicaManager.fetchMessages@1.1.1):
 
 Records and limits per version:
 - v0-v1 magic 0; v2-v3 magic 1; v4 and later magic 2, as stored. A partition max_bytes below 0 counts as 0.
-- v0-v2: max_bytes of a partition is hard: of a first message that is larger its first max_bytes are sent, which
-  clients report (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch (sarama).
+- v0-v2: max_bytes of a partition is hard, and the only limit of a first message: of one that is larger its first
+  max_bytes are sent, which clients report (RecordTooLargeException in Java 0.10.0) or answer with a larger fetch
+  (sarama).
 - v0-v3: a damaged batch is an error for who asks for it; messages before it are served.
 - v3 and later (KIP-74): the first partition in request order that has data gets at least one whole message or batch;
   later ones keep to what is left of the request's max_bytes. Never a partial message (Java 0.10.1 loops on one, 1.1
@@ -327,6 +328,8 @@ async def _read_converted(
     messages: list[memoryview] = []
     at_least_one = rules.hard_limit or budget.is_first
     wanted = room if at_least_one else limit
+    if rules.hard_limit and budget.is_first:
+        limit = max(partition.max_bytes, 0)
     with await resident(lambda: topic.log.read(partition.fetch_offset, wanted, at_least_one=at_least_one)) as stored:
         try:
             async for converted in context.broker.downconverter.convert(topic.name, stored.view, rules.magic):
