@@ -45,16 +45,17 @@ class Channel:
     def of(cls, name: str, group_ids: Sequence[str]) -> Channel:
         return cls(f"cn_hangzhou_rm_{name}_dtstest_version2", tuple(group_ids), f"dtsspare{name}")
 
-    def table(self, source: str, objects: Sequence[str], start: str, *, compression: str = "none") -> str:
+    def table(self, source: str, objects: Sequence[str], start: str, **options: str) -> str:
         """The channel as a ``[[channels]]`` table. All groups have one password, hashed once: that takes long."""
         groups = "".join(
             f'[[channels.groups]]\nname = "{group_id}"\nid = "{group_id}"\n'
             f'username = "{USERNAME}"\npassword_hash = "{_password_hash()}"\n'
             for group_id in (*self.group_ids, self.spare_group_id)
         )
+        further = "".join(f'{name} = "{value}"\n' for name, value in options.items())
         return (
             f'[[channels]]\nid = "{self.topic}"\ntopic = "{self.topic}"\nsource = "{source}"\n'
-            f'objects = {list(objects)}\nstart = "{start}"\ncompression = "{compression}"\n{groups}'
+            f'objects = {list(objects)}\nstart = "{start}"\n{further}{groups}'
         )
 
 
