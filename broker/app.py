@@ -133,7 +133,7 @@ class Application:
 
     async def reload(self) -> str:
         """Bring the groups to what the configuration file says now, and cut the connections concerned; tell what
-        changed, and what needs a restart.
+        changed, what needs a restart, and what is doubtful about the certificates, which are looked at too.
 
         Raises ConfigError or StorageError; nothing is changed then.
         """
@@ -156,8 +156,8 @@ class Application:
                 served.groups = [item.row for item in enrolled]
                 changes.append(changed)
                 cut += self._cut(changed)
-            self._server.look_at_certificates()
-            told = in_words(changes, cut, restart)
+            doubts = self._server.look_at_certificates()
+            told = "; ".join((in_words(changes, cut, restart), *doubts))
             _log.info("the configuration was read again: %s", told)
             return told
 

@@ -6,9 +6,9 @@ and mounted secrets work). Connections that exist keep theirs. Files that cannot
 force and say so once; certificate and key are two files, so a renewal may be seen half done, and is then looked at
 again.
 
-What clients will or may stumble over, although the files can be used, is a doubt: no name of a host, not the name that
-clients are told to connect to, an end that is near. Doubts are told when the files are looked at, each once, and the
-days that are left once a day.
+What clients will or may stumble over, now or soon, is a doubt: files that cannot be used, no name of a host, not the
+name that clients are told to connect to, an end that is near. Doubts are told when the files are looked at, each once,
+and the days that are left once a day.
 
 TLS 1.2 and 1.3 with the forward-secret suites of Python's defaults, which Java 8 speaks as it was released.
 """
@@ -67,6 +67,7 @@ class ServerCertificate:
         self._seen = self._signature()
         self._loaded = _load(cert_file, key_file, clock)
         self._looked_ms = clock.monotonic_ms()
+        self._fault: str | None = None
         self._told: set[str] = set()
 
     def context(self) -> ssl.SSLContext:
@@ -83,22 +84,25 @@ class ServerCertificate:
         if signature != self._seen:
             self._seen = signature
             self._renew()
-        level = logging.ERROR if self._left() < timedelta() else logging.WARNING
+        is_urgent = self._fault is not None or self._left() < timedelta()
+        level = logging.ERROR if is_urgent else logging.WARNING
         for doubt in self.doubts():
             if doubt not in self._told:
                 self._told.add(doubt)
                 _log.log(level, "%s", doubt)
 
     def doubts(self) -> list[str]:
-        """What is wrong with the certificate in force for clients, one sentence each."""
-        return [doubt for doubt in (self._doubt_about_names(), self._doubt_about_time()) if doubt is not None]
+        """What is wrong with the files as they were last seen, and with the certificate in force; one sentence each."""
+        found = (self._fault, self._doubt_about_names(), self._doubt_about_time())
+        return [doubt for doubt in found if doubt is not None]
 
     def _renew(self) -> None:
         try:
             self._loaded = _load(self._cert_file, self._key_file, self._clock)
         except CertificateError as error:
-            _log.error("the certificate in force stays, the new one cannot be used: %s", error)
+            self._fault = f"the certificate in force stays, the new one cannot be used: {error}"
         else:
+            self._fault = None
             self._told.clear()
             _log.info("the certificate %s was renewed, valid until %s", self._cert_file, _day(self._loaded.expires))
 

@@ -129,11 +129,12 @@ class Client(asyncio.Protocol):
         except TlsError as reason:
             opened = b""
             self._transport.reply()
-            self._close(str(reason))
+            self._tell(str(reason))
+            self._close()
         else:
             self._transport.reply()
             if tls.is_ended:
-                self._close("it said good-bye")
+                self._close()
         if self._transport.get_write_buffer_size() > WRITE_BYTES + REPLY_BYTES_MAX:
             self.abort("it makes TLS answer and does not read")
         return opened
@@ -348,9 +349,8 @@ class Client(asyncio.Protocol):
         self._outgoing.drop()
         self._transport.abort()
 
-    def _close(self, reason: str) -> None:
+    def _close(self) -> None:
         """Close the connection behind what is written."""
-        self._tell(reason)
         self._is_closing = True
         self._outgoing.drop()
         self._transport.close()

@@ -122,11 +122,14 @@ class BrokerServer:
         for client in tuple(self._clients):
             client.abort("the server closes")
 
-    def look_at_certificates(self) -> None:
-        """Take renewed certificates now, not with the next connection."""
+    def look_at_certificates(self) -> list[str]:
+        """Take renewed certificates now, not with the next connection; return what is doubtful about any."""
+        doubts = []
         for listener in self._listeners:
             if listener.certificate is not None:
                 listener.certificate.look()
+                doubts += listener.certificate.doubts()
+        return doubts
 
     def disconnect(self, matches: Callable[[Principal], bool], reason: str) -> int:
         """Cut the connections whose principal `matches` (changed password, deleted group); return how many."""

@@ -108,7 +108,10 @@ async def test_a_renewed_certificate_is_shown_without_restart_and_a_broken_one_i
         await served.until(lambda: sentence in served.told())
         assert await served.shown_certificate() == renewed
         await old.ask(MetadataRequest(topics=None), 1, MetadataResponse)
+    told = await asyncio.to_thread(reload_by_command, served.process.data_directory)
+    assert told == f"the groups are as they were; {sentence}\n"
     assert served.told().count(sentence) == 1
+    assert "is closed" not in "".join(served.told()), "an end with a good-bye is nothing to tell of"
 
 
 @pytest.mark.parametrize("by_command", [False, True], ids=["hangup", "command"])
