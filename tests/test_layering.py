@@ -6,7 +6,10 @@ Imports for type checking count too: a floor that needs another's types knows ab
 from __future__ import annotations
 
 import ast
+import importlib.metadata
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +32,8 @@ EXCEPTIONS = {
     "broker/app.py": {"capture"},
     "broker/cli.py": {"bench", "binwire"},
 }
+# Imported for type checking only; brought along by mysql-replication, whose benchmark it is.
+NOT_REQUIRED = {"typing_extensions", "pymysql"}
 # Bytes come from and go to sockets (and, for the fixture, its parent's pipe) here and nowhere else; all other code is
 # functions over bytes.
 TRANSPORT_FILES = {
@@ -125,6 +130,23 @@ def test_the_front_door_needs_only_the_standard_library() -> None:
 def test_transports_stay_at_the_edges(floor: str) -> None:
     found = [line for path in sources(floor) for line in transport_uses(path, ast.parse(path.read_text("utf-8")))]
     assert found == []
+
+
+def test_what_the_wheel_imports_it_requires() -> None:
+    """The wheel brings `compression = "lz4"` to work too: packages that are imported late are required all the same."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
+    required = {re.split(r"[^A-Za-z0-9-]", requirement)[0].lower() for requirement in project["dependencies"]}
+    distributions = importlib.metadata.packages_distributions()
+    imported = {
+        name
+        for floor in (*FLOORS, "bench")
+        for path in sources(floor)
+        for _, name in imported_packages(ast.parse(path.read_text("utf-8")))
+    }
+    foreign = imported - sys.stdlib_module_names - {*FLOORS, "bench"} - NOT_REQUIRED
+    missing = {name for name in foreign if not required & {each.lower() for each in distributions.get(name, [])}}
+    assert "cramjam" in foreign
+    assert missing == set()
 
 
 @pytest.mark.parametrize(
