@@ -1,8 +1,9 @@
 """Java clients: one source compiled against each version of a library that Maven resolves.
 
 Jars live in the user's ordinary Maven repository; a folder per client under ``.clients/`` holds the resolved class path
-and the compiled scenarios, renewed when a source, the POM or the version changes. The DTS SDK 2.1.4 may be missing from
-a Maven mirror: then a checkout of its public repository named by ``BINWIRE_DTS_SDK_SOURCE`` is compiled, unchanged.
+and the compiled scenarios, renewed when a source, the POM or the version changes. A Maven mirror may not carry the DTS
+SDK 2.1.4 or Strimzi's bridge: then a checkout of its public repository, named by ``BINWIRE_DTS_SDK_SOURCE`` or
+``BINWIRE_STRIMZI_BRIDGE_SOURCE``, is compiled, unchanged.
 """
 
 from __future__ import annotations
@@ -41,7 +42,17 @@ def togo_command(version: str) -> tuple[str, ...]:
 def dts_command(version: str) -> tuple[str, ...]:
     """The command that runs the scenarios with the DTS SDK; NotPublishedError when Maven does not have this version."""
     pom = _JAVA / "dts" / "pom.xml"
-    return _command(_Library("dts-sdk", {"dts.version": version}, pom, "DtsScenarios", _DTS_JVM_OPTIONS))
+    properties = {"dts.version": version}
+    return _command(
+        _Library("dts-sdk", properties, pom, "DtsScenarios", _DTS_JVM_OPTIONS, checkout="BINWIRE_DTS_SDK_SOURCE")
+    )
+
+
+def bridge_command(version: str) -> tuple[str, ...]:
+    """The command of Strimzi's HTTP bridge; NotPublishedError when Maven does not have this version."""
+    pom, checkout = _JAVA / "bridge" / "pom.xml", "BINWIRE_STRIMZI_BRIDGE_SOURCE"
+    library = _Library("strimzi-bridge", {"bridge.version": version}, pom, None, checkout=checkout)
+    return ("java", *_JVM_OPTIONS, "-cp", _installed(library), "io.strimzi.kafka.bridge.Application")
 
 
 def messages_command(version: str) -> tuple[str, ...]:
@@ -57,13 +68,17 @@ def tool_command(version: str, main_class: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Library:
-    """A library in one version: the POM that resolves it by properties, the version last, and our program, if any."""
+    """A library in one version: the POM that resolves it by properties, the version last, and our program, if any.
+
+    ``checkout`` is the environment variable that may name a checkout of its sources, for where Maven does not have it.
+    """
 
     family: str
     properties: Mapping[str, str]
     pom: Path
     main_class: str | None
     jvm_options: tuple[str, ...] = ()
+    checkout: str | None = None
 
     @property
     def version(self) -> str:
@@ -112,12 +127,12 @@ def _build(fresh: Path, library: _Library) -> None:
     class_path = fresh / "classpath"
     unresolved = _resolve(library.pom, class_path, *(f"-D{key}={value}" for key, value in library.properties.items()))
     if unresolved:
-        checkout = os.environ.get("BINWIRE_DTS_SDK_SOURCE") if library.family == "dts-sdk" else None
+        checkout = os.environ.get(library.checkout) if library.checkout else None
         if not _NOT_FOUND.search(unresolved):
             raise ToolError(f"Maven could not resolve {library.name}: {unresolved}")
         if not checkout:
             raise NotPublishedError(f"the Maven repository in use does not carry {library.name}")
-        _build_sdk(Path(checkout), library, class_path)
+        _build_checkout(Path(checkout), library, class_path)
     if not library.sources:
         return
     say(f"{library.name}: compiling the scenarios")
@@ -126,19 +141,19 @@ def _build(fresh: Path, library: _Library) -> None:
         raise ToolError(f"the scenarios do not compile against {library.name}: {failed}")
 
 
-def _build_sdk(checkout: Path, library: _Library, class_path: Path) -> None:
-    """Compile the SDK as its checkout stands, outside the checkout, and put it before its dependencies."""
+def _build_checkout(checkout: Path, library: _Library, class_path: Path) -> None:
+    """Compile a library as its checkout stands, outside the checkout, and put it before its dependencies."""
     if f"<version>{library.version}</version>" not in (checkout / "pom.xml").read_text(encoding="utf-8"):
-        raise ToolError(f"BINWIRE_DTS_SDK_SOURCE names {checkout}, whose pom.xml is not of {library.name}")
-    say(f"{library.name}: not in the Maven repository, compiling the checkout BINWIRE_DTS_SDK_SOURCE names")
-    sdk = CLIENTS_DIRECTORY / f"{library.family}-{library.version}.sdk"
-    shutil.rmtree(sdk, ignore_errors=True)
+        raise ToolError(f"{library.checkout} names {checkout}, whose pom.xml is not of {library.name}")
+    say(f"{library.name}: not in the Maven repository, compiling the checkout {library.checkout} names")
+    classes = CLIENTS_DIRECTORY / f"{library.family}-{library.version}.checkout"
+    shutil.rmtree(classes, ignore_errors=True)
     sources = list((checkout / "src" / "main" / "java").rglob("*.java"))
-    failed = _resolve(checkout / "pom.xml", class_path) or _compile(sdk, class_path, sources)
+    failed = _resolve(checkout / "pom.xml", class_path) or _compile(classes, class_path, sources)
     if failed:
         raise ToolError(f"the checkout of {library.name} does not compile: {failed}")
-    shutil.copytree(checkout / "src" / "main" / "resources", sdk, dirs_exist_ok=True)
-    class_path.write_text(f"{sdk}:{class_path.read_text(encoding='utf-8')}", encoding="utf-8")
+    shutil.copytree(checkout / "src" / "main" / "resources", classes, dirs_exist_ok=True)
+    class_path.write_text(f"{classes}:{class_path.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 def _resolve(pom: Path, class_path: Path, *properties: str) -> str:

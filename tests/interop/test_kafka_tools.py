@@ -74,12 +74,13 @@ def tools(known_log: KnownLog, tmp_path: Path) -> KafkaTools:
 
 
 def _consume(tools: KafkaTools, group_id: str, count: int) -> str:
-    """Let kafka-console-consumer read and commit so many records."""
+    """Let kafka-console-consumer read so many records. What it commits is what it polled, not what it printed."""
     return tools.run(
         "kafka.tools.ConsoleConsumer",
         *("--bootstrap-server", tools.log.bootstrap("SASL_PLAINTEXT"), "--topic", tools.log.topic),
         *("--consumer.config", tools.login(group_id), "--from-beginning", "--max-messages", str(count)),
         *("--property", "print.timestamp=true", "--property", "print.value=false"),
+        *("--consumer-property", f"max.poll.records={count}"),
     )
 
 
