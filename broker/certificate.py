@@ -6,9 +6,9 @@ and mounted secrets work). Connections that exist keep theirs. Files that cannot
 force and say so once; certificate and key are two files, so a renewal may be seen half done, and is then looked at
 again.
 
-What clients will or may stumble over, now or soon, is a doubt: files that cannot be used, no name of a host, not the
-name that clients are told to connect to, an end that is near. Doubts are told when the files are looked at, each once,
-and the days that are left once a day.
+What clients, or all of them together, will or may stumble over is a doubt: files that cannot be used, a slow or new
+kind of key, no name of a host, not the name that clients are told to connect to, an end that is near. Doubts are told
+when the files are looked at, each once, and the days that are left once a day.
 
 TLS 1.2 and 1.3 with the forward-secret suites of Python's defaults, which Java 8 speaks as it was released.
 """
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from storage.clock import Clock
 
 LOOK_MS: Final = 1_000
+RSA_BITS_QUICK: Final = 3072
+"""Up to this size a handshake takes about as long as any other slice of the loop."""
 NEAR_THE_END: Final = timedelta(days=14)
 """From when on the end of a certificate is told of; what renews by itself (certbot: 30 days before) has by then."""
 
@@ -45,9 +47,12 @@ class CertificateError(Exception):
 
 
 class _Loaded(NamedTuple):
-    """What two files gave: `names` are the hosts that the certificate is for, as its subjectAltName has them."""
+    """What two files gave: `names` are the hosts that the certificate is for, as its subjectAltName has them; `kind`
+    is what is doubtful about its kind of key.
+    """
 
     context: ssl.SSLContext
+    kind: str | None
     names: tuple[str, ...]
     expires: datetime
 
@@ -93,7 +98,8 @@ class ServerCertificate:
 
     def doubts(self) -> list[str]:
         """What is wrong with the files as they were last seen, and with the certificate in force; one sentence each."""
-        found = (self._fault, self._doubt_about_names(), self._doubt_about_time())
+        kind = None if self._loaded.kind is None else f"the certificate {self._cert_file} {self._loaded.kind}"
+        found = (self._fault, kind, self._doubt_about_names(), self._doubt_about_time())
         return [doubt for doubt in found if doubt is not None]
 
     def _renew(self) -> None:
@@ -169,7 +175,7 @@ def _load(cert_file: Path, key_file: Path, clock: Clock) -> _Loaded:
             ) from None
         raise CertificateError("tls_key", f"the file {key_file} holds no private key in PEM form") from None
     _check_mode(key_file)
-    return _Loaded(context, _names(certificate), certificate.not_valid_after_utc)
+    return _Loaded(context, _doubt_about_kind(certificate), _names(certificate), certificate.not_valid_after_utc)
 
 
 def _read_certificate(file: Path, clock: Clock) -> Certificate:
@@ -188,6 +194,20 @@ def _read_certificate(file: Path, clock: Clock) -> Certificate:
             "tls_cert", f"the certificate {file} is not valid before {_day(begins)}; is this machine's clock right?"
         )
     return certificate
+
+
+def _doubt_about_kind(certificate: Certificate) -> str | None:
+    from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
+
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size > RSA_BITS_QUICK:
+        return (
+            f"has an RSA key of {key.key_size} bits, which holds the whole server for some 8 ms with every new "
+            "connection; make one with EC P-256 (0.3 ms) or RSA 2048 (0.5 ms)"
+        )
+    if isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+        return "has an Edwards key, which Java before 15 does not know; make one with EC P-256 or RSA 2048"
+    return None
 
 
 def _names(certificate: Certificate) -> tuple[str, ...]:

@@ -239,6 +239,24 @@ def test_a_certificate_that_is_not_for_where_clients_are_told_to_connect(
     assert [told in doubt for doubt in doubts] == ([] if is_covered else [True])
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("rsa:2048", None),
+        ("ec -pkeyopt ec_paramgen_curve:P-256", None),
+        ("rsa:4096", "has an RSA key of 4096 bits, which holds the whole server"),
+        ("ed25519", "has an Edwards key, which Java before 15 does not know"),
+    ],
+)
+def test_a_kind_of_key_that_is_slow_or_new(kind: str, words: str | None, tmp_path: Path) -> None:
+    key, cert = tmp_path / "a.key", tmp_path / "a.pem"
+    subject = ("-nodes", "-days", "90", "-subj", "/CN=binwire", "-addext", "subjectAltName=DNS:localhost")
+    command = ["openssl", "req", "-x509", "-newkey", *kind.split(), *subject, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    doubts = ServerCertificate(cert, key, SystemClock()).doubts()
+    assert [doubt.partition(words or "")[1] for doubt in doubts] == ([words] if words else [])
+
+
 def test_a_certificate_without_names(
     files: Certificates, authority: Authority, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
