@@ -15,6 +15,7 @@ import uvloop
 
 from broker import admission
 from broker import client as client_module
+from broker.accounts import Account, Accounts
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -25,6 +26,7 @@ from broker.apis.produce import ProduceRequest
 from broker.apis.sasl_authenticate import SaslAuthenticateRequest, SaslAuthenticateResponse
 from broker.apis.sasl_handshake import SaslHandshakeRequest, SaslHandshakeResponse
 from broker.apis.sync_group import MemberAssignment, SyncGroupRequest, SyncGroupResponse
+from broker.brake import BRAKE_DELAY_MS, NAME_LIMIT
 from broker.connection import FRAME_BYTES_MAX_BEFORE_LOGIN, Connection
 from broker.context import Broker
 from broker.errors import ErrorCode
@@ -478,6 +480,28 @@ async def test_a_login_that_was_not_looked_at_is_not_told_that_it_is_wrong() -> 
         await run.until(lambda: timers.pending > waiting)
         timers.advance(client_module.FAILED_LOGIN_DELAY_MS)
         assert await client.expect_close() == b""
+
+
+async def test_who_guesses_makes_every_login_under_that_name_wait() -> None:
+    broker, timers = on_manual_time()
+    username, _, group_id = USERNAME.partition("-")
+    accounts = Accounts(broker.clock, timers)
+    accounts.put(Account(username, group_id, TOPIC), PASSWORD)
+    broker.authenticator = accounts
+    async with running(broker) as run:
+        for number in range(NAME_LIMIT.failures_free):
+            async with run.client("public") as guesser:
+                await guesser.handshake(1)
+                guesser.send_token(1, USERNAME, f"guess-{number}")
+                assert (await guesser.receive(SaslAuthenticateResponse, 0)).error_code == 58
+        await run.until(lambda: run.server.connection_count == 0)
+        async with run.client("public") as rightful:
+            await rightful.handshake(1)
+            waiting = timers.pending
+            rightful.send_token(1, USERNAME, PASSWORD)
+            await run.until(lambda: timers.pending > waiting)
+            timers.advance(BRAKE_DELAY_MS)
+            assert (await rightful.receive(SaslAuthenticateResponse, 0)).error_code == 0
 
 
 async def test_only_few_strangers_may_send_large_frames(monkeypatch: pytest.MonkeyPatch) -> None:
