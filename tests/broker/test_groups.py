@@ -716,6 +716,8 @@ def test_shutting_down_answers_what_is_parked_and_refuses_the_rest(bench: Bench)
     assert bench.commit("", -1) is gone
     assert bench.groups.delete(GROUP) is gone
     assert bench.timers.pending == 0
+    bench.groups.shut_down()
+    assert len(newcomer.replies) == 1
 
 
 def test_removing_a_group_tells_its_members(bench: Bench) -> None:

@@ -45,6 +45,16 @@ async def test_a_later_commit_stands_also_a_lower_one(catalog: Catalog) -> None:
     assert OffsetStore(catalog, ManualClock()).committed("g")["topic", 0].metadata == "2"
 
 
+async def test_time_takes_no_commit_away(catalog: Catalog) -> None:
+    clock = ManualClock()
+    store = OffsetStore(catalog, clock)
+    await store.commit("g", [("topic", 0, 5, "")])
+    clock.advance(10 * 365 * 24 * 3600 * 1000)
+    await store.commit("other", [("topic", 0, 1, "")])
+    assert store.committed("g")["topic", 0].offset == 5
+    assert OffsetStore(catalog, clock).committed("g")["topic", 0].offset == 5
+
+
 async def test_deleting_a_group_deletes_its_commits_for_good(catalog: Catalog) -> None:
     store = OffsetStore(catalog, ManualClock())
     await store.commit("g", [("topic", 0, 5, "")])
