@@ -21,6 +21,7 @@ from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
 from bench.idle import BENCHMARK as IDLE
 from bench.latency import BENCHMARK as LATENCY
+from bench.load import LoadError
 from bench.requests import BENCHMARK as REQUESTS
 from bench.start import BENCHMARK as START
 
@@ -38,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         results = run(options.names, smoke=options.smoke, rounds=options.rounds, with_peer=not options.no_peer)
-    except ResultMismatchError as mismatch:
-        print(f"binwire bench: {mismatch}", file=sys.stderr)
+    except (LoadError, ResultMismatchError) as error:
+        print(f"binwire bench: {error}", file=sys.stderr)
         return 1
     context = environment()
     print(table(results))
@@ -84,7 +85,9 @@ def _row(result: Result) -> tuple[str, str, str, str, str]:
         result.benchmark,
         result.measure.name,
         f"{_number(ours.median)} {unit} ({_number(ours.min)} … {_number(ours.max)})",
-        "no peer"
+        f"no peer: {result.peer_missing}"
+        if result.peer_missing
+        else "no peer"
         if theirs is None
         else f"{result.peer_name}: {_number(theirs.median)} {unit} ({_number(theirs.min)} … {_number(theirs.max)})",
         "" if result.ratio is None else f"{result.ratio:.1f} ×",

@@ -77,7 +77,7 @@ class RawClient:
 
     def login(self, username: str, password: str) -> None:
         """SASL PLAIN as Kafka 0.10 does it: SaslHandshake v0, then bare tokens. Raises KafkaError when refused."""
-        answer = self._request(_SASL_HANDSHAKE, 0, _string("PLAIN"))
+        answer = self._request(_SASL_HANDSHAKE, 0, string("PLAIN"))
         (error,) = struct.unpack_from(">h", answer)
         if error:
             raise KafkaError(f"SaslHandshake answered error {error}", error)
@@ -108,7 +108,7 @@ class RawClient:
 
     def list_offsets_v0(self, topic: str, timestamp: int, max_offsets: int = 1) -> list[int]:
         """Offsets as Kafka 0.10.0 clients ask for them, newest first. Raises KafkaError."""
-        body = struct.pack(">ii", _REPLICA_CONSUMER, 1) + _string(topic)
+        body = struct.pack(">ii", _REPLICA_CONSUMER, 1) + string(topic)
         body += struct.pack(">iiqi", 1, 0, timestamp, max_offsets)
         reader = self._one_partition(self._request(_LIST_OFFSETS, 0, body))
         self._check("ListOffsets", reader.int16())
@@ -116,7 +116,7 @@ class RawClient:
 
     def list_offsets(self, topic: str, timestamp: int) -> tuple[int, int]:
         """(timestamp, offset) of the first record not older than ``timestamp``; (-1, -1) if there is none."""
-        body = struct.pack(">ii", _REPLICA_CONSUMER, 1) + _string(topic) + struct.pack(">iiq", 1, 0, timestamp)
+        body = struct.pack(">ii", _REPLICA_CONSUMER, 1) + string(topic) + struct.pack(">iiq", 1, 0, timestamp)
         reader = self._one_partition(self._request(_LIST_OFFSETS, 1, body))
         self._check("ListOffsets", reader.int16())
         return reader.int64(), reader.int64()
@@ -126,15 +126,15 @@ class RawClient:
 
         Raises KafkaError.
         """
-        body = _string(group) + struct.pack(">ii", session_ms, session_ms) + _string("") + _string("consumer")
-        body += struct.pack(">i", 1) + _string("range") + struct.pack(">i", 0)
+        body = string(group) + struct.pack(">ii", session_ms, session_ms) + string("") + string("consumer")
+        body += struct.pack(">i", 1) + string("range") + struct.pack(">i", 0)
         reader = _Reader(self._request(_JOIN_GROUP, 1, body))
         self._check("JoinGroup", reader.int16())
         generation = reader.int32()
         reader.string()
         reader.string()
         member_id = reader.string() or ""
-        body = _string(group) + struct.pack(">i", generation) + _string(member_id) + struct.pack(">i", 0)
+        body = string(group) + struct.pack(">i", generation) + string(member_id) + struct.pack(">i", 0)
         self._check("SyncGroup", _Reader(self._request(_SYNC_GROUP, 0, body)).int16())
         return generation, member_id
 
@@ -142,9 +142,13 @@ class RawClient:
         self, topic: str, offset: int, *, max_bytes: int = 1 << 20, min_bytes: int = 1, max_wait_ms: int = 500
     ) -> Fetched:
         """Record batches (magic 2) from ``offset`` on, as they come. Raises KafkaError."""
-        answer = self._request(_FETCH, 4, _fetch_body(topic, offset, max_bytes, min_bytes, max_wait_ms))
-        reader = self._one_partition(answer[4:])
-        self._check("Fetch", reader.int16())
+        return self.fetched(self._request(_FETCH, 4, _fetch_body(topic, offset, max_bytes, min_bytes, max_wait_ms)))
+
+    @classmethod
+    def fetched(cls, answer: memoryview) -> Fetched:
+        """The one partition of a Fetch v4 answer, which begins behind its correlation id. Raises KafkaError."""
+        reader = cls._one_partition(answer[4:])
+        cls._check("Fetch", reader.int16())
         high_watermark = reader.int64()
         reader.skip(8)
         reader.skip(16 * max(0, reader.int32()))
@@ -154,7 +158,7 @@ class RawClient:
     def fetch_messages(self, topic: str, offset: int, version: int, *, max_bytes: int = 1 << 20) -> Fetched:
         """Messages of magic 0 (Fetch v0 and v1) or 1 (v2 and v3) from ``offset`` on. Raises KafkaError."""
         body = struct.pack(">iii", _REPLICA_CONSUMER, 500, 1) + (struct.pack(">i", max_bytes) if version >= 3 else b"")
-        body += struct.pack(">i", 1) + _string(topic) + struct.pack(">iiqi", 1, 0, offset, max_bytes)
+        body += struct.pack(">i", 1) + string(topic) + struct.pack(">iiqi", 1, 0, offset, max_bytes)
         answer = self._request(_FETCH, version, body)
         reader = self._one_partition(answer[4:] if version else answer)
         self._check("Fetch", reader.int16())
@@ -164,7 +168,7 @@ class RawClient:
 
     def group(self, group_id: str) -> Group:
         """The state of a consumer group and its members. Raises KafkaError."""
-        reader = _Reader(self._request(_DESCRIBE_GROUPS, 0, struct.pack(">i", 1) + _string(group_id)))
+        reader = _Reader(self._request(_DESCRIBE_GROUPS, 0, struct.pack(">i", 1) + string(group_id)))
         reader.skip(4)
         self._check("DescribeGroups", reader.int16())
         _, state, _, _ = (reader.string() for _ in range(4))
@@ -244,7 +248,8 @@ class _Reader:
         return None if size < 0 else str(self.take(size), "utf-8")
 
 
-def _string(text: str) -> bytes:
+def string(text: str) -> bytes:
+    """A string as Kafka writes it."""
     data = text.encode()
     return struct.pack(">h", len(data)) + data
 
@@ -268,13 +273,13 @@ def _frame(api_key: int, version: int, correlation_id: int, body: bytes) -> byte
 
 
 def _fetch_body(topic: str, offset: int, max_bytes: int, min_bytes: int, max_wait_ms: int) -> bytes:
-    body = struct.pack(">iiiibi", _REPLICA_CONSUMER, max_wait_ms, min_bytes, max_bytes, 0, 1) + _string(topic)
+    body = struct.pack(">iiiibi", _REPLICA_CONSUMER, max_wait_ms, min_bytes, max_bytes, 0, 1) + string(topic)
     return body + struct.pack(">iiqi", 1, 0, offset, max_bytes)
 
 
 def heartbeat_frame(group: str, generation: int, member_id: str) -> bytes:
     """A Heartbeat v0, ready to be sent again and again: its correlation id is 0."""
-    return _frame(_HEARTBEAT, 0, 0, _string(group) + struct.pack(">i", generation) + _string(member_id))
+    return _frame(_HEARTBEAT, 0, 0, string(group) + struct.pack(">i", generation) + string(member_id))
 
 
 def fetch_frame(topic: str, offset: int, max_bytes: int) -> bytes:

@@ -1,7 +1,7 @@
 """How fast does a client read the log? Raw Fetch requests over the loopback interface, batches as they lie on disk.
 
 The client asks on one connection and does not decode; what it received is compared with the log's own segment files
-after the clock has stopped. There is no peer: a Kafka broker on the same bytes would be the one.
+after the clock has stopped. The peer is a Kafka broker with the same batches (`bench/kafka_broker.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench import kafka_broker
 from bench.client import RawClient
 from bench.harness import (
     Benchmark,
@@ -23,7 +24,8 @@ from bench.harness import (
     ResultMismatchError,
     Side,
 )
-from bench.records import offset_after
+from bench.kafka_broker import KafkaBroker
+from bench.records import offset_after, split_batches, whole_batches, without_leader_epochs
 from bench.server import TOPIC, BenchServer
 
 _BYTES_PER_MB: Final = 1_000_000
@@ -31,29 +33,31 @@ _BYTES_PER_MB: Final = 1_000_000
 
 @contextlib.contextmanager
 def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
-    with BenchServer(folder) as server:
+    with BenchServer(folder) as server, contextlib.ExitStack() as stack:
         high_watermark = server.ask(fill=parameters["rows"], rows_per_transaction=parameters["rows_per_transaction"])
         segments = sorted((folder / "data" / "topics" / f"{TOPIC}-0").glob("*.log"))
-        log = b"".join(segment.read_bytes() for segment in segments)
+        # A segment file is longer than what was written into it.
+        files = b"".join(segment.read_bytes() for segment in segments)
+        log = without_leader_epochs(b"".join(split_batches(files, before=high_watermark)))
 
-        def run() -> Outcome:
-            return _read(server, high_watermark, parameters["fetch_bytes"], log)
+        def read(broker: BenchServer | KafkaBroker) -> Outcome:
+            return _read(broker, high_watermark, parameters["fetch_bytes"], log)
 
-        yield Prepared(Side("binwire", run))
+        yield Prepared(Side("binwire", lambda: read(server)), kafka_broker.peer(stack, folder, TOPIC, log, read))
 
 
-def _read(server: BenchServer, high_watermark: int, fetch_bytes: int, log: bytes) -> Outcome:
+def _read(broker: BenchServer | KafkaBroker, high_watermark: int, fetch_bytes: int, log: bytes) -> Outcome:
     received: list[bytes] = []
-    with RawClient(server.host, server.port) as client:
+    with RawClient(broker.host, broker.port) as client:
         start = time.perf_counter()
         offset = 0
         while offset < high_watermark:
-            records = client.fetch(TOPIC, offset, max_bytes=fetch_bytes).records
+            records = whole_batches(client.fetch(TOPIC, offset, max_bytes=fetch_bytes).records)
             offset = offset_after(records)
             received.append(bytes(records))
         seconds = time.perf_counter() - start
-    data = b"".join(received)
-    if data != log[: len(data)]:
+    data = without_leader_epochs(b"".join(received))
+    if data != log:
         raise ResultMismatchError("benchmark fetch: what was received is not what lies in the segment files")
     result = ResultHash()
     result.add(data)

@@ -8,7 +8,7 @@ wrong answer is not a measurement. There are no deadlines here; who compares, co
 JSON form, one object per measure:
 
     {"benchmark", "measure", "unit", "binwire": {"min", "median", "max"},
-     "peer": {"name", "min", "median", "max"} | null, "ratio": float | null,
+     "peer": {"name", "min", "median", "max"} | null, "peer_missing": reason | null, "ratio": float | null,
      "rounds", "parameters", "hash", "machine": {…}, "versions": {…}, "commit"}
 
 ``ratio`` says how many times better Binwire's median is than the peer's, whichever direction is better for the measure.
@@ -61,10 +61,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The two sides on the same material. ``same_result``: both must produce the same hash."""
+    """The two sides on the same material; in the place of a peer that is not to be had, the reason.
+
+    ``same_result``: both must produce the same hash.
+    """
 
     binwire: Side
-    peer: Side | None = None
+    peer: Side | str | None = None
     same_result: bool = True
 
 
@@ -108,6 +111,7 @@ class Result:
     rounds: int
     parameters: Parameters
     result_hash: str
+    peer_missing: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -124,6 +128,7 @@ class Result:
             "unit": self.measure.unit,
             "binwire": self.binwire.to_json(),
             "peer": None if self.peer is None else {"name": self.peer_name, **self.peer.to_json()},
+            "peer_missing": self.peer_missing,
             "ratio": self.ratio,
             "rounds": self.rounds,
             "parameters": dict(self.parameters),
@@ -146,8 +151,10 @@ class _Track:
     def result_hash(self) -> str:
         return self.outcomes[0].result_hash
 
-    def spread(self, measure: Measure) -> Spread:
-        return Spread.of([outcome.values[measure.name] for outcome in self.outcomes])
+    def spread(self, measure: Measure) -> Spread | None:
+        """None for what this side has no answer to."""
+        values = [outcome.values[measure.name] for outcome in self.outcomes if measure.name in outcome.values]
+        return Spread.of(values) if values else None
 
 
 def run_benchmark(
@@ -165,26 +172,31 @@ def run_benchmark(
     progress(f"{benchmark.name}: preparing")
     with benchmark.prepare(parameters, folder) as prepared:
         ours = _Track(prepared.binwire)
-        theirs = _Track(prepared.peer) if prepared.peer and with_peer else None
+        theirs = _Track(prepared.peer) if isinstance(prepared.peer, Side) and with_peer else None
         for round_number in range(rounds):
             progress(f"{benchmark.name}: round {round_number + 1} of {rounds}")
             turn = [ours] if theirs is None else [ours, theirs]
             for track in turn if round_number % 2 == 0 else reversed(turn):
                 track.run()
     _require_agreement(benchmark, ours, theirs if prepared.same_result else None)
-    return [
-        Result(
-            benchmark.name,
-            measure,
-            ours.spread(measure),
-            theirs.side.name if theirs else None,
-            theirs.spread(measure) if theirs else None,
-            rounds,
-            parameters,
-            ours.result_hash,
-        )
-        for measure in benchmark.measures
-    ]
+    missing = prepared.peer if isinstance(prepared.peer, str) and with_peer else None
+    return [_result(benchmark, measure, ours, theirs, rounds, parameters, missing) for measure in benchmark.measures]
+
+
+def _result(
+    benchmark: Benchmark,
+    measure: Measure,
+    ours: _Track,
+    theirs: _Track | None,
+    rounds: int,
+    parameters: Parameters,
+    missing: str | None,
+) -> Result:
+    binwire = ours.spread(measure)
+    assert binwire is not None, f"benchmark {benchmark.name} does not answer {measure.name}"
+    peer = theirs.spread(measure) if theirs else None
+    name = theirs.side.name if theirs and peer else None
+    return Result(benchmark.name, measure, binwire, name, peer, rounds, parameters, ours.result_hash, missing)
 
 
 def _require_agreement(benchmark: Benchmark, ours: _Track, theirs: _Track | None) -> None:

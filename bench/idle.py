@@ -2,7 +2,8 @@
 
 A fresh server; some connections come and go, so that what the first of them loads is there; then many log in and are
 silent. What the server's anonymous memory (`Anonymous` of its smaps_rollup) has grown by, divided by their number, is
-the answer. The kernel's socket buffers are not in it. Linux only. The peer's place is open.
+the answer. The kernel's socket buffers are not in it. Linux only. There is no peer: a JVM
+takes its heap as it likes, whatever a connection needs of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
-from bench.load import Target, idle
+from bench.load import Target, allow_connections, idle
 from bench.requests import binwire
 from bench.server import BenchServer
 
@@ -23,6 +24,7 @@ _WARM_UP_CONNECTIONS: Final = 20
 
 @contextlib.contextmanager
 def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
+    allow_connections(parameters["connections"])
     runs = itertools.count()
 
     def run() -> Outcome:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import socket
 import struct
@@ -32,6 +33,7 @@ from bench.client import RawClient
 
 _RECEIVE_BYTES: Final = 1 << 16
 _SIZE_BYTES: Final = 4
+_OTHER_DESCRIPTORS: Final = 500  # a server's own, a JVM's many among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,20 @@ class Load:
 
 
 class LoadError(Exception):
-    """The generator ended or was answered differently; one sentence."""
+    """The generator ended, was answered differently or may not open as many connections; one sentence."""
+
+
+def allow_connections(count: int) -> None:
+    """Let this process, and those it starts from now on, have so many sockets. Raises LoadError."""
+    wanted = count + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    if hard < wanted and hard != resource.RLIM_INFINITY:
+        raise LoadError(
+            f"{count} connections need {wanted} open files, and {hard} are all that this login may have (ulimit -Hn)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run(target: Target, frame: bytes, *, connections: int, requests: int) -> Load:

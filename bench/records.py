@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from storage.records import iter_batches, iter_records, read_header
+from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, iter_batches, iter_records, read_header
 
 _ROW_OPERATIONS: Final = ("INSERT", "UPDATE", "DELETE")
+_EPOCH_AT: Final = LENGTH_PREFIX_BYTES
 
 
 def offset_after(batches: memoryview | bytes) -> int:
@@ -23,6 +24,33 @@ def offset_after(batches: memoryview | bytes) -> int:
         offset = header.next_offset
         position += header.size_bytes
     return offset
+
+
+def whole_batches(batches: memoryview) -> memoryview:
+    """What a broker sent, without the batch at its end that did not fit: Kafka cuts where the limit is."""
+    position = 0
+    while len(batches) - position >= HEADER_BYTES:
+        size_bytes = read_header(batches, position).size_bytes
+        if position + size_bytes > len(batches):
+            break
+        position += size_bytes
+    return batches[:position]
+
+
+def split_batches(batches: bytes, before: int | None = None) -> list[bytes]:
+    """Whole batches, one by one, up to the one that ends at the offset `before`."""
+    found, position, offset = [], 0, 0
+    while position < len(batches) and offset != before:
+        header = read_header(batches, position)
+        found.append(batches[position : position + header.size_bytes])
+        position += header.size_bytes
+        offset = header.next_offset
+    return found
+
+
+def without_leader_epochs(batches: bytes) -> bytes:
+    """Whole batches as every broker has them: the epoch of its leader is the broker's own, and outside the checksum."""
+    return b"".join(batch[:_EPOCH_AT] + bytes(4) + batch[_EPOCH_AT + 4 :] for batch in split_batches(batches))
 
 
 def record_values(batches: bytes) -> Iterator[bytes]:

@@ -3,12 +3,14 @@
 Each run starts a process and stops the clock when a client that logged in holds the first record. `serve`: `binwire
 serve` over a data directory whose channel has a log; its source is a MySQL address where nobody answers, so that what
 a live source loads is loaded and no database is needed. `fixture`: what a test waits for (`binwire.testing`): broker,
-channel, table, one row. There is no peer.
+channel, table, one row. The peer of `serve` is a Kafka broker over the same log (`bench/kafka_broker.py`), started at
+the same moment as the ZooKeeper that it needs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -19,9 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import orders
-from bench.client import RawClient
+from bench import kafka_broker, orders
+from bench.client import KafkaError, RawClient
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
+from bench.kafka_broker import KafkaBroker
 from bench.material import write_binlog
 from bench.records import content_hash, offset_after, record_values
 from binwire.testing import EmbeddedBroker
@@ -57,13 +60,33 @@ password = "{password}"
 def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
     binlog = write_binlog(folder / "mysql-bin.000001", parameters["transactions"], parameters["rows_per_transaction"])
     server = _Server(folder)
-    with _bytecode_in(folder / "bytecode"), socket.socket() as nobody:
+    with _bytecode_in(folder / "bytecode"), socket.socket() as nobody, contextlib.ExitStack() as stack:
         with server.started(f"file://{binlog.path}"):
-            server.read(binlog.records)
+            log = server.read(binlog.records)
         nobody.bind(("127.0.0.1", 0))  # not listening: every connection is refused, and nobody else can have the port
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
         _run(server, source)
-        yield Prepared(Side("binwire", lambda: _run(server, source)))
+        kafka = functools.cache(lambda jars: _filled_kafka(stack, folder, jars, log))
+        peer = kafka_broker.side(lambda jars: _run_kafka(kafka(jars)))
+        yield Prepared(Side("binwire", lambda: _run(server, source)), peer, same_result=False)
+
+
+def _filled_kafka(stack: contextlib.ExitStack, folder: Path, jars: str, log: bytes) -> KafkaBroker:
+    """A broker that has the log and is ended."""
+    broker = stack.enter_context(KafkaBroker(folder / "kafka", jars))
+    with broker.started():
+        broker.fill(_TOPIC, log)
+    return broker
+
+
+def _run_kafka(broker: KafkaBroker) -> Outcome:
+    result = ResultHash()
+    start = time.perf_counter()
+    with broker.started():
+        records = broker.ask(_first_records)
+        serve_s = time.perf_counter() - start
+    result.add(records)
+    return Outcome({"serve": serve_s * _MS_PER_S}, result.hexdigest())
 
 
 @contextlib.contextmanager
@@ -96,6 +119,13 @@ def _run(server: _Server, source: str) -> Outcome:
         fixture_s = time.perf_counter() - start
     result.add(content_hash(record_values(records)).encode())
     return Outcome({"serve": serve_s * _MS_PER_S, "fixture": fixture_s * _MS_PER_S}, result.hexdigest())
+
+
+def _first_records(client: RawClient) -> bytes:
+    records = bytes(client.fetch(_TOPIC, 0, max_bytes=_FETCH_BYTES).records)
+    if not records:
+        raise KafkaError("there are no records yet")
+    return records
 
 
 class _Server:

@@ -1,0 +1,231 @@
+"""The peer of the Kafka face: a Kafka 1.1.1 broker with its ZooKeeper, on the JVM, private to the benchmark.
+
+It is the last broker that speaks exactly our versions. It holds the batches of a Binwire log, produced one by one, so
+that a client gets the same records from both; it runs with the memory and the collector that Kafka's own start script
+gives it, with the defaults of its configuration except for replication (there is one broker), retention (the records'
+times are old) and the wait for a group's first members, which Binwire leaves out too. It has a listener without login
+and one with, like `bench/server.py`.
+
+Kafka is resolved by Maven for the tests of its command-line tools; where that, or Java, cannot be had, there is no
+peer, and `class_path` says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from bench.client import KafkaError, RawClient, string
+from bench.harness import Outcome, Side
+from bench.load import Target
+from bench.records import split_batches
+from bench.server import GROUP, PASSWORD, USERNAME
+
+VERSION: Final = "1.1.1"
+NAME: Final = f"Kafka {VERSION}"
+_HOST: Final = "127.0.0.1"
+_POLL_S: Final = 0.001
+_TIMEOUT_S: Final = 60.0
+_LOG_BYTES_SHOWN: Final = 4000
+_PRODUCE, _FIND_COORDINATOR, _CREATE_TOPICS = 0, 10, 19
+_TOPIC_EXISTS: Final = 36
+_ACKS_LEADER: Final = 1
+_OFFSET_BYTES: Final = 8
+_REQUEST_TIMEOUT_MS: Final = 10_000
+_BROKER: Final = (  # options of bin/kafka-server-start.sh and bin/kafka-run-class.sh
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-Djava.awt.headless=true",
+    "-Djava.security.auth.login.config=login.conf",
+    "-Dzookeeper.sasl.client=false",
+    "kafka.Kafka",
+    "broker.properties",
+)
+_ZOOKEEPER: Final = (
+    "-Xmx512M",
+    "-Xms512M",
+    "-Dzookeeper.jmx.log4j.disable=true",  # log4j is not among its jars
+    "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+    "zookeeper.properties",
+)
+_FILES: Final = {
+    "zookeeper.properties": """
+dataDir={folder}/zookeeper
+clientPort={zookeeper_port}
+clientPortAddress={host}
+""",
+    "broker.properties": """
+broker.id=1
+listeners=PLAINTEXT://{host}:{port},SASL_PLAINTEXT://{host}:{login_port}
+sasl.enabled.mechanisms=PLAIN
+zookeeper.connect={host}:{zookeeper_port}
+log.dirs={folder}/logs
+log.retention.ms=-1
+message.max.bytes=100000000
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+group.initial.rebalance.delay.ms=0
+""",
+    "login.conf": """
+KafkaServer {{ org.apache.kafka.common.security.plain.PlainLoginModule required "user_{login}"="{password}"; }};
+""",
+}
+
+AnswerT = TypeVar("AnswerT")
+
+
+class PeerMissingError(Exception):
+    """There is no Kafka to compare with; one sentence says why."""
+
+
+def class_path() -> str:
+    """The jars of broker and ZooKeeper. Raises PeerMissingError."""
+    try:
+        from tests.interop import java_clients
+        from tests.tools.workplace import ToolError
+    except ImportError:
+        raise PeerMissingError(f"{NAME} is fetched by the tools of a checkout, and this is none") from None
+    try:
+        command = java_clients.tool_command(VERSION, "kafka.Kafka")
+    except ToolError as error:
+        raise PeerMissingError(str(error)) from None
+    return command[command.index("-cp") + 1]
+
+
+def side(run: Callable[[str], Outcome]) -> Side | str:
+    """Kafka as the peer of a benchmark, whose runs are given the class path; or why there is none."""
+    try:
+        jars = class_path()
+    except PeerMissingError as error:
+        return str(error)
+    return Side(NAME, lambda: run(jars))
+
+
+def peer(
+    stack: contextlib.ExitStack, folder: Path, topic: str, log: bytes, run: Callable[[KafkaBroker], Outcome]
+) -> Side | str:
+    """The same with a broker that has the log; it starts with the first run and ends with `stack`."""
+
+    @functools.cache
+    def broker(jars: str) -> KafkaBroker:
+        started = stack.enter_context(KafkaBroker(folder / "kafka", jars))
+        stack.enter_context(started.started())
+        started.fill(topic, log)
+        return started
+
+    return side(lambda jars: run(broker(jars)))
+
+
+class KafkaBroker:
+    """One broker over one folder, whose log stays from one start to the next; a context manager around them all."""
+
+    def __init__(self, folder: Path, jars: str) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._jars = jars
+        self._ports = contextlib.ExitStack()
+        self._login = f"{USERNAME}-{GROUP}"
+        self.host = _HOST
+        self.port, self.login_port, zookeeper_port = (_reserved_port(self._ports) for _ in range(3))
+        values = {"folder": folder, "host": _HOST, "port": self.port, "login_port": self.login_port}
+        values |= {"zookeeper_port": zookeeper_port, "login": self._login, "password": PASSWORD}
+        for name, text in _FILES.items():
+            (folder / name).write_text(text.format(**values), encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ports.close()
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[None]:
+        """Broker and ZooKeeper, from their start, which nobody waits for, to their orderly end."""
+        with self._java("zookeeper", *_ZOOKEEPER), self._java("broker", *_BROKER) as self._process:
+            yield
+
+    def ask(self, question: Callable[[_Client], AnswerT]) -> AnswerT:
+        """Log in and ask, until there is an answer: a broker that starts refuses at first. Raises RuntimeError."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                with self._logged_in() as client:
+                    return question(client)
+            except (ConnectionError, KafkaError) as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self._folder / "broker.log").read_text(encoding="utf-8", errors="replace")
+                    raise RuntimeError(f"{NAME} does not answer ({error}):\n{log[-_LOG_BYTES_SHOWN:]}") from error
+                time.sleep(_POLL_S)
+
+    def fill(self, topic: str, batches: bytes) -> None:
+        """Create a topic of one partition, and append batches to it as they are, which must begin with offset 0."""
+        first, *others = split_batches(batches)
+        self.ask(lambda client: client.create_topic(topic))
+        self.ask(lambda client: client.produce(topic, [first]))
+        with self._logged_in() as client:
+            client.produce(topic, others)
+
+    def target(self, topic: str) -> Target:
+        """What a load generator asks; its group has a coordinator from now on."""
+        self.ask(lambda client: client.find_coordinator(GROUP))
+        return Target(self.host, self.login_port, self._process.pid, topic, GROUP, self._login, PASSWORD)
+
+    @contextlib.contextmanager
+    def _logged_in(self) -> Iterator[_Client]:
+        with _Client(self.host, self.login_port) as client:
+            client.login(self._login, PASSWORD)
+            yield client
+
+    @contextlib.contextmanager
+    def _java(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                ["java", "-cp", self._jars, *arguments], cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+class _Client(RawClient):
+    """What fills a broker, besides what every client does. All raise KafkaError."""
+
+    def create_topic(self, topic: str) -> None:
+        body = struct.pack(">i", 1) + string(topic) + struct.pack(">ihiii", 1, 1, 0, 0, _REQUEST_TIMEOUT_MS)
+        (error,) = struct.unpack(">h", self._request(_CREATE_TOPICS, 0, body)[-2:])
+        self._check("CreateTopics", 0 if error == _TOPIC_EXISTS else error)
+
+    def produce(self, topic: str, batches: Iterable[bytes]) -> None:
+        """Append batches as Kafka wants them: each in a request of its own, with an offset that it replaces."""
+        head = struct.pack(">hhii", -1, _ACKS_LEADER, _REQUEST_TIMEOUT_MS, 1) + string(topic)
+        for batch in batches:
+            placed = bytes(_OFFSET_BYTES) + batch[_OFFSET_BYTES:]
+            answer = self._request(_PRODUCE, 3, head + struct.pack(">iii", 1, 0, len(batch)) + placed)
+            self._check("Produce", self._one_partition(answer).int16())
+
+    def find_coordinator(self, group: str) -> None:
+        """Have the group's coordinator ready; Kafka makes the topic of commits when it is first asked."""
+        (error,) = struct.unpack_from(">h", self._request(_FIND_COORDINATOR, 0, string(group)))
+        self._check("FindCoordinator", error)
+
+
+def _reserved_port(stack: contextlib.ExitStack) -> int:
+    """A port that is ours as long as the stack is open: bound and not listened on, which a server may still do."""
+    holder = stack.enter_context(socket.socket())
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((_HOST, 0))
+    port: int = holder.getsockname()[1]
+    return port
