@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.capture import BENCHMARK as CAPTURE
-from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.cold import BENCHMARK as COLD
+from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
@@ -25,7 +25,7 @@ from bench.load import LoadError
 from bench.requests import BENCHMARK as REQUESTS
 from bench.start import BENCHMARK as START
 
-BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, DOWNCONVERSION, LATENCY, REQUESTS, IDLE, START)
+BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, DOWNCONVERSION, LATENCY, COLD, REQUESTS, IDLE, START)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 

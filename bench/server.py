@@ -47,12 +47,12 @@ _RECORDS_OF_CREATION: Final = 2  # CREATE DATABASE and CREATE TABLE
 class BenchServer:
     """The process, seen from the benchmark; a context manager that ends it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, compression: str = "none") -> None:
         root = str(Path(__file__).resolve().parent.parent)
         self._log = (folder / "server.log").open("wb")
         # -P: a `bench` in the directory we are called in must not be taken for this one.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.server", str(folder / "data")],
+            [sys.executable, "-P", "-m", "bench.server", str(folder / "data"), compression],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -104,7 +104,7 @@ def topic_path(folder: Path, topic: str) -> Path:
     return folder / "data" / "topics" / f"{topic}-0"
 
 
-async def _serve(data_directory: Path) -> None:
+async def _serve(data_directory: Path, compression: Any) -> None:
     from broker.app import Application
     from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
     from capture.embedded_source import EmbeddedSource
@@ -123,6 +123,7 @@ async def _serve(data_directory: Path) -> None:
         source=Secret("file:///embedded.000001"),
         objects=[orders.DATABASE],
         start="earliest",
+        compression=compression,
         groups=[GroupConfig(name="bench", id=GROUP, username=USERNAME, password=Secret(PASSWORD))],
     )
     try:
@@ -219,4 +220,4 @@ def _write(answer: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     from broker import event_loop
 
-    event_loop.run(_serve(Path(sys.argv[1])))
+    event_loop.run(_serve(Path(sys.argv[1]), sys.argv[2]))
