@@ -169,6 +169,21 @@ async def test_failures_make_each_attempt_wait_and_too_many_are_turned_away_unse
     assert await asyncio.gather(*waiting) == [ACCEPTED] * NAME_LIMIT.waiters_max
 
 
+async def test_no_thread_is_taken_before_the_brake_lets_go(accounts, timers):
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic", quick_verifier()))
+    for _ in range(NAME_LIMIT.failures_free):
+        assert await login(accounts, "wrong-password") == REFUSED
+    looked_at = len(Counting.threads)
+    attempt = asyncio.ensure_future(login(accounts))
+    await asyncio.sleep(0)
+    timers.advance(BRAKE_DELAY_MS - 1)
+    await asyncio.sleep(0)
+    assert len(Counting.threads) == looked_at
+    timers.advance(1)
+    assert await attempt == ACCEPTED
+    assert len(Counting.threads) == looked_at + 1
+
+
 class Stuck(Verifier):
     """A verifier whose answer waits for the test."""
 
