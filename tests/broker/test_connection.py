@@ -231,6 +231,15 @@ def test_a_raw_token_has_no_header_and_its_answer_neither() -> None:
     assert next_request(connection).api.name == "Heartbeat"
 
 
+def test_a_raw_token_is_there_with_its_last_byte_and_not_before() -> None:
+    connection = in_state(AuthState.AWAIT_RAW_TOKEN)
+    for byte in bytes.fromhex("00000007 00750070617373")[:-1]:
+        connection.receive(bytes([byte]))
+        assert connection.next_event() is None
+    connection.receive(b"s")
+    assert connection.next_event() == Token(bytes.fromhex("00750070617373"))
+
+
 def test_a_closed_connection_keeps_nothing() -> None:
     connection = in_state(AuthState.CLOSED)
     connection.receive(HEARTBEAT_V0)

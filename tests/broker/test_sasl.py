@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.principal import AuthFailure
 from broker.sasl import TOKEN_BYTES_MAX, TRANSITIONS, AuthState, AuthStep, SaslExchange, parse_plain_token
@@ -48,6 +50,31 @@ def test_each_part_may_have_the_octets_that_the_standard_wants_accepted() -> Non
     assert len(token) == TOKEN_BYTES_MAX
     assert parse_plain_token(token) == (name, password)
     assert isinstance(parse_plain_token(token + b"p"), AuthFailure)
+
+
+_PARTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
+
+
+@given(username=_PARTS, password=_PARTS, names_itself=st.booleans())
+def test_whatever_a_client_builds_is_split_again(username: str, password: str, names_itself: bool) -> None:
+    token = b"\0".join(part.encode() for part in (username if names_itself else "", username, password))
+    assert parse_plain_token(token) == (username, password)
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"\0", b"user", b"\xff"]), max_size=8).map(b"".join))
+def test_any_bytes_are_a_login_or_refused(token: bytes) -> None:
+    credentials = parse_plain_token(token)
+    if not isinstance(credentials, AuthFailure):
+        assert token.split(b"\0")[1:] == [part.encode() for part in credentials]
+
+
+def test_no_prefix_is_the_login_and_nothing_may_follow() -> None:
+    token = "\0dtstest-g1\0gehe\u00efm".encode()
+    whole = parse_plain_token(token)
+    for length in range(len(token)):
+        assert parse_plain_token(token[:length]) != whole
+    for rest in (b"\0", b"\0\0", b"\0\0\0\0", b"\0dtstest-g1\0secret"):
+        assert isinstance(parse_plain_token(token + rest), AuthFailure)
 
 
 def test_a_listener_without_login_is_ready_at_once() -> None:

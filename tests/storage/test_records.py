@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiokafka.record.memory_records import MemoryRecords as AiokafkaRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.record import MemoryRecords
@@ -113,6 +114,24 @@ def test_header_counts_larger_than_the_bytes_left_are_refused() -> None:
         decoded(bytes(batch))
 
 
+@pytest.mark.parametrize("count", [4, 1 << 16, (1 << 31) - 1])
+def test_record_counts_larger_than_the_bytes_left_are_refused(count: int) -> None:
+    batch = bytearray(GOLDEN)
+    batch[57:61] = count.to_bytes(4, "big")
+    with pytest.raises(CorruptLog):
+        decoded(bytes(batch))
+    assert values_of(bytes(batch)) is None
+
+
+@pytest.mark.parametrize("count", [-1, 0, 2])
+def test_record_counts_smaller_than_what_is_there_are_refused(count: int) -> None:
+    batch = bytearray(GOLDEN)
+    batch[57:61] = count.to_bytes(4, "big", signed=True)
+    with pytest.raises(CorruptLog, match="bytes follow"):
+        decoded(bytes(batch))
+    assert values_of(bytes(batch)) is None
+
+
 def test_batch_that_needs_more_than_is_there_does_not_verify() -> None:
     assert not verify_crc(GOLDEN[:-1], 0, read_header(GOLDEN))
 
@@ -167,6 +186,28 @@ def test_kafka_python_decodes_what_is_encoded_and_builds_the_same_bytes(
         for i, (value, time_ms) in enumerate(zip(contents, times, strict=True))
     ]
     assert data[LENGTH_PREFIX_BYTES:] == _built_by_kafka_python(contents, times)
+
+
+@given(
+    base_offset=st.integers(0, 2**40),
+    records=st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 2**40)), min_size=1, max_size=40),
+)
+@settings(max_examples=50)
+def test_aiokafka_decodes_what_is_encoded(base_offset: int, records: list[tuple[bytes, int]]) -> None:
+    contents, times = zip(*records, strict=True)
+    theirs = AiokafkaRecords(encode_batch(base_offset, contents, times)).next_batch()
+    assert theirs is not None
+    assert theirs.validate_crc()
+    assert [(r.offset, r.timestamp, r.key, r.value) for r in theirs] == [
+        (base_offset + i, time_ms, None, value) for i, (value, time_ms) in enumerate(records)
+    ]
+
+
+def test_kafkas_own_batch_is_the_same_to_three_readers() -> None:
+    plain = [(each.offset, each.timestamp_ms, each.key, each.value, each.headers) for each in decoded(GOLDEN)]
+    for reader in (MemoryRecords, AiokafkaRecords):
+        theirs = reader(GOLDEN).next_batch()
+        assert [(r.offset, r.timestamp, r.key, r.value, tuple(map(tuple, r.headers))) for r in theirs] == plain
 
 
 def _built_by_kafka_python(contents: list[bytes], times: list[int]) -> bytes:

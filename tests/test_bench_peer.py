@@ -1,0 +1,78 @@
+"""What the benchmarks do where their peer, or enough open files, cannot be had, and what a peer's bytes are cut to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as cli
+from bench import kafka_broker
+from bench.harness import Benchmark, Measure, Outcome, Prepared, Side, run_benchmark
+from bench.load import LoadError, allow_connections
+from bench.records import split_batches, whole_batches, without_leader_epochs
+from storage.records import encode_batch
+
+BATCHES = [encode_batch(offset, [b"value"] * 2, [1, 2]) for offset in (0, 2, 4)]
+
+
+def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = kafka_broker.side(lambda _: Outcome({}, ""))
+    assert isinstance(missing, str)
+    assert missing.startswith("java is not on the PATH")
+
+    @contextlib.contextmanager
+    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
+        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), missing)
+
+    measure = Measure("speed", "things/s")
+    results = run_benchmark(Benchmark("made-up", "?", (measure,), {}, {}, prepare), tmp_path, smoke=True)
+    assert f"no peer: {missing}" in cli.table(results)
+    entry = json.loads(json.dumps(results[0].to_json({})))
+    assert (entry["peer"], entry["peer_missing"], entry["ratio"]) == (None, missing, None)
+
+
+def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
+        ours = Side("binwire", lambda: Outcome({"both": 2.0, "ours": 1.0}, "a"))
+        yield Prepared(ours, Side("peer", lambda: Outcome({"both": 1.0}, "b")), same_result=False)
+
+    measures = (Measure("both", "things/s"), Measure("ours", "things/s"))
+    both, alone = run_benchmark(Benchmark("made-up", "?", measures, {}, {}, prepare), tmp_path, smoke=True)
+    assert (both.peer_name, both.ratio) == ("peer", 2.0)
+    assert (alone.peer_name, alone.peer, alone.ratio) == (None, None, None)
+
+
+def test_many_connections_raise_the_limit_of_open_files_or_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = [(1024, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, each: limits.append(each))
+    allow_connections(20)
+    assert limits == [(1024, 4096)]
+    allow_connections(1000)
+    assert limits == [(1024, 4096), (1500, 4096)]
+    with pytest.raises(LoadError, match=r"^4000 connections need 4500 open files, and 4096 are all"):
+        allow_connections(4000)
+
+
+@pytest.mark.parametrize("more", [0, 1, 11, 12, 60, 61, len(BATCHES[2]) - 1])
+def test_a_batch_that_is_cut_off_does_not_count(more: int) -> None:
+    whole = BATCHES[0] + BATCHES[1]
+    assert bytes(whole_batches(memoryview(whole + BATCHES[2][:more]))) == whole
+
+
+def test_batches_are_split_and_compared_without_what_is_the_brokers_own() -> None:
+    assert split_batches(b"".join(BATCHES)) == BATCHES
+    assert split_batches(b"".join(BATCHES) + bytes(100), before=6) == BATCHES
+    assert split_batches(b"".join(BATCHES), before=4) == BATCHES[:2]
+    other = bytearray(b"".join(BATCHES))
+    other[12:16] = b"\0\0\0\x07"
+    assert without_leader_epochs(bytes(other)) == without_leader_epochs(b"".join(BATCHES))
