@@ -156,7 +156,7 @@ class _Slice:
 async def _convert(batch: Batch, magic: int) -> Messages:
     if batch.header.attributes & _CONTROL_BATCH:
         return NO_MESSAGES
-    data = await asyncio.to_thread(records_of, batch) if batch.header.compression else _stored_records(batch)
+    data = await _decompressed(batch) if batch.header.compression else _stored_records(batch)
     head = _MAGIC_1 if magic else _MAGIC_0
     parts: list[bytes | memoryview] = []
     offsets, ends = array("q"), array("q")
@@ -182,6 +182,12 @@ async def _convert(batch: Batch, magic: int) -> Messages:
         if count % RECORDS_PER_LOOK == 0:
             await time_slice.give_way()
     return Messages(await _joined(parts, end, time_slice), offsets, ends)
+
+
+async def _decompressed(batch: Batch) -> bytes | memoryview:
+    """The records of a compressed batch; of many bytes a view, because each value would be a copy made in one go."""
+    data = await asyncio.to_thread(records_of, batch)
+    return data if len(data) <= LARGE_BYTES else memoryview(data)
 
 
 def _stored_records(batch: Batch) -> bytes | memoryview:
