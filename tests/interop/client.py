@@ -1,20 +1,21 @@
 """What the tests know about one client: how its process starts, what its public API can express, what it says.
 
-Owns the columns of the client matrix and the row type; the rows are in ``families/``. A cell of the matrix passes, is
-n/a with the reason (the client's public API cannot express it), or is refused by the client with its own message (a
-newer client that refuses brokers of this age on its own account).
+Owns the columns of the client matrix and the row type; the rows are in ``families/``. A cell of the matrix passes
+(perhaps with a note of what its proof lacks), is n/a with the reason (the client's public API cannot express it), or is
+refused by the client with its own message (a newer client that refuses brokers of this age on its own account).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 import pytest
 
+from tests.decoded import Record
 from tests.tools.workplace import NotPublishedError, ToolError
 
 Command = tuple[str, ...]
@@ -37,6 +38,8 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
 KEEPS_TRYING: Final = "read 0 of 1 records before the deadline"
 INVALID_GROUP: Final = "InvalidGroupIdException: The configured groupId is invalid"
 ANSWER: Final = ("offset", "timestamp")
+_BY_ASSIGNMENT: Final = ("plain", "tls", "assign")
+_NO_TIME: Final = -1
 PURPOSES: Final = ("", "commit", "resume", "takeover")
 
 
@@ -50,9 +53,13 @@ class Client:
 
     What the columns do not ask, and further tests do: ``lookup_answer`` is what its look-up by time shows of the answer
     (``offset``, ``timestamp``, both or neither); ``shows_bounds``: it can ask for the log's first and end offset;
-    ``whole_records``: it gets a record that is larger than its partition limit. ``resumes_by_time``: it takes up not at
-    the committed offset but at the committed time, so that what has that very time comes again. ``purposes`` are what
-    it needs a consumer group each for, so that no test meets another's commits; that of the first, "", never commits.
+    ``too_large`` is what it says (a regular expression) of a record larger than its partition limit, if it cannot get
+    it whole. ``resumes_by_time``: it takes up not at the committed offset but at the committed time, so that what has
+    that very time comes again. ``purposes`` are what it needs a consumer group each for, so that no test meets
+    another's commits; that of the first, "", never commits.
+
+    ``no_assigned_times`` says why records that it reads by assignment have no times, if it is so: what is left of the
+    cells that read that way passes, and the matrix says what they leave out.
     """
 
     name: str
@@ -65,8 +72,9 @@ class Client:
     foreign_group: str = INVALID_GROUP
     lookup_answer: tuple[str, ...] = ANSWER
     shows_bounds: bool = True
-    whole_records: bool = True
+    too_large: str | None = None
     resumes_by_time: bool = False
+    no_assigned_times: str | None = None
     purposes: tuple[str, ...] = PURPOSES
 
     def __post_init__(self) -> None:
@@ -76,6 +84,16 @@ class Client:
     def can(self, column: str) -> bool:
         """Whether the public API can express this column and the client speaks to us at all."""
         return self.refuses is None and column not in self.not_applicable
+
+    def by_assignment(self, records: list[Record]) -> list[Record]:
+        """These records as the client shows them when it reads by assignment."""
+        if self.no_assigned_times is None:
+            return records
+        return [replace(record, timestamp_ms=_NO_TIME) for record in records]
+
+    def leaves_out(self, column: str) -> str | None:
+        """What the proof of a column lacks though its test passes."""
+        return self.no_assigned_times if column in _BY_ASSIGNMENT else None
 
     def group_id(self, purpose: str = "") -> str:
         """The id of the client's own consumer group for a purpose."""

@@ -99,6 +99,10 @@ def _client_of(item: pytest.Item) -> Client | None:
     return client
 
 
+def _noted(result: str, left_out: str | None) -> str:
+    return f"{result}: {left_out}" if result == matrix_file.PASSES and left_out else result
+
+
 _found = pytest.StashKey[matrix_file.Cells]()
 _differences = pytest.StashKey[list[str]]()
 
@@ -111,7 +115,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         result = _result(report)
         columns = marker.args or COLUMNS
         if result is not None:
-            item.config.stash.setdefault(_found, {}).update({(client.name, column): result for column in columns})
+            found = item.config.stash.setdefault(_found, {})
+            found.update({(client.name, column): _noted(result, client.leaves_out(column)) for column in columns})
     return report
 
 

@@ -1,8 +1,9 @@
 """The results of the client matrix: `matrix.json`, committed, from which the README's table is made.
 
-Owns: the file's form (a list of rows in the table's order: client, family, and for each column `passes`, `n/a: …`,
-`refused: …` or `untested: …`), its comparison with what a run found, and its renewal. Cells that a run did not try are
-not compared, nor is a client that only some machines can have: what was proven elsewhere stands.
+Owns: the file's form (a list of rows in the table's order: client, family, and for each column `passes`, `passes: …`
+with what its proof lacks, `n/a: …`, `refused: …` or `untested: …`), its comparison with what a run found, and its
+renewal. Cells that a run did not try are not compared, nor is a client that only some machines can have: what was
+proven elsewhere stands.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def differences(rows: Sequence[Row], found: Mapping[tuple[str, str], str]) -> li
 
 
 def _proven_elsewhere(found: str, recorded: str | None) -> bool:
-    return found.startswith(UNTESTED) and recorded is not None
+    return found.startswith(UNTESTED) and recorded is not None and not recorded.startswith(UNTESTED)
 
 
 def renew(clients: Sequence[Client], found: Cells) -> None:

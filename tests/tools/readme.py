@@ -79,7 +79,13 @@ def api_table() -> str:
 
 
 def client_table() -> str:
-    """The client matrix as `tests/interop/matrix.json` has it; reasons and messages are notes under the table."""
+    """The client matrix as `tests/interop/matrix.json` has it; reasons and messages are notes under the table.
+
+    Below it, what it has no row for.
+    """
+    sys.path.insert(0, str(CHECKOUT))
+    from tests.interop.families.others import UNTESTED
+
     rows = json.loads(MATRIX.read_text(encoding="utf-8"))
     columns = list(rows[0]["cells"])
     notes: dict[str, int] = {}
@@ -91,14 +97,17 @@ def client_table() -> str:
         cells = [_client_cell(row["cells"][column], notes) for column in columns]
         lines.append(f"| {row['client']} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{number}. {note}" for note, number in notes.items())]
-    return "\n".join(lines).rstrip()
+    lines += ["", "Untested, because it cannot be had where the tests fetch their clients:", ""]
+    lines += [f"- {client}: {reason}" for client, reason in UNTESTED.items()]
+    return "\n".join(lines)
 
 
 def _client_cell(cell: str, notes: dict[str, int]) -> str:
     kind, _, note = cell.partition(": ")
+    shown = "✓" if kind == "passes" else kind
     if not note:
-        return "✓"
-    return f"{kind} {notes.setdefault(note, len(notes) + 1)}"
+        return shown
+    return f"{shown} {notes.setdefault(note, len(notes) + 1)}"
 
 
 SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": api_table, "clients": client_table}

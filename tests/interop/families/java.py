@@ -23,7 +23,7 @@ def _kafka(version: str) -> Client:
         partial(java_clients.kafka_command, version),
         representative=version == "1.1.1",
         not_applicable={"seek_seconds": _NO_LOOKUP, "seek_milliseconds": _NO_LOOKUP} if oldest else {},
-        whole_records=not oldest,
+        too_large=r"RecordTooLargeException: .*max\.partition\.fetch\.bytes" if oldest else None,
         wrong_password=KEEPS_TRYING if version in _BEFORE_KIP_152 else _REFUSED,
         foreign_group="InvalidGroupIdException: The group id is invalid" if version == "4.4.0" else INVALID_GROUP,
     )

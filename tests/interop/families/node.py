@@ -19,6 +19,8 @@ def _kafkajs(version: str, *, representative: bool = False) -> Client:
         representative=representative,
         not_applicable={"assign": _NO_ASSIGNMENT},
         lookup_answer=("offset",),
+        foreign_group="KafkaJSGroupCoordinatorNotFound: Failed to find group coordinator",
+        wrong_password="SASL PLAIN authentication failed: Authentication failed: Invalid username or password",
     )
 
 
@@ -35,5 +37,9 @@ CLIENTS = (
             "seek_milliseconds": _NO_TIMES,
         },
         lookup_answer=(),
+        wrong_password="SaslAuthenticationError: Authentication failed: Invalid username or password",
+        foreign_group=r"(?m)^group: Error: $",
+        too_large=r"read \d+ of \d+ records before the deadline",
+        no_assigned_times="without times: kafka-node's Consumer asks with Fetch 0, whose records have none",
     ),
 )

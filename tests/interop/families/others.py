@@ -10,11 +10,13 @@ from typing import Final
 from tests.interop import java_clients
 from tests.interop.client import Client, Command
 
-# What the matrix cannot have a row for, and why; the README names it as untested.
+# What the matrix has no row for, and why; the README names it.
 UNTESTED: Final[Mapping[str, str]] = {
-    "Ruby (ruby-kafka, rdkafka-ruby)": "published on RubyGems only",
-    "Erlang (brod)": "published on Hex only",
-    ".NET (Confluent.Kafka)": "published on NuGet only",
+    "Ruby (ruby-kafka, rdkafka-ruby)": "published on RubyGems, and not packaged by Debian",
+    "Erlang (brod)": "published on Hex, and not packaged by Debian",
+    ".NET (Confluent.Kafka)": "published on NuGet, and neither it nor .NET is packaged by Debian",
+    "Confluent's REST Proxy, Karapace, Kafka-Pixy": "not carried by the Maven repository, Python index and Go proxy in "
+    "use; Strimzi's bridge stands for such proxies",
 }
 
 

@@ -71,6 +71,8 @@ public final class DtsScenarios extends ScenarioLoop {
             arguments.get("account"), arguments.get("password"), arguments.get("timestamp"),
             subscribes ? ConsumerSubscribeMode.SUBSCRIBE : ConsumerSubscribeMode.ASSIGN);
         context.setProperty("stream.pool.timeout", "200");
+        // The check at the start of SDK 1.4 waits this long, twice, whatever has arrived: five seconds if it is not told.
+        context.setProperty("kafka.poll.ms", "50");
         context.setProperty("kafka.client.id", arguments.get("client_id"));
         context.setProperty("kafka.session.timeout.ms", String.valueOf(sessionTimeoutMs));
         context.setProperty("kafka.heartbeat.interval.ms", String.valueOf(sessionTimeoutMs / 10));

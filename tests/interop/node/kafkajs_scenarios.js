@@ -31,10 +31,12 @@ async function withAdmin(given, use) {
 /** Joins the group and reads; `from` is an offset to seek to, or undefined for the committed one. */
 async function join(given, from) {
   const sessionTimeout = Number(given.session_timeout_ms ?? 10000)
+  const heartbeatInterval = Math.floor(sessionTimeout / 10)
   const consumer = connect(given).consumer({
     groupId: given.group,
     sessionTimeout,
-    heartbeatInterval: Math.min(1000, Math.floor(sessionTimeout / 4)),
+    heartbeatInterval,
+    maxWaitTimeInMs: heartbeatInterval, // it sends no heartbeat while a fetch waits, which is five seconds by default
     maxBytesPerPartition: Number(given.partition_bytes ?? 1048576),
   })
   const reading = new Reading(given)
