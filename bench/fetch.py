@@ -7,6 +7,7 @@ after the clock has stopped. The peer is a Kafka broker with the same batches (`
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def read(broker: BenchServer | KafkaBroker) -> Outcome:
             return _read(broker, high_watermark, parameters["fetch_bytes"], log)
 
-        yield Prepared(Side("binwire", lambda: read(server)), kafka_broker.peer(stack, folder, TOPIC, log, read))
+        peer = functools.partial(kafka_broker.peer, stack, folder, TOPIC, log, read)
+        yield Prepared(Side("binwire", lambda: read(server)), peer)
 
 
 def _read(broker: BenchServer | KafkaBroker, high_watermark: int, fetch_bytes: int, log: bytes) -> Outcome:

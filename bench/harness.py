@@ -34,6 +34,10 @@ class ResultMismatchError(Exception):
     """Two runs that should have produced the same did not; the message names the benchmark and both hashes."""
 
 
+class PeerMissingError(Exception):
+    """The peer cannot be had here; one sentence says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number a run yields, its unit, and which direction is better."""
@@ -61,13 +65,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The two sides on the same material; in the place of a peer that is not to be had, the reason.
+    """The two sides on the same material. ``same_result``: both must produce the same hash.
 
-    ``same_result``: both must produce the same hash.
+    A peer that may be missing here is looked for when it is wanted, by a function that raises PeerMissingError.
     """
 
     binwire: Side
-    peer: Side | str | None = None
+    peer: Side | Callable[[], Side] | None = None
     same_result: bool = True
 
 
@@ -172,15 +176,23 @@ def run_benchmark(
     progress(f"{benchmark.name}: preparing")
     with benchmark.prepare(parameters, folder) as prepared:
         ours = _Track(prepared.binwire)
-        theirs = _Track(prepared.peer) if isinstance(prepared.peer, Side) and with_peer else None
+        theirs, missing = _peer(prepared) if with_peer else (None, None)
         for round_number in range(rounds):
             progress(f"{benchmark.name}: round {round_number + 1} of {rounds}")
             turn = [ours] if theirs is None else [ours, theirs]
             for track in turn if round_number % 2 == 0 else reversed(turn):
                 track.run()
     _require_agreement(benchmark, ours, theirs if prepared.same_result else None)
-    missing = prepared.peer if isinstance(prepared.peer, str) and with_peer else None
     return [_result(benchmark, measure, ours, theirs, rounds, parameters, missing) for measure in benchmark.measures]
+
+
+def _peer(prepared: Prepared) -> tuple[_Track | None, str | None]:
+    """The peer, or why it is missing; neither where a benchmark has none."""
+    try:
+        side = prepared.peer if isinstance(prepared.peer, Side | None) else prepared.peer()
+    except PeerMissingError as error:
+        return None, str(error)
+    return (None if side is None else _Track(side)), None
 
 
 def _result(

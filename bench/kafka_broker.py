@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from bench.client import KafkaError, RawClient, string
-from bench.harness import Outcome, Side
+from bench.harness import Outcome, PeerMissingError, Side
 from bench.load import Target
 from bench.records import split_batches
 from bench.server import GROUP, PASSWORD, USERNAME
@@ -85,10 +85,6 @@ KafkaServer {{ org.apache.kafka.common.security.plain.PlainLoginModule required 
 AnswerT = TypeVar("AnswerT")
 
 
-class PeerMissingError(Exception):
-    """There is no Kafka to compare with; one sentence says why."""
-
-
 def class_path() -> str:
     """The jars of broker and ZooKeeper. Raises PeerMissingError."""
     try:
@@ -103,18 +99,15 @@ def class_path() -> str:
     return command[command.index("-cp") + 1]
 
 
-def side(run: Callable[[str], Outcome]) -> Side | str:
-    """Kafka as the peer of a benchmark, whose runs are given the class path; or why there is none."""
-    try:
-        jars = class_path()
-    except PeerMissingError as error:
-        return str(error)
+def side(run: Callable[[str], Outcome]) -> Side:
+    """Kafka as the peer of a benchmark, whose runs are given the class path. Raises PeerMissingError."""
+    jars = class_path()
     return Side(NAME, lambda: run(jars))
 
 
 def peer(
     stack: contextlib.ExitStack, folder: Path, topic: str, log: bytes, run: Callable[[KafkaBroker], Outcome]
-) -> Side | str:
+) -> Side:
     """The same with a broker that has the log; it starts with the first run and ends with `stack`."""
 
     @functools.cache

@@ -18,6 +18,7 @@ from typing import Final
 from bench import kafka_broker
 from bench.client import RawClient, fetch_frame, heartbeat_frame
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
+from bench.kafka_broker import KafkaBroker
 from bench.load import Target, allow_connections, run
 from bench.records import without_leader_epochs
 from bench.server import GROUP, PASSWORD, TOPIC, USERNAME, BenchServer
@@ -38,7 +39,11 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         with RawClient(server.host, server.port) as client:
             log = bytes(client.fetch(TOPIC, 0).records)
         ours = binwire(server)
-        peer = kafka_broker.peer(stack, folder, TOPIC, log, lambda kafka: _ask(kafka.target(TOPIC), parameters))
+
+        def ask_kafka(kafka: KafkaBroker) -> Outcome:
+            return _ask(kafka.target(TOPIC), parameters)
+
+        peer = functools.partial(kafka_broker.peer, stack, folder, TOPIC, log, ask_kafka)
         yield Prepared(Side("binwire", lambda: _ask(ours, parameters)), peer)
 
 

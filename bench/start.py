@@ -67,7 +67,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
         _run(server, source)
         kafka = functools.cache(lambda jars: _filled_kafka(stack, folder, jars, log))
-        peer = kafka_broker.side(lambda jars: _run_kafka(kafka(jars)))
+        peer = functools.partial(kafka_broker.side, lambda jars: _run_kafka(kafka(jars)))
         yield Prepared(Side("binwire", lambda: _run(server, source)), peer, same_result=False)
 
 

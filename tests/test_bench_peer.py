@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import resource
 from collections.abc import Iterator
@@ -22,19 +23,20 @@ BATCHES = [encode_batch(offset, [b"value"] * 2, [1, 2]) for offset in (0, 2, 4)]
 
 def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    missing = kafka_broker.side(lambda _: Outcome({}, ""))
-    assert isinstance(missing, str)
-    assert missing.startswith("java is not on the PATH")
 
     @contextlib.contextmanager
     def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), missing)
+        kafka = functools.partial(kafka_broker.side, lambda _: Outcome({}, ""))
+        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), kafka)
 
-    measure = Measure("speed", "things/s")
-    results = run_benchmark(Benchmark("made-up", "?", (measure,), {}, {}, prepare), tmp_path, smoke=True)
-    assert f"no peer: {missing}" in cli.table(results)
+    benchmark = Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare)
+    results = run_benchmark(benchmark, tmp_path, smoke=True)
+    assert "no peer: java is not on the PATH" in cli.table(results)
     entry = json.loads(json.dumps(results[0].to_json({})))
-    assert (entry["peer"], entry["peer_missing"], entry["ratio"]) == (None, missing, None)
+    assert (entry["peer"], entry["ratio"]) == (None, None)
+    assert entry["peer_missing"].startswith("java is not on the PATH")
+    (alone,) = run_benchmark(benchmark, tmp_path, smoke=True, with_peer=False)
+    assert alone.peer_missing is None
 
 
 def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:
