@@ -13,6 +13,7 @@ without a commit begins at the log's start. Scenarios, and what is done with the
   metadata is given, leave. ``hold`` the same, but the membership stays and heartbeats until the process is killed.
 - ``assign`` offset, count[, partition_bytes]: read by assignment. ``assign_time`` timestamp, count: look the offset up,
   read on from it; ``{"offset": …, "timestamp": …}`` of the answer, both null (and nothing is read) if there is none.
+  response_bytes beside partition_bytes: the largest answer of the broker that is taken, where a library has a limit.
 - ``bounds``: ``{"begin": …, "end": …}``. ``committed``: ``{"offset": …, "metadata": …}``, null without a commit.
 - ``topics``: ``{"topics": [names]}``, all that the client may see.
 

@@ -148,6 +148,7 @@ static bool set_own(rd_kafka_conf_t *configuration, const char *setting) {
 static bool configure(rd_kafka_conf_t *configuration, const struct arguments *arguments) {
     char heartbeat_ms[24];
     const char *partition_bytes = argument(arguments, "partition_bytes");
+    const char *response_bytes = argument(arguments, "response_bytes");
     const char *ca = argument(arguments, "ca");
     snprintf(heartbeat_ms, sizeof heartbeat_ms, "%" PRId64, number(arguments, "session_timeout_ms") / HEARTBEATS_PER_SESSION);
     const char *const pairs[][2] = {
@@ -168,6 +169,8 @@ static bool configure(rd_kafka_conf_t *configuration, const struct arguments *ar
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (!set(configuration, pairs[i][0], pairs[i][1]))
             return false;
+    if (response_bytes && !set(configuration, "receive.message.max.bytes", response_bytes))
+        return false;
     if (ca && !set(configuration, "ssl.ca.location", ca))
         return false;
     for (int i = 0; i < settings_count; i++)

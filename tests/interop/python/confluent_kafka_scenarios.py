@@ -54,6 +54,8 @@ def _open(arguments: Mapping[str, str]) -> tuple[Consumer, _Refused]:
         "check.crcs": True,
         "error_cb": refused,
     }
+    if "response_bytes" in arguments:
+        settings["receive.message.max.bytes"] = int(arguments["response_bytes"])
     if arguments["security"] == "SASL_SSL":
         settings["ssl.ca.location"] = arguments["ca"]
     return Consumer(settings), refused

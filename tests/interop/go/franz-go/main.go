@@ -41,6 +41,7 @@ func connect(arguments scenarios.Arguments, options ...kgo.Opt) (*kgo.Client, er
 		kgo.SeedBrokers(strings.Split(arguments["bootstrap"], ",")...),
 		kgo.SASL(plain.Auth{User: arguments["username"], Pass: arguments["password"]}.AsMechanism()),
 		kgo.FetchMaxPartitionBytes(arguments.PartitionBytes()),
+		kgo.BrokerMaxReadBytes(int32(arguments.IntOr("response_bytes", 100<<20))),
 		kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelInfo, nil)),
 	)
 	if settings != nil {

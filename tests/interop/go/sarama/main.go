@@ -46,6 +46,7 @@ func connect(arguments scenarios.Arguments) (sarama.Client, error) {
 	}
 	config.Net.TLS.Enable = config.Net.TLS.Config != nil
 	config.Consumer.Fetch.Default = arguments.PartitionBytes()
+	sarama.MaxResponseSize = int32(arguments.IntOr("response_bytes", int64(sarama.MaxResponseSize)))
 	config.Consumer.Return.Errors = true
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
