@@ -49,6 +49,12 @@ def test_few_mutated_frames(tmp_path: Path) -> None:
     torture(tmp_path, FRAMES_FEW, seed=1)
 
 
+def test_make_hands_the_number_of_frames_on() -> None:
+    command = ["make", "--dry-run", "torture", "FRAMES=7"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "BINWIRE_FRAMES=7 .venv/bin/python -m pytest -m torture" in done.stdout
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 def test_many_mutated_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
