@@ -121,7 +121,7 @@ def test_clients_read_it_byte_for_byte(
 def test_kafka_node_begins_inside_a_compressed_batch(
     client: Client, codec: str, logs: CompressedLogs, client_processes: ClientProcesses
 ) -> None:
-    """By assignment: it would number the records of a wrapper from its end, and drop none before the offset it wants."""
+    """By assignment: it would number a wrapper's records from its end, and drop none before the offset it wants."""
     log = logs.of(codec)
     wanted = [replace(record, timestamp_ms=-1) for record in log.records[1700:1720]]
     outcome = client_processes.of(client).run(
