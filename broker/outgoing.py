@@ -1,8 +1,11 @@
 """One connection's response on its way out: in pieces, as fast as the peer reads.
 
-Flow control. A response is written in pieces of `WRITE_BYTES` and only while the transport's buffer is empty, so a
-client that does not read costs one piece of memory. The response's leases on the log end when the last piece has left
-that buffer, or when the connection is given up.
+Flow control. A response is written in pieces of `WRITE_BYTES` and only while the transport's buffer is empty. Pieces
+go straight to the socket; of what it does not take, the transport is given a copy of `WAIT_BYTES`, to be told when the
+peer reads again. So a client that does not read costs `WAIT_BYTES` of memory (over TLS, where the transport seals what
+it is given, one piece), and no page of the log waits in a transport, which would touch it whenever the peer pleases,
+long after the system may have taken it out of memory. The response's leases on the log end when the last piece has
+left, or when the connection is given up. A peer that reads as fast as it is written to gets the loop for `SLICE_MS`.
 
 Records are written as they lie in the log. A handler answers with what is in memory; what the system took out of it
 while a slow peer read is brought back before the next piece is written, and the loop does not wait. If the medium does
@@ -14,6 +17,8 @@ Invariant: one response at a time; the next is sent when this one is gone.
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from broker.wire import Buffer
 
 WRITE_BYTES: Final = 256 * 1024
+WAIT_BYTES: Final = 16 * 1024
+SLICE_MS: Final = 2
 
 
 class _Part(NamedTuple):
@@ -53,6 +60,7 @@ class Outgoing:
         self._reading: asyncio.Task[None] | None = None
         self._is_sending = False
         self._is_dropped = False
+        self._descriptor = _socket_of(transport)
         self.is_paused = False
         """Whether the peer has not yet read what the transport holds."""
 
@@ -109,23 +117,50 @@ class Outgoing:
 
         What was looked at in this very callback `is_fresh` and not looked at again.
         """
+        slice_end = time.monotonic() + SLICE_MS / 1000
         while self._parts and not self.is_paused:
             buffer, lease, start = self._parts[0]
             end = min(start + WRITE_BYTES, len(buffer))
             if lease is not None and not is_fresh:
                 lease.require(start, end)
+            end = self._write(buffer, start, end)
             if end < len(buffer):
                 self._parts[0] = _Part(buffer, lease, end)
             else:
                 self._parts.popleft()
-            self._transport.write(buffer if end - start == len(buffer) else memoryview(buffer)[start:end])
+            if time.monotonic() > slice_end and self._parts and not self.is_paused:
+                asyncio.get_running_loop().call_soon(self._go_on)
+                break
         if self._parts or self.is_paused or self._is_dropped:
             return False
         self._is_sending = False
         self._end_leases()
         return True
 
+    def _write(self, buffer: Buffer, start: int, end: int) -> int:
+        """Write from `start` to `end`, or as far as the peer takes it; return how far that was."""
+        piece = buffer if end - start == len(buffer) else memoryview(buffer)[start:end]
+        if self._descriptor is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            self._transport.write(piece)
+            return end
+        try:
+            taken = os.write(self._descriptor, piece)
+        except OSError:
+            taken = 0  # the peer does not read, or is gone: the transport finds out which
+        start += taken
+        if start < end:
+            end = min(start + WAIT_BYTES, end)
+            self._transport.write(bytes(memoryview(buffer)[start:end]))
+        return end
+
     def _end_leases(self) -> None:
         for lease in self._leases:
             lease.close()
         self._leases = ()
+
+
+def _socket_of(transport: Any) -> int | None:
+    """The socket under a transport that sends what it is given as it is; None if there is none such."""
+    get_extra_info = getattr(transport, "get_extra_info", None)
+    found = get_extra_info("socket") if get_extra_info is not None else None
+    return found.fileno() if found is not None else None

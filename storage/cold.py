@@ -6,13 +6,15 @@ A thread reads the pages with `pread`, which lets the interpreter go and *fails*
 process (SIGBUS): a medium's error, a file that was cut. What failed is raised by the next `require` as `LogReadError`.
 
 Bounds. Reads are made in aligned chunks of `CHUNK_BYTES`, one chunk per thread at a time, first come first served: a
-read that hangs holds one of `THREADS` threads. A chunk that is being read is shared by all who need it. One lookup
-asks for `COLD_READ_BYTES` at most (or for one batch, if that is larger), so waiting reads are bounded by the
-connections. Read-ahead is dropped while `READS_AHEAD_MAX` chunks wait. Bytes that were read are not kept: they are in
-the page cache, where the mapping shows them.
+read that hangs holds one of `THREADS` threads. A chunk that is being read is shared by all who need it; one for which
+nobody waits any more is not begun. A lookup asks for `COLD_READ_BYTES` at a time, also on its way to a larger batch,
+so what waits is bounded by the connections and nobody stands in front of the others. Read-ahead is dropped while
+`READS_AHEAD_MAX` chunks wait. Bytes that were read are not kept: they are in the page cache, where the mapping shows
+them.
 
-What was read within `TRUST_MS` is believed to be there, whatever `residency` says: a lookup that needs two places at
-once comes to its end even where the system keeps neither, or does not tell.
+What was read within `TRUST_MS`, or for somebody who still holds what `bring_in` gave, is believed to be there whatever
+`residency` says: a lookup that needs several places comes to its end even where the system keeps none, or does not
+tell.
 
 Invariant: everything but the work itself runs on the loop's thread.
 """
@@ -21,9 +23,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from storage.clock import Clock, SystemClock
 from storage.errors import LogReadError
@@ -50,12 +54,40 @@ class _Key(NamedTuple):
     part: int
 
 
-class _Read(NamedTuple):
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class _Read:
     """How the reading of a chunk ended, and when."""
 
     at_ms: int
     end: int
-    error: OSError | None
+    error: Exception | None
+
+
+class _Asking:
+    """Who waits for `missing` more reads; `future` ends with all that were made for it."""
+
+    __slots__ = ("future", "missing", "reads")
+
+    def __init__(self, missing: int) -> None:
+        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.missing = missing
+        self.reads: list[_Read] = []
+
+    def take(self, read: _Read) -> None:
+        self.reads.append(read)
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            self.future.set_result(self.reads)
+
+
+class _Reading:
+    """A read that waits for a thread or has one, and who waits for it."""
+
+    __slots__ = ("asking", "work")
+
+    def __init__(self) -> None:
+        self.asking: set[_Asking] = set()
+        self.work: Future[None] | None = None
 
 
 class ColdReads:
@@ -65,8 +97,11 @@ class ColdReads:
         self._residency = residency or SystemResidency()
         self._clock = clock or SystemClock()
         self._threads: ThreadPoolExecutor | None = None
-        self._reading: dict[_Key, asyncio.Future[_Read]] = {}
+        self._is_closed = False
+        self._reading: dict[_Key, _Reading] = {}
         self._recent: dict[_Key, _Read] = {}
+        self._held: WeakValueDictionary[_Key, _Read] = WeakValueDictionary()
+        """What `_recent` holds, and what somebody who asked for it holds."""
 
     @property
     def waiting_count(self) -> int:
@@ -74,9 +109,12 @@ class ColdReads:
         return len(self._reading)
 
     def close(self) -> None:
-        """Let the threads end behind what they are doing. Nobody may wait for a read any more."""
+        """Read no more: who waits gets an error. A thread whose read hangs is left to it."""
+        self._is_closed = True
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+        for key, reading in tuple(self._reading.items()):
+            self._end(key, reading, 0, _closed())
 
     # Asked before pages are touched
 
@@ -98,11 +136,24 @@ class ColdReads:
             read = self._recent_read(key)
             if read is None:
                 missing.append((key, _chunk_reader(mapping, chunk)))
+                if len(missing) * CHUNK_BYTES >= COLD_READ_BYTES:
+                    break
                 continue
             _raise_failure(str(mapping.path), read)
             _raise_shortage(mapping, read.end, min(end, (chunk + 1) * CHUNK_BYTES))
         if missing:
             raise NotResident(lambda: self._bring_in(missing))
+
+    def require_whole(self, mapping: Mapping, size: int) -> None:
+        """As `require` from the beginning to `size`, for what is looked into all over and again and again: what was
+        seen to be resident within `TRUST_MS` is not asked about again.
+        """
+        key = _Key("whole", mapping.number, 0)
+        seen = self._recent_read(key)
+        start = seen.end if seen is not None else 0
+        if start < size:
+            self.require(mapping, start, size)
+            self._remember(key, _Read(seen.at_ms if seen is not None else self._clock.monotonic_ms(), size, None))
 
     def require_size(self, mapping: Mapping, end: int) -> None:
         """Return if the file still has `end` bytes: a page behind the end of one that was cut may look resident.
@@ -145,57 +196,74 @@ class ColdReads:
 
     # Reading
 
-    def _bring_in(self, jobs: Sequence[tuple[_Key, Callable[[], int]]]) -> asyncio.Future[None]:
-        """Begin what is not begun yet; the future ends, without a result, when all of it has."""
-        everything: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending = {self._reading.get(key) or self._begin(key, job) for key, job in jobs}
+    def _bring_in(self, jobs: Sequence[tuple[_Key, Callable[[], int]]]) -> asyncio.Future[object]:
+        """Begin what is not begun yet; the future ends when all of it has."""
+        asking = _Asking(len(jobs))
+        keys = [key for key, _ in jobs]
+        for key, job in jobs:
+            reading = self._reading.get(key) or self._begin(key, job)
+            if reading is None:
+                asking.take(self._held[key])
+            else:
+                reading.asking.add(asking)
+        asking.future.add_done_callback(lambda done: self._give_up(asking, keys) if done.cancelled() else None)
+        return asking.future
 
-        def ended(one: asyncio.Future[_Read]) -> None:
-            pending.discard(one)
-            if not pending and not everything.done():
-                everything.set_result(None)
+    def _give_up(self, asking: _Asking, keys: Sequence[_Key]) -> None:
+        """Who asked has gone: what waits for a thread for nobody else is not read."""
+        for key in keys:
+            reading = self._reading.get(key)
+            if reading is None or asking not in reading.asking:
+                continue
+            reading.asking.discard(asking)
+            if not reading.asking and reading.work is not None and reading.work.cancel():
+                del self._reading[key]
 
-        for one in tuple(pending):
-            one.add_done_callback(ended)
-        return everything
-
-    def _begin(self, key: _Key, job: Callable[[], int]) -> asyncio.Future[_Read]:
+    def _begin(self, key: _Key, job: Callable[[], int]) -> _Reading | None:
+        """Give a thread its work; None if there are no threads any more, and that is how the read has ended."""
+        reading = _Reading()
+        if self._is_closed:
+            self._end(key, reading, 0, _closed())
+            return None
         loop = asyncio.get_running_loop()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cold-read")
-        reading: asyncio.Future[_Read] = loop.create_future()
-        self._reading[key] = reading
-
-        def end(position: int, error: OSError | None) -> None:
-            read = _Read(self._clock.monotonic_ms(), position, error)
-            del self._reading[key]
-            self._remember(key, read)
-            if not reading.done():
-                reading.set_result(read)
 
         def run() -> None:
-            position, error = 0, None
+            end, failure = 0, None
             try:
-                position = job()
-            except OSError as failure:
-                error = failure
+                end = job()
+            except Exception as error:
+                failure = error
             with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-                loop.call_soon_threadsafe(end, position, error)
+                loop.call_soon_threadsafe(self._end, key, reading, end, failure)
 
-        self._threads.submit(run)
+        self._reading[key] = reading
+        reading.work = self._threads.submit(run)
         return reading
+
+    def _end(self, key: _Key, reading: _Reading, end: int, error: Exception | None) -> None:
+        if self._reading.get(key) is reading:
+            del self._reading[key]
+        read = _Read(self._clock.monotonic_ms(), end, error)
+        self._remember(key, read)
+        for asking in reading.asking:
+            asking.take(read)
+        reading.asking.clear()
 
     # What was read just now
 
     def _recent_read(self, key: _Key) -> _Read | None:
         read = self._recent.get(key)
-        if read is None or read.at_ms + TRUST_MS < self._clock.monotonic_ms():
-            return None
-        return read
+        if read is not None and read.at_ms + TRUST_MS >= self._clock.monotonic_ms():
+            return read
+        if read is not None:
+            del self._recent[key], read
+        return self._held.get(key)
 
     def _remember(self, key: _Key, read: _Read) -> None:
         self._recent.pop(key, None)
-        self._recent[key] = read
+        self._recent[key] = self._held[key] = read
         while len(self._recent) > TRUSTED_MAX:
             del self._recent[next(iter(self._recent))]
 
@@ -221,6 +289,12 @@ def _raise_shortage(mapping: Mapping, found: int, needed: int) -> None:
 
 
 def _raise_failure(name: str, read: _Read) -> None:
-    if read.error is not None:
+    if isinstance(read.error, OSError):
         reason = read.error.strerror or read.error
         raise LogReadError(f"{name} could not be read ({reason}); check the disk it lies on") from read.error
+    if read.error is not None:
+        raise read.error
+
+
+def _closed() -> LogReadError:
+    return LogReadError("the log is not read any more: the server is closing")

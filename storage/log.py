@@ -63,21 +63,24 @@ class NotResident(Exception):
     """What was asked for lies on the medium and not in memory: reading it here and now would hold the event loop.
 
     No error: await `bring_in()` and ask again, as `resident` does. It ends when the reading has, well or not; what
-    failed is raised by the next asking.
+    failed is raised by the next asking. What it gives is a hold on what was read: kept until there is an answer, it
+    sees to it that no reading is asked for twice, however long another one takes.
     """
 
-    def __init__(self, bring_in: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, bring_in: Callable[[], Awaitable[object]]) -> None:
         super().__init__("the bytes asked for are not in memory")
         self.bring_in = bring_in
 
 
 async def resident(ask: Callable[[], T]) -> T:
     """Ask, as often as it takes, with what is not in memory brought there in between."""
+    holds = []
     while True:
         try:
             return ask()
         except NotResident as cold:
-            await cold.bring_in()
+            bring_in = cold.bring_in
+        holds.append(await bring_in())
 
 
 class LogSlice:

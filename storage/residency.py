@@ -80,7 +80,8 @@ class SystemResidency:
 
 def _find_mincore() -> Any:
     try:
-        found = ctypes.CDLL(None).mincore
+        # PyDLL keeps the interpreter: the call is shorter than getting it back from another thread.
+        found = ctypes.PyDLL(None).mincore
     except (AttributeError, OSError):
         return None
     found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)

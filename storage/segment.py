@@ -31,7 +31,7 @@ from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
 from storage.log import LogSlice
-from storage.mapping import MappedFile, Mapping
+from storage.mapping import MappedFile
 from storage.positions import Kind, PositionFile
 from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_TIMESTAMP_MS, Batch, iter_times, read_header
 
@@ -95,6 +95,8 @@ class Segment:
         self.written_bytes = 0
         self._boundaries: dict[int, int] = {}
         """Offset to position where recent commits began: where readers at the end of the log ask."""
+        self._served: dict[int, int] = {}
+        """The same where ranges ended that were served lately: where their readers go on."""
         self._files = files
         self._log = MappedFile(files, self.path)
         self._visible: Extent | None = None
@@ -118,10 +120,9 @@ class Segment:
         boundaries = self._boundaries
         if before is None or extent.size_bytes < before.size_bytes:
             boundaries.clear()
+            self._served.clear()
         else:
-            boundaries[before.end_offset] = before.size_bytes
-            if len(boundaries) > BOUNDARIES_MAX:
-                del boundaries[next(iter(boundaries))]
+            _note(boundaries, before.end_offset, before.size_bytes)
         self._visible = extent
 
     def begin(self, extent: Extent, earlier_max_timestamp_ms: int) -> None:
@@ -140,7 +141,7 @@ class Segment:
         extent = self.visible
         if offset >= extent.end_offset:
             return extent.size_bytes
-        position = self._boundaries.get(offset)
+        position = self._boundaries.get(offset, self._served.get(offset))
         if position is not None:
             return position
         self._require_size(extent.size_bytes)
@@ -153,15 +154,19 @@ class Segment:
     def range_from(self, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
         """Whole visible batches from the one at `position` on, at most `max_bytes`, or one if that is asked."""
         size = self.visible.size_bytes
-        end = self._end_of_range(position, max_bytes, at_least_one=at_least_one)
         view = self._log.covering(size)
         cold = self.cold
+        limit = min(position + max_bytes, size)
+        reach = limit
+        if cold is not None:
+            mapping = self._log.mapping_of(size)
+            cold.require_size(mapping, limit)
+            reach = position + cold.servable_bytes(mapping, position, limit)
+        end = self._end_of_range(position, reach)
+        if end == position:
+            end = self._end_of_first(position, None if at_least_one else limit)
         if cold is None:
             return LogSlice(view[position:end])
-        mapping = self._log.mapping_of(size)
-        if end > position:
-            cold.require_size(mapping, end)
-            end = self._servable_end(cold, mapping, position, end)
         if end < size:
             cold.read_ahead(mapping, end, size)
 
@@ -171,27 +176,31 @@ class Segment:
 
         return LogSlice(view[position:end], require)
 
-    def _end_of_range(self, position: int, max_bytes: int, *, at_least_one: bool) -> int:
-        size = self.visible.size_bytes
-        if position + max_bytes >= size:
-            return size
-        slot = self._checked(self.index.before_position, position + max_bytes, self._require)
-        for step in self._walk_from(max(slot.position, position), require=self._require):
-            if step.next_position > position + max_bytes:
-                is_first = step.position == position
-                return step.next_position if is_first and at_least_one else step.position
+    def _end_of_range(self, position: int, reach: int) -> int:
+        """Where the last whole batch before `reach` ends; from `position` to there everything may be touched."""
+        if reach >= self.visible.size_bytes:
+            return reach
+
+        def require(start: int, stop: int) -> None:
+            if start < position or stop > reach:
+                self._require(start, stop)
+
+        slot = self._checked(self.index.before_position, reach, require)
+        for step in self._walk_from(max(slot.position, position), require=require):
+            if step.next_position > reach:
+                _note(self._served, step.base_offset, step.position)
+                return step.position
         return position
 
-    def _servable_end(self, cold: ColdReads, mapping: Mapping, position: int, end: int) -> int:
-        """Where to end a range of which not everything may be in memory."""
-        servable = cold.servable_bytes(mapping, position, min(end, mapping.view.nbytes))
-        if position + servable >= end:
-            return end
-        cut = self._end_of_range(position, servable, at_least_one=False)
-        if cut == position:
-            cut = next(self._walk_from(position, require=self._require)).next_position
-            cold.require(mapping, position, cut)
-        return cut
+    def _end_of_first(self, position: int, limit: int | None) -> int:
+        """Where the batch at `position` ends, if that is not beyond `limit`; else `position`."""
+        first = next(self._walk_from(position, require=self._require))
+        if limit is not None and first.next_position > limit:
+            return position
+        self._require_size(first.next_position)
+        self._require(position, first.next_position)
+        _note(self._served, first.next_offset, first.next_position)
+        return first.next_position
 
     def find_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         """Offset and timestamp of the first visible record at or after a time."""
@@ -311,7 +320,7 @@ class Segment:
             for file, size in self.index.pages():
                 if size:
                     mapping = file.mapping_of(size)
-                    self.cold.require(mapping, 0, min(size, mapping.view.nbytes))
+                    self.cold.require_whole(mapping, min(size, mapping.view.nbytes))
 
     def _warm(self) -> None:
         """Read what looking into a closed segment touches. Runs in a thread: it leaves its traces in the page cache."""
@@ -405,6 +414,13 @@ class Segment:
             end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)
         append_ms = int(self.path.stat().st_mtime * 1000)
         return Extent(size, end_offset, max_timestamp_ms, append_ms)
+
+
+def _note(positions: dict[int, int], offset: int, position: int) -> None:
+    """Keep the position of an offset, and forget the oldest one."""
+    positions[offset] = position
+    if len(positions) > BOUNDARIES_MAX:
+        del positions[next(iter(positions))]
 
 
 def _touch(start: int, end: int) -> None:

@@ -85,6 +85,10 @@ def a_file(directory: Path, size: int) -> Path:
     return path
 
 
+def a_chunk(number: int) -> tuple[int, int]:
+    return number * CHUNK_BYTES, (number + 1) * CHUNK_BYTES
+
+
 async def until(condition) -> None:
     while not condition():  # noqa: ASYNC110 - conditions are those of threads
         await asyncio.sleep(0.001)
@@ -138,6 +142,7 @@ async def test_a_read_that_fails_is_an_error_until_it_is_tried_again(tmp_path: P
     with pytest.raises(LogReadError):
         cold.require(mapping, 0, 100)
     clock.advance(TRUST_MS + 1)
+    await asyncio.sleep(0)  # who asked has gone, with what it held
     await resident(lambda: cold.require(mapping, 0, 100))
     cold.close()
 
@@ -183,6 +188,7 @@ async def test_what_was_just_read_is_trusted_and_no_longer(tmp_path: Path, files
     await resident(lambda: cold.require(mapping, 0, 100))
     cold.require(mapping, 0, 100)
     clock.advance(TRUST_MS + 1)
+    await asyncio.sleep(0)  # who asked has gone, with what it held
     with pytest.raises(NotResident):
         cold.require(mapping, 0, 100)
     cold.close()
@@ -195,11 +201,11 @@ async def test_what_comes_next_is_read_ahead_once_and_not_while_much_waits(tmp_p
     await until(lambda: not cold.waiting_count)
     assert files.advised == [(5, 4 * CHUNK_BYTES)]
     files.gate.clear()
-    waiting = asyncio.create_task(resident(lambda: cold.require(mapping, 0, 20 * CHUNK_BYTES)))
+    waiting = [asyncio.create_task(resident(partial(cold.require, mapping, *a_chunk(number)))) for number in range(20)]
     await until(lambda: cold.waiting_count == 20)
     cold.read_ahead(mapping, 30 * CHUNK_BYTES, 40 * CHUNK_BYTES)
     files.gate.set()
-    await waiting
+    await asyncio.gather(*waiting)
     await until(lambda: not cold.waiting_count)
     assert len(files.advised) == 1
     cold.close()
