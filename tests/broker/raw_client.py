@@ -44,15 +44,15 @@ class RawClient:
         sock.setblocking(False)
         if self._local_host:
             sock.bind((self._local_host, 0))
+        host = "localhost" if self._tls else None
         try:
             await asyncio.get_running_loop().sock_connect(sock, (self._address.host, self._address.port))
-        except OSError:
+            self.reader, self.writer = await asyncio.open_connection(
+                sock=sock, limit=self._receive_bytes or 2**16, ssl=self._tls, server_hostname=host
+            )
+        except BaseException:  # also when the test gives up waiting
             sock.close()
             raise
-        host = "localhost" if self._tls else None
-        self.reader, self.writer = await asyncio.open_connection(
-            sock=sock, limit=self._receive_bytes or 2**16, ssl=self._tls, server_hostname=host
-        )
         return self
 
     async def __aexit__(
