@@ -87,11 +87,12 @@ AnswerT = TypeVar("AnswerT")
 
 def class_path() -> str:
     """The jars of broker and ZooKeeper. Raises PeerMissingError."""
-    try:
-        from tests.interop import java_clients
-        from tests.tools.workplace import ToolError
-    except ImportError:
-        raise PeerMissingError(f"{NAME} is fetched by the tools of a checkout, and this is none") from None
+    # Looked for before it is imported: where we are installed, `tests` is somebody else's.
+    if not (Path(__file__).resolve().parent.parent / "tests" / "interop" / "java_clients.py").is_file():
+        raise PeerMissingError(f"{NAME} is fetched by the tools of a checkout, and this is none")
+    from tests.interop import java_clients
+    from tests.tools.workplace import ToolError
+
     try:
         command = java_clients.tool_command(VERSION, "kafka.Kafka")
     except ToolError as error:

@@ -13,7 +13,7 @@ import pytest
 
 from bench import __main__ as cli
 from bench import kafka_broker
-from bench.harness import Benchmark, Measure, Outcome, Prepared, Side, run_benchmark
+from bench.harness import Benchmark, Measure, Outcome, PeerMissingError, Prepared, Side, run_benchmark
 from bench.load import LoadError, allow_connections
 from bench.records import split_batches, whole_batches, without_leader_epochs
 from storage.records import encode_batch
@@ -37,6 +37,12 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
     assert entry["peer_missing"].startswith("java is not on the PATH")
     (alone,) = run_benchmark(benchmark, tmp_path, smoke=True, with_peer=False)
     assert alone.peer_missing is None
+
+
+def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_broker, "__file__", str(tmp_path / "bench" / "kafka_broker.py"))
+    with pytest.raises(PeerMissingError, match="the tools of a checkout, and this is none"):
+        kafka_broker.class_path()
 
 
 def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:
