@@ -22,6 +22,8 @@ _LOW_BIT: Final = bytes(value & 1 for value in range(256))
 _RANGE_BYTES_MAX: Final = 64 * 1024 * 1024
 _VECTOR: Final = ctypes.create_string_buffer(_RANGE_BYTES_MAX // mmap.PAGESIZE + 1)
 """Answers; asked on one thread, the event loop's."""
+_ALL_RESIDENT: Final = b"\1" * len(_VECTOR)
+"""What the usual answer begins with."""
 
 
 class Residency(Protocol):
@@ -68,12 +70,14 @@ class SystemResidency:
         first = start & _PAGE_MASK
         while first < end:
             size = min(end - first, _RANGE_BYTES_MAX)
-            count = -(-size // mmap.PAGESIZE)
             if _mincore(address + first, size, _VECTOR) != 0:
                 return end - start
-            missing = ctypes.string_at(_VECTOR, count).translate(_LOW_BIT).find(0)
-            if missing >= 0:
-                return max(first + missing * mmap.PAGESIZE - start, 0)
+            count = -(-size // mmap.PAGESIZE)
+            answers = ctypes.string_at(_VECTOR, count)
+            if answers != _ALL_RESIDENT[:count]:
+                missing = answers.translate(_LOW_BIT).find(0)
+                if missing >= 0:
+                    return max(first + missing * mmap.PAGESIZE - start, 0)
             first += count * mmap.PAGESIZE
         return end - start
 

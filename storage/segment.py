@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from storage.cold import ColdReads
+from storage.cold import CHUNK_BYTES, ColdReads
 from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
@@ -162,12 +162,10 @@ class Segment:
             mapping = self._log.mapping_of(size)
             cold.require_size(mapping, limit)
             reach = position + cold.servable_bytes(mapping, position, limit)
-        end = self._end_of_range(position, reach)
-        if end == position:
-            end = self._end_of_first(position, None if at_least_one else limit)
+        end = reach if reach >= size else self._end_of_range(position, reach, None if at_least_one else limit)
         if cold is None:
             return LogSlice(view[position:end])
-        if end < size:
+        if end < size and position // CHUNK_BYTES < end // CHUNK_BYTES:
             cold.read_ahead(mapping, end, size)
 
         def require(start: int, stop: int) -> None:
@@ -176,15 +174,19 @@ class Segment:
 
         return LogSlice(view[position:end], require)
 
-    def _end_of_range(self, position: int, reach: int) -> int:
-        """Where the last whole batch before `reach` ends; from `position` to there everything may be touched."""
-        if reach >= self.visible.size_bytes:
-            return reach
+    def _end_of_range(self, position: int, reach: int, limit: int | None) -> int:
+        """Where the last whole batch before `reach` ends; if there is none the first one, unless beyond `limit`.
+
+        From `position` to `reach` everything may be touched.
+        """
 
         def require(start: int, stop: int) -> None:
             if start < position or stop > reach:
                 self._require(start, stop)
 
+        first = next(self._walk_from(position, require=require))
+        if first.next_position > reach:
+            return self._end_of_first(first, reach, limit)
         slot = self._checked(self.index.before_position, reach, require)
         for step in self._walk_from(max(slot.position, position), require=require):
             if step.next_position > reach:
@@ -192,13 +194,12 @@ class Segment:
                 return step.position
         return position
 
-    def _end_of_first(self, position: int, limit: int | None) -> int:
-        """Where the batch at `position` ends, if that is not beyond `limit`; else `position`."""
-        first = next(self._walk_from(position, require=self._require))
+    def _end_of_first(self, first: Step, reach: int, limit: int | None) -> int:
+        """Where the batch ends, seen to be there behind `reach`; where it begins if it goes beyond `limit`."""
         if limit is not None and first.next_position > limit:
-            return position
+            return first.position
         self._require_size(first.next_position)
-        self._require(position, first.next_position)
+        self._require(reach, first.next_position)
         _note(self._served, first.next_offset, first.next_position)
         return first.next_position
 
@@ -320,7 +321,7 @@ class Segment:
             for file, size in self.index.pages():
                 if size:
                     mapping = file.mapping_of(size)
-                    self.cold.require_whole(mapping, min(size, mapping.view.nbytes))
+                    self.cold.require(mapping, 0, min(size, mapping.view.nbytes))
 
     def _warm(self) -> None:
         """Read what looking into a closed segment touches. Runs in a thread: it leaves its traces in the page cache."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.cold import CHUNK_BYTES, COLD_READ_BYTES, THREADS, TRUST_MS, ColdReads
+from storage.cold import CHUNK_BYTES, COLD_READ_BYTES, SEEN_MS, THREADS, TRUST_MS, ColdReads
 from storage.errors import LogReadError
 from storage.files import Files
 from storage.log import LogSlice, NotResident, resident
@@ -335,6 +335,8 @@ async def test_a_slice_asks_again_before_it_is_touched_later(tmp_path: Path, fil
     part = log.read(0, 10_000)
     part.require(0, len(part))
     residency.warm = False
+    part.require(0, len(part))  # it was seen just now
+    clock.advance(SEEN_MS + 1)
     with pytest.raises(NotResident):
         part.require(0, len(part))
     files.failing = True
