@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.interop.client import Client
+from tests.interop.client import KEEPS_TRYING, Client
 from tests.interop.client_matrix import KAFKA_CLIENTS, cells
-from tests.interop.client_process import ClientError
+from tests.interop.client_process import DEADLINE_MS, ClientError
 from tests.interop.conftest import Session
 from tests.interop.known_log import KnownLog
 
@@ -59,5 +59,6 @@ def test_time_after_the_range_finds_nothing(client: Client, session: Session, kn
 
 @pytest.mark.parametrize("client", cells(KAFKA_CLIENTS), indirect=True)
 def test_group_of_somebody_else(client: Client, session: Session, known_log: KnownLog) -> None:
+    deadline_ms = _REFUSED_WITHIN_MS if client.foreign_group == KEEPS_TRYING else DEADLINE_MS
     with pytest.raises(ClientError, match=client.foreign_group):
-        session.run("group", count=1, group=known_log.spare_group_id)
+        session.run("group", count=1, group=known_log.spare_group_id, deadline_ms=deadline_ms)
