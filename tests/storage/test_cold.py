@@ -6,7 +6,9 @@ A residency that says "no" stands for pages that were dropped; one test drops re
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
+import mmap
 import os
 import threading
 from collections import Counter
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import residency
 from storage.cold import CHUNK_BYTES, COLD_READ_BYTES, SEEN_MS, THREADS, TRUST_MS, ColdReads
 from storage.errors import LogReadError
 from storage.files import Files
@@ -315,9 +318,9 @@ async def test_no_page_of_a_cold_log_is_touched_on_the_loop(tmp_path: Path, file
 
 
 async def test_what_is_warm_is_answered_at_once(tmp_path: Path, files: GatedFiles) -> None:
-    residency = Cold()
-    residency.warm = True
-    cold = ColdReads(residency=residency)
+    known = Cold()
+    known.warm = True
+    cold = ColdReads(residency=known)
     log = fill(tmp_path / "log", files, cold, segment_bytes=1 << 20)
     with log.read(0, 10_000) as part:
         assert len(part) > 5000
@@ -328,13 +331,13 @@ async def test_what_is_warm_is_answered_at_once(tmp_path: Path, files: GatedFile
 
 
 async def test_a_slice_asks_again_before_it_is_touched_later(tmp_path: Path, files: GatedFiles) -> None:
-    clock, residency = ManualClock(), Cold()
-    residency.warm = True
-    cold = ColdReads(residency=residency, clock=clock)
+    clock, known = ManualClock(), Cold()
+    known.warm = True
+    cold = ColdReads(residency=known, clock=clock)
     log = fill(tmp_path / "log", files, cold, segment_bytes=1 << 20)
     part = log.read(0, 10_000)
     part.require(0, len(part))
-    residency.warm = False
+    known.warm = False
     part.require(0, len(part))  # it was seen just now
     clock.advance(SEEN_MS + 1)
     with pytest.raises(NotResident):
@@ -388,3 +391,109 @@ async def test_a_cold_answer_is_bounded_and_never_less_than_a_batch(tmp_path: Pa
 
 def test_a_slice_of_no_file_may_always_be_touched() -> None:
     LogSlice(memoryview(b"abc")).require(0, 3)
+
+
+# Ends
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun(tmp_path: Path, files: GatedFiles) -> None:
+    cold, mapping = ColdReads(residency=Cold()), Mapping(files, a_file(tmp_path, 40 * CHUNK_BYTES))
+    files.gate.clear()
+    waiting = [asyncio.create_task(resident(partial(cold.require, mapping, *a_chunk(number)))) for number in range(40)]
+    await until(lambda: files.running == THREADS and cold.waiting_count == 40)
+    begun = set(files.ranges)
+    for task in waiting[:-1]:
+        task.cancel()
+    await until(lambda: cold.waiting_count == THREADS + 1)
+    files.gate.set()
+    await waiting[-1]
+    assert set(files.ranges) == begun | {(39 * CHUNK_BYTES, CHUNK_BYTES)}
+    cold.close()
+
+
+async def test_closing_ends_every_wait_also_for_a_read_that_hangs(tmp_path: Path, files: GatedFiles) -> None:
+    cold, mapping = ColdReads(residency=Cold()), Mapping(files, a_file(tmp_path, 40 * CHUNK_BYTES))
+    files.gate.clear()
+    waiting = [asyncio.create_task(resident(partial(cold.require, mapping, *a_chunk(number)))) for number in range(40)]
+    await until(lambda: files.running == THREADS and cold.waiting_count == 40)
+    cold.close()
+    for task in waiting:
+        with pytest.raises(LogReadError, match="the server is closing"):
+            await task
+    with pytest.raises(LogReadError, match="the server is closing"):
+        await resident(lambda: cold.require_work(1, "a log", lambda: None))
+    assert cold.waiting_count == 0
+    files.gate.set()
+
+
+async def test_an_error_that_is_no_mediums_reaches_who_waits(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    cold = ColdReads(residency=Cold())
+    with pytest.raises(ValueError, match="a bug"):
+        await resident(lambda: cold.require_work(1, "a log", fail))
+    cold.close()
+
+
+async def test_a_large_range_is_asked_for_in_parts_so_that_others_come_between(
+    tmp_path: Path, files: GatedFiles
+) -> None:
+    cold, mapping = ColdReads(residency=Cold()), Mapping(files, a_file(tmp_path, 40 * CHUNK_BYTES))
+    files.gate.clear()
+    large = asyncio.create_task(resident(lambda: cold.require(mapping, 0, 30 * CHUNK_BYTES)))
+    await until(lambda: files.running == THREADS)
+    assert cold.waiting_count * CHUNK_BYTES == COLD_READ_BYTES
+    small = asyncio.create_task(resident(lambda: cold.require(mapping, *a_chunk(39))))
+    files.gate.set()
+    await small
+    assert not large.done()
+    await large
+    cold.close()
+
+
+async def test_a_lookup_ends_though_each_place_takes_longer_than_trust_lasts(tmp_path: Path, files: GatedFiles) -> None:
+    clock = ManualClock()
+    cold, mapping = ColdReads(residency=Cold(), clock=clock), Mapping(files, a_file(tmp_path, 8 * CHUNK_BYTES))
+
+    def ask() -> None:
+        clock.advance(2 * TRUST_MS)
+        for number in range(8):
+            cold.require(mapping, *a_chunk(number))
+
+    await resident(ask)
+    assert set(files.ranges.values()) == {1}
+    cold.close()
+
+
+# Where the system does not tell
+
+
+@pytest.mark.parametrize("answer", [None, lambda address, size, vector: -1])
+async def test_without_mincore_everything_counts_as_resident(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(residency, "_mincore", answer)
+    mapping, cold = Mapping(Files(), a_file(tmp_path, 2 * CHUNK_BYTES)), ColdReads()
+    assert SystemResidency().resident_bytes(mapping.address, 5000, 2 * CHUNK_BYTES) == 2 * CHUNK_BYTES - 5000
+    cold.require(mapping, 0, 2 * CHUNK_BYTES)
+    cold.close()
+
+
+async def test_only_the_lowest_bit_of_an_answer_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS tells more of a page in the other bits."""
+
+    def mincore(address: int, size: int, vector: ctypes.Array[ctypes.c_char]) -> int:
+        vector[:3] = b"\x1d\x03\x1c"
+        return 0
+
+    monkeypatch.setattr(residency, "_mincore", mincore)
+    mapping = Mapping(Files(), a_file(tmp_path, CHUNK_BYTES))
+    page = mmap.PAGESIZE
+    assert SystemResidency().resident_bytes(mapping.address, 10, 3 * page) == 2 * page - 10
+
+
+def test_without_fadvise_nothing_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    mapping = Mapping(Files(), a_file(tmp_path, 100))
+    Files().advise(mapping.descriptor, 0, 100)
