@@ -34,8 +34,12 @@ class CountingFiles(Files):
         return descriptor
 
     def close(self, descriptor: int) -> None:
-        super().close(descriptor)
-        del self.open_paths[descriptor]
+        path = self.open_paths.pop(descriptor)  # first: another thread may be given the number
+        try:
+            super().close(descriptor)
+        except BaseException:
+            self.open_paths[descriptor] = path
+            raise
 
     def read(self, descriptor: int, size: int, position: int) -> bytes:
         data = super().read(descriptor, size, position)
