@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 from storage.errors import LogReadError
-from storage.log import resident
+from storage.log import NotResident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +51,8 @@ class Upkeep:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._looking: asyncio.Future[object] | None = None
+        """Brings in what `retire` needs to see, and holds it until that has looked."""
         self._is_stopping = False
 
     @property
@@ -72,6 +74,8 @@ class Upkeep:
             return
         self._is_stopping = True
         self._woken.set()
+        if self._looking is not None:
+            self._looking.cancel()
         try:
             await self._task
         finally:
@@ -100,8 +104,14 @@ class Upkeep:
         if log.reservation.is_short(log.end_offset):
             # A failure shows again, to the writer, when the offsets have run out.
             await self._in_thread(log.reservation.extend, log.end_offset, log.flusher.durable_offset)
+        if self._looking is not None and not self._looking.done():
+            return  # a slow medium delays what retires, and no flush
         try:
-            doomed = await resident(log.retire)
+            doomed = log.retire()
+        except NotResident as cold:
+            self._looking = asyncio.ensure_future(cold.bring_in())
+            self._looking.add_done_callback(lambda _: self._woken.set())
+            return
         except LogReadError:
             return  # a segment of which nothing can be read stays; it is tried again
         if doomed and await self._in_thread(log.delete, doomed) is not None:

@@ -498,3 +498,36 @@ def test_without_fadvise_nothing_is_read_ahead(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
     mapping = Mapping(Files(), a_file(tmp_path, 100))
     Files().advise(mapping.descriptor, 0, 100)
+
+
+async def test_a_medium_that_hangs_delays_what_retires_and_neither_a_flush_nor_the_end(
+    tmp_path: Path, files: GatedFiles
+) -> None:
+    await fill(tmp_path / "log", files, None).close()
+    cold, clock = ColdReads(residency=Cold()), ManualClock()
+    settings = small(retention_bytes=100, flush_before_visible=True)
+    log = SegmentLog.open(tmp_path / "log", TOPIC, settings, clock, boot_id="boot-1", files=files, cold=cold)
+    log.attach(lambda: b"snapshot")
+    files.gate.clear()
+    log.start()
+    log.upkeep.wake()
+    await until(lambda: files.running == 1)
+    append(log, bytes(100))
+    log.commit([position(60)])
+    await until(lambda: log.high_watermark == log.end_offset)
+    assert files.running == 1
+    await log.close()
+    files.gate.set()
+    cold.close()
+
+
+async def test_what_has_to_be_looked_into_retires_when_it_was_read(tmp_path: Path, files: GatedFiles) -> None:
+    await fill(tmp_path / "log", files, None).close()
+    cold, clock = ColdReads(residency=Cold()), ManualClock()
+    settings = small(retention_bytes=100)
+    log = SegmentLog.open(tmp_path / "log", TOPIC, settings, clock, boot_id="boot-1", files=files, cold=cold)
+    log.start()
+    log.upkeep.wake()
+    await until(lambda: log.log_start_offset > 0 and len(list(log.directory.glob("*.log"))) == 1)
+    await log.close()
+    cold.close()
