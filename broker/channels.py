@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from broker.control import ChannelView, GroupView, PrecheckItem
 from broker.rate import Rate
 from broker.topics import PARTITION
+from storage.errors import LogReadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -115,8 +116,8 @@ class ServedChannel:
             retried_until_ms=status.retried_until_ms,
             start_offset=log.log_start_offset,
             high_watermark=log.high_watermark,
-            start_timestamp_ms=log.log_start_timestamp_ms,
-            end_timestamp_ms=log.last_timestamp_ms,
+            start_timestamp_ms=readable(lambda: log.log_start_timestamp_ms),
+            end_timestamp_ms=readable(lambda: log.last_timestamp_ms),
             position=status.position,
             records_per_s=self._rate.per_second(),
             lag_ms=lag_ms,
@@ -165,3 +166,11 @@ class Channels:
 
     async def stop_channel(self, channel_id: str) -> None:
         await self._served[channel_id].channel.stop()
+
+
+def readable(time_ms: Callable[[], int | None]) -> int | None:
+    """A time of a log, None if the medium does not give it back: what else there is to tell is told all the same."""
+    try:
+        return time_ms()
+    except LogReadError:
+        return None

@@ -18,13 +18,14 @@ from broker.apis.list_offsets import (
     ListOffsetsResponse,
     ListOffsetsTopic,
 )
+from broker.channels import readable
 from broker.context import Broker
 from broker.errors import ErrorCode
 from broker.outgoing import WAIT_BYTES, Outgoing
 from broker.topics import Topic
 from storage.cold import ColdReads
 from storage.errors import LogReadError
-from storage.log import LogSlice, NotResident
+from storage.log import LogSlice, NotResident, resident
 from storage.segment_log import SegmentLog
 from tests.broker.fakes import TOPIC, make_broker
 from tests.broker.test_server import T0, fetch_request, megabytes, running
@@ -163,6 +164,12 @@ async def test_an_error_of_the_medium_has_a_code_that_the_version_knows(scene: C
         times = ListOffsetsRequest(topics=[ListOffsetsTopic(topic=TOPIC, partitions=[wanted])])
         found = await client.ask(times, 1, ListOffsetsResponse)
         assert found.responses[0].partition_responses[0].error_code == ErrorCode.NOT_LEADER_FOR_PARTITION
+
+
+async def test_a_status_tells_what_can_be_read(scene: ColdBroker) -> None:
+    scene.files.failing = True
+    assert await resident(lambda: readable(lambda: scene.log.log_start_timestamp_ms)) is None
+    assert readable(lambda: 5) == 5
 
 
 async def test_a_segment_that_retires_while_it_is_read_is_out_of_range(scene: ColdBroker) -> None:
