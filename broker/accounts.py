@@ -9,7 +9,7 @@ Every attempt passes the brake first (`brake.py`); what then costs a hash waits 
 and of one origin, so that no guesser takes the threads of everybody. What finds no place is turned away unseen, to try
 again.
 
-Left to others: which APIs a principal may call (`broker/apis`), when a refused connection is closed (`connection.py`).
+Left to others: which APIs a principal may call (`broker/apis`), when a refused connection is closed (`client.py`).
 """
 
 from __future__ import annotations
@@ -166,7 +166,12 @@ class Accounts:
         if not await self._brake.admit(username, origin):
             return AuthFailure(f"too many logins of {username} or from {origin} wait already", is_final=False)
         account = self._accounts.get(username)
-        right = await self._is_right(username, account, password, origin)
+        try:
+            right = await self._is_right(username, account, password, origin)
+        except asyncio.CancelledError:
+            # Whoever guesses without waiting for the answer takes the threads all the same.
+            self._brake.failed(username, origin)
+            raise
         if right is None:
             return AuthFailure("too many logins wait for their passwords to be checked", is_final=False)
         if account is None or not right:

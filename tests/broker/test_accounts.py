@@ -226,6 +226,23 @@ async def test_one_origin_has_its_share_of_the_threads_only(accounts):
     assert await asyncio.gather(*guesses) == [REFUSED] * VERIFY_WAITERS_PER_ORIGIN_MAX
 
 
+async def test_guesses_that_do_not_wait_for_their_answer_are_braked_too(accounts, timers):
+    Stuck.gate = threading.Event()
+    accounts.put(Account("dtstest", "dtsanalytics01", "topic", Stuck(*quick_verifier())))
+    for _ in range(NAME_LIMIT.failures_free):
+        guess = asyncio.ensure_future(login(accounts, "guess-123"))
+        await asyncio.sleep(0)
+        guess.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await guess
+    Stuck.gate.set()
+    rightful = asyncio.ensure_future(login(accounts))
+    await asyncio.sleep(0)
+    assert timers.pending == 1
+    timers.advance(BRAKE_DELAY_MS)
+    assert await rightful == ACCEPTED
+
+
 async def test_putting_the_same_again_changes_nothing_and_keeps_the_success(accounts):
     account = Account("dtstest", "dtsanalytics01", "topic", quick_verifier())
     assert accounts.put(account)
