@@ -36,7 +36,7 @@ class Broker:
 
     `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may
     use; None lets it use any. Handlers that wait put a wake-up into `parked`; `wake_parked()` lets all of them answer
-    with what they have.
+    with what they have, and nothing waits from then on: it `is_closing`.
     """
 
     cluster_id: str
@@ -51,12 +51,14 @@ class Broker:
     node_id: int = NODE_ID
     notices: Notices = field(init=False)
     parked: set[Callable[[], None]] = field(default_factory=set)
+    is_closing: bool = False
 
     def __post_init__(self) -> None:
         self.notices = Notices(self.clock)
 
     def wake_parked(self) -> None:
-        """Complete every parked fetch now; used when the server closes."""
+        """Complete every parked fetch now, and each that comes at once; used when the server closes."""
+        self.is_closing = True
         for wake in tuple(self.parked):
             wake()
 

@@ -199,7 +199,7 @@ def _answer(context: RequestContext, request: FetchRequest) -> FetchResponse | A
 
 def _is_due(context: RequestContext, request: FetchRequest) -> bool:
     """Tell whether the request must be answered without (further) waiting."""
-    if request.max_wait_time <= 0:
+    if request.max_wait_time <= 0 or context.broker.is_closing:
         return True
     wanted = min(request.min_bytes, request.max_bytes, RESPONSE_BYTES_MAX)
     partition_count = 0

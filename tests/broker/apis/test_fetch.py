@@ -436,6 +436,14 @@ async def test_closing_wakes_what_is_parked(waiting: Waiting) -> None:
     waiting.assert_nothing_is_registered()
 
 
+async def test_what_is_about_to_be_parked_when_the_server_closes_does_not_wait(waiting: Waiting) -> None:
+    pending = fetch.handle(make_context(waiting.broker, 4), request(130, max_wait_time=100_000))
+    assert not isinstance(pending, FetchResponse)
+    waiting.broker.wake_parked()
+    assert len((await pending).responses) == 1
+    waiting.assert_nothing_is_registered()
+
+
 async def test_growth_between_looking_and_subscribing_is_not_missed(log: MemoryLog) -> None:
     context: RequestContext = make_context(make_broker(log), 4)
     pending = fetch.handle(context, request(130, max_wait_time=100_000))
