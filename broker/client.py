@@ -34,7 +34,7 @@ from broker.wire import Message
 from storage.scheduler import sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
 
     from broker.listener import Listener
     from broker.server import BrokerServer
@@ -119,11 +119,14 @@ class Client(asyncio.Protocol):
             self.abort("it speaks TLS; set its security protocol to SASL_PLAINTEXT, or use a SASL_SSL listener")
         self._core.receive(data)
         self._pump()
+        if self._tls is not None and self._tls.is_ended:
+            # Behind what came with the good-bye: a commit right before the end is stored, as it is without TLS.
+            self._close()
         if self._is_stranger and self._core.buffered_bytes > HOARD_BYTES and not self._server.may_hoard(self):
             self.abort("too many connections that have not logged in send large frames")
 
     def _open(self, tls: TlsSession, data: bytes) -> bytes:
-        """Open what came over TLS, let TLS answer, and end the connection if it is over."""
+        """Open what came over TLS, let TLS answer, and end the connection if it cannot go on."""
         try:
             opened = tls.receive(data)
         except TlsError as reason:
@@ -133,8 +136,6 @@ class Client(asyncio.Protocol):
             self._close()
         else:
             self._transport.reply()
-            if tls.is_ended:
-                self._close()
         if self._transport.get_write_buffer_size() > WRITE_BYTES + REPLY_BYTES_MAX:
             self.abort("it makes TLS answer and does not read")
         return opened
@@ -201,7 +202,7 @@ class Client(asyncio.Protocol):
 
     def _begin(self, event: Request | Token) -> None:
         if isinstance(event, Token):
-            self._task = self._loop.create_task(self._check_token(event.token))
+            self._start(self._check_token(event.token))
             return
         context = self._context = RequestContext(
             broker=self._server.broker,
@@ -215,12 +216,22 @@ class Client(asyncio.Protocol):
         try:
             result = event.api.handle(context, event.body)
         except Exception as error:
-            self._task = self._loop.create_task(self._fail(event, error))
+            self._start(self._fail(event, error))
             return
         if isinstance(result, Message):
             self._respond(event, result)
         else:
-            self._task = self._loop.create_task(self._await(event, result))
+            self._start(self._await(event, result))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """Cut a connection whose request ended in a fault of ours: nobody answers it any more, or looks at its time."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a request was not answered", exc_info=error)
+            self.abort("its request could not be answered")
 
     async def _await(self, request: Request, pending: Awaitable[Message]) -> None:
         try:

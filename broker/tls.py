@@ -8,7 +8,7 @@ A peer that may not go on gets its alert: `take()` after an error gives the byte
 
 `TlsTransport` is a socket's transport with the session in front of it, for those who only write and close.
 
-Left to others: which certificate (`certificate.py`), the socket (`server.py`).
+Left to others: which certificate (`certificate.py`), the socket (`client.py`).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from broker.brake import BRAKE_DELAY_MS, NAME_LIMIT
 from broker.connection import FRAME_BYTES_MAX_BEFORE_LOGIN, Connection
 from broker.context import Broker
 from broker.errors import ErrorCode
-from broker.group import GroupState
+from broker.group import GroupState, JoinResult
 from broker.listener import Address, Listener, Security, address_range
 from broker.outgoing import WRITE_BYTES
 from broker.principal import AuthFailure, Principal
@@ -311,6 +311,30 @@ async def test_a_handler_that_fails_is_answered_minus_1_and_the_connection_lives
         await client.receive(MetadataResponse, 1)
         await client.ask(ApiVersionsRequest(), 0, ApiVersionsResponse)
     assert "Metadata v1 failed" in caplog.text
+
+
+async def test_a_connection_whose_answer_cannot_be_written_is_cut_and_not_left_hanging(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = make_broker()
+    too_long = JoinResult(member_id="m" * (1 << 15))
+    monkeypatch.setattr(type(broker.groups), "join", lambda *_, reply, **__: reply(too_long))
+    async with running(broker) as run, run.client() as client:
+        client.send(join_request(), 2)
+        assert await client.expect_close() == b""
+    assert "a request was not answered" in caplog.text
+
+
+async def test_a_login_that_fails_by_a_fault_of_ours_is_cut_and_not_left_hanging(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = make_broker()
+    monkeypatch.setattr(broker.authenticator, "authenticate", lambda *_: 1 // 0)
+    async with running(broker) as run, run.client("public") as client:
+        await client.handshake(0)
+        client.send_token(0, USERNAME, PASSWORD)
+        assert await client.expect_close() == b""
+    assert PASSWORD not in caplog.text
 
 
 # Groups over the wire

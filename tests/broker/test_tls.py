@@ -22,13 +22,17 @@ from broker import outgoing
 from broker.apis.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
+from broker.apis.offset_commit import OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic
+from broker.apis.sasl_authenticate import SaslAuthenticateRequest
+from broker.apis.sasl_handshake import SaslHandshakeRequest
 from broker.certificate import LOOK_MS, ServerCertificate
 from broker.context import Broker
 from broker.listener import Address, Listener, Security
 from broker.server import CERTIFICATE_LOOK_MS, BrokerServer
 from broker.tls import NotTlsError, TlsError, TlsSession
 from tests import certificates
-from tests.broker.fakes import PASSWORD, TOPIC, USERNAME, make_broker
+from tests.broker.fakes import GROUP, PASSWORD, TOPIC, USERNAME, make_broker
+from tests.broker.frames import request_frame
 from tests.broker.raw_client import RawClient
 from tests.certificates import Authority, Certificates
 from tests.fakes import ManualClock, ManualScheduler
@@ -170,6 +174,37 @@ async def test_a_client_that_says_good_bye_gives_its_lease_back(files: Certifica
             await run.until(lambda: log.leased == 1)
             slow.writer.close()
         await run.until(lambda: log.leased == 0 and run.server.connection_count == 0)
+
+
+async def test_a_commit_that_comes_with_the_good_bye_is_stored(files: Certificates) -> None:
+    broker = make_broker()
+    async with running(files, broker) as run, run.stranger() as plain:
+        gets, sends = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = files.client_context().wrap_bio(gets, sends, server_hostname="localhost")
+
+        async def until_done(step: Callable[[], object]) -> None:
+            while True:
+                try:
+                    step()
+                    return
+                except ssl.SSLWantReadError:
+                    plain.writer.write(sends.read())
+                    gets.write(await plain.reader.read(1 << 16))
+
+        await until_done(tls.do_handshake)
+        tls.write(request_frame(SaslHandshakeRequest(mechanism="PLAIN"), 1))
+        await until_done(lambda: tls.read(1 << 16))
+        token = f"\0{USERNAME}\0{PASSWORD}".encode()
+        tls.write(request_frame(SaslAuthenticateRequest(sasl_auth_bytes=token), 0))
+        await until_done(lambda: tls.read(1 << 16))
+        topics = [OffsetCommitTopic(topic=TOPIC, partitions=[OffsetCommitPartition(partition=0, offset=5)])]
+        tls.write(request_frame(OffsetCommitRequest(group_id=GROUP, topics=topics), 2))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        (connection,) = run.server._clients
+        connection.data_received(sends.read())
+        await run.until(lambda: (TOPIC, 0) in broker.offsets.committed(GROUP))
+        await run.until(lambda: run.server.connection_count == 0)
 
 
 async def test_the_end_of_the_server_says_good_bye(files: Certificates) -> None:
@@ -362,6 +397,7 @@ def test_what_is_not_tls_is_said_at_its_first_byte(files: Certificates) -> None:
         test_a_client_logs_in_and_is_told_the_address_it_came_in_on,
         test_a_slow_reader_costs_one_piece_and_its_seal_and_reads_everything,
         test_a_client_that_says_good_bye_gives_its_lease_back,
+        test_a_commit_that_comes_with_the_good_bye_is_stored,
         test_the_end_of_the_server_says_good_bye,
         test_a_new_certificate_that_cannot_be_used_changes_nothing,
         test_a_stalled_handshake_is_cut_and_counts_as_a_connection,
