@@ -119,7 +119,15 @@ class Outgoing:
         """
         slice_end = time.monotonic() + SLICE_MS / 1000
         while self._parts and not self.is_paused:
-            self._advance(self._write(self._next_pieces(is_fresh=is_fresh)))
+            buffer, lease, start = self._parts[0]
+            end = min(start + WRITE_BYTES, len(buffer))
+            if lease is not None and not is_fresh:
+                lease.require(start, end)
+            end = self._write(buffer, start, end)
+            if end < len(buffer):
+                self._parts[0] = _Part(buffer, lease, end)
+            else:
+                self._parts.popleft()
             if time.monotonic() > slice_end and self._parts and not self.is_paused:
                 asyncio.get_running_loop().call_soon(self._go_on)
                 break
@@ -129,50 +137,21 @@ class Outgoing:
         self._end_leases()
         return True
 
-    def _next_pieces(self, *, is_fresh: bool) -> list[Buffer]:
-        """What to write next, `WRITE_BYTES` at most: what stands before records leaves with them."""
-        pieces: list[Buffer] = []
-        room = WRITE_BYTES
-        for buffer, lease, start in self._parts:
-            end = min(start + room, len(buffer))
-            if lease is not None and not is_fresh:
-                if pieces:
-                    break
-                lease.require(start, end)
-            pieces.append(buffer if end - start == len(buffer) else memoryview(buffer)[start:end])
-            room -= end - start
-            if not room:
-                break
-        return pieces
-
-    def _write(self, pieces: list[Buffer]) -> int:
-        """Write as much as the peer takes, and `WAIT_BYTES` of the rest; return how much that was."""
+    def _write(self, buffer: Buffer, start: int, end: int) -> int:
+        """Write from `start` to `end`, or as far as the peer takes it; return how far that was."""
+        piece = buffer if end - start == len(buffer) else memoryview(buffer)[start:end]
         if self._descriptor is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
-            for piece in pieces:
-                self._transport.write(piece)
-            return sum(map(len, pieces))
+            self._transport.write(piece)
+            return end
         try:
-            taken = os.writev(self._descriptor, pieces)
+            taken = os.write(self._descriptor, piece)
         except OSError:
             taken = 0  # the peer does not read, or is gone: the transport finds out which
-        left = taken
-        for piece in pieces:
-            if left < len(piece):
-                rest = bytes(memoryview(piece)[left : left + WAIT_BYTES])
-                self._transport.write(rest)
-                return taken + len(rest)
-            left -= len(piece)
-        return taken
-
-    def _advance(self, size: int) -> None:
-        """Drop what is written from the parts."""
-        while self._parts:
-            buffer, lease, start = self._parts[0]
-            if size < len(buffer) - start:
-                self._parts[0] = _Part(buffer, lease, start + size)
-                return
-            size -= len(buffer) - start
-            self._parts.popleft()
+        start += taken
+        if start < end:
+            end = min(start + WAIT_BYTES, end)
+            self._transport.write(bytes(memoryview(buffer)[start:end]))
+        return end
 
     def _end_leases(self) -> None:
         for lease in self._leases:

@@ -47,7 +47,7 @@ READ_AHEAD_BYTES: Final = 4 * CHUNK_BYTES
 READS_AHEAD_MAX: Final = 2 * THREADS
 TRUST_MS: Final = 1000
 SEEN_MS: Final = 100
-SEEN_BLOCK_BYTES: Final = 256 * 1024
+SEEN_BLOCK_BYTES: Final = 1024 * 1024
 TRUSTED_MAX: Final = 4096
 
 
@@ -147,8 +147,12 @@ class ColdReads:
             block = position // SEEN_BLOCK_BYTES
             until_ms, seen = self._seen.get((number, block), _UNSEEN)
             block_end = (block + 1) * SEEN_BLOCK_BYTES
-            if until_ms < now_ms or seen < min(end, block_end):
+            if until_ms < now_ms:
                 return position + self._look(mapping, position, end, now_ms + SEEN_MS) - start
+            if seen < min(end, block_end):
+                # What was written behind it since, or is not there.
+                position = max(position, seen)
+                return position + self._residency.resident_bytes(mapping.address, position, end) - start
             position = block_end
         return end - start
 
