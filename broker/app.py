@@ -9,7 +9,8 @@ A source that cannot be captured does not keep the server from serving what its 
 Error with its sentence, in the log and in `binwire status`. A configuration, address or data directory that cannot be
 used ends the start with an exception whose message is one sentence.
 
-Left to others: what a channel does (`capture/channel.py`), what a client may do (`broker/apis`).
+Left to others: what a channel does (`capture/channel.py`), what a client may do (`broker/apis`), when to end or to read
+the configuration again (`signals.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
 
 CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
-SIGNAL_AGAIN_MS: Final = 500
 
 _log = logging.getLogger("binwire.app")
 
@@ -418,44 +417,3 @@ def record_decoder() -> Callable[[bytes], dict[str, Any]]:
 
     schema()
     return decode
-
-
-def reload_on_hangup(app: Application) -> None:
-    """Have SIGHUP read the configuration again; a file that cannot be used changes nothing and says why in the log."""
-    loop = asyncio.get_running_loop()
-    under_way: set[asyncio.Task[None]] = set()
-
-    async def read_again() -> None:
-        try:
-            await app.reload()
-        except (ConfigError, StorageError) as error:
-            _log.error("the configuration was not read again, nothing is changed: %s", error)
-
-    def note() -> None:
-        task = loop.create_task(read_again())
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, note)
-
-
-def signalled() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set; another one ends the process at once, which loses nothing that was visible.
-
-    One that follows within `SIGNAL_AGAIN_MS` is the same one sent twice: `timeout`, for one, signals its child and then
-    the process group.
-    """
-    loop, event, clock = asyncio.get_running_loop(), asyncio.Event(), SystemClock()
-    first_ms = 0
-
-    def note(number: signal.Signals) -> None:
-        nonlocal first_ms
-        if not event.is_set():
-            first_ms = clock.monotonic_ms()
-            event.set()
-        elif clock.monotonic_ms() - first_ms >= SIGNAL_AGAIN_MS:
-            os._exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, note, number)
-    return event

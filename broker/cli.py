@@ -90,8 +90,9 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
     import logging
     from functools import partial
 
-    from broker.app import Application, reload_on_hangup, signalled
+    from broker.app import Application
     from broker.config import load
+    from broker.signals import reload_on_hangup, signalled
 
     stop = signalled()
     app = Application(config, read_again=partial(load, file))
@@ -99,7 +100,7 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
     await app.start()
     log = logging.getLogger("binwire")
     try:
-        reload_on_hangup(app)
+        reload_on_hangup(app.reload)
         for name, address in app.addresses.items():
             log.info("listening", extra={"listener": name, "address": str(address)})
         await stop.wait()

@@ -19,10 +19,11 @@ from broker.apis.offset_commit import (
     OffsetCommitResponse,
     OffsetCommitTopic,
 )
-from broker.app import Application, reload_on_hangup
+from broker.app import Application
 from broker.config import load
 from broker.config_rules import ConfigError
 from broker.control import ask
+from broker.signals import reload_on_hangup
 from tests.broker.raw_client import RawClient
 
 pytestmark = pytest.mark.timeout(60)
@@ -180,7 +181,7 @@ async def test_sighup_and_the_control_socket_do_it(run: Running, caplog: pytest.
     run.write(group("b"))
     [answer] = await asyncio.to_thread(lambda: list(ask(control, {"request": "reload"})))
     assert answer == {"reloaded": "groups: removed dtsa; connections cut: 0"}
-    reload_on_hangup(run.app)
+    reload_on_hangup(run.app.reload)
     run.file.write_text("[[", "utf-8")
     os.kill(os.getpid(), signal.SIGHUP)
     while "nothing is changed" not in caplog.text:  # noqa: ASYNC110 - a signal comes when it comes
