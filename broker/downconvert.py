@@ -13,7 +13,8 @@ answer begin at the very message that was asked for.
 Invariants: a batch is converted once, however many clients ask at the same time, into a cache bounded in bytes; at most
 `CONVERSIONS_MAX` are under way, each with its batch and what becomes of it. Conversion gives the loop back every
 `SLICE_MS`, inside a large record too; decompression runs on a worker thread. What a client gets of a conversion is
-found by `message_span` and never copied before it is put together with others.
+found by `message_span` and never copied before it is put together with others. Such copies are counted as long as they
+are held: clients that do not read cost `ANSWERS_BYTES_MAX` together and the messages of one batch each.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import asyncio
 import mmap
 import struct
 import time
+import weakref
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import CorruptLog
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
+ANSWERS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What all answers that their clients have not read yet hold together; beyond it each has the messages of one batch."""
 CONVERSIONS_MAX: Final = 4
 SLICE_MS: Final = 2
 RECORDS_PER_LOOK: Final = 64
@@ -85,11 +90,26 @@ class DownConverter:
         self._cached_bytes = 0
         self._running: dict[_Key, asyncio.Task[Messages]] = {}
         self._slots = asyncio.Semaphore(CONVERSIONS_MAX)
+        self._answers_bytes = 0
 
     @property
     def cached_bytes(self) -> int:
         """Bytes the cache holds now."""
         return self._cached_bytes
+
+    def answer(self, messages: Sequence[memoryview]) -> memoryview:
+        """Put the messages of one answer, a piece of each batch, together: as many pieces as there is room for, and
+        the first. What this returns is counted as long as somebody holds it.
+        """
+        room = ANSWERS_BYTES_MAX - self._answers_bytes
+        count = max(bisect_right([*accumulate(map(len, messages))], room), 1)
+        view = messages[0] if count == 1 else memoryview(b"".join(messages[:count]))
+        self._count_answer(view.nbytes)
+        weakref.finalize(view, self._count_answer, -view.nbytes).atexit = False
+        return view
+
+    def _count_answer(self, size_bytes: int) -> None:
+        self._answers_bytes += size_bytes
 
     async def convert(self, topic: str, batches: memoryview, magic: int) -> AsyncIterator[Messages]:
         """Yield the messages of each batch in turn; a batch with nothing to show yields `NO_MESSAGES`.

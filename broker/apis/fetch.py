@@ -344,7 +344,9 @@ async def _read_converted(
         except CorruptLog:
             if not messages:
                 raise
-    records = messages[0] if len(messages) == 1 else b"".join(messages)
+    if not messages:
+        return b""
+    records = context.broker.downconverter.answer(messages)
     budget.spend(len(records))
     return records
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kafka.record.memory_records import MemoryRecords
 
+from broker import downconvert
 from broker.apis import fetch
 from broker.apis.fetch import (
     FetchPartition,
@@ -272,6 +273,19 @@ async def test_a_converted_answer_is_bounded_by_itself(
     assert offsets_in(await one(make_broker(log), version, request(104))) == [104]
     cut = await one(make_broker(log), version, request(104, size - 1))
     assert len(cut.record_set) == (size if version == 3 else size - 1)
+
+
+async def test_converted_answers_that_nobody_reads_are_bounded_together(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = make_broker(log)
+    unread = [await one(broker, 3, request(100))]
+    monkeypatch.setattr(downconvert, "ANSWERS_BYTES_MAX", 2 * len(unread[0].record_set))
+    unread += [await one(broker, 3, request(100)) for _ in range(3)]
+    found = [(offsets[0], len(offsets)) for offsets in map(offsets_in, unread)]
+    assert found == [(100, 30), (100, 30), (100, 10), (100, 10)], "the messages of one batch come yet"
+    unread.clear()
+    assert len(offsets_in(await one(broker, 3, request(100)))) == 30
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
