@@ -5,7 +5,7 @@ exceeds one row and what frames it, whatever came beside the row. A batch that c
 loop (`Codec.inline_bytes`) is made on a worker thread, one at a time: copying, compressing and reckoning checksums of
 much data let the loop run meanwhile. Small transactions never wait for a thread.
 
-Left to others: the bytes of a batch (`storage/records.py`), and when to write (`capture/session.py`).
+Left to others: the bytes of a batch (`storage/encoding.py`), and when to write (`capture/session.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from storage.records import encode_batch
+from storage.encoding import encode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,8 +23,8 @@ from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
 from capture.snapshot import definition_since
 from capture.transactions import BinlogWalker, Step, StepKind
+from storage.encoding import encode_batch
 from storage.errors import StorageError
-from storage.records import encode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

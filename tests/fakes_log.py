@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from storage.encoding import encode_batch
 from storage.errors import OffsetOutOfRange
 from storage.log import LogSlice
-from storage.records import encode_batch, iter_batches, iter_records
+from storage.records import iter_batches, iter_records
 
 
 class MemoryLog:

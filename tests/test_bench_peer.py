@@ -16,7 +16,7 @@ from bench import kafka_broker
 from bench.harness import Benchmark, Measure, Outcome, PeerMissingError, Prepared, Side, run_benchmark
 from bench.load import LoadError, allow_connections
 from bench.records import split_batches, whole_batches, without_leader_epochs
-from storage.records import encode_batch
+from storage.encoding import encode_batch
 
 BATCHES = [encode_batch(offset, [b"value"] * 2, [1, 2]) for offset in (0, 2, 4)]
 

@@ -17,9 +17,10 @@ from kafka.record.memory_records import MemoryRecords
 from broker import downconvert
 from broker.downconvert import CONVERSIONS_MAX, NO_MESSAGES, DownConverter, Messages, message_span
 from storage.compression import CODECS, Codec
+from storage.encoding import encode_batch
 from storage.errors import CorruptLog
 from storage.log import LogSlice
-from storage.records import Batch, encode_batch, read_header
+from storage.records import Batch, read_header
 from tests.fakes_log import MemoryLog
 
 GOLDEN = {

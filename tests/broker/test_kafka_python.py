@@ -31,8 +31,8 @@ from broker.topics import Topic
 from storage.catalog import Catalog
 from storage.clock import SystemClock
 from storage.config import LogConfig
+from storage.encoding import encode_batch
 from storage.log import SourcePosition
-from storage.records import encode_batch
 from storage.segment_log import SegmentLog
 from tests import certificates
 from tests.broker.fakes import GROUP, PASSWORD, TOPIC, USERNAME, make_broker

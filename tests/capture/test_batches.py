@@ -19,7 +19,8 @@ from capture.position import BinlogPosition
 from capture.record_limit import RECORD_BYTES_MAX
 from capture.schema import SchemaHistory, Session
 from storage.compression import CODECS, NONE, Codec, codec_named
-from storage.records import encode_batch, iter_batches, iter_records
+from storage.encoding import encode_batch
+from storage.records import iter_batches, iter_records
 from storage.verify import verify
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running
 from tests.fakes import ManualClock, ManualScheduler

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from storage.config import LogConfig
+from storage.encoding import encode_batch
 from storage.log import GtidInterval, SourcePosition
-from storage.records import encode_batch, iter_batches, iter_records
+from storage.records import iter_batches, iter_records
 from storage.segment_log import SegmentLog
 from tests.fakes import ManualClock
 

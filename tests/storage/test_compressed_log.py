@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.compression import CODECS, Codec
+from storage.encoding import encode_batch
 from storage.errors import CorruptLog
-from storage.records import encode_batch, iter_batches
+from storage.records import iter_batches
 from storage.verify import verify
 from tests.storage.samples import FIRST_TIME_MS, Sample, open_log, position, read_all, reopen_copy, small
 

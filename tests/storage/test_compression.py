@@ -21,12 +21,12 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from storage import compression
 from storage.checksum import crc32c
 from storage.compression import CODECS, NONE, Codec, codec_named
+from storage.encoding import encode_batch
 from storage.errors import CorruptLog
 from storage.records import (
     CRC_START,
     HEADER_BYTES,
     Record,
-    encode_batch,
     iter_batches,
     iter_records,
     iter_times,

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
+from storage.encoding import encode_batch, encode_varint
 from storage.errors import CorruptLog
 from storage.records import (
     CRC_START,
     HEADER_BYTES,
     LENGTH_PREFIX_BYTES,
     Record,
-    encode_batch,
-    encode_varint,
     iter_batches,
     iter_records,
     iter_times,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.encoding import encode_batch
 from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
 from storage.log import GtidInterval, Log, RecoveredSource, SourcePosition
-from storage.records import encode_batch, iter_batches
+from storage.records import iter_batches
 from tests.fakes import ManualClock
 from tests.storage.faults import CountingFiles, FailingFiles
 from tests.storage.samples import (

@@ -24,8 +24,9 @@ from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
 from storage import compression
 from storage.compression import Codec
+from storage.encoding import encode_batch
 from storage.errors import CorruptLog
-from storage.records import BatchHeader, encode_batch, iter_values
+from storage.records import BatchHeader, iter_values
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes import ManualClock, ManualScheduler
 from tests.fakes_log import MemoryLog

@@ -20,7 +20,7 @@ from broker.context import Broker, RequestContext
 from broker.errors import ErrorCode
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
-from storage.records import encode_batch
+from storage.encoding import encode_batch
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes_log import MemoryLog
 from tests.storage.samples import Sample, open_log, position, release_all, reopen_copy, small
