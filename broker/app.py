@@ -142,7 +142,7 @@ class Application:
             config = self._read_again()
             restart = needing_restart(self._config, config)
             planned = [
-                (served, self._enrolment.plan(served.id, channel.groups))
+                (served, await self.catalog.run(self._enrolment.plan, served.id, channel.groups))
                 for channel in config.channels
                 for served in self.channels
                 if served.id == channel.id

@@ -51,7 +51,7 @@ class Enrolment:
         self._accounts = accounts
 
     def plan(self, channel_id: str, groups: Sequence[GroupConfig]) -> list[Enrolled]:
-        """The groups under their own ids, or the ones generated for them when they were first seen.
+        """The groups under their own ids, or the ones generated for them when they were first seen. Blocks, as `note`.
 
         Raises ConfigError if an id belongs to another channel.
         """
