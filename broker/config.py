@@ -135,7 +135,7 @@ class ListenerConfig(_Table, frozen=True):
     security: Literal["SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT"] = "SASL_PLAINTEXT"
     tls_cert: str | None = None
     tls_key: str | None = None
-    allow_from: list[str] = []
+    allow_from: list[str] | None = None
     allow_anonymous: bool = False
     dts_quirks: bool = False
 
@@ -306,6 +306,7 @@ _ALLOWED_TYPES: Final[Mapping[str, str]] = {
     "int": "a whole number",
     "bool": "true or false",
     "array": 'a list in square brackets, such as ["a", "b"]',
+    "array | null": 'a list in square brackets, such as ["a", "b"]',
     "object": "a table",
     "int | str": "a text, a whole number or a date and time with its offset",
 }

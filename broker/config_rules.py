@@ -154,7 +154,12 @@ def _check_listener(path: str, listener: ListenerConfig) -> None:
             "allowed is SASL_PLAINTEXT, SASL_SSL, a loopback address, or allow_anonymous = true"
         )
     _check_tls_keys(path, listener)
-    for index, text in enumerate(listener.allow_from):
+    if listener.allow_from == []:
+        # Nobody, or everybody? Who empties the list may mean either, and one of them opens the door.
+        raise refused(
+            f"{path}.allow_from", [], "one range of addresses or more; leave the key out to let everybody connect"
+        )
+    for index, text in enumerate(listener.allow_from or ()):
         try:
             address_range(text)
         except ValueError:

@@ -56,7 +56,7 @@ def listener(config: ListenerConfig, path: str, clock: Clock) -> Listener:
         advertised=config.advertised_address,
         allow_anonymous=config.allow_anonymous,
         certificate=_certificate(config, path, clock),
-        allow_from=tuple(address_range(text) for text in config.allow_from),
+        allow_from=tuple(address_range(text) for text in config.allow_from or ()),
         dts_quirks=config.dts_quirks,
     )
 

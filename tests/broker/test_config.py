@@ -337,6 +337,17 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
                 "as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
             ),
         ),
+        (
+            listener(allow_from=[]),
+            (
+                "listeners[0].allow_from: found []; allowed is one range of addresses or more; leave the key out to "
+                "let everybody connect"
+            ),
+        ),
+        (
+            listener(allow_from="10.0.0.0/8"),
+            ('listeners[0].allow_from: found \'10.0.0.0/8\'; allowed is a list in square brackets, such as ["a", "b"]'),
+        ),
         (listener(dts_quirks="yes"), "listeners[0].dts_quirks: found 'yes'; allowed is true or false"),
         (
             listener(security="PLAINTEXT", bind="0.0.0.0:18001"),
