@@ -44,6 +44,8 @@ TOKEN_ACCEPTED: Final = b"\0\0\0\0"
 
 _SIZE: Final = struct.Struct(">i")
 _SIZE_AND_KEY: Final = struct.Struct(">ih")
+# What a browser or a health check begins with; as sizes of frames these are far beyond every limit.
+_HTTP: Final = (b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI")
 _RESPONSE_HEAD: Final = struct.Struct(">ii")
 
 
@@ -123,6 +125,8 @@ class Connection:
         (size,) = _SIZE.unpack_from(self._buffer)
         limit = FRAME_BYTES_MAX_BEFORE_LOGIN if self.sasl.state in BEFORE_LOGIN else FRAME_BYTES_MAX
         if not 0 <= size <= limit:
+            if self._buffer.startswith(_HTTP):
+                raise WireError("it speaks HTTP; this is a listener for Kafka clients")
             raise WireError(f"a frame of {size} bytes; up to {limit} are accepted in state {self.sasl.state.value!r}")
         if size > REQUEST_BYTES_MAX:
             self._check_size(size)
@@ -152,7 +156,7 @@ class Connection:
         if api is None:
             raise WireError(f"API key {header.api_key} is not served")
         if self.sasl.state is AuthState.AWAIT_HANDSHAKE and self.sasl.state not in api.admitted:
-            raise WireError(f"{api.name} before login")
+            raise WireError(f"{api.name} before login; set its security protocol to that of the listener")
         if not api.min_version <= version <= api.max_version:
             return self._refuse_version(api, header)
         body = decode(api.request, version, frame, position)

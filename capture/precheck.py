@@ -231,7 +231,8 @@ async def _objects(look: _Look) -> tuple[str, str | None]:
         if not exists:
             missing.append(database if table is None else f"{database}.{table}")
     if not missing:
-        return f"all {len(look.spec.objects)} exist", None
+        count = len(look.spec.objects)
+        return f"{count} of {count} found", None
     shown = ", ".join(missing[:OBJECTS_NAMED_MAX])
     return f"not found, or not visible to this account: {shown}", "check the names, and the SELECT privilege on them"
 

@@ -120,6 +120,14 @@ def test_a_frame_size_out_of_bounds_closes_before_anything_is_kept(size: int) ->
         connection.next_event()
 
 
+@pytest.mark.parametrize("verb", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"])
+def test_a_browser_or_health_check_is_called_what_it_is(verb: bytes) -> None:
+    connection = in_state(AuthState.AWAIT_HANDSHAKE)
+    connection.receive(verb + b" / HTTP/1.1\r\n")
+    with pytest.raises(WireError, match="it speaks HTTP; this is a listener for Kafka clients"):
+        connection.next_event()
+
+
 @pytest.mark.parametrize("state", [AuthState.AWAIT_HANDSHAKE, AuthState.AWAIT_RAW_TOKEN, AuthState.AWAIT_TOKEN])
 def test_strangers_get_smaller_frames(state: AuthState) -> None:
     connection = in_state(state)
@@ -193,7 +201,7 @@ def test_before_the_handshake_only_two_apis_do_not_close(api) -> None:
     if api.name in {"ApiVersions", "SaslHandshake"}:
         assert next_request(connection).refusal is None
     else:
-        with pytest.raises(WireError, match=f"{api.name} before login"):
+        with pytest.raises(WireError, match=f"{api.name} before login; set its security protocol"):
             connection.next_event()
 
 
