@@ -145,6 +145,18 @@ def clip(text: str, columns: int = VALUE_COLUMNS_MAX) -> str:
     return "".join(kept) + "…"
 
 
+def wrapped(text: str, columns: int) -> Iterator[str]:
+    """`text` in lines of at most this display width, broken at spaces; a word that is wider has a line of its own."""
+    line = ""
+    for word in text.split(" "):
+        if line and width(line) + 1 + width(word) > columns:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    yield line
+
+
 def printable(text: str) -> str:
     """`text` with everything a terminal would act upon written as an escape: controls, line ends, text direction."""
     if text.isascii() and text.isprintable():

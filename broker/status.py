@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.control import ask
-from broker.render import Style, printable, style_for, table
+from broker.render import Style, printable, style_for, table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+_NAME_COLUMNS: Final = 9
+_REASON_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 
 
 def run(data_directory: Path, *, as_json: bool) -> int:
@@ -23,12 +27,13 @@ def run(data_directory: Path, *, as_json: bool) -> int:
         print(json.dumps(answer["status"], ensure_ascii=False, indent=2))
     else:
         style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
-        print(*lines(answer["status"], style), sep="\n")
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(*lines(answer["status"], style, columns), sep="\n")
     return 0
 
 
-def lines(status: Mapping[str, Any], style: Style) -> Iterator[str]:
-    """The lines that show a status answer (see `control.py`)."""
+def lines(status: Mapping[str, Any], style: Style, columns: int | None = None) -> Iterator[str]:
+    """The lines that show a status answer (see `control.py`); a reason is laid out for a terminal of `columns`."""
     listeners = ", ".join(f"{name} {address}" for name, address in status["listeners"].items())
     yield f"listening on {listeners}"
     if not status["channels"]:
@@ -37,12 +42,20 @@ def lines(status: Mapping[str, Any], style: Style) -> Iterator[str]:
         yield ""
         yield f"{style.bold}channel {channel['id']}{style.end}  {printable(channel['name'])}"
         for name, text in _facts(channel, style):
-            yield f"  {style.dim}{name:<9}{style.end} {text}"
+            first, *more = _laid_out(text, columns) if name == "reason" else [text]
+            yield f"  {style.dim}{name:<{_NAME_COLUMNS}}{style.end} {first}"
+            yield from (f"  {'':<{_NAME_COLUMNS}} {line}" for line in more)
         if channel["groups"]:
             rows = [_group_row(group) for group in channel["groups"]]
             yield ""
             heading = ("group id", "name", "username", "committed", "behind", "metadata")
             yield from (f"  {line}" for line in table(heading, rows, style))
+
+
+def _laid_out(text: str, columns: int | None) -> list[str]:
+    if columns is None:
+        return [text]
+    return list(wrapped(text, max(_REASON_COLUMNS_MIN, columns - _NAME_COLUMNS - len("   "))))
 
 
 def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]]:
