@@ -92,20 +92,21 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
 
     from broker.app import Application
     from broker.config import load
-    from broker.signals import reload_on_hangup, signalled
+    from broker.signals import hung_up, reload_on_hangup, signalled
 
-    stop = signalled()
+    stop, hangup = signalled(), hung_up()
     app = Application(config, read_again=partial(load, file))
     del config
     await app.start()
     log = logging.getLogger("binwire")
+    reloading = asyncio.create_task(reload_on_hangup(hangup, app.reload))
     try:
-        reload_on_hangup(app.reload)
         for name, address in app.addresses.items():
             log.info("listening", extra={"listener": name, "address": str(address)})
         await stop.wait()
         log.info("stopping")
     finally:
+        reloading.cancel()
         await asyncio.shield(app.close())
     log.info("stopped")
 

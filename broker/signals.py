@@ -23,23 +23,29 @@ SIGNAL_AGAIN_MS: Final = 500
 _log = logging.getLogger("binwire.signals")
 
 
-def reload_on_hangup(reload: Callable[[], Awaitable[str]]) -> None:
-    """Have SIGHUP read the configuration again; a file that cannot be used changes nothing and says why in the log."""
-    loop = asyncio.get_running_loop()
-    under_way: set[asyncio.Task[None]] = set()
+def hung_up() -> asyncio.Event:
+    """An event that SIGHUP sets, from now on: without it the signal would end a process that is still starting."""
+    event = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, event.set)
+    return event
 
-    async def read_again() -> None:
+
+async def reload_on_hangup(hangup: asyncio.Event, reload: Callable[[], Awaitable[str]]) -> None:
+    """Read the configuration again whenever `hangup` is set, until cancelled; a file that cannot be used changes
+    nothing and says why in the log.
+
+    Signals that come while it is read stand for one more reading, however many they are.
+    """
+    while True:
+        await hangup.wait()
+        hangup.clear()
         try:
             await reload()
         except (ConfigError, StorageError) as error:
             _log.error("the configuration was not read again, nothing is changed: %s", error)
-
-    def note() -> None:
-        task = loop.create_task(read_again())
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, note)
+        except Exception:
+            # A fault of ours ends this reading and not those that follow.
+            _log.exception("reading the configuration again failed")
 
 
 def signalled() -> asyncio.Event:

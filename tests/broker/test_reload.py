@@ -23,7 +23,7 @@ from broker.app import Application
 from broker.config import load
 from broker.config_rules import ConfigError
 from broker.control import ask
-from broker.signals import reload_on_hangup
+from broker.signals import hung_up, reload_on_hangup
 from tests.broker.raw_client import RawClient
 
 pytestmark = pytest.mark.timeout(60)
@@ -181,8 +181,9 @@ async def test_sighup_and_the_control_socket_do_it(run: Running, caplog: pytest.
     run.write(group("b"))
     [answer] = await asyncio.to_thread(lambda: list(ask(control, {"request": "reload"})))
     assert answer == {"reloaded": "groups: removed dtsa; connections cut: 0"}
-    reload_on_hangup(run.app.reload)
     run.file.write_text("[[", "utf-8")
+    reloading = asyncio.create_task(reload_on_hangup(hung_up(), run.app.reload))
+    await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGHUP)
     while "nothing is changed" not in caplog.text:  # noqa: ASYNC110 - a signal comes when it comes
         await asyncio.sleep(0.001)
@@ -190,4 +191,39 @@ async def test_sighup_and_the_control_socket_do_it(run: Running, caplog: pytest.
     os.kill(os.getpid(), signal.SIGHUP)
     while "groups: added dtsa" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
+    reloading.cancel()
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+
+
+async def test_hangups_before_the_start_and_during_a_reading_stand_for_one_reading() -> None:
+    """A signal that comes while the server starts does not end it, and a storm of them queues nothing."""
+    hangup = hung_up()
+    readings, goes_on = 0, asyncio.Event()
+
+    async def reload() -> str:
+        nonlocal readings
+        readings += 1
+        await goes_on.wait()
+        if readings == 2:
+            raise RuntimeError("a fault of ours")
+        return "read"
+
+    async def hang_up() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await hangup.wait()
+
+    await hang_up()
+    reloading = asyncio.create_task(reload_on_hangup(hangup, reload))
+    while not readings:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await hang_up()
+    goes_on.set()
+    while readings < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert not hangup.is_set()
+    await hang_up()
+    while readings < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    reloading.cancel()
     asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
