@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests.live_server import LiveServer, open_server
@@ -21,7 +22,11 @@ OPEN_FILES_MAX = 1024
 
 
 def pytest_configure() -> None:
-    """Allow no more open files than a login on a stranger's machine has, so that a leak shows everywhere."""
+    """Allow no more open files than a login on a stranger's machine has, so that a leak shows everywhere; and let an
+    example take its time: how long one takes on a busy machine proves nothing.
+    """
+    hypothesis.settings.register_profile("binwire", deadline=None)
+    hypothesis.settings.load_profile("binwire")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, OPEN_FILES_MAX), hard))
 

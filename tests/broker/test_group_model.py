@@ -298,7 +298,6 @@ TestCoordinatorAgainstModel.settings = settings(
     max_examples=int(os.environ.get("BINWIRE_EXAMPLES", EXAMPLES)),
     stateful_step_count=60,
     derandomize="BINWIRE_EXAMPLES" not in os.environ,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -571,7 +571,7 @@ async def test_a_start_is_resolved_once_and_kept(
     await world.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(0, 10_000), st.integers(0, 60), st.booleans())
 async def test_wherever_it_is_stopped_the_records_are_the_same(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], cut: int, turns: int, orderly: bool

@@ -29,7 +29,7 @@ from capture.table import Column, Key, TableVersion
 from capture.table_map import read_length_encoded
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 
-ALL = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+ALL = settings(suppress_health_check=[HealthCheck.too_slow])
 UTC = dt.UTC
 ORDERS = table_of(
     Column("id", "bigint", unsigned=True, nullable=False, auto_increment=True),

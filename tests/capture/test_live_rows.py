@@ -22,7 +22,6 @@ from tests.live_server import LiveServer
 
 FEW = settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -22,7 +22,7 @@ from capture.transcoder import Transcoder
 from tests.capture.row_cases import NUMBERS, Case, expected_cell, table_of, tables_with_rows, text_column
 
 HEAD = RecordHead(1700000000, "300@7", "200@7", 42, 9, 1700000000123)
-ALL = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+ALL = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def events_of(

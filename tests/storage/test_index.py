@@ -49,7 +49,7 @@ def test_crc32c_is_castagnolis() -> None:
     gaps=st.lists(st.tuples(st.integers(1, 9), st.integers(10, 90), st.integers(0, 50)), max_size=40),
     asked=st.lists(st.integers(0, 2500), min_size=1, max_size=10),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lookups_are_those_of_a_plain_list(
     tmp_path_factory: pytest.TempPathFactory, gaps: list[tuple[int, int, int]], asked: list[int]
 ) -> None:

@@ -179,7 +179,7 @@ def test_the_interval_extended_last_is_the_last(chain: Chain) -> None:
         max_size=60,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_transactions_is_recovered_as_their_set(
     tmp_path_factory: pytest.TempPathFactory, commits: list[list[tuple[bytes, int]]]
 ) -> None:

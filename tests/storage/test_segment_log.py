@@ -188,7 +188,7 @@ def read_from(log: Log, offset: int) -> list[bytes]:
     asked=st.lists(st.integers(-1, 42), min_size=1, max_size=8),
     uncommitted=st.integers(0, 3),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_time_lookup_is_right_though_time_goes_backwards(
     tmp_path_factory: pytest.TempPathFactory, times: list[list[int]], asked: list[int], uncommitted: int
 ) -> None:

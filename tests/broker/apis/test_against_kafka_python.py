@@ -81,7 +81,7 @@ def their_tuple(value: Any) -> Any:
 
 @pytest.mark.parametrize(("ours", "version", "theirs"), PAIRS, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_both_read_and_write_the_same_bytes(ours, version, theirs, data) -> None:
     value = data.draw(messages(ours, version))
     written = encode(value, version)

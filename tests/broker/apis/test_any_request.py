@@ -69,7 +69,7 @@ async def outcome(api: Api, version: int, request: Message, principal: Principal
 
 @pytest.mark.parametrize(("api", "version"), EVERY_VERSION, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_well_formed_request_never_breaks_its_handler(api, version, data) -> None:
     request = data.draw(messages(api.request, version))
     with_known_names(request, data.draw(st.lists(st.sampled_from([TOPIC, GROUP, ""]), max_size=4)))
@@ -81,7 +81,7 @@ def test_a_well_formed_request_never_breaks_its_handler(api, version, data) -> N
 
 @pytest.mark.parametrize(("api", "version"), EVERY_VERSION, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_changed_bytes_are_a_request_or_close_the_connection(api, version, data) -> None:
     whole = bytearray(frame(api.key, version, 1, encode(data.draw(messages(api.request, version)), version)))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -152,7 +152,7 @@ def test_before_login_only_three_apis_are_admitted() -> None:
 
 @pytest.mark.parametrize(("cls", "version"), EVERY_SHAPE, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_version_round_trips_and_no_prefix_passes(cls, version, data) -> None:
     value = data.draw(messages(cls, version))
     encoded = encode(value, version)
@@ -165,7 +165,7 @@ def test_every_version_round_trips_and_no_prefix_passes(cls, version, data) -> N
 
 @pytest.mark.parametrize(("api", "version"), EVERY_VERSION, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_every_request_can_be_answered_with_an_error(api, version, data) -> None:
     request = data.draw(messages(api.request, version))
     response = api.error(version, request, ErrorCode.INVALID_GROUP_ID, "why")
