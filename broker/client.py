@@ -31,7 +31,7 @@ from broker.principal import ANONYMOUS, NOBODY
 from broker.sasl import AuthState, SaslExchange, log_in
 from broker.tls import HELLO, REPLY_BYTES_MAX, TlsError, TlsSession, TlsTransport
 from broker.wire import Message
-from storage.scheduler import sleep
+from storage.scheduler import SLICE_MS, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -50,7 +50,6 @@ FAILED_LOGIN_DELAY_MS: Final = 1000
 INTERNAL_ERROR_DELAY_MS: Final = 500
 """Delay of an answer with code -1: Java repeats a fetch that got it at once."""
 READ_AHEAD_BYTES: Final = 64 * 1024
-SLICE_MS: Final = 2
 
 _log = logging.getLogger(__name__)
 

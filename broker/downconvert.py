@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import CorruptLog
 from storage.records import HEADER_BYTES, Batch, iter_batches, iter_values, records_of
+from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,7 +42,6 @@ CACHE_BYTES_MAX: Final = 64 * 1024 * 1024
 ANSWERS_BYTES_MAX: Final = 64 * 1024 * 1024
 """What all answers that their clients have not read yet hold together; beyond it each has the messages of one batch."""
 CONVERSIONS_MAX: Final = 4
-SLICE_MS: Final = 2
 RECORDS_PER_LOOK: Final = 64
 """Records converted between two looks at the time: well below a slice even for large records."""
 LARGE_BYTES: Final = 1 << 20

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from storage.errors import LogReadError
 from storage.log import LogSlice, NotResident
+from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 WRITE_BYTES: Final = 256 * 1024
 WAIT_BYTES: Final = 16 * 1024
-SLICE_MS: Final = 2
 
 
 class _Part(NamedTuple):

@@ -25,6 +25,7 @@ from capture.snapshot import definition_since
 from capture.transactions import BinlogWalker, Step, StepKind
 from storage.encoding import encode_batch
 from storage.errors import StorageError
+from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from storage.compression import Codec
     from storage.log import Log
     from storage.scheduler import Scheduler, Timer
-
-SLICE_MS = 2
-"""How long a piece of work may hold the loop."""
 
 
 @dataclass(slots=True)

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SLICE_MS = 2
+"""How long a piece of work may hold the loop before others have their turn: a batch of rows, of requests, of bytes."""
+
 STALL_MS = 250
 """A timer later than this was stalled. Below the shortest deadline that matters: clients heartbeat every 3 s by
 default."""

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capture import session as session_module
 from capture.channel import BACKOFF_FIRST_MS, BACKOFF_MAX_MS, RETRY_MS, TRANSITIONS, ChannelStatus, State
 from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
 from storage.errors import LogWriteError
+from storage.scheduler import SLICE_MS
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
 from tests.fakes import ManualClock, ManualScheduler
 
@@ -709,4 +709,4 @@ async def test_the_loop_is_given_back_between_slices(
         await visible(channel, shop)
     bystander.cancel()
     events = 300 * 5
-    assert turns > events / (2 * session_module.SLICE_MS)
+    assert turns > events / (2 * SLICE_MS)
