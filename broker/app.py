@@ -278,6 +278,13 @@ class Application:
                 f"{path}.topic: found {spec.topic!r}, but channel {config.id!r} has its data under the topic "
                 f"{kept.topic!r}; keep that topic, or give the channel another id"
             )
+        owner = next((row.id for row in rows.values() if row.topic == spec.topic and row.id != config.id), None)
+        if owner is not None:
+            # Under another id its records would get ids and schemas that do not follow from those it has.
+            raise ConfigError(
+                f"{path}.id: found {config.id!r}, but the topic {spec.topic!r} has the data of channel {owner!r}; keep "
+                "that id, or give the channel another topic"
+            )
         row = replace(
             kept or new_channel_row(config.id, spec.topic, self._clock),
             name=config.display_name,

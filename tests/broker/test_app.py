@@ -120,6 +120,23 @@ async def test_a_channel_keeps_its_topic(tmp_path):
         await app.start()
 
 
+async def test_a_topic_keeps_its_channel(tmp_path):
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+        kept = [(row.id, row.server_id, row.id_base) for row in app.catalog.channels()]
+        records = await records_of(tmp_path)
+    renamed = Application(config(tmp_path, channel(id="b")))
+    with pytest.raises(
+        ConfigError, match=r"channels\[0\].id: found 'b', but the topic 'shop' has the data of channel 'sho"
+    ):
+        await renamed.start()
+    await renamed.close()
+    async with serving(config(tmp_path, channel())) as app:
+        assert [(row.id, row.server_id, row.id_base) for row in app.catalog.channels()] == kept
+        await until_ended(app)
+        assert await records_of(tmp_path) == records
+
+
 async def test_a_group_id_belongs_to_one_channel_for_ever(tmp_path):
     async with serving(config(tmp_path, channel(groups=[GROUP | {"id": "dts1"}]))):
         pass
