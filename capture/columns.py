@@ -114,7 +114,7 @@ def column_type(table: TableVersion, index: int) -> ColumnType:
         raise UnsupportedColumn(
             f"Column {column.name} of {table.database}.{table.table} has the type "
             f"{column.data_type.upper()}{' COMPRESSED' * column.compressed}, which is not supported yet; "
-            f"leave the table out of the channel's objects."
+            "list the tables to track in the channel's objects, without this one."
         )
     return row
 

@@ -363,7 +363,7 @@ def test_unsupported_columns_are_refused_by_name(data_type: str) -> None:
         Transcoder(table, table_map, "8")
     assert str(error.value) == (
         f"Column odd of db.orders has the type {data_type.upper()}, which is not supported yet; "
-        f"leave the table out of the channel's objects."
+        "list the tables to track in the channel's objects, without this one."
     )
 
 
