@@ -63,6 +63,9 @@ TRANSITIONS: Final = {
     (AuthState.AWAIT_RAW_TOKEN, AuthStep.REFUSED): AuthState.CLOSED,
     (AuthState.AWAIT_TOKEN, AuthStep.ACCEPTED): AuthState.READY,
     (AuthState.AWAIT_TOKEN, AuthStep.REFUSED): AuthState.CLOSED,
+    # The connection ended while its token was looked at.
+    (AuthState.CLOSED, AuthStep.ACCEPTED): AuthState.CLOSED,
+    (AuthState.CLOSED, AuthStep.REFUSED): AuthState.CLOSED,
 }
 
 BEFORE_LOGIN: Final = frozenset({AuthState.AWAIT_HANDSHAKE, AuthState.AWAIT_RAW_TOKEN, AuthState.AWAIT_TOKEN})

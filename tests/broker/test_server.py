@@ -34,6 +34,7 @@ from broker.group import GroupState, JoinResult
 from broker.listener import Address, Listener, Security, address_range
 from broker.outgoing import WRITE_BYTES
 from broker.principal import AuthFailure, Principal
+from broker.sasl import AuthState
 from broker.server import BrokerServer, ListenError
 from tests.broker.fakes import (
     GROUP,
@@ -662,6 +663,30 @@ async def test_a_commit_right_before_the_end_of_its_connection_is_stored() -> No
         connection.data_received(request_frame(OffsetCommitRequest(group_id=GROUP, topics=topics), 2))
         connection.connection_lost(None)  # in the same turn of the loop
         await run.until(lambda: (TOPIC, 0) in broker.offsets.committed(GROUP))
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "wr0ng"])
+@pytest.mark.parametrize("version", [0, 1])
+async def test_a_token_right_before_the_end_of_its_connection_lets_nobody_in(
+    version: int, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = make_broker()
+    async with running(broker) as run:
+        async with run.client("public") as client:
+            await client.handshake(version)
+            await run.until(lambda: run.server.connection_count == 1)
+            (connection,) = run.server._clients
+            token = f"\0{USERNAME}\0{password}".encode()
+            if version == 0:
+                connection.data_received(struct.pack(">i", len(token)) + token)
+            else:
+                connection.data_received(request_frame(SaslAuthenticateRequest(sasl_auth_bytes=token), 0))
+            task = connection._task
+            connection.connection_lost(None)  # in the same turn of the loop
+            assert task is not None
+            await asyncio.wait([task])
+            assert connection.session.sasl.state is AuthState.CLOSED
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_closing_lets_a_commit_in_flight_finish() -> None:
