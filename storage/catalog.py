@@ -179,7 +179,7 @@ class Catalog:
         return [ChannelRow(*row) for row in self._select(f"{_select(ChannelRow, 'channels')} ORDER BY created_ms, id")]
 
     def put_channel(self, row: ChannelRow) -> None:
-        self._change(_replace(ChannelRow, "channels"), [astuple(row)])
+        self._change(_put(ChannelRow, "channels", "id"), [astuple(row)])
 
     def delete_channel(self, channel_id: str) -> None:
         """Delete the channel with its groups, their offsets, and its schema versions."""
@@ -197,7 +197,7 @@ class Catalog:
         return [GroupRow(*row) for row in self._select(f"{query} WHERE channel_id = ? ORDER BY id", channel_id)]
 
     def put_group(self, row: GroupRow) -> None:
-        self._change(_replace(GroupRow, "groups"), [astuple(row)])
+        self._change(_put(GroupRow, "groups", "id"), [astuple(row)])
 
     def delete_group(self, group_id: str) -> None:
         """Delete the group with its committed offsets."""
@@ -211,7 +211,7 @@ class Catalog:
         return [OffsetRow(*row) for row in self._select(query)]
 
     def put_offsets(self, rows: Iterable[OffsetRow]) -> None:
-        self._change(_replace(OffsetRow, "offsets"), [astuple(row) for row in rows])
+        self._change(_put(OffsetRow, "offsets", "group_id, topic, partition"), [astuple(row) for row in rows])
 
     def delete_offsets(self, group_id: str) -> None:
         self._change("DELETE FROM offsets WHERE group_id = ?", [(group_id,)])
@@ -315,9 +315,13 @@ def _select(row: type, table: str) -> str:
     return f"SELECT {_columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
 
 
-def _replace(row: type, table: str) -> str:
+def _put(row: type, table: str, key: str) -> str:
+    """A row goes in or takes the place of the one with its key; any other row it collides with is an error, where
+    INSERT OR REPLACE would delete that one.
+    """
     marks = ", ".join("?" for _ in fields(row))
-    return f"INSERT OR REPLACE INTO {table} ({_columns(row)}) VALUES ({marks})"  # noqa: S608 — as above
+    changes = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(row))
+    return f"INSERT INTO {table} ({_columns(row)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"  # noqa: S608 — as above
 
 
 def stored_start(path: Path, channel_id: str) -> str | None:

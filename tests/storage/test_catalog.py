@@ -50,6 +50,13 @@ def test_channels_are_kept_by_id_in_the_order_they_were_made(catalog: Catalog) -
     assert reopened(catalog).channels() == [older, changed]
 
 
+def test_a_topic_belongs_to_one_channel(catalog: Catalog) -> None:
+    catalog.put_channel(CHANNEL)
+    with pytest.raises(sqlite3.IntegrityError, match="topic"):
+        catalog.put_channel(replace(CHANNEL, id="renamed"))
+    assert reopened(catalog).channels() == [CHANNEL]
+
+
 def test_deleting_a_channel_deletes_what_belongs_to_it(catalog: Catalog) -> None:
     catalog.put_channel(CHANNEL)
     catalog.put_group(GROUP)
