@@ -30,7 +30,6 @@ OBJECTS_NAMED_MAX = 5
 """How many missing objects an item lists."""
 
 _GRANT = re.compile(r"GRANT (?P<privileges>.+?) ON (?P<object>.+?) TO ", re.DOTALL)
-_ROLE_GRANT = re.compile(r"GRANT (?P<roles>[`'].+?) TO ", re.DOTALL)
 _MARIADB_ALIASES = {"BINLOG MONITOR": "REPLICATION CLIENT", "REPLICATION MASTER ADMIN": "REPLICATION SLAVE"}
 
 

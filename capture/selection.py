@@ -65,10 +65,5 @@ class Selection:
         """Whether the server takes two names for the same."""
         return self._fold(one) == self._fold(other)
 
-    @property
-    def touched_databases(self) -> frozenset[str]:
-        """Every database of which something is tracked, folded as the server compares it."""
-        return self._touched
-
     def _fold(self, name: str) -> str:
         return name.lower() if self._folds else name

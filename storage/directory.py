@@ -26,7 +26,6 @@ from storage.errors import DataDirectoryInUse, StorageError, UnsupportedFormat
 from storage.files import DIRECTORY_MODE, FILE_MODE, Files
 
 FORMAT_VERSION: Final = 1
-_TOPICS: Final = "topics"
 _BOOT_ID_LINUX: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_ID_MACOS: Final = ("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")
 
@@ -49,7 +48,7 @@ def catalog_path(path: Path) -> Path:
 
 def topic_path(path: Path, topic: str) -> Path:
     """The one partition of `topic` in the data directory at `path`."""
-    return path / _TOPICS / f"{topic}-0"
+    return path / "topics" / f"{topic}-0"
 
 
 class DataDirectory:
@@ -67,10 +66,6 @@ class DataDirectory:
     @property
     def catalog_path(self) -> Path:
         return catalog_path(self.path)
-
-    @property
-    def topics_path(self) -> Path:
-        return self.path / _TOPICS
 
     @property
     def control_socket_path(self) -> Path:
