@@ -108,16 +108,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "names",
         nargs="*",
-        choices=[[], *(benchmark.name for benchmark in BENCHMARKS)],
+        type=_benchmark,
         metavar="NAME",
-        help=f"what to measure, of {', '.join(benchmark.name for benchmark in BENCHMARKS)} (default: all)",
+        help=f"what to measure, of {_names()} (default: all)",
     )
     parser.add_argument("--list", action="store_true", help="list the benchmarks and the question each answers")
     parser.add_argument("--smoke", action="store_true", help="small sizes, two rounds: whether it works, not how fast")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each side runs (default: 5, smoke 2)")
+    parser.add_argument("--rounds", type=_rounds, metavar="N", help="how often each side runs (default: 5, smoke 2)")
     parser.add_argument("--no-peer", action="store_true", help="measure Binwire alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as a JSON list")
     return parser
+
+
+def _names() -> str:
+    return ", ".join(benchmark.name for benchmark in BENCHMARKS)
+
+
+def _benchmark(text: str) -> str:
+    if all(benchmark.name != text for benchmark in BENCHMARKS):
+        raise argparse.ArgumentTypeError(f"there is no benchmark {text!r}; there are {_names()}")
+    return text
+
+
+def _rounds(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rounds; write 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

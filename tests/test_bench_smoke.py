@@ -68,7 +68,15 @@ def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         cli.main(["speed"])
     assert ended.value.code == 2
-    assert "speed" in capsys.readouterr().err
+    assert "there is no benchmark 'speed'; there are capture, fetch, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "x", "1.5"])
+def test_a_number_of_rounds_that_is_none_is_wrong_usage(rounds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([f"--rounds={rounds}", "start"])
+    assert ended.value.code == 2
+    assert f"{rounds!r} is not a number of rounds; write 1 or more" in capsys.readouterr().err
 
 
 def _made_up(ours: list[tuple[float, str]], theirs: list[tuple[float, str]] | None, **options: Any) -> Benchmark:
