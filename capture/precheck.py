@@ -241,6 +241,8 @@ async def _start(look: _Look) -> tuple[str, str | None]:
         return await _resume(look, look.resume)
     try:
         point = await resolve_start(look.source, look.info, look.spec.start)
+    except SourceUnavailable:
+        raise
     except CaptureError as error:
         oldest = (await binlog_files(look.source))[0]
         return str(error), f"start = now, earliest, or a position from {oldest.beginning} on"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capture import precheck
+from capture import precheck, start
 from capture.channel import ChannelSpec, State
+from capture.errors import SourceUnavailable
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.world import FedSource, World, running
@@ -155,4 +156,29 @@ async def test_a_channel_begins_only_when_everything_is_in_order(tmp_path: Path,
     assert "SET GLOBAL binlog_format = ROW" in reason
     async with running(channel):
         assert states[-4:] == [State.NOT_STARTED, State.PRECHECKING, State.INITIAL, State.NORMAL]
+    await world.close()
+
+
+async def test_a_source_that_goes_away_while_its_start_is_looked_up_is_tried_again(
+    tmp_path: Path, mysql97: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing about the start: a channel that waited for somebody would wait for nothing."""
+    world = World(tmp_path, CLOCK)
+    url = mysql97.url()
+    failures = [SourceUnavailable("the source is gone")]
+
+    async def resolve_start(*arguments: object) -> object:
+        if failures:
+            raise failures.pop()
+        return await start.resolve_start(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("capture.precheck.resolve_start", resolve_start)
+    channel = world.channel(
+        lambda: open_source(SourceAddress.parse(url), 4715, CLOCK), mysql97.fresh_database(), url=url, start="now"
+    )
+    async with running(channel, State.ERROR):
+        status = channel.status()
+        assert status.reason == "the source is gone"
+        assert status.retried_until_ms is not None
+        assert (await channel.wait_for(State.NORMAL)).reason is None
     await world.close()
