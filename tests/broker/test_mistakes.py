@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -244,6 +245,21 @@ async def test_a_missing_privilege(
     assert f"FAILED  {lacking} privilege " in out
     assert f"to do: {remedy}\n" in out
     assert "FAILED" not in "".join(line for line in mended.splitlines() if f" {lacking} privilege " in line)
+
+
+async def test_the_readmes_grants_are_enough(shop: LiveServer, tmp_path: Path) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    grants = re.findall(r"^GRANT (.*) TO 'binwire'@'%';$", readme, re.MULTILINE)
+    shop.execute(f"CREATE USER {POOR}@'%' IDENTIFIED BY '{POOR_PASSWORD}'")
+    try:
+        shop.execute_all(*(f"GRANT {what} TO {POOR}@'%'" for what in grants))
+        shop.execute_all("USE shop", "CREATE TABLE granted (id INT PRIMARY KEY)", "CREATE VIEW seen AS TABLE granted")
+        source = shop.url(POOR, POOR_PASSWORD)
+        assert check(tmp_path, source)[0] == 0
+        assert (await outcome(tmp_path, source)).state == "Normal"
+    finally:
+        shop.execute_all(f"DROP USER {POOR}@'%'", "DROP VIEW IF EXISTS shop.seen", "DROP TABLE IF EXISTS shop.granted")
+    assert len(grants) == 2
 
 
 @pytest.mark.parametrize(
