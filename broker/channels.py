@@ -169,8 +169,10 @@ class Channels:
 
 
 def readable(time_ms: Callable[[], int | None]) -> int | None:
-    """A time of a log, None if the medium does not give it back: what else there is to tell is told all the same."""
+    """A time of a log, None if the medium does not give it back, or the system no file to read it by: what else there
+    is to tell is told all the same.
+    """
     try:
         return time_ms()
-    except LogReadError:
+    except (LogReadError, OSError):
         return None

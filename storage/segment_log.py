@@ -19,7 +19,7 @@ source is read again from `recovered` on, and the records come back at new offse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,8 @@ class SegmentLog:
         self._is_begun = False
         self._failure: LogWriteError | None = None
         self._is_poisoned = False
+        self._serves_unflushed = False
+        """Whether what a failed flush covered is still to be taken back."""
         self._doomed: list[Segment] = []
         """Segments that are gone from the log and not yet from the disk."""
         self._subscribers: dict[object, Callable[[], None]] = {}
@@ -203,7 +205,10 @@ class SegmentLog:
         commit = self._commit
         if commit is None:
             return None
-        with closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file:
+        with (
+            self._writing("opened"),
+            closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file,
+        ):
             intervals = IntervalChain.load(file, commit.number).intervals
         timestamp_ms = self._segments.last_timestamp_ms(may_wait=True)
         return RecoveredSource(
@@ -430,15 +435,24 @@ class SegmentLog:
         self._awaiting = []
         self._rolled = []
         self.flusher.retire_all()
+        self._serves_unflushed = True
+        with suppress(OSError):  # out of file descriptors: `rollback` tries again and says so
+            self._take_back_unflushed()
+
+    def _take_back_unflushed(self) -> None:
+        """Serve nothing behind what is durable."""
         self._commit = commit = find_commit(self._files, self._segments.ordered, self.flusher.durable_offset)
         while self._segments.newest is not (commit.segment if commit is not None else None):
             self._doomed.append(self._segments.remove_newest())
         if commit is not None:
             commit.segment.publish(commit.extent)
         self.end_offset = self._committed_end_offset = self.high_watermark
+        self._serves_unflushed = False
 
     def _cut_off_unflushed(self) -> None:
         """Make on disk what `_poison` made in memory. Files that slices may be read from are not cut."""
+        if self._serves_unflushed:
+            self._take_back_unflushed()
         self.delete(self._doomed)
         self._doomed = []
         if self._commit is not None:

@@ -171,6 +171,11 @@ async def test_a_status_tells_what_can_be_read(scene: ColdBroker) -> None:
     assert await resident(lambda: readable(lambda: scene.log.log_start_timestamp_ms)) is None
     assert readable(lambda: 5) == 5
 
+    def refused() -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    assert readable(refused) is None
+
 
 async def test_a_segment_that_retires_while_it_is_read_is_out_of_range(scene: ColdBroker) -> None:
     async with running(scene.broker) as run, run.client() as client:

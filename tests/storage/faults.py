@@ -77,8 +77,7 @@ class FailingFiles(CountingFiles):
             raise OSError(self.number, os.strerror(self.number))
 
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
-        if create:
-            self._fail("create")
+        self._fail("create" if create else "open")
         return super().open(path, create=create, write=write)
 
     def write(self, descriptor: int, data: bytes, position: int) -> None:

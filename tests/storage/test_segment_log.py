@@ -523,3 +523,40 @@ def test_closed_segments_keep_nothing_open_beyond_a_few_mappings(tmp_path: Path)
 def test_settings_that_cannot_work_are_refused(setting: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         small(**setting)
+
+
+def test_a_source_position_that_cannot_be_opened_now_is_a_failure_that_passes(tmp_path: Path) -> None:
+    """Out of file descriptors: capture tries again behind a LogWriteError, and stands still behind anything else."""
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    append(log, b"a")
+    log.commit([position(1)])
+    files.failing, files.number = {"open"}, errno.EMFILE
+    with pytest.raises(LogWriteError, match="Too many open files"):
+        _ = log.recovered
+    files.failing = set()
+    assert log.recovered is not None
+
+
+def test_a_flush_that_fails_for_want_of_file_descriptors_is_taken_back_once_there_are_some(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    append(log, b"durable")
+    log.commit([position(1)])
+    log.flush()
+    append(log, b"not durable")
+    log.commit([position(2)])
+    files.failing, files.number = {"sync", "open"}, errno.EMFILE
+    log.flush()
+    for _ in range(2):
+        with pytest.raises(LogWriteError, match="Too many open files"):
+            log.rollback()
+    files.failing = set()
+    log.rollback()
+    assert [record.value for record in read_all(log)] == [b"durable"]
+    assert log.recovered is not None
+    assert log.recovered.position == position(1).position
+    records = append(log, b"again")
+    log.commit([position(2)])
+    log.flush()
+    assert [record.offset for record in records] == [2]
