@@ -117,6 +117,10 @@ class BinlogFileReader:
         self._file.seek(here)
         return end - here
 
+    @property
+    def is_closed(self) -> bool:
+        return self._file.closed
+
     def close(self) -> None:
         self._file.close()
 
@@ -153,6 +157,21 @@ async def read_info(path: Path, name: str) -> ServerInfo:
         beginning=BinlogPosition(name, BINLOG_MAGIC_BYTES),
         variables={"explicit_defaults_for_timestamp": "ON" if explicit else "OFF"},
     )
+
+
+async def _opened(path: Path) -> BinlogFileReader:
+    """Open a file in a thread; one that is open only after its opener was cancelled is closed again."""
+    opening = asyncio.get_running_loop().run_in_executor(None, BinlogFileReader, path)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unwanted)
+        raise
+
+
+def _close_unwanted(opening: asyncio.Future[BinlogFileReader]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 class FileSource:
@@ -195,7 +214,7 @@ class FileSource:
     async def _open(self, index: int, position: int) -> None:
         """Open a file and announce it as a server does."""
         self._index = index
-        self._reader = reader = await asyncio.to_thread(BinlogFileReader, self._paths[index])
+        self._reader = reader = await _opened(self._paths[index])
         self._announcement = reader.begin(BinlogPosition(self._names[index], position), self._announced)
         self._announced = reader.format.checksum
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from capture import file_source
 from capture.channel import State
 from capture.encode import EventEncoder
 from capture.errors import CaptureError, MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
@@ -23,7 +25,7 @@ from capture.events import (
     decode_header,
     iter_events,
 )
-from capture.file_source import FOLLOW_POLL_MS, FileSource, binlog_names
+from capture.file_source import FOLLOW_POLL_MS, BinlogFileReader, FileSource, binlog_names
 from capture.position import BinlogPosition
 from capture.source import Flavour, SourceAddress, open_source
 from storage.clock import SystemClock
@@ -193,6 +195,31 @@ async def test_what_is_no_binlog(tmp_path: Path, content: bytes, error: type[Exc
 async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SourceRefused, match="No such file"):
         await FileSource([tmp_path / "x.000001"]).connect()
+
+
+async def test_a_file_that_is_open_only_after_its_source_was_given_up_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "binlog.000001"
+    path.write_bytes(BINLOG_MAGIC + EventEncoder().format_description(TIME))
+    begun, proceed, readers = threading.Event(), threading.Event(), list[BinlogFileReader]()
+
+    class Slow(BinlogFileReader):
+        def __init__(self, path: Path) -> None:
+            begun.set()
+            proceed.wait()
+            super().__init__(path)
+            readers.append(self)
+
+    monkeypatch.setattr(file_source, "BinlogFileReader", Slow)
+    starting = asyncio.create_task(FileSource([path]).start(BinlogPosition(path.name, 4)))
+    await asyncio.to_thread(begun.wait)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    proceed.set()
+    while not readers or not readers[0].is_closed:  # noqa: ASYNC110 - the thread's end is not ours to be told of
+        await asyncio.sleep(0)
 
 
 async def test_what_a_file_cannot_do(tmp_path: Path) -> None:
