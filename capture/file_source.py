@@ -117,10 +117,6 @@ class BinlogFileReader:
         self._file.seek(here)
         return end - here
 
-    @property
-    def is_closed(self) -> bool:
-        return self._file.closed
-
     def close(self) -> None:
         self._file.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,47 +20,16 @@ from broker.apis.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
 from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
 from broker.apis.join_group import GroupProtocol, JoinGroupRequest, JoinGroupResponse
 from broker.apis.leave_group import LeaveGroupRequest, LeaveGroupResponse
-from broker.apis.offset_commit import (
-    OffsetCommitPartition,
-    OffsetCommitRequest,
-    OffsetCommitResponse,
-    OffsetCommitTopic,
-)
-from broker.apis.offset_fetch import (
-    OffsetFetchPartition,
-    OffsetFetchRequest,
-    OffsetFetchResponse,
-    OffsetFetchTopic,
-)
 from broker.apis.sync_group import MemberAssignment, SyncGroupRequest, SyncGroupResponse
 from broker.errors import ErrorCode
-from broker.listener import Address
-from tests.broker.raw_client import RawClient
+from tests.broker import served_group
+from tests.broker.served_group import GROUP, CommitClient
 from tests.server_process import ServerFailedError, ServerProcess
 
-TOPIC = "cn_hangzhou_rm_groups_dtstest_version2"
-GROUP, USERNAME, PASSWORD = "dtsgroups", "dtstest", "Groups-secret1"
 MIN_SESSION_MS = 700
 SESSION_MS = 10_000
 PARTITION = b"partition 0"
-CONFIGURATION = f"""
-group_min_session_timeout = "{MIN_SESSION_MS}ms"
-
-[[listeners]]
-bind = "127.0.0.1:0"
-
-[[channels]]
-id = "groups"
-topic = "{TOPIC}"
-source = "mysql://nobody@127.0.0.1:1"
-objects = ["shop"]
-
-[[channels.groups]]
-name = "groups"
-id = "{GROUP}"
-username = "{USERNAME}"
-password = "{PASSWORD}"
-"""
+CONFIGURATION = f'group_min_session_timeout = "{MIN_SESSION_MS}ms"\n{served_group.CONFIGURATION}'
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -71,15 +40,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield started
 
 
-@contextlib.asynccontextmanager
-async def connected(server: ServerProcess) -> AsyncIterator[Client]:
-    """A connection that is logged in."""
-    async with Client(Address(*server.address())) as client:
-        await client.log_in(f"{USERNAME}-{GROUP}", PASSWORD)
-        yield client
-
-
-class Client(RawClient):
+class Client(CommitClient):
     """The requests of a group."""
 
     async def join(self, member_id: str = "", session_ms: int = SESSION_MS) -> JoinGroupResponse:
@@ -109,35 +70,14 @@ class Client(RawClient):
         request = LeaveGroupRequest(group_id=GROUP, member_id=member_id)
         return (await self.ask(request, 1, LeaveGroupResponse)).error_code
 
-    async def commit(
-        self,
-        offset: int,
-        *,
-        member_id: str = "",
-        generation: int = -1,
-        version: int = 2,
-        retention_ms: int = -1,
-        timestamp_ms: int = -1,
-    ) -> int:
-        partition = OffsetCommitPartition(partition=0, offset=offset, timestamp=timestamp_ms)
-        request = OffsetCommitRequest(
-            group_id=GROUP,
-            generation_id=generation,
-            member_id=member_id,
-            retention_time=retention_ms,
-            topics=[OffsetCommitTopic(topic=TOPIC, partitions=[partition])],
-        )
-        response = await self.ask(request, version, OffsetCommitResponse)
-        return response.responses[0].partition_responses[0].error_code
-
-    async def committed(self) -> int:
-        topic = OffsetFetchTopic(topic=TOPIC, partitions=[OffsetFetchPartition(partition=0)])
-        response = await self.ask(OffsetFetchRequest(group_id=GROUP, topics=[topic]), 2, OffsetFetchResponse)
-        return response.responses[0].partition_responses[0].offset
-
     async def delete_group(self) -> int:
         response = await self.ask(DeleteGroupsRequest(groups=[GROUP]), 0, DeleteGroupsResponse)
         return response.group_error_codes[0].error_code
+
+
+def connected(server: ServerProcess) -> contextlib.AbstractAsyncContextManager[Client]:
+    """A connection that is logged in."""
+    return served_group.connected(server, Client)
 
 
 # Settings and wishes

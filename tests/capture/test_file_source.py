@@ -218,7 +218,7 @@ async def test_a_file_that_is_open_only_after_its_source_was_given_up_is_closed(
     with pytest.raises(asyncio.CancelledError):
         await starting
     proceed.set()
-    while not readers or not readers[0].is_closed:  # noqa: ASYNC110 - the thread's end is not ours to be told of
+    while not readers or not readers[0]._file.closed:  # noqa: ASYNC110 - the thread's end is not ours to be told of
         await asyncio.sleep(0)
 
 
