@@ -11,10 +11,9 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
-from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, say
+from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, run_quietly, say
 
 _GO = Path(__file__).parent / "go"
 _BUILD_TIMEOUT_S = 900
@@ -42,16 +41,7 @@ def _build(program: Path, go: str, name: str, module: str, pinned_by: str) -> No
 
 
 def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **_ENVIRONMENT},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_BUILD_TIMEOUT_S,
-        check=False,
-    )
+    done = run_quietly(command, cwd=folder, env={**os.environ, **_ENVIRONMENT}, timeout_s=_BUILD_TIMEOUT_S)
     if not done.returncode:
         return done.stdout
     trouble = (done.stderr.strip() or "no output").splitlines()[-1]

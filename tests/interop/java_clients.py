@@ -12,12 +12,11 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, say
+from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, run_quietly, say
 
 _JAVA = Path(__file__).parent / "java"
 _MAVEN_TIMEOUT_S = 900
@@ -167,9 +166,7 @@ def _compile(classes: Path, class_path: Path, sources: list[Path]) -> str:
 
 def _run(command: list[str]) -> str:
     """The first line of trouble a command reported, or nothing when it succeeded."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_MAVEN_TIMEOUT_S, check=False
-    )
+    done = run_quietly(command, timeout_s=_MAVEN_TIMEOUT_S)
     if not done.returncode:
         return ""
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line.lower()]

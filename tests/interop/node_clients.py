@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 from pathlib import Path
 
-from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, say
+from tests.tools.workplace import CLIENTS_DIRECTORY, NotPublishedError, ToolError, installed_once, run_quietly, say
 
 _NODE = Path(__file__).parent / "node"
 _PINNED = ("package.json", "package-lock.json")
@@ -37,15 +36,7 @@ def _install(fresh: Path, npm: str, name: str) -> None:
     say(f"{name}: installing with npm")
     for file in _PINNED:
         shutil.copy(_NODE / name / file, fresh)
-    done = subprocess.run(
-        [npm, *_INSTALL],
-        cwd=fresh,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_TIMEOUT_S,
-        check=False,
-    )
+    done = run_quietly([npm, *_INSTALL], cwd=fresh, timeout_s=_INSTALL_TIMEOUT_S)
     if done.returncode:
         trouble = (done.stderr.strip() or done.stdout.strip() or "no output")[-300:]
         error = NotPublishedError if any(code in trouble for code in _NOT_PUBLISHED) else ToolError

