@@ -1,11 +1,11 @@
 """How a benchmark is declared, run and reported.
 
-A benchmark is one question. It prepares its material once; then Binwire and, where one exists, a peer answer in turns
-(the order swaps every round), so that whatever the machine is doing meanwhile meets both. Every run returns a hash of
-what it produced; runs of one side must agree, and a side that shares the peer's result must agree with it too: a fast
+A benchmark is one question. It prepares its material once; then Binwire and its peers, where there are some, answer in
+turns (the order swaps every round), so that whatever the machine is doing meanwhile meets all. Every run returns a hash
+of what it produced; runs of one side must agree, and sides that share a result must agree with each other too: a fast
 wrong answer is not a measurement. There are no deadlines here; who compares, compares medians of the same run.
 
-JSON form, one object per measure:
+JSON form, one object per measure and peer that answers it, one for a measure that no peer answers:
 
     {"benchmark", "measure", "unit", "binwire": {"min", "median", "max"},
      "peer": {"name", "min", "median", "max"} | null, "peer_missing": reason | null, "ratio": float | null,
@@ -65,7 +65,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The two sides on the same material. ``same_result``: both must produce the same hash.
+    """The sides on the same material. ``same_result``: all must produce the same hash.
 
     A peer that may be missing here is looked for when it is wanted, by a function that raises PeerMissingError.
     """
@@ -73,6 +73,7 @@ class Prepared:
     binwire: Side
     peer: Side | Callable[[], Side] | None = None
     same_result: bool = True
+    other_peers: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measure of one benchmark, both sides."""
+    """One measure of one benchmark, beside one peer or none."""
 
     benchmark: str
     measure: Measure
@@ -176,23 +177,29 @@ def run_benchmark(
     progress(f"{benchmark.name}: preparing")
     with benchmark.prepare(parameters, folder) as prepared:
         ours = _Track(prepared.binwire)
-        theirs, missing = _peer(prepared) if with_peer else (None, None)
+        peers, missing = _peers(prepared) if with_peer else ([], None)
+        turn = [ours, *peers]
         for round_number in range(rounds):
             progress(f"{benchmark.name}: round {round_number + 1} of {rounds}")
-            turn = [ours] if theirs is None else [ours, theirs]
             for track in turn if round_number % 2 == 0 else reversed(turn):
                 track.run()
-    _require_agreement(benchmark, ours, theirs if prepared.same_result else None)
-    return [_result(benchmark, measure, ours, theirs, rounds, parameters, missing) for measure in benchmark.measures]
+    _require_agreement(benchmark, ours, peers if prepared.same_result else [])
+    results = []
+    for measure in benchmark.measures:
+        answering: list[_Track | None] = [track for track in peers if track.spread(measure) is not None]
+        beside = answering or [None]
+        results += [_result(benchmark, measure, ours, theirs, rounds, parameters, missing) for theirs in beside]
+    return results
 
 
-def _peer(prepared: Prepared) -> tuple[_Track | None, str | None]:
-    """The peer, or why it is missing; neither where a benchmark has none."""
+def _peers(prepared: Prepared) -> tuple[list[_Track], str | None]:
+    """The peers that can be had, and why one is missing; neither where a benchmark has none."""
+    others = [_Track(side) for side in prepared.other_peers]
     try:
         side = prepared.peer if isinstance(prepared.peer, Side | None) else prepared.peer()
     except PeerMissingError as error:
-        return None, str(error)
-    return (None if side is None else _Track(side)), None
+        return others, str(error)
+    return (others if side is None else [_Track(side), *others]), None
 
 
 def _result(
@@ -207,12 +214,13 @@ def _result(
     binwire = ours.spread(measure)
     assert binwire is not None, f"benchmark {benchmark.name} does not answer {measure.name}"
     peer = theirs.spread(measure) if theirs else None
-    name = theirs.side.name if theirs and peer else None
+    name = theirs.side.name if theirs else None
+    missing = None if theirs else missing
     return Result(benchmark.name, measure, binwire, name, peer, rounds, parameters, ours.result_hash, missing)
 
 
-def _require_agreement(benchmark: Benchmark, ours: _Track, theirs: _Track | None) -> None:
-    for track in [ours] if theirs is None else [ours, theirs]:
+def _require_agreement(benchmark: Benchmark, ours: _Track, peers: Sequence[_Track]) -> None:
+    for track in [ours, *peers]:
         for outcome in track.outcomes:
             if outcome.result_hash != ours.result_hash:
                 raise ResultMismatchError(

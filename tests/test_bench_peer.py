@@ -13,7 +13,16 @@ import pytest
 
 from bench import __main__ as cli
 from bench import kafka_broker
-from bench.harness import Benchmark, Measure, Outcome, PeerMissingError, Prepared, Side, run_benchmark
+from bench.harness import (
+    Benchmark,
+    Measure,
+    Outcome,
+    PeerMissingError,
+    Prepared,
+    ResultMismatchError,
+    Side,
+    run_benchmark,
+)
 from bench.load import LoadError, allow_connections
 from bench.records import split_batches, whole_batches, without_leader_epochs
 from storage.encoding import encode_batch
@@ -55,6 +64,32 @@ def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:
     both, alone = run_benchmark(Benchmark("made-up", "?", measures, {}, {}, prepare), tmp_path, smoke=True)
     assert (both.peer_name, both.ratio) == ("peer", 2.0)
     assert (alone.peer_name, alone.peer, alone.ratio) == (None, None, None)
+
+
+def test_several_peers_are_a_result_each(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
+        def side(name: str, value: float) -> Side:
+            return Side(name, lambda: Outcome({"speed": value}, "same"))
+
+        yield Prepared(side("binwire", 6.0), side("slow", 2.0), other_peers=(side("fast", 12.0),))
+
+    results = run_benchmark(
+        Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare), tmp_path, smoke=True
+    )
+    assert [(result.peer_name, result.ratio) for result in results] == [("slow", 3.0), ("fast", 0.5)]
+
+
+def test_every_peer_that_shares_the_result_must_agree(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
+        def side(name: str, result_hash: str) -> Side:
+            return Side(name, lambda: Outcome({"speed": 1.0}, result_hash))
+
+        yield Prepared(side("binwire", "same"), side("agreeing", "same"), other_peers=(side("wrong", "other"),))
+
+    with pytest.raises(ResultMismatchError, match="wrong produced other"):
+        run_benchmark(Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare), tmp_path, smoke=True)
 
 
 def test_many_connections_raise_the_limit_of_open_files_or_say_what_is_missing(
