@@ -88,6 +88,7 @@ class ChannelConfig(_Table, frozen=True):
     segment_size: str = "256MiB"
     flush: Literal["interval", "before-visible"] = "interval"
     flush_interval: str = "1s"
+    flush_size: str = "64MiB"
     compression: Literal["none", "gzip", "snappy", "lz4"] = "none"
     record_bytes_max: str = "90MiB"
     before_range: Literal["start", "nothing"] = "start"
@@ -120,6 +121,10 @@ class ChannelConfig(_Table, frozen=True):
     @property
     def flush_interval_ms(self) -> int:
         return duration_ms(self.flush_interval)
+
+    @property
+    def flush_bytes(self) -> int:
+        return size_bytes(self.flush_size)
 
     @property
     def record_limit_bytes(self) -> int:

@@ -192,6 +192,7 @@ def _check_channel(path: str, channel: ChannelConfig) -> None:
     for key, parse, allowed in (
         ("retention", duration_ms, 'a duration such as "90s", "15m", "24h" or "7d"'),
         ("flush_interval", duration_ms, 'a duration such as "250ms" or "1s"'),
+        ("flush_size", size_bytes, 'a size such as "1MiB" or "64MiB"'),
         ("retention_size", size_bytes, 'a size such as "512MiB" or "8GiB"'),
         ("segment_size", _segment_bytes, 'a size up to 2GiB such as "64MiB" or "1GiB"'),
         ("record_bytes_max", _record_bytes, 'a size from 1KiB to 1GiB, the largest event MySQL sends, such as "90MiB"'),

@@ -89,6 +89,7 @@ def log_config(config: ChannelConfig) -> LogConfig:
         retention_ms=config.retention_ms,
         retention_bytes=config.retention_bytes,
         flush_interval_ms=config.flush_interval_ms,
+        flush_bytes=config.flush_bytes,
         flush_before_visible=config.flush == "before-visible",
     )
 

@@ -12,6 +12,7 @@ from broker.accounts import Verifier
 from broker.config import Secret, from_document, load
 from broker.config_rules import ConfigError, duration_ms, size_bytes, source_account
 from broker.listener import Address
+from broker.provision import log_config
 
 WHOLE = """
 data_dir = "data"
@@ -83,6 +84,22 @@ def test_the_file_of_the_design_is_read(tmp_path):
     assert channel.segment_bytes == 256 << 20
     assert channel.retention_bytes is None
     assert channel.groups[0].password == Secret("Secret-123")
+
+
+def test_what_is_said_of_the_log_reaches_it() -> None:
+    said = {
+        "segment_size": "1MiB",
+        "retention": "3h",
+        "retention_size": "5GiB",
+        "flush": "before-visible",
+        "flush_interval": "250ms",
+        "flush_size": "2MiB",
+    }
+    log = log_config(from_document(minimal(**said), Path("/x"), {}).channels[0])
+    assert (log.segment_bytes, log.retention_ms, log.retention_bytes) == (1 << 20, 3 * 3_600_000, 5 << 30)
+    assert (log.flush_before_visible, log.flush_interval_ms, log.flush_bytes) == (True, 250, 2 << 20)
+    default = log_config(from_document(minimal(), Path("/x"), {}).channels[0])
+    assert (default.flush_before_visible, default.flush_interval_ms, default.flush_bytes) == (False, 1000, 64 << 20)
 
 
 def test_a_value_from_the_environment_is_encoded_inside_an_address(tmp_path):
@@ -424,6 +441,10 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
                 "channels[0].record_bytes_max: found '1023B'; allowed is a size from 1KiB to 1GiB, the largest event "
                 'MySQL sends, such as "90MiB"'
             ),
+        ),
+        (
+            minimal(flush_size="0B"),
+            'channels[0].flush_size: found \'0B\'; allowed is a size such as "1MiB" or "64MiB"',
         ),
         (
             minimal(segment_size="1GB"),
