@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from storage.commits import CommitThread
-from storage.errors import CatalogCorrupt, StorageError, UnsupportedFormat
+from storage.errors import CatalogCorrupt, CatalogUnavailable, StorageError, UnsupportedFormat
 from storage.files import FILE_MODE
 
 P = ParamSpec("P")
@@ -167,6 +167,15 @@ class Catalog:
         """
         return await self._commits.run(lambda: function(*args, **kwargs))
 
+    def probe(self) -> None:
+        """Write without changing anything.
+
+        Raises:
+            CatalogUnavailable: it cannot be written.
+        """
+        with self._transaction():
+            self._connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
     def setting(self, key: str) -> str | None:
         rows = self._select("SELECT value FROM settings WHERE key = ?", key)
         return rows[0][0] if rows else None
@@ -241,7 +250,13 @@ class Catalog:
 
     def _select(self, query: str, *parameters: object) -> list[Any]:
         with self._lock:
-            return self._connection.execute(query, parameters).fetchall()
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                raise CatalogUnavailable(
+                    f"the catalog {self.path} cannot be read ({error}); see to the disk and the permissions of its "
+                    f"folder, and it goes on by itself"
+                ) from error
 
     def _change(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         with self._transaction():
@@ -275,8 +290,11 @@ class Catalog:
         if not self._connection.in_transaction:
             raise self._unwritable("another write of the same transaction failed")
 
-    def _unwritable(self, reason: str) -> StorageError:
-        return StorageError(f"the catalog {self.path} cannot be written ({reason})")
+    def _unwritable(self, reason: str) -> CatalogUnavailable:
+        return CatalogUnavailable(
+            f"the catalog {self.path} cannot be written ({reason}); see to the disk and the permissions of its folder, "
+            f"and it goes on by itself"
+        )
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:

@@ -4,10 +4,12 @@
     ├── DataDirectoryInUse   another process owns the directory
     ├── UnsupportedFormat    written by a version this one does not know
     ├── CorruptLog           bytes of a log do not verify; the partition stops, nothing of it is served
-    ├── LogReadError         the medium does not give back bytes of a log; they are asked of it again when read again
     ├── OffsetOutOfRange     a reader asked outside [log start, high watermark]
-    ├── LogWriteError        an append, commit or flush failed; what was visible and durable is untouched
-    └── CatalogCorrupt       the SQLite catalog does not verify
+    ├── CatalogCorrupt       the SQLite catalog does not verify
+    └── StorageUnavailable   the system refuses what it may allow later: it is asked again, and nothing is lost by that
+        ├── LogReadError        the medium does not give back bytes of a log
+        ├── LogWriteError       an append, commit or flush failed; what was visible and durable is untouched
+        └── CatalogUnavailable  the catalog cannot be written now; what it holds is untouched
 
 Every message is one sentence: what happened, with which value, what to do. `OffsetOutOfRange` is the only one a
 client can cause; it carries the numbers so that a protocol answer needs no parsing.
@@ -32,10 +34,6 @@ class CorruptLog(StorageError):
     """Bytes on disk are not what was written; the message names file and position."""
 
 
-class LogReadError(StorageError):
-    """The system could not read bytes that were written; the message names the file and the system's reason."""
-
-
 class OffsetOutOfRange(StorageError):
     """An offset outside [log_start_offset, high_watermark]."""
 
@@ -49,7 +47,17 @@ class OffsetOutOfRange(StorageError):
         self.high_watermark = high_watermark
 
 
-class LogWriteError(StorageError):
+class StorageUnavailable(StorageError):
+    """The system refuses a call for a reason that may pass: a full disk, a missing permission, no descriptor, a fault
+    of the medium. Whoever meets it tries again; the message names the place, the system's reason and what to do.
+    """
+
+
+class LogReadError(StorageUnavailable):
+    """The system could not read bytes that were written; the message names the file and the system's reason."""
+
+
+class LogWriteError(StorageUnavailable):
     """The system refused a write or a flush.
 
     The writer calls `Log.rollback()` and resumes its source at `Log.recovered`; `errno` is the system's reason.
@@ -58,6 +66,10 @@ class LogWriteError(StorageError):
     def __init__(self, message: str, errno: int | None = None) -> None:
         super().__init__(message)
         self.errno = errno
+
+
+class CatalogUnavailable(StorageUnavailable):
+    """The system refused a write of the catalog; nothing of that transaction is in it."""
 
 
 class CatalogCorrupt(StorageError):

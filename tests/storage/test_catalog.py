@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, SchemaVersionRow, stored_start
-from storage.errors import CatalogCorrupt, StorageError, UnsupportedFormat
+from storage.errors import CatalogCorrupt, CatalogUnavailable, StorageError, UnsupportedFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,6 +157,31 @@ async def test_a_commit_that_fails_is_everybodys_error(catalog: Catalog) -> None
     assert catalog.setting("key") == "value"
 
 
+async def test_a_full_catalog_says_so_until_there_is_room(catalog: Catalog) -> None:
+    [pages] = catalog._connection.execute("PRAGMA page_count").fetchone()
+    catalog._connection.execute(f"PRAGMA max_page_count = {pages}")
+    full = r"catalog\.db cannot be written \(database or disk is full\); see to the disk"
+    with pytest.raises(CatalogUnavailable, match=full):
+        await catalog.run(catalog.set_setting, "key", "v" * 100_000)
+    catalog._connection.execute("PRAGMA max_page_count = 100000")
+    await catalog.run(catalog.set_setting, "key", "v" * 100_000)
+    assert catalog.setting("key") == "v" * 100_000
+
+
+async def test_a_probe_writes_and_changes_nothing(catalog: Catalog) -> None:
+    catalog.set_setting("key", "value")
+    wal = catalog.path.with_name("catalog.db-wal")
+    before = wal.stat().st_size
+    await catalog.run(catalog.probe)
+    assert wal.stat().st_size > before
+    catalog._connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(CatalogUnavailable, match="attempt to write a readonly database"):
+        await catalog.run(catalog.probe)
+    catalog._connection.execute("PRAGMA query_only = 0")
+    catalog.close()
+    assert Catalog.open(catalog.path).setting("key") == "value"
+
+
 async def test_closing_finishes_what_was_given_and_takes_no_more(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path / "catalog.db")
     call = asyncio.ensure_future(catalog.run(catalog.set_setting, "key", "value"))
@@ -257,7 +282,7 @@ async def test_a_full_disk_fails_every_write_of_the_commit_and_leaves_nothing_of
     held.set()
     failed = await asyncio.gather(*writes, return_exceptions=True)
     await blocking
-    assert [type(each) for each in failed] == [StorageError] * 3
+    assert [type(each) for each in failed] == [CatalogUnavailable] * 3
     assert "full" in str(failed[1])
     assert catalog.offsets() == []
     connection.execute("PRAGMA max_page_count = 1000000")
