@@ -63,6 +63,11 @@ def decode_batches(data: bytes | memoryview) -> list[Record]:
     return records
 
 
+def has_right_checksum(batch: bytes) -> bool:
+    """Whether one record batch is whole."""
+    return bool(MemoryRecords(batch).next_batch().validate_crc())
+
+
 def split_batches(data: bytes) -> list[bytes]:
     """The batches at the front of a segment file; an active one is longer than what is written so far."""
     batches, position = [], 0
@@ -86,6 +91,22 @@ def decode_value(value: bytes | None) -> dict[str, Any]:
     assert stream.tell() == len(value), "bytes are left behind the record"
     assert isinstance(decoded, dict)
     return decoded
+
+
+@functools.cache
+def _identity_schema() -> Any:
+    """The schema's first two fields: version and id."""
+    fields = json.loads((CHECKOUT / "capture" / "record.avsc").read_text(encoding="utf-8"))["fields"][:2]
+    return fastavro.parse_schema({"type": "record", "name": "Identity", "fields": fields})
+
+
+def decode_identity(value: bytes | None) -> int:
+    """The `id` of a record value, without decoding the rest."""
+    assert value is not None
+    identity = fastavro.schemaless_reader(io.BytesIO(value), _identity_schema(), None)
+    assert isinstance(identity, dict)
+    number: int = identity["id"]
+    return number
 
 
 def row_of(decoded: dict[str, Any]) -> Row:

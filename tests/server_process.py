@@ -40,6 +40,12 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start and wait until it serves. Raises ServerFailedError if it ends instead."""
+        self.launch()
+        self.wait_for(lambda: self._ready() is not None, "serving")
+        return self
+
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "binwire", "serve", "-c", str(self._configuration)],
@@ -48,8 +54,6 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
             )
-        self.wait_for(lambda: self._ready() is not None, "serving")
-        return self
 
     def address(self, listener: str = "public") -> tuple[str, int]:
         """Where a listener can be reached."""

@@ -29,12 +29,15 @@ LARGE_TRANSACTION = (
 )
 """One statement, one transaction, as many rows as asked for (`cte_max_recursion_depth` must allow it)."""
 
-_LARGE_TRANSACTION_ROWS = 4000
+_LARGE_TRANSACTION_ROWS = (500, 1000, 4000)
 _MULTI_INSERT_ROWS = 500
 
 
 class Load(threading.Thread):
-    """Runs until stopped; `transactions` counts what was committed. What goes wrong inside is raised by `stop`."""
+    """Runs until stopped, as far as it is allowed. What goes wrong inside is raised by `stop`.
+
+    `transactions` counts what was committed.
+    """
 
     def __init__(self, server: LiveServer, database: str, seed: int) -> None:
         super().__init__(name="load", daemon=True)
@@ -43,21 +46,31 @@ class Load(threading.Thread):
         self._random = random.Random(seed)
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
+        self._allowed = threading.Condition()
+        self._rows_left = 0
         self._extra_columns = 0
+
+    def allow(self, rows: int) -> None:
+        """Let it make so many more records, and what else belongs to the last transaction."""
+        with self._allowed:
+            self._rows_left = rows
+            self._allowed.notify()
 
     def stop(self) -> None:
         """End behind the current transaction."""
         self._stopping.set()
+        self.allow(0)
         self.join()
         self._connection.close()
         if self._failure is not None:
             raise self._failure
 
     def run(self) -> None:
-        kinds: list[tuple[Callable[[Any], None], int]] = [
+        # Each returns how many records it makes at the least.
+        kinds: list[tuple[Callable[[Any], int], int]] = [
             (self._small, 60),
             (self._change, 25),
-            (self._large, 4),
+            (self._large, 2),
             (self._rolled_back, 6),
             (self._with_savepoint, 4),
             (self._schema_change, 1),
@@ -65,14 +78,21 @@ class Load(threading.Thread):
         ]
         weights = [weight for _, weight in kinds]
         try:
-            while not self._stopping.is_set():
+            while self._is_to_go_on():
                 (kind,) = self._random.choices([run for run, _ in kinds], weights)
                 with self._connection.cursor() as cursor:
-                    kind(cursor)
+                    rows = kind(cursor)
                 self._connection.commit()
                 self.transactions += 1
+                with self._allowed:
+                    self._rows_left -= rows
         except BaseException as failure:
             self._failure = failure
+
+    def _is_to_go_on(self) -> bool:
+        with self._allowed:
+            self._allowed.wait_for(lambda: self._rows_left > 0 or self._stopping.is_set())
+        return not self._stopping.is_set()
 
     def _rows(self, count: int) -> list[tuple[Any, ...]]:
         return [
@@ -85,38 +105,49 @@ class Load(threading.Thread):
             for _ in range(count)
         ]
 
-    def _small(self, cursor: Any) -> None:
-        cursor.executemany(_INSERT, self._rows(self._random.randint(1, 5)))
+    def _small(self, cursor: Any) -> int:
+        return self._insert(cursor, self._random.randint(1, 5))
 
-    def _change(self, cursor: Any) -> None:
+    def _change(self, cursor: Any) -> int:
         account = self._random.randrange(50)
-        cursor.execute("UPDATE items SET amount = amount + 1, name = %s WHERE account = %s LIMIT 20", ("改", account))
-        cursor.execute("DELETE FROM items WHERE account = %s LIMIT 5", (self._random.randrange(50),))
+        update = "UPDATE items SET amount = amount + 1, name = %s WHERE account = %s LIMIT 20"
+        changed: int = cursor.execute(update, ("改", account))
+        deleted: int = cursor.execute("DELETE FROM items WHERE account = %s LIMIT 5", (self._random.randrange(50),))
+        return changed + deleted
 
-    def _large(self, cursor: Any) -> None:
-        for _ in range(_LARGE_TRANSACTION_ROWS // _MULTI_INSERT_ROWS):
-            cursor.executemany(_INSERT, self._rows(_MULTI_INSERT_ROWS))
-        cursor.execute("UPDATE items SET note = 'large' WHERE account < 25 LIMIT 1000")
-        cursor.execute("DELETE FROM items ORDER BY id LIMIT 3500")
+    def _large(self, cursor: Any) -> int:
+        rows = self._random.choice(_LARGE_TRANSACTION_ROWS)
+        for _ in range(rows // _MULTI_INSERT_ROWS):
+            self._insert(cursor, _MULTI_INSERT_ROWS)
+        cursor.execute("UPDATE items SET note = 'large' WHERE account < 25 LIMIT %s", (rows // 4,))
+        cursor.execute("DELETE FROM items ORDER BY id LIMIT %s", (rows * 7 // 8,))
+        return rows
 
-    def _rolled_back(self, cursor: Any) -> None:
-        cursor.executemany(_INSERT, self._rows(50))
+    def _rolled_back(self, cursor: Any) -> int:
+        self._insert(cursor, 50)
         self._connection.rollback()
+        return 0
 
-    def _with_savepoint(self, cursor: Any) -> None:
-        cursor.executemany(_INSERT, self._rows(2))
+    def _with_savepoint(self, cursor: Any) -> int:
+        self._insert(cursor, 2)
         cursor.execute("SAVEPOINT half")
-        cursor.executemany(_INSERT, self._rows(200))
+        self._insert(cursor, 200)
         cursor.execute("ROLLBACK TO SAVEPOINT half")
-        cursor.executemany(_INSERT, self._rows(1))
+        return 2 + self._insert(cursor, 1)
 
-    def _schema_change(self, cursor: Any) -> None:
+    def _insert(self, cursor: Any, rows: int) -> int:
+        cursor.executemany(_INSERT, self._rows(rows))
+        return rows
+
+    def _schema_change(self, cursor: Any) -> int:
         if self._extra_columns < 3:
             self._extra_columns += 1
             cursor.execute(f"ALTER TABLE items ADD COLUMN extra{self._extra_columns} INT NULL DEFAULT 7")
         else:
             cursor.execute(f"ALTER TABLE items DROP COLUMN extra{self._extra_columns}")
             self._extra_columns -= 1
+        return 0
 
-    def _new_file(self, cursor: Any) -> None:
+    def _new_file(self, cursor: Any) -> int:
         cursor.execute("FLUSH BINARY LOGS")
+        return 0

@@ -5,18 +5,20 @@ The watcher runs all the while. At the end `verify` holds the whole stream again
 
 from __future__ import annotations
 
-import threading
+import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from bench.client import RawClient
-from tests.decoded import Record, Transaction, decode_batches, decode_value, transactions
+from bench.client import EARLIEST, RawClient
+from storage.verify import verify as verify_log
+from tests.decoded import Record, Transaction, decode_identity, transactions
 from tests.live_server import LiveServer
 from tests.server_process import ServerProcess
 from tests.torture.binlog_oracle import read_binlog
 from tests.torture.load import CREATE_TABLE
+from tests.torture.served import Served
 from tests.torture.watcher import Watcher
 
 TIMEOUT_S = 240.0
@@ -24,22 +26,29 @@ TIMEOUT_S = 240.0
 _TOPIC = "cn_hangzhou_rm_torture_dtstest_version2"
 _USERNAME, _GROUP_ID, _PASSWORD = "dtstest", "dtstorture", "T0rture-secret"
 _FETCH_BYTES = 8 << 20
+USUAL_SETTINGS = 'segment_size = "1MiB"'
 
 
 class Scene:
-    """A context manager: inside it server and watcher run. `database` has the empty table of `load.py`."""
+    """A context manager: inside it server and watcher run. `database` has the empty table of `load.py`.
 
-    def __init__(self, server_factory: Callable[..., LiveServer], folder: Path) -> None:
+    `settings` are lines for the channel, in TOML.
+    """
+
+    def __init__(self, server_factory: Callable[..., LiveServer], folder: Path, settings: str = USUAL_SETTINGS) -> None:
         # The independent reader knows column names from the row metadata only.
         self.mysql = server_factory("mysql97", "--binlog-row-metadata=FULL")
         self.database = self.mysql.fresh_database()
         self.mysql.execute(CREATE_TABLE, database=self.database)
         self._position = self.mysql.binlog_position()
-        self.server = ServerProcess(folder, self._configuration())
-        self._running = threading.Event()
-        address = lambda: self.server.address() if self._running.is_set() else None  # noqa: E731
-        self.watcher = Watcher(address, _TOPIC, f"{_USERNAME}-{_GROUP_ID}", _PASSWORD)
+        self.server = ServerProcess(folder, self._configuration(settings))
+        self._address: tuple[str, int] | None = None
+        served = Served(folder / "served")
+        self.watcher = Watcher(lambda: self._address, _TOPIC, f"{_USERNAME}-{_GROUP_ID}", _PASSWORD, served)
         self.starts = 0
+        self.kills = 0
+        self.compared = 0
+        """Transactions and DDL statements that `verify` held against the binlog."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -51,55 +60,69 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         with self.server:
             self.watcher.end()
+        self.watcher.served.close()
 
     def start(self) -> None:
         """Start the server, also on a directory it had before."""
         self.server.start()
         self.starts += 1
-        self._running.set()
+        self._address = self.server.address()
 
     def end(self, *, kill: bool) -> None:
         """End the server, by SIGKILL or in order."""
-        self._running.clear()
+        self._address = None
         if kill:
             self.server.kill()
+            self.kills += 1
         else:
             assert self.server.stop() == 0
 
+    def start_and_kill(self, wait: Callable[[], None]) -> None:
+        """Start the server and kill it after `wait`, wherever it is by then."""
+        self.server.launch()
+        wait()
+        self.end(kill=True)
+
+    @property
+    def log_directory(self) -> Path:
+        """Where the log's files are."""
+        return self.server.data_directory / "topics" / f"{_TOPIC}-0"
+
     def segments(self) -> list[Path]:
         """The log's segment files, oldest first."""
-        return sorted((self.server.data_directory / "topics" / f"{_TOPIC}-0").glob("*.log"))
+        return sorted(self.log_directory.glob("*.log"))
 
     def verify(self) -> None:
         """Wait for the end of the binlog, then compare everything that was served, at any time, with it."""
         self._wait_for_end()
         self.watcher.stop()
-        again = self._read_everything(len(self.watcher.records))
-        expected = list(read_binlog(self.mysql, self.database, self._position))
+        self._read_everything_again()
         assert self.server.stop() == 0
-        assert again == self.watcher.records
         assert self.watcher.connections >= self.starts
-        compare(self.watcher.records, self.watcher.high_watermarks, expected)
+        assert verify_log(self.log_directory).problems == []
+        expected = read_binlog(self.mysql, self.database, self._position)
+        self.compared = compare(self.watcher.served.records(), self.watcher.high_watermarks, expected)
 
     def _wait_for_end(self) -> None:
         """Commit a last row nobody else writes, and wait for its COMMIT: everything before it was served then."""
         last = uuid.uuid4().hex
+        self.watcher.seek(last.encode())
         sql = "INSERT INTO items (account, name, at) VALUES (1, %s, NOW(6))"
         self.mysql.execute(sql, (last,), database=self.database)
-        offset = self.watcher.wait_for_value(last.encode(), TIMEOUT_S)
+        offset = self.watcher.wait_for_sought(TIMEOUT_S)
         self.watcher.wait_for_records(offset + 2, TIMEOUT_S)
 
-    def _read_everything(self, count: int) -> list[Record]:
-        """The first `count` records, from the log's beginning, by a client that has seen nothing before."""
-        records: list[Record] = []
+    def _read_everything_again(self) -> None:
+        """From the log's beginning, by a client that has seen nothing before: what the watcher saw, and no more."""
+        served = self.watcher.served
+        count = served.end_offset
         with RawClient(*self.server.address()) as client:
             client.login(f"{_USERNAME}-{_GROUP_ID}", _PASSWORD)
-            while len(records) < count:
-                batches = client.fetch(_TOPIC, len(records), max_bytes=_FETCH_BYTES).records
-                records += [record for record in decode_batches(batches) if record.offset >= len(records)]
-        return records[:count]
+            position = client.list_offsets(_TOPIC, EARLIEST)[1]
+            while position < count:
+                position = served.see(client.fetch(_TOPIC, position, max_bytes=_FETCH_BYTES).records)
 
-    def _configuration(self) -> str:
+    def _configuration(self, settings: str) -> str:
         file, position = self._position
         return f"""
 [[listeners]]
@@ -113,7 +136,7 @@ topic = "{_TOPIC}"
 source = "{self.mysql.url()}"
 objects = ["{self.database}"]
 start = "{file}:{position}"
-segment_size = "1MiB"
+{settings}
 
 [[channels.groups]]
 name = "torture"
@@ -123,16 +146,36 @@ password = "{_PASSWORD}"
 """
 
 
-def compare(records: list[Record], high_watermarks: set[int], expected: list[Transaction]) -> None:
-    """Assert that a stream says what the binlog says, and that every high watermark was a transaction's end."""
-    served = list(transactions(records))
-    boundaries = {0, *(transaction.end_offset for transaction in served)}
-    torn = {mark for mark in high_watermarks if mark <= len(records)} - boundaries
+def compare(records: Iterable[Record], high_watermarks: set[int], expected: Iterable[Transaction]) -> int:
+    """Assert that a stream says what the binlog says, and that every high watermark was a transaction's end.
+
+    Returns how many transactions with rows, and DDL statements, it was.
+    """
+    boundaries = {0}
+    served = _noting_ends(transactions(_with_ids_in_order(records)), boundaries)
+    changes = (transaction for transaction in served if transaction.rows or transaction.ddl)
+    number = 0
+    for number, (ours, theirs) in enumerate(itertools.zip_longest(changes, expected), 1):
+        if ours is None or theirs is None:
+            raise AssertionError("transactions are missing or doubled at the end")
+        assert ours.ddl == theirs.ddl, f"transaction {number - 1}"
+        assert ours.rows == theirs.rows, f"transaction {number - 1}"
+    torn = {mark for mark in high_watermarks if mark <= max(boundaries)} - boundaries
     assert not torn, f"half transactions were visible up to {sorted(torn)}"
-    changes = [transaction for transaction in served if transaction.rows or transaction.ddl]
-    for number, (ours, theirs) in enumerate(zip(changes, expected, strict=False)):
-        assert ours.ddl == theirs.ddl, f"transaction {number}"
-        assert ours.rows == theirs.rows, f"transaction {number}"
-    assert len(changes) == len(expected), "transactions are missing or doubled at the end"
-    first_id = decode_value(records[0].value)["id"]
-    assert [decode_value(record.value)["id"] - first_id for record in records] == list(range(len(records)))
+    return number
+
+
+def _noting_ends(stream: Iterable[Transaction], ends: set[int]) -> Iterator[Transaction]:
+    for transaction in stream:
+        ends.add(transaction.end_offset)
+        yield transaction
+
+
+def _with_ids_in_order(records: Iterable[Record]) -> Iterator[Record]:
+    """The records, whose ids must follow each other as their offsets do."""
+    first_id = None
+    for number, record in enumerate(records):
+        identity = decode_identity(record.value)
+        first_id = identity if first_id is None else first_id
+        assert identity - first_id == record.offset == number, f"the id {identity} at offset {record.offset}"
+        yield record

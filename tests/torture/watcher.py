@@ -1,8 +1,9 @@
-"""A consumer that never trusts the server: it remembers every byte it was ever served and compares again and again.
+"""A consumer that never trusts the server: it keeps every byte it was ever served and compares again and again.
 
 It polls the raw Fetch API all the time, reconnects when the server dies, and then reads a window of what it already has
 once more. What it checks as it goes: an offset always means the same bytes, offsets are contiguous, the high watermark
-never goes back. What it keeps for the end: the records, and every high watermark a client could have seen.
+never goes back. What it keeps for the end: the batches (`tests.torture.served`), and every high watermark a client
+could have seen.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from bench.client import KafkaError, RawClient
-from tests.decoded import Record, decode_batches
+from bench.client import EARLIEST, KafkaError, RawClient
+from tests.decoded import decode_batches
+from tests.torture.served import Served
 
 _REREAD_RECORDS = 20_000
 _POLL_WAIT_MS = 100
@@ -22,11 +24,19 @@ _RECONNECT_PAUSE_S = 0.01
 class Watcher(threading.Thread):
     """Polls until stopped. ``address`` gives the server's host and port, or None while it is down."""
 
-    def __init__(self, address: Callable[[], tuple[str, int] | None], topic: str, username: str, password: str) -> None:
+    def __init__(
+        self, address: Callable[[], tuple[str, int] | None], topic: str, username: str, password: str, served: Served
+    ) -> None:
         super().__init__(name="watcher", daemon=True)
-        self.records: list[Record] = []
+        self.served = served
+        """Of this thread until it has ended."""
+        self.end_offset = 0
+        """How many records were served."""
         self.high_watermarks: set[int] = set()
         self.connections = 0
+        self._highest = 0
+        self._sought = b""
+        self._found = -1
         self._address = address
         self._topic = topic
         self._login = (username, password)
@@ -37,25 +47,21 @@ class Watcher(threading.Thread):
     def wait_for_records(self, count: int, timeout_s: float) -> None:
         """Wait until ``count`` records were served; raises what the watcher found wrong meanwhile."""
         with self._grown:
-            arrived = self._grown.wait_for(lambda: len(self.records) >= count or self._failure, timeout_s)
+            arrived = self._grown.wait_for(lambda: self.end_offset >= count or self._failure, timeout_s)
         self._raise_failure()
-        assert arrived, f"{len(self.records)} of {count} records were served within {timeout_s:.0f} s"
+        assert arrived, f"{self.end_offset} of {count} records were served within {timeout_s:.0f} s"
 
-    def wait_for_value(self, needle: bytes, timeout_s: float) -> int:
-        """Wait until a record whose value contains ``needle`` was served; its offset."""
-        seen = 0
+    def seek(self, needle: bytes) -> None:
+        """Look out for a record whose value contains `needle`, in what is served from now on."""
+        self._sought = needle
 
-        def found() -> bool:
-            nonlocal seen
-            while seen < len(self.records) and needle not in (self.records[seen].value or b""):
-                seen += 1
-            return seen < len(self.records)
-
+    def wait_for_sought(self, timeout_s: float) -> int:
+        """Wait until the record that is sought was served; its offset."""
         with self._grown:
-            arrived = self._grown.wait_for(lambda: found() or self._failure, timeout_s)
+            self._grown.wait_for(lambda: self._found >= 0 or self._failure, timeout_s)
         self._raise_failure()
-        assert arrived, f"no record with {needle!r} was served within {timeout_s:.0f} s"
-        return seen
+        assert self._found >= 0, f"no record with {self._sought!r} was served within {timeout_s:.0f} s"
+        return self._found
 
     def stop(self) -> None:
         """End, and raise what the watcher found wrong."""
@@ -82,32 +88,32 @@ class Watcher(threading.Thread):
                 self._grown.notify_all()
 
     def _poll(self, host: str, port: int) -> None:
-        position = max(0, len(self.records) - _REREAD_RECORDS)
         with RawClient(host, port) as client:
             client.login(*self._login)
             self.connections += 1
+            first = client.list_offsets(self._topic, EARLIEST)[1]
+            assert first <= self.end_offset, f"retention left offset {first} to a consumer at {self.end_offset}"
+            position = self.served.boundary_before(max(first, self.end_offset - _REREAD_RECORDS))
             while not self._stopping.is_set():
                 fetched = client.fetch(self._topic, position, max_bytes=4 << 20, max_wait_ms=_POLL_WAIT_MS)
                 self._see_high_watermark(fetched.high_watermark)
-                for record in decode_batches(fetched.records):
-                    if record.offset >= position:
-                        self._see(record)
-                        position = record.offset + 1
+                if fetched.records:
+                    position = self.served.see(fetched.records)
+                    self._look_for_sought(fetched.records)
                 assert position <= fetched.high_watermark, "a record beyond the high watermark was served"
                 with self._grown:
+                    self.end_offset = self.served.end_offset
                     self._grown.notify_all()
 
-    def _see_high_watermark(self, high_watermark: int) -> None:
-        highest = max(self.high_watermarks, default=0)
-        assert high_watermark >= highest, f"the high watermark went back from {highest} to {high_watermark}"
-        self.high_watermarks.add(high_watermark)
+    def _look_for_sought(self, data: memoryview) -> None:
+        if self._sought and self._found < 0:
+            hits = (record.offset for record in decode_batches(data) if self._sought in (record.value or b""))
+            self._found = next(hits, -1)
 
-    def _see(self, record: Record) -> None:
-        if record.offset < len(self.records):
-            assert record == self.records[record.offset], f"offset {record.offset} changed its content"
-        else:
-            assert record.offset == len(self.records), f"offset {record.offset} follows {len(self.records) - 1}"
-            self.records.append(record)
+    def _see_high_watermark(self, high_watermark: int) -> None:
+        assert high_watermark >= self._highest, f"the high watermark went back from {self._highest} to {high_watermark}"
+        self._highest = high_watermark
+        self.high_watermarks.add(high_watermark)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
