@@ -56,6 +56,7 @@ _MIGRATIONS: Final = (
     ),
 )
 """One entry per `user_version`; an entry that was released is never changed."""
+VERSION: Final = len(_MIGRATIONS)
 
 _PRAGMAS: Final = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
 
