@@ -22,7 +22,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from storage.errors import LogReadError
+from storage.errors import CorruptLog, LogReadError
 from storage.log import LogSlice, NotResident
 from storage.scheduler import SLICE_MS
 
@@ -101,7 +101,7 @@ class Outgoing:
             is_gone = self._flush(is_fresh=False)
         except NotResident as cold:
             self._reading = asyncio.get_running_loop().create_task(self._bring_in(cold))
-        except LogReadError as error:
+        except (CorruptLog, LogReadError) as error:
             self._on_failed(str(error))
         else:
             if is_gone:

@@ -29,6 +29,9 @@ _APPENDED: Final = struct.Struct(">qi4xbI2xi8xq")
 """What appending needs of a batch header: base_offset, batch_length, magic, crc, last_offset_delta, max_timestamp."""
 POSITION_BYTES_MAX: Final = (1 << 32) - 1
 """Index positions are unsigned 32-bit: no segment may be longer."""
+ALLOCATE_BYTES_MIN: Final = 64 * 1024
+ALLOCATE_BYTES_MAX: Final = 4 << 20
+"""Space set aside ahead of the end; what is not used is given back when the segment is closed."""
 
 
 class Appended(NamedTuple):
@@ -105,6 +108,8 @@ class Appender:
         self._log = log
         self._index = index
         self._capacity_bytes = capacity_bytes
+        self._allocated_bytes = 0
+        """Up to here the file system has set space aside."""
         self._chain = IntervalChain()
         self.is_finished = False
         segment.index_writer = index
@@ -179,6 +184,8 @@ class Appender:
         if end > self._capacity_bytes:
             self._files.truncate(self._log, end)
             self._capacity_bytes = end
+        if end > self._allocated_bytes:
+            self._allocate(end)
         if len(append.batches) == 1:
             self._files.write(self._log, append.batches[0], position)
         else:
@@ -243,6 +250,19 @@ class Appender:
             self._files.close(descriptor)
         if self.segment.index_writer is self._index:
             self.segment.index_writer = None
+
+    def _allocate(self, end: int) -> None:
+        """Set space aside up to `end` and beyond: as much again as there is, so that a small log stays small."""
+        start = max(self._allocated_bytes, self.appended.size_bytes)
+        ahead = end + min(max(end, ALLOCATE_BYTES_MIN), ALLOCATE_BYTES_MAX)
+        ahead = max(min(ahead, self._capacity_bytes), end)
+        try:
+            self._files.allocate(self._log, start, ahead - start)
+            self._allocated_bytes = ahead
+        except OSError:
+            # The last of a disk is used up too.
+            self._files.allocate(self._log, start, end - start)
+            self._allocated_bytes = end
 
     def _entry(
         self,

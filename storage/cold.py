@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -54,10 +55,20 @@ TRUSTED_MAX: Final = 4096
 _UNSEEN: Final = (-1, 0)
 
 
+class WorkKind(StrEnum):
+    """What a thread may be given."""
+
+    CHUNK = "chunk"
+    AHEAD = "ahead"
+    LOOK_INTO = "look into"
+    REBUILD_INDEX = "rebuild index"
+    VERIFY = "verify"
+
+
 class _Key(NamedTuple):
     """A chunk of a mapping, or other work, by number."""
 
-    kind: str
+    kind: WorkKind
     number: int
     part: int
 
@@ -173,7 +184,7 @@ class ColdReads:
     def _require_read(self, mapping: Mapping, start: int, end: int) -> None:
         missing = []
         for chunk in range(start // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
-            key = _Key("chunk", mapping.number, chunk)
+            key = _Key(WorkKind.CHUNK, mapping.number, chunk)
             read = self._recent_read(key)
             if read is None:
                 missing.append((key, _chunk_reader(mapping, chunk)))
@@ -193,9 +204,9 @@ class ColdReads:
         """
         _raise_shortage(mapping, mapping.files.size(mapping.descriptor), end)
 
-    def require_work(self, number: int, name: str, work: Callable[[], None]) -> None:
-        """Return if `work`, which makes files warm, was done just now; else as `require`."""
-        key = _Key("work", number, 0)
+    def require_work(self, kind: WorkKind, number: int, part: int, name: str, work: Callable[[], None]) -> None:
+        """Return if `work` on a part of the numbered thing was done just now; else as `require`, or what it raised."""
+        key = _Key(kind, number, part)
         read = self._recent_read(key)
         if read is None:
             raise NotResident(lambda: self._bring_in([(key, _ending_at_0(work))]))
@@ -213,16 +224,20 @@ class ColdReads:
         self._require_read(mapping, start + resident, start + worth)
         return worth
 
-    def read_ahead(self, mapping: Mapping, start: int, end: int) -> None:
-        """Ask the system for what comes next, if it is not there. One page is looked at: this is on the warm path."""
+    def read_ahead(self, mapping: Mapping, start: int, end: int) -> bool:
+        """Ask the system for what comes next, if it is not there; whether it was not.
+
+        One page is looked at: this is on the warm path.
+        """
         probe = min(start + READ_AHEAD_BYTES // 4, end - 1)
         if self._residency.resident_bytes(mapping.address, probe, probe + 1):
-            return
-        key = _Key("ahead", mapping.number, start // READ_AHEAD_BYTES)
-        if key in self._reading or len(self._reading) >= READS_AHEAD_MAX or self._recent_read(key) is not None:
-            return
-        size = min(READ_AHEAD_BYTES, end - start)
-        self._begin(key, _ending_at_0(lambda: mapping.files.advise(mapping.descriptor, start, size)))
+            return False
+        key = _Key(WorkKind.AHEAD, mapping.number, start // READ_AHEAD_BYTES)
+        is_busy = key in self._reading or len(self._reading) >= READS_AHEAD_MAX
+        if not is_busy and self._recent_read(key) is None:
+            size = min(READ_AHEAD_BYTES, end - start)
+            self._begin(key, _ending_at_0(lambda: mapping.files.advise(mapping.descriptor, start, size)))
+        return True
 
     # Reading
 

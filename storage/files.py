@@ -3,24 +3,31 @@
 Owns the seam at which tests count bytes and calls, fail a write, a flush or a rename, and record a run to replay any
 prefix of it. Knows nothing of formats. `Files` is stateless and may be used from any thread.
 
-Linux-only calls and their fallback: where `posix_fadvise` is missing (macOS) nothing is read ahead. `fdatasync` is
-missing there too; `fsync` with F_FULLFSYNC is the call that reaches the medium.
+Linux-only calls and their fallback: where `posix_fadvise` is missing (macOS) nothing is read ahead; `fdatasync` is
+missing there too, and `fcntl` with F_FULLFSYNC is the call that reaches the medium; without `fallocate` no space is set
+aside, and a full disk is met by the write. (`os.posix_fallocate` will not do: where the file system cannot, the C
+library writes into every block itself.) Pages that are not in memory: `storage.residency`. Boot ids:
+`storage.directory`.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 _VECTOR_COUNT_MAX: Final = 1024
 """IOV_MAX of Linux and macOS."""
+_FALLOC_FL_KEEP_SIZE: Final = 1
+_CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL})
 
 
 class Files:
@@ -45,6 +52,10 @@ class Files:
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size
+
+    def modified_ms(self, descriptor: int) -> int:
+        """When the file was last written to, Unix epoch milliseconds."""
+        return os.fstat(descriptor).st_mtime_ns // 1_000_000
 
     def read(self, descriptor: int, size: int, position: int) -> bytes:
         """Up to `size` bytes at `position`; fewer only at the end of the file."""
@@ -80,6 +91,17 @@ class Files:
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut the file, or extend it with a hole that reads as zeros."""
         os.ftruncate(descriptor, size)
+
+    def allocate(self, descriptor: int, start: int, size: int) -> None:
+        """Have the file system set a range aside, so that writing into it meets no full disk; the file's size stays.
+
+        Where the system cannot (no such call, or a file system without it), nothing is set aside.
+        """
+        if _fallocate is None or _fallocate(descriptor, _FALLOC_FL_KEEP_SIZE, start, size) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in _CANNOT_ALLOCATE:
+            raise OSError(number, os.strerror(number))
 
     def sync(self, descriptor: int) -> None:
         """Return when the file's bytes and size are on the medium."""
@@ -122,3 +144,16 @@ class Files:
             self.sync(descriptor)
         self.rename(temporary, path)
         self.sync_directory(path.parent)
+
+
+def _find_fallocate() -> Any:
+    try:
+        found = ctypes.CDLL(None, use_errno=True).fallocate64
+    except (AttributeError, OSError):
+        return None
+    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong)
+    found.restype = ctypes.c_int
+    return found
+
+
+_fallocate: Final = _find_fallocate()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ from storage.records import NO_TIMESTAMP_MS
 
 OFFSET_SLOT_BYTES: Final = 8
 TIME_SLOT_BYTES: Final = 12
+TEMPORARY_SUFFIX: Final = ".tmp"
 
 _OFFSET_SLOT: Final = struct.Struct(">II")
 _U32: Final = struct.Struct(">I")
@@ -162,16 +164,63 @@ class IndexReader:
         return self._offsets.covering(self.count * OFFSET_SLOT_BYTES)
 
 
+def is_index_missing(files: Files, log_path: Path) -> bool:
+    """Whether one of the indexes of a segment is not there."""
+    for path in (offset_index_path(log_path), time_index_path(log_path)):
+        try:
+            files.close(files.open(path, write=False))
+        except FileNotFoundError:
+            return True
+    return False
+
+
+class SlotWriter:
+    """Makes all slots of a segment in memory, by the batches that it is told of in order."""
+
+    def __init__(self, interval_bytes: int) -> None:
+        self.offsets = bytearray()
+        self.times = bytearray()
+        self._interval_bytes = interval_bytes
+        self._last_position = 0
+        self._max_timestamp_ms = NO_TIMESTAMP_MS
+
+    def pass_by(self, relative_offset: int, position: int, max_timestamp_ms: int) -> None:
+        """Note the next batch."""
+        if position - self._last_position >= self._interval_bytes:
+            slot, time = _encode_slot(relative_offset, position, self._max_timestamp_ms)
+            self.offsets += slot
+            self.times += time
+            self._last_position = position
+        self._max_timestamp_ms = max(self._max_timestamp_ms, max_timestamp_ms)
+
+
+def replace_index(files: Files, log_path: Path, slots: SlotWriter) -> None:
+    """Put both indexes in place of those that are there. Not flushed: what is lost is rebuilt."""
+    for path, data in ((time_index_path(log_path), slots.times), (offset_index_path(log_path), slots.offsets)):
+        temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+        files.unlink(temporary)
+        with files.opened(temporary, create=True) as descriptor:
+            files.write(descriptor, bytes(data), 0)
+        files.rename(temporary, path)
+
+
+def _encode_slot(relative_offset: int, position: int, earlier_max_timestamp_ms: int) -> tuple[bytes, bytes]:
+    slot = _OFFSET_SLOT.pack(relative_offset, position)
+    time = _TIME.pack(earlier_max_timestamp_ms)
+    return slot, time + _U32.pack(crc32c(time, crc32c(slot)))
+
+
 class IndexWriter:
     """Appends slots to both indexes of the active segment."""
 
     def __init__(self, files: Files, log_path: Path, interval_bytes: int, *, create: bool) -> None:
         self._files = files
         self._interval_bytes = interval_bytes
-        self._descriptors = (
-            files.open(offset_index_path(log_path), create=create),
-            files.open(time_index_path(log_path), create=create),
-        )
+        with ExitStack() as opened:
+            offsets = files.open(offset_index_path(log_path), create=create)
+            opened.callback(files.close, offsets)
+            self._descriptors = (offsets, files.open(time_index_path(log_path), create=create))
+            opened.pop_all()
         self.count = 0
         self.last_position = 0
 
@@ -191,11 +240,10 @@ class IndexWriter:
 
     def enter(self, relative_offset: int, position: int, earlier_max_timestamp_ms: int) -> None:
         """Write the next slot."""
-        slot = _OFFSET_SLOT.pack(relative_offset, position)
-        time = _TIME.pack(earlier_max_timestamp_ms)
+        slot, time = _encode_slot(relative_offset, position, earlier_max_timestamp_ms)
         number = self.count
         self._files.write(self._descriptors[0], slot, number * OFFSET_SLOT_BYTES)
-        self._files.write(self._descriptors[1], time + _U32.pack(crc32c(time, crc32c(slot))), number * TIME_SLOT_BYTES)
+        self._files.write(self._descriptors[1], time, number * TIME_SLOT_BYTES)
         self.count = number + 1
         self.last_position = position
 

@@ -103,6 +103,7 @@ class LogSlice:
         Raises:
             NotResident: not yet.
             LogReadError: the medium does not give them back.
+            CorruptLog: what it gives back is not what was written.
         """
         if self._require is not None:
             self._require(start, end)
@@ -169,11 +170,11 @@ class LogReader(Protocol):
 
         With `at_least_one` the first batch comes even if it alone is larger. Empty if nothing is visible from
         `offset` on. A slice ends at the end of a segment file although more may be visible, and may end where what
-        follows is not in memory.
+        follows is not in memory, not verified yet, or damaged.
 
         Raises:
             OffsetOutOfRange: `offset` lies outside [log_start_offset, high_watermark].
-            CorruptLog: the bytes at `offset` are not a batch.
+            CorruptLog: the batch at `offset` is not what was written; its bytes are not served.
         """
         ...
 

@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from storage.errors import LogReadError
 from storage.files import Files
 from storage.residency import address_of
 
@@ -63,9 +64,22 @@ class MappedFile:
         return self.view
 
     def mapping_of(self, size: int) -> Mapping:
-        """The mapping that `covering` shows."""
+        """The mapping that `covering` shows.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            LogReadError: the system does not let it be opened or mapped: out of descriptors, or of address space.
+        """
         if self.mapping is None or self.view.nbytes < size:
-            self.mapping = Mapping(self._files, self._path)
+            try:
+                self.mapping = Mapping(self._files, self._path)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise LogReadError(
+                    f"{self._path} cannot be opened for reading ({error.strerror or error}); it is tried again when it "
+                    f"is asked for again"
+                ) from error
             self.view = self.mapping.view
         return self.mapping
 

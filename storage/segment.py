@@ -9,37 +9,35 @@ The file may be longer: behind the written bytes lie zeros, or what was rolled b
 nothing open and is looked into when asked: an open log costs a name per closed segment.
 
 Everything read is checked as far as it steers: a batch must begin where the one before ended and carry the offset
-that follows, else `CorruptLog` names file and position. Payload checksums are `storage.verify`'s.
+that follows; and what is served or decides a lookup by time matches its checksum (`storage.verified`). Else
+`CorruptLog` names file and byte, and what comes before the damage is served.
 
 What the broker asks (`locate`, `range_from`, `find_timestamp`, `first_timestamp_ms`) waits for no disk once the
-segment has its `cold` reads: `NotResident` comes before a page is touched that is not in memory. The rest, and the
-repair of what is damaged, reads where it stands.
+segment has its `cold` reads: `NotResident` comes before a page is touched that is not in memory, before a damaged index
+of a closed segment is written anew, and before a large batch is verified. Only the repair of the active segment's
+index reads where it stands.
 """
 
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from storage.cold import CHUNK_BYTES, ColdReads
+from storage import closed_segment
+from storage.closed_segment import Step, is_step, no_batch, step_at
+from storage.cold import CHUNK_BYTES, ColdReads, WorkKind
 from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
-from storage.log import LogSlice
-from storage.mapping import MappedFile
-from storage.positions import Kind, PositionFile
-from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_TIMESTAMP_MS, Batch, iter_times, read_header
+from storage.log import LogSlice, NotResident
+from storage.mapping import MappedFile, Mapping
+from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, Batch, iter_times, read_header
+from storage.verified import VerifiedRanges, verify_batches, verify_by_reading
 
-_STEP: Final = struct.Struct(">qi11xi8xq")
-"""What walking needs of a batch header: base_offset, batch_length, last_offset_delta, max_timestamp."""
 BOUNDARIES_MAX: Final = 128
-_SOURCE_HEAD_BYTES: Final = 64 * 1024
-"""More than the header of a `.source` takes with all but the longest GTID sets."""
 _numbers: Final = count()
 
 Require = Callable[[int, int], None]
@@ -53,16 +51,6 @@ class Extent(NamedTuple):
     end_offset: int
     max_timestamp_ms: int
     append_ms: int
-
-
-class Step(NamedTuple):
-    """A batch met while walking."""
-
-    position: int
-    base_offset: int
-    next_offset: int
-    next_position: int
-    max_timestamp_ms: int
 
 
 def log_path(directory: Path, base_offset: int) -> Path:
@@ -93,6 +81,11 @@ class Segment:
         self.cold: ColdReads | None = None
         """Reads what is not in memory; without it readers wait for the disk."""
         self.written_bytes = 0
+        self.next_base_offset: int | None = None
+        """Where the segment behind this one begins, if there is one."""
+        self._verified = VerifiedRanges()
+        self._found: closed_segment.Found | None = None
+        """What a thread found when it looked into the closed segment."""
         self._boundaries: dict[int, int] = {}
         """Offset to position where recent commits began: where readers at the end of the log ask."""
         self._served: dict[int, int] = {}
@@ -121,8 +114,10 @@ class Segment:
         if before is None or extent.size_bytes < before.size_bytes:
             boundaries.clear()
             self._served.clear()
+            self._verified.forget_from(extent.size_bytes)
         else:
             _note(boundaries, before.end_offset, before.size_bytes)
+            self._verified.add(before.size_bytes, extent.size_bytes)
         self._visible = extent
 
     def begin(self, extent: Extent, earlier_max_timestamp_ms: int) -> None:
@@ -158,21 +153,83 @@ class Segment:
         cold = self.cold
         limit = min(position + max_bytes, size)
         reach = limit
+        mapping = self._log.mapping_of(size)
         if cold is not None:
-            mapping = self._log.mapping_of(size)
-            cold.require_size(mapping, limit)
-            reach = position + cold.servable_bytes(mapping, position, limit)
+            try:
+                cold.require_size(mapping, limit)
+                reach = position + cold.servable_bytes(mapping, position, limit)
+            except NotResident:
+                self._forget_from(position)
+                raise
         end = reach if reach >= size else self._end_of_range(position, reach, None if at_least_one else limit)
+        end = self._verified_end(mapping, position, end)
         if cold is None:
             return LogSlice(view[position:end])
-        if end < size and position // CHUNK_BYTES < end // CHUNK_BYTES:
-            cold.read_ahead(mapping, end, size)
+        if end < size and position // CHUNK_BYTES < end // CHUNK_BYTES and cold.read_ahead(mapping, end, size):
+            self._verified.forget_from(end)
 
         def require(start: int, stop: int) -> None:
             cold.require_size(mapping, position + stop)
-            cold.require(mapping, position + start, position + stop)
+            self._require_mapped(mapping, position + start, position + stop)
+            self._verify_again(mapping, position, position + start, position + stop)
 
         return LogSlice(view[position:end], require)
+
+    def _require_mapped(self, mapping: Mapping, start: int, end: int) -> None:
+        """`_require` for the mapping that a slice holds."""
+        if self.cold is not None:
+            try:
+                self.cold.require(mapping, start, end)
+            except NotResident:
+                self._forget_from(start)
+                raise
+
+    def _forget_from(self, position: int) -> None:
+        """What the system took out of memory may come back from the medium as something else."""
+        self._verified.forget_from(position)
+        self._boundaries.clear()
+        self._served.clear()
+
+    def _verified_end(self, mapping: Mapping, position: int, end: int) -> int:
+        """How far up to `end` the batches from `position` on may be served: all are whole, and seen to be.
+
+        Raises:
+            CorruptLog: the first is damaged.
+            NotResident: the first is large and not verified yet.
+        """
+        verified = self._verified
+        reached = verified.reach(position)
+        if reached < end:
+            start, reached = reached, verify_batches(mapping.view, self.path, reached, end)
+            if reached == start == position < end:
+                reached = self._verify_large(mapping, position)
+            verified.add(start, reached)
+        return min(reached, end)
+
+    def _verify_large(self, mapping: Mapping, position: int) -> int:
+        """The end of a batch that is too large to be verified between two other things."""
+        end = position + read_header(mapping.view, position).size_bytes
+
+        def verify() -> None:
+            verify_by_reading(mapping.files, mapping.descriptor, self.path, position, end)
+
+        if self.cold is None:
+            verify()
+        else:
+            self.cold.require_work(WorkKind.VERIFY, self._number, position, str(self.path), verify)
+        return end
+
+    def _verify_again(self, mapping: Mapping, position: int, start: int, end: int) -> None:
+        """Verify the batches that lie between `start` and `end`, of a slice that begins at `position`, if they left
+        memory since they were.
+        """
+        while position < end and self._verified.reach(max(position, start)) < end:
+            self._require_mapped(mapping, position, position + HEADER_BYTES)
+            next_position = position + read_header(mapping.view, position).size_bytes
+            if next_position > start:
+                self._require_mapped(mapping, position, next_position)
+                self._verified_end(mapping, position, next_position)
+            position = next_position
 
     def _end_of_range(self, position: int, reach: int, limit: int | None) -> int:
         """Where the last whole batch before `reach` ends; if there is none the first one, unless beyond `limit`.
@@ -188,11 +245,18 @@ class Segment:
         if first.next_position > reach:
             return self._end_of_first(first, reach, limit)
         slot = self._checked(self.index.before_position, reach, require)
-        for step in self._walk_from(max(slot.position, position), require=require):
-            if step.next_position > reach:
-                _note(self._served, step.base_offset, step.position)
-                return step.position
-        return position
+        end = max(slot.position, position)
+        try:
+            for step in self._walk_from(end, require=require):
+                if step.next_position > reach:
+                    _note(self._served, step.base_offset, step.position)
+                    return step.position
+                end = step.next_position
+        except CorruptLog:
+            # What comes before the damage is served; the next to ask comes by it.
+            if end == position:
+                raise
+        return end
 
     def _end_of_first(self, first: Step, reach: int, limit: int | None) -> int:
         """Where the batch ends, seen to be there behind `reach`; where it begins if it goes beyond `limit`."""
@@ -211,8 +275,10 @@ class Segment:
         self._require_size(extent.size_bytes)
         slot = self._checked(self.index.before_time, timestamp_ms, self._require)
         for step in self._walk_from(slot.position, require=self._require):
+            # A time that was changed in a header would send the reader past records that it asked for.
+            self._require(step.position, step.next_position)
+            self._verified_end(self._log.mapping_of(extent.size_bytes), step.position, step.next_position)
             if step.max_timestamp_ms >= timestamp_ms:
-                self._require(step.position, step.next_position)
                 for offset, time_ms in iter_times(self._batch(step.position)):
                     if time_ms >= timestamp_ms:
                         return offset, time_ms
@@ -240,7 +306,7 @@ class Segment:
     def require_visible(self) -> None:
         """Return if `visible` is known or may be looked up here; else raise as `LogSlice.require` does."""
         if self._visible is None and self.cold is not None:
-            self.cold.require_work(self._number, str(self.path), self._warm)
+            self.cold.require_work(WorkKind.LOOK_INTO, self._number, 0, str(self.path), self._look_into)
 
     def check_index(self) -> None:
         """Look at every slot of both indexes, as is needed after a loss of power: any page of them may be missing."""
@@ -278,16 +344,22 @@ class Segment:
 
     def rebuild_index(self) -> None:
         """Write both indexes anew from the log."""
-        writer = self.index_writer
-        if writer is not None:
-            self.complete_index(writer, 0)
+        if self.index_writer is not None:
+            self.complete_index(self.index_writer, 0)
             return
-        remove_index(self._files, self.path)
-        writer = IndexWriter(self._files, self.path, self._index_interval_bytes, create=True)
-        try:
-            self.complete_index(writer, 0)
-        finally:
-            writer.close()
+        size_bytes = self.visible.size_bytes
+
+        def rebuild() -> None:
+            closed_segment.rebuild_index(
+                self._files, self.path, self.base_offset, size_bytes, self._index_interval_bytes
+            )
+
+        if self.cold is None:
+            rebuild()
+        else:
+            self.cold.require_work(WorkKind.REBUILD_INDEX, self._number, 0, str(self.path), rebuild)
+        self.index.forget()
+        self.index.count_slots(size_bytes)
 
     def complete_index(self, writer: IndexWriter, kept: int) -> None:
         """Let `writer` keep the first `kept` slots and enter what follows them in the log.
@@ -310,7 +382,7 @@ class Segment:
         """Return if a range of the log may be touched here; else raise as `LogSlice.require` does."""
         if self.cold is not None:
             mapping = self._log.mapping_of(self.visible.size_bytes)
-            self.cold.require(mapping, start, min(end, mapping.view.nbytes))
+            self._require_mapped(mapping, start, min(end, mapping.view.nbytes))
 
     def _require_size(self, size: int) -> None:
         if self.cold is not None:
@@ -323,15 +395,11 @@ class Segment:
                     mapping = file.mapping_of(size)
                     self.cold.require(mapping, 0, min(size, mapping.view.nbytes))
 
-    def _warm(self) -> None:
-        """Read what looking into a closed segment touches. Runs in a thread: it leaves its traces in the page cache."""
-        source, *indexes, log = segment_paths(self.path)
-        parts = [(source, _SOURCE_HEAD_BYTES), *((path, None) for path in indexes), (log, HEADER_BYTES)]
-        for path, head_bytes in parts:
-            with suppress(FileNotFoundError), self._files.opened(path, write=False) as descriptor:
-                size = self._files.size(descriptor)
-                self._files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
-                self._files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))
+    def _look_into(self) -> None:
+        """Look into a closed segment, in a thread."""
+        self._found = closed_segment.look_into(
+            self._files, self.path, self.base_offset, self.next_base_offset, self._index_interval_bytes
+        )
 
     def _checked(self, lookup: Callable[[int], Slot], argument: int, require: Require) -> Slot:
         """What an index says, once it was seen to be true; an index that errs is rebuilt."""
@@ -353,68 +421,45 @@ class Segment:
         if slot.position + HEADER_BYTES > size:
             return False
         require(slot.position, slot.position + HEADER_BYTES)
-        base_offset: int = _STEP.unpack_from(self._log.covering(size), slot.position)[0]
-        return base_offset == self.base_offset + slot.relative_offset
+        step = step_at(self._log.covering(size), slot.position, slot.position)
+        return step.base_offset == self.base_offset + slot.relative_offset
 
     def _walk_from(self, position: int, size: int | None = None, *, require: Require | None = None) -> Iterator[Step]:
         size = self.visible.size_bytes if size is None else size
         view = self._log.covering(size)
         if view.nbytes < size:
-            raise CorruptLog(f"{self.path} has {view.nbytes} bytes where {size} were written")
+            raise CorruptLog(f"{self.path} has {view.nbytes} bytes where {size} were written; restore the file")
         expected = self.base_offset if position == 0 else None
         required = 0 if require is not None else size
         while position < size:
             header_end = position + HEADER_BYTES
             if header_end > size:
-                raise self._corrupt(position)
+                raise no_batch(self.path, position)
             if header_end > required and require is not None:
                 require(position, header_end)
                 required = -(-header_end // mmap.PAGESIZE) * mmap.PAGESIZE
-            base_offset, length, last_offset_delta, max_timestamp_ms = _STEP.unpack_from(view, position)
-            next_position = position + LENGTH_PREFIX_BYTES + length
-            is_batch = length >= HEADER_BYTES - LENGTH_PREFIX_BYTES and last_offset_delta >= 0
-            if not is_batch or next_position > size or expected not in {None, base_offset}:
-                raise self._corrupt(position)
-            expected = base_offset + last_offset_delta + 1
-            yield Step(position, base_offset, expected, next_position, max_timestamp_ms)
-            position = next_position
+            step = step_at(view, position, position)
+            if not is_step(step) or step.next_position > size or expected not in {None, step.base_offset}:
+                raise no_batch(self.path, position)
+            expected = step.next_offset
+            yield step
+            position = step.next_position
 
     def _batch(self, position: int) -> Batch:
         view = self._log.covering(self.visible.size_bytes)
         header = read_header(view, position)
         return Batch(header, position, view[position : position + header.size_bytes])
 
-    def _corrupt(self, position: int) -> CorruptLog:
-        return CorruptLog(f"{self.path} is damaged at byte {position}: no record batch begins there")
-
     def _load(self) -> Extent:
         """Look into a closed segment for the first time."""
-        try:
-            with closing(PositionFile.open(self._files, source_path(self.path), write=False)) as file:
-                close = file.entry(file.count - 1)
-        except CorruptLog:
-            close = None
-        if close is not None and close.kind is Kind.CLOSE:
-            self._earlier_max_timestamp_ms = file.header.earlier_max_timestamp_ms
-            extent = Extent(close.log_position, close.end_offset, close.max_timestamp_ms, close.append_ms)
-        else:
-            extent = self._measured()
-        self.begin(extent, self._earlier_max_timestamp_ms)
-        try:
-            self.index.count_slots(extent.size_bytes)
-        except OSError:
-            self.rebuild_index()
+        if self._found is None:
+            self._look_into()
+        found = self._found
+        assert found is not None
+        extent = Extent(*found[:4])
+        self.begin(extent, found.earlier_max_timestamp_ms)
+        self.index.count_slots(extent.size_bytes)
         return extent
-
-    def _measured(self) -> Extent:
-        """The extent of a closed segment whose `.source` is lost: the whole file is batches, or it is damaged."""
-        with self._files.opened(self.path, write=False) as descriptor:
-            size = self._files.size(descriptor)
-        end_offset, max_timestamp_ms = self.base_offset, NO_TIMESTAMP_MS
-        for step in self._walk_from(0, size):
-            end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)
-        append_ms = int(self.path.stat().st_mtime * 1000)
-        return Extent(size, end_offset, max_timestamp_ms, append_ms)
 
 
 def _note(positions: dict[int, int], offset: int, position: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from storage.cold import ColdReads
@@ -29,6 +30,8 @@ class Segments:
         self._cold = cold
         for segment in segments:
             segment.cold = cold
+        for segment, next_segment in pairwise(segments):
+            segment.next_base_offset = next_segment.base_offset
         self._bases = [segment.base_offset for segment in segments]
         self._mapped: OrderedDict[Segment, None] = OrderedDict()
 
@@ -39,6 +42,8 @@ class Segments:
     def add(self, segment: Segment) -> None:
         """Take a segment behind the last."""
         segment.cold = self._cold
+        if self.ordered:
+            self.ordered[-1].next_base_offset = segment.base_offset
         self.ordered.append(segment)
         self._bases.append(segment.base_offset)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from storage import residency
-from storage.cold import CHUNK_BYTES, COLD_READ_BYTES, SEEN_MS, THREADS, TRUST_MS, ColdReads
+from storage.cold import CHUNK_BYTES, COLD_READ_BYTES, SEEN_MS, THREADS, TRUST_MS, ColdReads, WorkKind
 from storage.errors import LogReadError
 from storage.files import Files
 from storage.log import LogSlice, NotResident, resident
@@ -421,7 +421,7 @@ async def test_closing_ends_every_wait_also_for_a_read_that_hangs(tmp_path: Path
         with pytest.raises(LogReadError, match="the server is closing"):
             await task
     with pytest.raises(LogReadError, match="the server is closing"):
-        await resident(lambda: cold.require_work(1, "a log", lambda: None))
+        await resident(lambda: cold.require_work(WorkKind.LOOK_INTO, 1, 0, "a log", lambda: None))
     assert cold.waiting_count == 0
     files.gate.set()
 
@@ -432,7 +432,7 @@ async def test_an_error_that_is_no_mediums_reaches_who_waits(tmp_path: Path) -> 
 
     cold = ColdReads(residency=Cold())
     with pytest.raises(ValueError, match="a bug"):
-        await resident(lambda: cold.require_work(1, "a log", fail))
+        await resident(lambda: cold.require_work(WorkKind.LOOK_INTO, 1, 0, "a log", fail))
     cold.close()
 
 

@@ -180,7 +180,7 @@ async def test_a_task_that_ends_by_an_error_is_no_secret(tmp_path: Path) -> None
     log = open_log(tmp_path / "log", small(segment_bytes=500, retention_ms=0))
     fill(log, Random(11), 20)
     again = open_log(tmp_path / "log", log.config)
-    for path in (tmp_path / "log").glob("*.source"):
+    for path in [*(tmp_path / "log").glob("*.source"), *(tmp_path / "log").glob("*.log")]:
         path.unlink()
     again.start()
     again.upkeep.wake()

@@ -449,7 +449,7 @@ def test_damage_in_the_middle_is_named_with_file_and_position(tmp_path: Path) ->
     path.write_bytes(data)
     again = open_log(tmp_path / "log", log.config)
     assert len(again.read(1, 1)) == size
-    with pytest.raises(CorruptLog, match=rf"{path} is damaged at byte {2 * size}"):
+    with pytest.raises(CorruptLog, match=rf"{path}, byte {2 * size}: no record batch begins there"):
         again.read(3, 1)
 
 

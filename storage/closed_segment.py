@@ -1,0 +1,159 @@
+"""What a closed segment is found to be when it is first looked into, and the repair of its indexes.
+
+Owns reading a segment's files from beginning to end with `pread`, never by touching a mapping: all of it may run in a
+thread, and a medium that fails is an error. How far the segment reaches its CLOSE entry says; if that is lost, the log
+itself is walked. Indexes that are missing or wrong are written anew beside the old ones and take their names at once,
+so that readers see all of an index or none.
+
+Invariant: what is found does not depend on whether the indexes are there.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from storage.errors import CorruptLog
+from storage.index import SlotWriter, is_index_missing, replace_index
+from storage.positions import Kind, PositionFile
+from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_TIMESTAMP_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from storage.files import Files
+
+STEP: Final = struct.Struct(">qi11xi8xq")
+"""What walking needs of a batch header: base_offset, batch_length, last_offset_delta, max_timestamp."""
+_BLOCK_BYTES: Final = 1 << 20
+_SOURCE_HEAD_BYTES: Final = 64 * 1024
+"""More than the header of a `.source` takes with all but the longest GTID sets."""
+
+
+class Step(NamedTuple):
+    """A batch met while walking."""
+
+    position: int
+    base_offset: int
+    next_offset: int
+    next_position: int
+    max_timestamp_ms: int
+
+
+class Found(NamedTuple):
+    """How far a closed segment reaches, and the greatest timestamp of the log before it (-1 none)."""
+
+    size_bytes: int
+    end_offset: int
+    max_timestamp_ms: int
+    append_ms: int
+    earlier_max_timestamp_ms: int
+
+
+def look_into(files: Files, path: Path, base_offset: int, next_base_offset: int | None, interval_bytes: int) -> Found:
+    """Look into the closed segment whose `.log` is at `path`; leaves in memory what a first reader touches.
+
+    `next_base_offset` is where the segment behind it begins, if there is one.
+
+    Raises:
+        OSError: the system refuses to read it, or to write an index that was missing.
+    """
+    found = _by_its_end(files, path) or _by_walking(files, path, base_offset, next_base_offset)
+    if is_index_missing(files, path):
+        rebuild_index(files, path, base_offset, found.size_bytes, interval_bytes)
+    _warm(files, path)
+    return found
+
+
+def rebuild_index(files: Files, path: Path, base_offset: int, size_bytes: int, interval_bytes: int) -> None:
+    """Write both indexes of the `.log` at `path` anew from its first `size_bytes`.
+
+    What lies behind a damaged batch stays without slots: its readers come by the damage and stop there.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    slots = SlotWriter(interval_bytes)
+    with suppress(CorruptLog), files.opened(path, write=False) as log:
+        for step in walk(files, log, path, base_offset, size_bytes):
+            slots.pass_by(step.base_offset - base_offset, step.position, step.max_timestamp_ms)
+    replace_index(files, path, slots)
+
+
+def walk(files: Files, log: int, path: Path, base_offset: int, size_bytes: int) -> Iterator[Step]:
+    """The batches of an open `.log`, one behind the other, by their headers.
+
+    Raises:
+        CorruptLog: where a batch must begin none does.
+    """
+    position, expected = 0, base_offset
+    block, block_start = b"", 0
+    while position < size_bytes:
+        if position + HEADER_BYTES > block_start + len(block):
+            block, block_start = files.read(log, _BLOCK_BYTES, position), position
+        if position + HEADER_BYTES > min(block_start + len(block), size_bytes):
+            raise no_batch(path, position)
+        step = step_at(block, position - block_start, position)
+        if step.base_offset != expected or step.next_position > size_bytes or not is_step(step):
+            raise no_batch(path, position)
+        yield step
+        position, expected = step.next_position, step.next_offset
+
+
+def step_at(buffer: bytes | memoryview, index: int, position: int) -> Step:
+    """The header at `index` of a buffer, which is that at `position` of the file."""
+    base_offset, length, last_offset_delta, max_timestamp_ms = STEP.unpack_from(buffer, index)
+    next_position = position + LENGTH_PREFIX_BYTES + length
+    return Step(position, base_offset, base_offset + last_offset_delta + 1, next_position, max_timestamp_ms)
+
+
+def is_step(step: Step) -> bool:
+    """Whether a header's numbers can be those of a batch."""
+    return step.next_position - step.position >= HEADER_BYTES and step.next_offset > step.base_offset
+
+
+def no_batch(path: Path, position: int) -> CorruptLog:
+    """The damage of a place where a batch should begin."""
+    return CorruptLog(
+        f"{path}, byte {position}: no record batch begins there, and what follows is not served; `binwire verify` "
+        f"tells how far the damage goes and where consumers go on behind it"
+    )
+
+
+def _by_its_end(files: Files, path: Path) -> Found | None:
+    """By the CLOSE entry; None if it does not verify."""
+    try:
+        with closing(PositionFile.open(files, path.with_suffix(".source"), write=False)) as file:
+            close = file.entry(file.count - 1)
+            earlier_max_timestamp_ms = file.header.earlier_max_timestamp_ms
+    except (CorruptLog, FileNotFoundError):
+        return None
+    if close is None or close.kind is not Kind.CLOSE:
+        return None
+    return Found(
+        close.log_position, close.end_offset, close.max_timestamp_ms, close.append_ms, earlier_max_timestamp_ms
+    )
+
+
+def _by_walking(files: Files, path: Path, base_offset: int, next_base_offset: int | None) -> Found:
+    """By the log, all of which is batches; what lies behind damage is counted in, so that its readers are told."""
+    end_offset, max_timestamp_ms = base_offset, NO_TIMESTAMP_MS
+    with files.opened(path, write=False) as log:
+        size_bytes, append_ms = files.size(log), files.modified_ms(log)
+        with suppress(CorruptLog):
+            for step in walk(files, log, path, base_offset, size_bytes):
+                end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)
+    return Found(size_bytes, max(end_offset, next_base_offset or 0), max_timestamp_ms, append_ms, NO_TIMESTAMP_MS)
+
+
+def _warm(files: Files, path: Path) -> None:
+    """Read what looking into a segment touches: it stays in the page cache."""
+    source, index, time_index = (path.with_suffix(suffix) for suffix in (".source", ".index", ".timeindex"))
+    for part, head_bytes in ((source, _SOURCE_HEAD_BYTES), (index, None), (time_index, None), (path, HEADER_BYTES)):
+        with suppress(FileNotFoundError), files.opened(part, write=False) as descriptor:
+            size = files.size(descriptor)
+            files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
+            files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))
