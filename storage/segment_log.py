@@ -18,17 +18,18 @@ source is read again from `recovered` on, and the records come back at new offse
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from storage.appender import POSITION_BYTES_MAX, Append, Appender, check_batches
 from storage.clock import Clock
 from storage.cold import ColdReads
 from storage.config import LogConfig
 from storage.directory import boot_id as machine_boot_id
-from storage.errors import LogWriteError, OffsetOutOfRange
+from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
 from storage.files import Files
 from storage.flushing import Flusher, FlushJob
 from storage.intervals import IntervalChain
@@ -41,6 +42,12 @@ from storage.retention import expired_count
 from storage.segment import Extent, Segment, source_path
 from storage.segments import Segments
 from storage.upkeep import Upkeep
+
+
+DAMAGES_MAX: Final = 100
+"""Places that are told of; the log's whole state is `storage.verify`'s."""
+
+_log = logging.getLogger("binwire.log")
 
 
 class _Publication(NamedTuple):
@@ -87,6 +94,7 @@ class SegmentLog:
         self._is_begun = False
         self._failure: LogWriteError | None = None
         self._is_poisoned = False
+        self._damages: dict[str, None] = {}
         self._serves_unflushed = False
         """Whether what a failed flush covered is still to be taken back."""
         self._doomed: list[Segment] = []
@@ -177,17 +185,30 @@ class SegmentLog:
         return self._segments.last_timestamp_ms(may_wait=False)
 
     def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
-        found = self._locate(offset)
-        if found is None:
-            return EMPTY_SLICE
-        return self._segments.range_from(*found, max_bytes, at_least_one=at_least_one)
+        try:
+            found = self._locate(offset)
+            if found is None:
+                return EMPTY_SLICE
+            return self._segments.range_from(*found, max_bytes, at_least_one=at_least_one)
+        except CorruptLog as damage:
+            self._note_damage(damage)
+            raise
 
     def size_between(self, offset: int, max_bytes: int) -> int:
         found = self._locate(offset)
         return self._segments.size_from(*found, max_bytes) if found is not None else 0
 
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
-        return self._segments.find_timestamp(timestamp_ms)
+        try:
+            return self._segments.find_timestamp(timestamp_ms)
+        except CorruptLog as damage:
+            self._note_damage(damage)
+            raise
+
+    @property
+    def damages(self) -> tuple[str, ...]:
+        """What readers came by that is not what was written, a sentence for each place."""
+        return tuple(self._damages)
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         key = object()
@@ -338,6 +359,12 @@ class SegmentLog:
             delete_segment(self._files, segment)
 
     # Inside
+
+    def _note_damage(self, damage: CorruptLog) -> None:
+        sentence = str(damage)
+        if sentence not in self._damages and len(self._damages) < DAMAGES_MAX:
+            self._damages[sentence] = None
+            _log.error("the log of topic %s is damaged: %s", self.topic, sentence)
 
     def _locate(self, offset: int) -> tuple[int, int] | None:
         """Segment and position to read from, None if nothing is visible at or behind `offset`."""
