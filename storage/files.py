@@ -6,13 +6,14 @@ prefix of it. Knows nothing of formats. `Files` is stateless and may be used fro
 Linux-only calls and their fallback: where `posix_fadvise` is missing (macOS) nothing is read ahead; `fdatasync` is
 missing there too, and `fcntl` with F_FULLFSYNC is the call that reaches the medium; without `fallocate` no space is set
 aside, and a full disk is met by the write. (`os.posix_fallocate` will not do: where the file system cannot, the C
-library writes into every block itself.) Pages that are not in memory: `storage.residency`. Boot ids:
+library writes into every block itself.) Without `copy_file_range` copies are read and written. Pages that are not in memory: `storage.residency`. Boot ids:
 `storage.directory`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import errno
 import fcntl
 import mmap
@@ -24,6 +25,9 @@ from typing import Any, Final
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
+_COPY_BYTES: Final = 8 << 20
+_NO_COPY: Final = frozenset({errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
+"""The kernel, or this pair of file systems, has no way to copy by itself."""
 _VECTOR_COUNT_MAX: Final = 1024
 """IOV_MAX of Linux and macOS."""
 _FALLOC_FL_KEEP_SIZE: Final = 1
@@ -87,6 +91,30 @@ class Files:
             if written < size:
                 self.write(descriptor, b"".join(group)[written:], position + written)
             position += size
+
+    def copy(self, source: int, target: int, size: int) -> int:
+        """The first `size` bytes of a file to the start of another; returns how many there were.
+
+        By `copy_file_range`, which may share the blocks, where the system has it (not macOS) and both file systems
+        allow it; else by reading and writing.
+        """
+        copied = 0
+        try:
+            while copied < size and hasattr(os, "copy_file_range"):
+                done = os.copy_file_range(source, target, min(size - copied, _COPY_BYTES), copied, copied)
+                if not done:
+                    break
+                copied += done
+        except OSError as error:
+            if error.errno not in _NO_COPY:
+                raise
+        while copied < size:
+            data = self.read(source, min(size - copied, _COPY_BYTES), copied)
+            if not data:
+                break
+            self.write(target, data, copied)
+            copied += len(data)
+        return copied
 
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut the file, or extend it with a hole that reads as zeros."""
