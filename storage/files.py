@@ -6,8 +6,8 @@ prefix of it. Knows nothing of formats. `Files` is stateless and may be used fro
 Linux-only calls and their fallback: where `posix_fadvise` is missing (macOS) nothing is read ahead; `fdatasync` is
 missing there too, and `fcntl` with F_FULLFSYNC is the call that reaches the medium; without `fallocate` no space is set
 aside, and a full disk is met by the write. (`os.posix_fallocate` will not do: where the file system cannot, the C
-library writes into every block itself.) Without `copy_file_range` copies are read and written. Pages that are not in memory: `storage.residency`. Boot ids:
-`storage.directory`.
+library writes into every block itself.) Without `copy_file_range` copies are read and
+written. Pages that are not in memory: `storage.residency`. Boot ids: `storage.directory`.
 """
 
 from __future__ import annotations
