@@ -26,6 +26,7 @@ from storage.errors import DataDirectoryInUse, StorageError, UnsupportedFormat
 from storage.files import DIRECTORY_MODE, FILE_MODE, Files
 
 FORMAT_VERSION: Final = 1
+_PARTITION: Final = "-0"
 _BOOT_ID_LINUX: Final = Path("/proc/sys/kernel/random/boot_id")
 _BOOT_ID_MACOS: Final = ("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid")
 
@@ -48,7 +49,42 @@ def catalog_path(path: Path) -> Path:
 
 def topic_path(path: Path, topic: str) -> Path:
     """The one partition of `topic` in the data directory at `path`."""
-    return path / "topics" / f"{topic}-0"
+    return path / "topics" / f"{topic}{_PARTITION}"
+
+
+def require_data_directory(path: Path) -> None:
+    """Return if `path` is a data directory that this user may read and this version knows; nothing is touched.
+
+    Raises:
+        UnsupportedFormat: another version of Binwire wrote it, or it is something else.
+        StorageError: it is not there, or cannot be read.
+    """
+    try:
+        os.listdir(path)  # noqa: PTH208 — asks whether it may be listed, which a mode does not tell
+        if not (path / "format").is_file():
+            raise UnsupportedFormat(
+                f"{path} is not a data directory of Binwire (it has no file `format`); name the one that `data_dir` "
+                f"in the configuration names"
+            )
+        _check_format(path)
+        if (path / "topics").is_dir():
+            os.listdir(path / "topics")  # noqa: PTH208 — as above
+    except OSError as error:
+        raise StorageError(
+            f"the data directory {path} cannot be read ({error.strerror}); name one that is there and that this user "
+            f"may read"
+        ) from error
+
+
+def topics_in(path: Path) -> list[str]:
+    """The topics that have a log in the data directory at `path`, by name.
+
+    Raises:
+        OSError: the system refuses to list it.
+    """
+    folder = path / "topics"
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 — names are wanted
+    return sorted(name.removesuffix(_PARTITION) for name in names if name.endswith(_PARTITION))
 
 
 class DataDirectory:

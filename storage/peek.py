@@ -1,24 +1,99 @@
-"""What a log says of its source, read beside the process that may be writing it, and without changing anything.
+"""What a log says of itself, read beside the process that may be writing it, and without changing anything.
 
-The last COMMIT that verifies tells where capture goes on. Unlike recovery, nothing is cut, repaired or locked, and
-the batch that the COMMIT ends with is not looked at: after a loss of power the log may open a little further back.
+The last COMMIT that verifies tells where the log ends and where capture goes on. Unlike recovery, nothing is cut,
+repaired or locked, and the batch that the COMMIT ends with is not looked at: after a loss of power the log may open a
+little further back.
+
+A segment can vanish at any moment: retention unlinks the oldest, a rollback or a failed flush the newest.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import CorruptLog, StorageError
 from storage.files import Files
 from storage.intervals import IntervalChain
 from storage.log import RecoveredSource
-from storage.positions import Kind, PositionFile
+from storage.positions import ENTRY_BYTES, Kind, PositionEntry, PositionFile, decode_entry, encode_header
+from storage.segment import log_path, source_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_SOURCE_FILES: Final = "*.source"
+SOURCE_SUFFIX: Final = ".source"
+_BLOCK_ENTRIES: Final = 4096
+"""Entries read at once when all of them are wanted: 576 KiB."""
+
+
+class End(NamedTuple):
+    """The last COMMIT of a log: its segment, its number there, and what it says."""
+
+    base_offset: int
+    number: int
+    commit: PositionEntry
+    close: PositionEntry | None
+    """The CLOSE right behind it, if the segment ends with this commit."""
+
+    @property
+    def next_offset(self) -> int:
+        """Where the log goes on."""
+        return (self.close or self.commit).end_offset
+
+
+def base_offsets(files: Files, directory: Path) -> list[int]:
+    """The segments in a directory, oldest first."""
+    stems = [name.removesuffix(SOURCE_SUFFIX) for name in files.list(directory) if name.endswith(SOURCE_SUFFIX)]
+    return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdecimal())
+
+
+def find_end(files: Files, directory: Path, bases: Sequence[int]) -> End | None:
+    """The last COMMIT among these segments that verifies; None if there is none.
+
+    Raises:
+        OSError: the system refuses to read a file.
+    """
+    for base_offset in reversed(bases):
+        try:
+            file = PositionFile.open(files, source_path(log_path(directory, base_offset)), write=False)
+        except (CorruptLog, FileNotFoundError):
+            continue
+        with closing(file):
+            close = None
+            for number, entry in entries_backwards(file):
+                if entry is None:
+                    continue
+                if entry.kind is Kind.CLOSE and number == file.count - 1:
+                    close = entry
+                elif entry.kind is Kind.COMMIT:
+                    is_clean = close is not None and close.log_position == entry.log_position
+                    return End(base_offset, number, entry, close if is_clean else None)
+    return None
+
+
+def entries_backwards(file: PositionFile) -> Iterator[tuple[int, PositionEntry | None]]:
+    """All entries with their numbers, the last one first; None for one that does not verify."""
+    number = file.count
+    while number:
+        for number, entry in file.entries_before(number):  # noqa: B020 — the block ends where the next one goes on
+            yield number, entry
+
+
+def entries_forwards(files: Files, file: PositionFile, count: int) -> Iterator[tuple[int, PositionEntry | None]]:
+    """The first `count` entries with their numbers; None for one that does not verify."""
+    start, base_offset = entries_start(file), file.header.base_offset
+    for first in range(0, count, _BLOCK_ENTRIES):
+        size = min(_BLOCK_ENTRIES, count - first) * ENTRY_BYTES
+        block = files.read(file.descriptor, size, start + first * ENTRY_BYTES)
+        for number, at in enumerate(range(0, size, ENTRY_BYTES), first):
+            yield number, decode_entry(block[at : at + ENTRY_BYTES], base_offset, number)
+
+
+def entries_start(file: PositionFile) -> int:
+    """The byte at which the first entry begins."""
+    return len(encode_header(file.header))
 
 
 def last_source(directory: Path) -> RecoveredSource | None:
@@ -29,31 +104,23 @@ def last_source(directory: Path) -> RecoveredSource | None:
     Raises:
         StorageError: the system refuses to read it.
     """
+    files = Files()
     try:
-        for path in sorted(directory.glob(_SOURCE_FILES), reverse=True):
-            found = _last_commit(path)
-            if found is not None:
-                return found
+        bases = base_offsets(files, directory)
+        while (end := find_end(files, directory, bases)) is not None:
+            bases = bases[: bases.index(end.base_offset)]
+            try:
+                file = PositionFile.open(files, source_path(log_path(directory, end.base_offset)), write=False)
+            except (CorruptLog, FileNotFoundError):
+                continue
+            with closing(file):
+                commit = end.commit
+                intervals = IntervalChain.load(file, end.number).intervals
+                return RecoveredSource(
+                    file.header.snapshot, commit.file_number, commit.position, intervals, commit.max_timestamp_ms
+                )
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise StorageError(f"the log in {directory} cannot be read ({error.strerror})") from error
-    return None
-
-
-def _last_commit(path: Path) -> RecoveredSource | None:
-    """By one segment; None if it has no commit, has just been begun, or retention took it away meanwhile."""
-    try:
-        file = PositionFile.open(Files(), path, write=False)
-    except (CorruptLog, FileNotFoundError):
-        return None
-    with closing(file):
-        number = file.count
-        while number:
-            for before, entry in file.entries_before(number):
-                number = before
-                if entry is not None and entry.kind is Kind.COMMIT:
-                    intervals = IntervalChain.load(file, before).intervals
-                    snapshot = file.header.snapshot
-                    return RecoveredSource(
-                        snapshot, entry.file_number, entry.position, intervals, entry.max_timestamp_ms
-                    )
     return None

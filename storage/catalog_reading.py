@@ -1,0 +1,96 @@
+"""The catalog read beside the process that may be writing it: checked, and copied, never changed.
+
+A catalog that nobody has open has no `-wal` beside it and is read as an immutable file, so that not even SQLite's own
+side files are made. Otherwise it is read in a transaction of the write-ahead log, which sees one moment of it and
+makes no writer wait.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from storage.catalog import VERSION
+from storage.errors import CatalogCorrupt, StorageError, UnsupportedFormat
+from storage.files import FILE_MODE
+
+_FINDINGS_MAX: Final = 10
+
+
+class CatalogContent(NamedTuple):
+    """What of a catalog concerns the logs, and what is wrong with its pages."""
+
+    damages: tuple[str, ...]
+    topics: dict[str, str]
+    """Topic by channel id."""
+    offsets: tuple[tuple[str, str, int], ...]
+    """Group id, topic, committed offset."""
+    orphans: tuple[str, ...]
+    """Sentences about rows whose channel or group is not there."""
+
+
+def read_catalog(path: Path) -> CatalogContent:
+    """Check every page of the catalog and every reference in it.
+
+    Raises:
+        CatalogCorrupt: it is no database, or too damaged to be read at all.
+        UnsupportedFormat: a later version of Binwire wrote it.
+        StorageError: the system refuses to read it.
+    """
+    with _opened(path) as connection:
+        found = connection.execute(f"PRAGMA integrity_check({_FINDINGS_MAX})").fetchall()
+        damages = tuple(" ".join(row[0].split()) for row in found if row[0] != "ok")
+        topics = dict(connection.execute("SELECT id, topic FROM channels ORDER BY id").fetchall())
+        offsets = connection.execute("SELECT group_id, topic, offset FROM offsets ORDER BY 1, 2").fetchall()
+        return CatalogContent(damages, topics, tuple(offsets), tuple(_orphans(connection)))
+
+
+def copy_catalog(path: Path, target: Path) -> None:
+    """Make `target` the catalog as it is at one moment; it must not exist yet. Nothing waits for it.
+
+    Raises: as `read_catalog`.
+    """
+    target.touch(mode=FILE_MODE, exist_ok=False)
+    with _opened(path) as connection, closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        connection.backup(copy)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    in_use = path.with_name(path.name + "-wal").exists()
+    mode = "mode=ro" if in_use else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise UnsupportedFormat(
+                    f"the catalog {path} has version {version} and this version of Binwire reads up to {VERSION}; use "
+                    f"the version that wrote it"
+                )
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"the catalog {path} cannot be read ({error})") from error
+    except sqlite3.DatabaseError as error:
+        raise CatalogCorrupt(
+            f"the catalog {path} is damaged ({error}); stop Binwire, then put back a backup of the whole data "
+            f"directory, or save what can be read with: binwire salvage --data-dir {path.parent}"
+        ) from error
+
+
+_ORPHANS: Final = (
+    ("SELECT id FROM groups WHERE channel_id NOT IN (SELECT id FROM channels)", "group {} belongs to no channel"),
+    ("SELECT DISTINCT group_id FROM offsets WHERE group_id NOT IN (SELECT id FROM groups)", "offsets of no group: {}"),
+    (
+        "SELECT DISTINCT channel_id FROM schema_versions WHERE channel_id NOT IN (SELECT id FROM channels)",
+        "schema versions of no channel: {}",
+    ),
+)
+
+
+def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
+    for query, sentence in _ORPHANS:
+        for (name,) in connection.execute(query):
+            yield sentence.format(name)
