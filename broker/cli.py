@@ -1,4 +1,4 @@
-"""The command line: `binwire demo | serve | check | tail | status | reload | password | bench | version`.
+"""The command line: `binwire demo | serve | check | tail | status | verify | backup | …`, listed by `binwire --help`.
 
 Owns arguments, exit statuses and how a mistake is told: 0 done, 1 failed with one clear sentence on standard error, 2
 wrong usage. A traceback means a defect of ours and nothing else.
@@ -179,6 +179,18 @@ def _status(arguments: argparse.Namespace) -> int:
     return run(_data_directory(arguments), as_json=arguments.json)
 
 
+def _verify(arguments: argparse.Namespace) -> int:
+    from broker.verify import run
+
+    return run(_data_directory(arguments), arguments.topics, as_json=arguments.json)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from broker.backup import run
+
+    return run(_data_directory(arguments), arguments.target)
+
+
 def _reload(arguments: argparse.Namespace) -> int:
     from broker.control import ask
 
@@ -274,6 +286,15 @@ def _parser() -> argparse.ArgumentParser:
     status = _add(commands, "status", _status, "show the channels, consumer groups and listeners of a running server")
     _add_place(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
+
+    verify = _add(commands, "verify", _verify, "check every stored byte, beside a running server or without one")
+    verify.add_argument("topics", nargs="*", metavar="TOPIC", help="only these (default: all)")
+    _add_place(verify)
+    verify.add_argument("--json", action="store_true", help="as one JSON object")
+
+    backup = _add(commands, "backup", _backup, "copy the data directory, beside a running server or without one")
+    backup.add_argument("target", type=Path, metavar="TARGET", help="a directory that does not exist or is empty")
+    _add_place(backup)
 
     _add_place(_add(commands, "reload", _reload, "have a running server read the groups in its configuration again"))
 

@@ -1,0 +1,140 @@
+"""`binwire verify`: whether everything in a data directory is what was written, for people or as one JSON object.
+
+Owns the words and their layout; what is looked at is `storage.inspection`'s. Progress goes to standard error, and only
+to a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from broker.progress import Meter, size_text
+from broker.render import Style, printable, style_for, wrapped
+from storage.inspection import Inspection, inspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from storage.verify import Problem, Verification
+
+_NAME_COLUMNS: Final = 9
+_SENTENCE_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
+
+
+def run(data_directory: Path, topics: Sequence[str], *, as_json: bool) -> int:
+    """Verify and print; the exit status: 0 whole, 1 damage found."""
+    started_s = time.monotonic()
+    with Meter(sys.stderr, "verified") as meter:
+        found = inspect(data_directory, topics, progress=meter.add)
+    seconds = time.monotonic() - started_s
+    if as_json:
+        print(json.dumps(document(data_directory, found, seconds), ensure_ascii=False, indent=2))
+    else:
+        style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(*lines(found, seconds, style, columns), sep="\n")
+    return 1 if found.problems else 0
+
+
+def lines(found: Inspection, seconds: float, style: Style, columns: int | None = None) -> Iterator[str]:
+    """The lines that show what was found; sentences are laid out for a terminal of `columns`."""
+    for topic, log in found.logs.items():
+        yield from _part(f"topic {printable(topic)}", log.problems, style)
+        for name, text in _facts(log):
+            yield f"  {style.dim}{name:<{_NAME_COLUMNS}}{style.end} {text}"
+        yield from damage_lines(log.problems, style, columns)
+    yield from _part("catalog", found.catalog, style)
+    yield from damage_lines(found.catalog, style, columns)
+    for note in found.notes:
+        yield from _sentence("note", note, "  ", style, columns)
+    size_bytes = sum(log.size_bytes for log in found.logs.values())
+    count = len(found.problems)
+    verdict = "everything is whole" if not count else f"{count} damaged place{'s' if count > 1 else ''}"
+    yield f"{verdict}: {size_text(size_bytes)} in {seconds:.1f} s, {size_text(size_bytes / max(seconds, 1e-3))}/s"
+
+
+def document(data_directory: Path, found: Inspection, seconds: float) -> dict[str, Any]:
+    """What was found, for programs. Offsets and times that there are none of are null."""
+    return {
+        "data_dir": str(data_directory),
+        "whole": not found.problems,
+        "seconds": round(seconds, 3),
+        "topics": [_log_document(topic, log) for topic, log in found.logs.items()],
+        "catalog": {"damages": [_problem_document(problem) for problem in found.catalog]},
+        "notes": found.notes,
+    }
+
+
+def _log_document(topic: str, log: Verification) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "segments": log.segments,
+        "batches": log.batches,
+        "records": log.records,
+        "bytes": log.size_bytes,
+        "first_offset": _known(log.first_offset),
+        "next_offset": _known(log.next_offset),
+        "first_timestamp_ms": _known(log.first_timestamp_ms),
+        "max_timestamp_ms": _known(log.max_timestamp_ms),
+        "damages": [_problem_document(problem) for problem in log.problems],
+    }
+
+
+def _problem_document(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": str(problem.path),
+        "byte": problem.position,
+        "offset": _known(problem.offset),
+        "next_offset": _known(problem.next_offset),
+        "what": problem.what,
+        "effect": problem.effect,
+        "remedy": problem.remedy,
+    }
+
+
+def _known(number: int) -> int | None:
+    return number if number >= 0 else None
+
+
+def _part(name: str, problems: Sequence[Problem], style: Style) -> Iterator[str]:
+    state = f"{style.before}DAMAGED{style.end}" if problems else "whole"
+    yield f"{style.bold}{name}{style.end}  {state}"
+
+
+def _facts(log: Verification) -> Iterator[tuple[str, str]]:
+    yield (
+        "holds",
+        (f"{log.records:,} records, {log.batches:,} batches, {log.segments:,} segments, {size_text(log.size_bytes)}"),
+    )
+    if log.batches:
+        yield "offsets", f"{log.first_offset} to {log.next_offset - 1}"
+        yield "time", f"{_moment(log.first_timestamp_ms)} to {_moment(log.max_timestamp_ms)}"
+
+
+def damage_lines(problems: Sequence[Problem], style: Style, columns: int | None) -> Iterator[str]:
+    """What is damaged, what it means, what to do."""
+    for problem in problems:
+        place = f"{problem.path}, byte {problem.position}"
+        place += f", offset {problem.offset}" if problem.offset >= 0 else ""
+        yield f"  {style.before}damage{style.end}    {printable(place)}"
+        for name, text in (("", problem.what), ("means", problem.effect), ("to do", problem.remedy)):
+            yield from _sentence(name, text, "  ", style, columns)
+
+
+def _sentence(name: str, text: str, indent: str, style: Style, columns: int | None) -> Iterator[str]:
+    taken = len(indent) + _NAME_COLUMNS + 1
+    width = None if columns is None else max(_SENTENCE_COLUMNS_MIN, columns - taken)
+    first, *more = [printable(text)] if width is None else list(wrapped(printable(text), width))
+    yield f"{indent}{style.dim}{name:<{_NAME_COLUMNS}}{style.end} {first}"
+    yield from (f"{'':<{taken}}{line}" for line in more)
+
+
+def _moment(timestamp_ms: int) -> str:
+    return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
