@@ -17,6 +17,25 @@ client can cause; it carries the numbers so that a protocol answer needs no pars
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "make room on its disk, or lower retention or retention_size",
+    errno.EDQUOT: "raise the quota of this user, or lower retention or retention_size",
+    errno.EROFS: "see why its file system is read-only, and mount it writable",
+    errno.EACCES: "give this user the permission to write there",
+    errno.EPERM: "give this user the permission to write there",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "raise the system's limit of open files",
+    errno.ENOMEM: "give the machine more memory",
+}
+
+
+def remedy(number: int | None) -> str:
+    """What somebody may do about a system's refusal."""
+    return _REMEDIES.get(number or 0, "see to its disk")
+
 
 class StorageError(Exception):
     """Base of everything the store raises on purpose."""

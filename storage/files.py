@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import errno
 import fcntl
 import mmap
 import os
@@ -157,11 +156,12 @@ class Files:
 
     def sync_directory(self, path: Path) -> None:
         """Return when the directory's entries (creations, renames, deletions) are on the medium."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with self.opened(path, write=False) as descriptor:
+            self.sync_names(descriptor)
+
+    def sync_names(self, descriptor: int) -> None:
+        """`sync_directory` of one that is open."""
+        os.fsync(descriptor)
 
     def replace_durably(self, path: Path, data: bytes) -> None:
         """Make `data` the file's content: after a crash the file holds the old bytes or the new, never a mixture."""

@@ -5,19 +5,24 @@ A flush is begun and ended on the loop's thread, where the state is; only `run` 
 
 Invariant: `durable_offset` moves only after every file that holds offsets below it was flushed without an error, in
 the order log, positions, indexes, older segments first. A flush that failed is never repeated: the system may have
-dropped the pages and forgotten; what the failed flush covered counts as lost (`storage.segment_log`).
+dropped the pages and forgotten; what the failed flush covered counts as lost (`storage.segment_log`). Failed is a flush
+of which a sync failed. One that could not open what it was to sync has lost nothing: it is deferred, and made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.appender import Appender
 from storage.files import Files
 from storage.segment import Segment
+
+
+class FlushDeferred(OSError):
+    """A file could not be opened, so nothing was asked of the medium; made of the system's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,9 @@ class Flusher:
         self._is_directory_changed = False
         self._is_positions_changed = False
         self._job: FlushJob | None = None
+        self.waiting_since_ms: int | None = None
+        """When the flush that is under way or deferred was first begun, on the monotonic clock."""
+        self.deferred_by: FlushDeferred | None = None
 
     @property
     def is_needed(self) -> bool:
@@ -82,9 +90,11 @@ class Flusher:
             self.retire(appender)
         self._unflushed_paths = []
 
-    def begin(self, end_offset: int) -> FlushJob:
+    def begin(self, end_offset: int, monotonic_ms: int) -> FlushJob:
         """Begin a flush of everything written so far, which reaches to `end_offset`; one at a time."""
         assert self._job is None
+        if self.waiting_since_ms is None:
+            self.waiting_since_ms = monotonic_ms
         descriptors = tuple(descriptor for appender in self._appenders for descriptor in appender.descriptors)
         paths = tuple(self._unflushed_paths)
         finished = tuple(appender for appender in self._appenders if appender.is_finished)
@@ -97,23 +107,48 @@ class Flusher:
         """Flush; may be called on any thread.
 
         Raises:
+            FlushDeferred: a file could not be opened.
             OSError: the system could not make the bytes durable.
         """
         for path in job.paths:
-            with suppress(FileNotFoundError), self._files.opened(path) as descriptor:
-                self._files.sync(descriptor)
+            with self._opened(path) as descriptor:
+                if descriptor is not None:
+                    self._files.sync(descriptor)
         for descriptor in job.descriptors:
             self._files.sync(descriptor)
         if job.is_directory_changed:
-            self._files.sync_directory(self._directory)
+            with self._opened(self._directory, write=False) as descriptor:
+                if descriptor is not None:
+                    self._files.sync_names(descriptor)
 
-    def end(self, job: FlushJob, *, succeeded: bool) -> None:
+    @contextmanager
+    def _opened(self, path: Path, *, write: bool = True) -> Iterator[int | None]:
+        """What is to be flushed; None if it is gone: retired, or taken away with all that is in it."""
+        try:
+            descriptor = self._files.open(path, write=write)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            raise FlushDeferred(error.errno, error.strerror, str(path)) from error
+        try:
+            yield descriptor
+        finally:
+            self._files.close(descriptor)
+
+    def end(self, job: FlushJob, error: OSError | None) -> None:
         """Account for a flush that returned."""
         self._job = None
         for appender in self._retired:
             appender.close()
         self._retired = []
-        if not succeeded:
+        if isinstance(error, FlushDeferred):
+            self.deferred_by = error
+            self._is_directory_changed |= job.is_directory_changed
+            self._is_positions_changed = True
+            return
+        self.waiting_since_ms = self.deferred_by = None
+        if error is not None:
             return
         self.durable_offset = max(self.durable_offset, job.end_offset)
         self.unflushed_bytes -= job.covered_bytes

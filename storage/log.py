@@ -245,7 +245,13 @@ class Log(LogReader, Protocol):
     def rollback(self) -> None:
         """Drop what was appended and not committed.
 
+        After a write that the system refused this tries whether it would still refuse it.
+
         Raises:
-            LogWriteError: a failed flush could not be cut off yet; the log stays read-only, call again later.
+            LogWriteError: the log cannot be written yet; it stays readable, call again later.
         """
+        ...
+
+    async def settle(self) -> None:
+        """Wait while more is unflushed than the log has room for; what ends the waiting otherwise, a write raises."""
         ...

@@ -2,18 +2,25 @@
 
 Owns the log's `state` file (storage.state) while the log is open: written before the first append of a run, extended
 in steps before offsets run out, marked orderly at the end. Extending ahead is done on another thread; a lock keeps
-the two ways apart.
+the two ways apart, and who would wait for it longer than `LOCK_WAIT_S` gets an error instead: a disk that hangs there
+must not hold the event loop.
 
 Invariant: `reserved_offset`, durably, is above every offset that is visible.
 """
 
 from __future__ import annotations
 
+import errno
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from storage.files import Files
 from storage.state import LogState, read_state, write_state
+
+LOCK_WAIT_S: Final = 1.0
 
 
 class Reservation:
@@ -39,7 +46,7 @@ class Reservation:
 
     def begin(self, end_offset: int, durable_offset: int) -> None:
         """Say durably that this run appends; costs nothing once it is said."""
-        with self._lock:
+        with self._locked():
             written = self._written
             if written is None or written.orderly or written.boot_id != self.boot_id:
                 self._reserve(end_offset, durable_offset)
@@ -56,21 +63,36 @@ class Reservation:
 
     def extend(self, end_offset: int, durable_offset: int) -> None:
         """Reserve another step above `end_offset`; may be called on any thread."""
-        with self._lock:
+        with self._locked():
             if end_offset > self.reserved_offset - self._step // 2:
                 self._reserve(end_offset, durable_offset)
 
     def save_durable(self, durable_offset: int) -> None:
         """Say durably what is durable, before a segment below that is deleted; may be called on any thread."""
-        with self._lock:
+        with self._locked():
             if self._written is not None and self._written.durable_offset < durable_offset:
                 self._replace(self._written._replace(durable_offset=durable_offset))
 
     def close(self, end_offset: int) -> None:
         """Say durably that the run ended orderly at `end_offset`, everything flushed; costs nothing if none began."""
-        with self._lock:
+        with self._locked():
             if self._written is not None and not self._written.orderly:
                 self._replace(LogState(True, end_offset, end_offset, self.boot_id))
+
+    def probe(self) -> None:
+        """Write the state as it is, to see whether it can be written."""
+        with self._locked():
+            if self._written is not None:
+                self._replace(self._written)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=LOCK_WAIT_S):
+            raise OSError(errno.ETIMEDOUT, "the disk does not answer", str(self._directory))
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _reserve(self, end_offset: int, durable_offset: int) -> None:
         self._replace(

@@ -14,6 +14,10 @@ the event loop's; only flushes run beside it, on files and not on state.
 A failed flush: what it covered is no longer served from that moment, though the high watermark stays. The log refuses
 writes until `rollback`, which closes the segment behind what is durable with a gap up to the high watermark. Then the
 source is read again from `recovered` on, and the records come back at new offsets.
+
+A flush that does not return, or that cannot open its files: after `upkeep.LATE_MS` writes are refused, readers go on,
+and it is over when the flush has returned. Until then what is not flushed is bounded by `settle`, which holds a writer
+that is faster than the disk.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,9 +34,9 @@ from storage.clock import Clock
 from storage.cold import ColdReads
 from storage.config import LogConfig
 from storage.directory import boot_id as machine_boot_id
-from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
+from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange, remedy
 from storage.files import Files
-from storage.flushing import Flusher, FlushJob
+from storage.flushing import FlushDeferred, Flusher, FlushJob
 from storage.intervals import IntervalChain
 from storage.log import EMPTY_SLICE, LogSlice, RecoveredSource, SourcePosition
 from storage.positions import PositionFile, PositionHeader
@@ -43,7 +48,10 @@ from storage.segment import Extent, Segment, source_path
 from storage.segments import Segments
 from storage.upkeep import Upkeep
 
-
+UNFLUSHED_FLUSHES_MAX: Final = 8
+"""How many times `flush_bytes` a writer may be ahead of the disk before `settle` holds it."""
+_PROBE_BYTES_MIN: Final = 64 * 1024
+_PROBE_BYTES_MAX: Final = 4 << 20
 DAMAGES_MAX: Final = 100
 """Places that are told of; the log's whole state is `storage.verify`'s."""
 
@@ -93,6 +101,10 @@ class SegmentLog:
         self._is_roll_asked = False
         self._is_begun = False
         self._failure: LogWriteError | None = None
+        self._is_unattended = False
+        """Whether the task that flushes has ended by a mistake of ours."""
+        self._refused_bytes = 0
+        """What a write was to write that the system refused; `rollback` sees whether it would now."""
         self._is_poisoned = False
         self._damages: dict[str, None] = {}
         self._serves_unflushed = False
@@ -103,7 +115,7 @@ class SegmentLog:
         unflushed = unflushed_paths(opened.segments, opened.durable_offset)
         is_flushed = opened.durable_offset == opened.end_offset
         self.flusher = Flusher(files, directory, opened.durable_offset, [] if is_flushed else unflushed)
-        self.upkeep = Upkeep(self)
+        self.upkeep = Upkeep(self, clock)
         if opened.appender is not None:
             self.flusher.track(opened.appender, is_new=False)
 
@@ -137,7 +149,7 @@ class SegmentLog:
             reservation = Reservation.open(files, directory, boot_id, config.reserve_offsets)
             opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
         except OSError as error:
-            raise _write_error(topic, "opened", error) from error
+            raise _write_error(topic, directory, "opened", error) from error
         return cls(directory, topic, config, clock, files, reservation, opened, cold)
 
     def start(self) -> None:
@@ -148,13 +160,16 @@ class SegmentLog:
         """Drop what is uncommitted and close; when orderly, flush everything first so that the next open reads nothing.
 
         Raises:
-            LogWriteError: the flush failed; the log is closed, and the next open recovers it as after a crash.
+            LogWriteError: the flush failed, or does not return; the log is closed, and the next open recovers it as
+                after a crash.
         """
-        await self.upkeep.stop()
+        late = None if await self.upkeep.stop() else self._lateness()
         try:
+            if late is not None:
+                raise late
             if orderly:
                 with self._writing("closed"):
-                    self.rollback()
+                    self._take_back()
                     self.flush()
                     self._raise_failure()
                     if self._active is not None:
@@ -226,12 +241,10 @@ class SegmentLog:
         commit = self._commit
         if commit is None:
             return None
-        with (
-            self._writing("opened"),
-            closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file,
-        ):
-            intervals = IntervalChain.load(file, commit.number).intervals
-        timestamp_ms = self._segments.last_timestamp_ms(may_wait=True)
+        with self._writing("read"):
+            with closing(PositionFile.open(self._files, source_path(commit.segment.path), write=False)) as file:
+                intervals = IntervalChain.load(file, commit.number).intervals
+            timestamp_ms = self._segments.last_timestamp_ms(may_wait=True)
         return RecoveredSource(
             file.header.snapshot,
             commit.entry.file_number,
@@ -249,7 +262,7 @@ class SegmentLog:
     def append(self, batch: bytes | Sequence[bytes]) -> None:
         self._raise_failure()
         append = check_batches((batch,) if isinstance(batch, bytes) else batch, self.end_offset)
-        with self._writing("appended to"):
+        with self._writing("appended to", append.size_bytes):
             self._begin_run()
             appender = self._appender_for(append)
             appender.append(append)
@@ -268,7 +281,7 @@ class SegmentLog:
             assert self.end_offset == self._committed_end_offset
             return
         now_ms = self._clock.now_ms()
-        with self._writing("committed to"):
+        with self._writing("committed to", _PROBE_BYTES_MIN):
             self._begin_run()
             self.reservation.ensure(self.end_offset, self.flusher.durable_offset)
             entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
@@ -290,17 +303,24 @@ class SegmentLog:
 
     def rollback(self) -> None:
         with self._writing("rolled back"):
-            if self._is_poisoned:
-                self._cut_off_unflushed()
-            else:
-                self._drop_uncommitted()
-        self._failure = None
+            self._take_back()
+        if self._refused_bytes:
+            with self._writing("written to"):
+                self._probe(min(max(self._refused_bytes, _PROBE_BYTES_MIN), _PROBE_BYTES_MAX))
+            self._refused_bytes = 0
+        self._raise_failure()
+
+    async def settle(self) -> None:
+        limit_bytes = UNFLUSHED_FLUSHES_MAX * self.config.flush_bytes
+        while self.flusher.unflushed_bytes >= limit_bytes and self.upkeep.is_running and self._may_write:
+            self.upkeep.wake()
+            await self.upkeep.turn()
 
     # Flushing and retiring: called by `storage.upkeep`, and by tests that want no task
 
     @property
     def needs_flush(self) -> bool:
-        """Whether something was written since the last flush; what a failed one left is not flushed again."""
+        """Whether something was written since the last flush that succeeded; what one lost is not flushed again."""
         return self.flusher.is_needed and not self._is_poisoned
 
     def flush(self) -> None:
@@ -316,11 +336,13 @@ class SegmentLog:
             self.end_flush(job, None)
 
     def begin_flush(self) -> FlushJob:
-        return self.flusher.begin(self._committed_end_offset)
+        return self.flusher.begin(self._committed_end_offset, self._clock.monotonic_ms())
 
     def end_flush(self, job: FlushJob, error: OSError | None) -> None:
         """Account for a flush; publish what waited for it, or stop serving what it did not save."""
-        self.flusher.end(job, succeeded=error is None)
+        self.flusher.end(job, error)
+        if isinstance(error, FlushDeferred):
+            return
         if error is not None:
             self._poison(error)
             return
@@ -329,7 +351,11 @@ class SegmentLog:
 
     def fail(self, error: BaseException) -> None:
         """Refuse writes: the task that flushes has ended."""
-        self._failure = LogWriteError(f"the log of topic {self.topic} is not flushed any more: {error}")
+        self._is_unattended = True
+        self._failure = LogWriteError(
+            f"the log of topic {self.topic} is not flushed any more by a mistake in Binwire "
+            f"({type(error).__name__}: {error}); restart it"
+        )
 
     def retire(self) -> list[Segment]:
         """Take the segments whose time is over out of the log, and return all that are still to be deleted.
@@ -399,7 +425,8 @@ class SegmentLog:
             self._finish_active(active)
         if append.size_bytes > POSITION_BYTES_MAX:
             raise ValueError(f"an append of {append.size_bytes} bytes exceeds {POSITION_BYTES_MAX}")
-        return self._begin_segment()
+        assert self._snapshot is not None, "attach before the first append"
+        return self._begin_segment(self._snapshot())
 
     def _finish_active(self, active: Appender) -> None:
         if active.appended.size_bytes == 0:
@@ -411,11 +438,8 @@ class SegmentLog:
                 self._rolled.append((active.segment, Extent(*active.extent, now_ms)))
         self._active = None
 
-    def _begin_segment(self) -> Appender:
-        assert self._snapshot is not None, "attach before the first append"
-        header = PositionHeader(
-            self.end_offset, self._clock.now_ms(), self._earlier_max_timestamp_ms(), self._snapshot()
-        )
+    def _begin_segment(self, snapshot: bytes) -> Appender:
+        header = PositionHeader(self.end_offset, self._clock.now_ms(), self._earlier_max_timestamp_ms(), snapshot)
         appender = Appender.create(self._files, self.directory, header, self.config)
         self._active = appender
         self._is_roll_asked = False
@@ -433,6 +457,28 @@ class SegmentLog:
         for appender in self.flusher.appenders_of(segment):
             self.flusher.retire(appender)
         delete_segment(self._files, segment)
+
+    def _take_back(self) -> None:
+        """Bring the log to its last commit that is not lost."""
+        if self._is_poisoned:
+            self._cut_off_unflushed()
+        else:
+            self._drop_uncommitted()
+        if not self._is_unattended:
+            self._failure = None
+
+    def _probe(self, size_bytes: int) -> None:
+        """Do what a write needs that was refused, and leave nothing of it: whoever asks the source again is sure then
+        that there is a place for what it gives.
+        """
+        self.reservation.probe()
+        if self._active is not None:
+            # Behind the end, where nobody reads and the next append writes.
+            self._files.write(self._active.descriptors[0], bytes(size_bytes), self._active.appended.size_bytes)
+            return
+        self._begin_segment(b"")
+        self._active = None
+        self._remove_newest()
 
     def _drop_uncommitted(self) -> None:
         commit, active = self._commit, self._active
@@ -456,7 +502,7 @@ class SegmentLog:
 
     def _poison(self, error: OSError) -> None:
         """A flush failed: from now on serve and accept nothing that it should have saved."""
-        self._failure = _write_error(self.topic, "flushed", error)
+        self._failure = _write_error(self.topic, self.directory, "flushed", error)
         self._is_poisoned = True
         self._active = None
         self._awaiting = []
@@ -488,22 +534,48 @@ class SegmentLog:
         self.flusher.restart(self.high_watermark)
         self._is_poisoned = False
 
+    @property
+    def _may_write(self) -> bool:
+        return self._failure is None and not self.upkeep.is_late
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+        if self.upkeep.is_late:
+            raise self._lateness()
+
+    def _lateness(self) -> LogWriteError:
+        """The error for a flush that does not end. It names no duration, so that it is the same sentence each time."""
+        since_ms = self.upkeep.waiting_since_ms or self._clock.monotonic_ms()
+        moment_ms = self._clock.now_ms() - self._clock.monotonic_ms() + since_ms
+        moment = f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        deferred = self.flusher.deferred_by
+        if deferred is not None:
+            return _write_error(self.topic, self.directory, f"flushed since {moment}", deferred)
+        return LogWriteError(
+            f"the flush of the log of topic {self.topic} that began at {moment} has not returned; see to the disk of "
+            f"{self.directory}; {_PROMISE}"
+        )
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def _writing(self, what: str, refused_bytes: int = 0) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise _write_error(self.topic, what, error) from error
+            self._refused_bytes = max(self._refused_bytes, refused_bytes)
+            raise _write_error(self.topic, self.directory, what, error) from error
 
 
-def _write_error(topic: str, what: str, error: OSError) -> LogWriteError:
-    where = f" {error.filename}" if error.filename else ""
+_PROMISE: Final = "nothing that was served is lost, and capture goes on when the cause is gone"
+
+
+def _reason(error: OSError, directory: Path) -> str:
+    return f"{error.strerror or error}, {error.filename or directory}"
+
+
+def _write_error(topic: str, directory: Path, what: str, error: OSError) -> LogWriteError:
     return LogWriteError(
-        f"the log of topic {topic} could not be {what} ({error.strerror or error}{where}); "
-        f"nothing that was served is lost, and capture goes on when the cause is gone",
+        f"the log of topic {topic} could not be {what} ({_reason(error, directory)}); {remedy(error.errno)}; "
+        f"{_PROMISE}",
         error.errno,
     )

@@ -169,8 +169,8 @@ class RecordingFiles(Files):
                 self._names[descriptor] = target.name
         self.steps.append(Step("rename", source.name, other=target.name))
 
-    def sync_directory(self, path: Path) -> None:
-        super().sync_directory(path)
+    def sync_names(self, descriptor: int) -> None:
+        super().sync_names(descriptor)
         self.steps.append(Step("sync_directory", ""))
 
 

@@ -176,17 +176,39 @@ async def test_the_task_deletes_what_has_had_its_time(tmp_path: Path) -> None:
     assert len(list((tmp_path / "log").glob("*.log"))) <= 2
 
 
-async def test_a_task_that_ends_by_an_error_is_no_secret(tmp_path: Path) -> None:
+async def test_a_task_that_ends_by_an_error_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(tmp_path / "log")
+    fill(log, Random(11), 20)
+
+    def mistaken() -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(log, "retire", mistaken)
+    log.start()
+    log.upkeep.wake()
+    await asyncio.sleep(0)
+    with pytest.raises(ZeroDivisionError):
+        await log.upkeep.stop()
+    for call in (log.rollback, lambda: append(log, b"value")):
+        with pytest.raises(LogWriteError, match=r"not flushed any more by a mistake in Binwire \(ZeroDivisionError"):
+            call()
+    log.release()
+
+
+async def test_segments_that_cannot_be_looked_into_stay_and_the_rest_is_flushed(tmp_path: Path) -> None:
     log = open_log(tmp_path / "log", small(segment_bytes=500, retention_ms=0))
     fill(log, Random(11), 20)
-    again = open_log(tmp_path / "log", log.config)
-    for path in [*(tmp_path / "log").glob("*.source"), *(tmp_path / "log").glob("*.log")]:
-        path.unlink()
+    again = open_log(tmp_path / "log", small(segment_bytes=500, retention_ms=0, flush_interval_ms=3_600_000))
+    kept = again.log_start_offset
+    for path in (tmp_path / "log").glob("*.source"):
+        if path.stat().st_size < 10_000 and path != max((tmp_path / "log").glob("*.source")):
+            path.unlink()
+            path.with_suffix(".log").unlink()
     again.start()
+    records = fill(again, Random(12), 1, first_number=21)
     again.upkeep.wake()
-    await asyncio.sleep(0)
-    with pytest.raises(FileNotFoundError):
-        await again.upkeep.stop()
-    with pytest.raises(LogWriteError, match="not flushed any more"):
-        append(again, b"value")
+    while again.flusher.durable_offset <= records[-1].offset:
+        await again.upkeep.turn()
+    assert again.log_start_offset == kept
+    assert await again.upkeep.stop()
     again.release()

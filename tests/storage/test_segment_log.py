@@ -378,6 +378,7 @@ def test_the_error_of_a_full_disk_names_the_cause(tmp_path: Path) -> None:
     with pytest.raises(LogWriteError, match=r"log of topic cn_\S+ could not be appended to \(No space left") as caught:
         append(log, b"value")
     assert caught.value.errno == errno.ENOSPC
+    assert f"{log.directory}); make room on its disk, or lower retention" in str(caught.value)
 
 
 class LaterTruncatesFail(CountingFiles):
