@@ -8,9 +8,10 @@ It may run beside the process that writes the log. Only what is committed is jud
 the walk began. What is found wrong is told only if the segment is still there, with the same end, afterwards: else
 retention took it, or a failed flush was taken back, and the walk of that segment begins anew.
 
-After damage the walk goes on where the damaged batch's own header leads, if a whole batch begins there, else at the
-next place where a commit says a batch ends. Memory holds a block of the log, the indexes of one segment (10 MiB for
-the largest) and one batch, once its checksum has proved that its length is true.
+After damage the walk goes on where readers can: where the damaged batch's own header leads, if a batch begins there,
+else where the next index slot does, else at the next place where a commit says a batch ends. Memory holds a block of
+the log, the indexes of one segment (10 MiB for the largest) and one batch, once its checksum has proved that its length
+is true.
 """
 
 from __future__ import annotations
@@ -337,7 +338,7 @@ class _SegmentWalk:
                     start = position
                     position, offset = self._step(position, offset, end)
                     self._progress(position - start)
-                if end.kind is Kind.COMMIT and offset != end.end_offset:
+                if end.kind is Kind.COMMIT and position == end.log_position and offset != end.end_offset:
                     what = f"the batches up to here end at offset {offset} and the commit says {end.end_offset}"
                     self._add(_unserved(self._path, position, offset, max(offset, end.end_offset), what))
                     offset = end.end_offset
@@ -399,36 +400,46 @@ class _SegmentWalk:
     def _pass(
         self, position: int, offset: int, header: BatchHeader | None, end: PositionEntry, what: str
     ) -> tuple[int, int]:
-        """Note a damaged batch and find where the walk goes on."""
-        next_position, next_offset, is_led = self._behind(position, offset, header, end)
-        self._skip_slots(next_position)
-        reach = next_offset
-        if not is_led:
-            # Readers come by the damage unless an index leads behind it.
-            slot = self._slot
-            reach = slot.relative_offset + self._base_offset if slot else max(next_offset, self._result.next_offset)
+        """Note a damaged batch and find where the walk goes on: where readers get by it, if there is such a place."""
+        behind = self._led_by_header(position, header, end) or self._led_by_index(position)
+        if behind is not None:
+            self._skip_slots(behind[0])
+            self._add(_unserved(self._path, position, offset, behind[1], what))
+            return behind
+        known = end.end_offset if end.kind is Kind.COMMIT else max(offset + 1, self._result.next_offset)
+        self._skip_slots(end.log_position)
+        reach = max(known, self._result.next_offset)
         self._add(_unserved(self._path, position, offset, reach, what))
-        return next_position, next_offset
+        return end.log_position, known
 
-    def _behind(
-        self, position: int, offset: int, header: BatchHeader | None, end: PositionEntry
-    ) -> tuple[int, int, bool]:
-        """Where something whole begins behind a damaged batch, and whether its header leads there."""
-        end_offset = end.end_offset if end.kind is Kind.COMMIT else -1
-        if header is not None:
-            behind = position + header.size_bytes
-            if behind == end.log_position:
-                known = header.next_offset if end_offset < 0 else end_offset
-                return behind, known, known == header.next_offset
-            try:
-                following = read_header(self._log.at(behind, HEADER_BYTES))
-            except CorruptLog:
-                following = None
-            if following is not None and following.base_offset > offset and self._matches(behind, following):
-                return behind, following.base_offset, following.base_offset == header.next_offset
-        if end_offset >= 0:
-            return end.log_position, end_offset, False
-        return end.log_position, max(offset + 1, self._result.next_offset), False
+    def _led_by_header(self, position: int, header: BatchHeader | None, end: PositionEntry) -> tuple[int, int] | None:
+        """Where the batch behind a damaged one begins, if its own header is right about that."""
+        if header is None:
+            return None
+        behind = position + header.size_bytes
+        if behind == end.log_position:
+            is_right = end.kind is not Kind.COMMIT or end.end_offset == header.next_offset
+            return (behind, header.next_offset) if is_right else None
+        return (behind, header.next_offset) if self._is_batch(behind, header.next_offset) else None
+
+    def _led_by_index(self, position: int) -> tuple[int, int] | None:
+        """The first batch behind a position that an index leads to."""
+        self._skip_slots(position + 1)
+        slot = self._slot
+        while slot is not None and slot.is_whole:
+            offset = self._base_offset + slot.relative_offset
+            if self._is_batch(slot.position, offset):
+                return slot.position, offset
+            self._skip_slots(slot.position + 1)
+            slot = self._slot
+        return None
+
+    def _is_batch(self, position: int, offset: int) -> bool:
+        try:
+            header = read_header(self._log.at(position, HEADER_BYTES))
+        except CorruptLog:
+            return False
+        return header.base_offset == offset and self._matches(position, header)
 
     # Indexes
 

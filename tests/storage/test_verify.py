@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from storage.verify import verify
-from tests.storage.samples import append_random, fill, open_log, small
+from storage.checksum import crc32c
+from storage.files import Files
+from storage.records import iter_batches, read_header
+from storage.verify import BLOCK_BYTES, verify
+from tests.storage.faults import FailingFiles
+from tests.storage.samples import append, append_random, fill, open_log, position, read_all, small
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from storage.segment_log import SegmentLog
 
 CONFIG = small(segment_bytes=2000)
@@ -53,17 +57,17 @@ def test_every_flipped_byte_of_a_log_is_found_where_it_is(log: SegmentLog) -> No
     base_offset = int(path.stem)
     whole = verify(log.directory).batches
     size = log.size_between(base_offset, 10**9) - log.size_between(log.high_watermark, 1)
-    for position in Random(4).sample(range(min(1800, size)), 60):
-        flip(path, position)
+    for byte in Random(4).sample(range(min(1800, size)), 60):
+        flip(path, byte)
         found = verify(log.directory)
-        flip(path, position)
+        flip(path, byte)
         if not found.problems:
             # The leader's epoch is outside the checksum, and nobody reads it.
             assert found.batches == whole
             continue
         [problem] = found.problems
         assert problem.path == path
-        assert problem.position <= position
+        assert problem.position <= byte
         assert base_offset <= problem.offset < log.high_watermark
         assert str(path) in str(problem)
 
@@ -99,3 +103,180 @@ def test_a_damaged_position_entry_and_a_missing_segment_are_found(log: SegmentLo
     for path in log.directory.glob("*.index"):
         path.unlink()
     assert any("an index is missing" in p.what for p in verify(log.directory).problems)
+
+
+# ---- what is told of a damage ----
+
+
+def test_it_is_told_which_offsets_are_not_served_and_where_to_go_on(log: SegmentLog) -> None:
+    with log.read(log.log_start_offset, 10**6) as part:
+        second = list(iter_batches(bytes(part.view)))[1]
+    path = min(log.directory.glob("*.log"))
+    flip(path, second.position + second.header.size_bytes - 1)
+    [problem] = verify(log.directory).problems
+    assert (problem.position, problem.offset) == (second.position, second.header.base_offset)
+    assert problem.next_offset == second.header.next_offset
+    assert f"goes on from offset {second.header.next_offset} reads what follows" in problem.effect
+    assert f"seek to offset {second.header.next_offset}" in problem.remedy
+    again = open_log(log.directory, CONFIG)
+    assert read_all(again, offset=problem.next_offset)[0].offset == problem.next_offset
+
+
+def test_where_a_length_is_damaged_consumers_go_on_where_an_index_leads(log: SegmentLog) -> None:
+    path = min(log.directory.glob("*.log"))
+    flip(path, 9)
+    [problem] = verify(log.directory).problems
+    slot = path.with_suffix(".index").read_bytes()[:8]
+    assert problem.next_offset == int.from_bytes(slot[:4], "big") > 0
+    assert read_all(open_log(log.directory, CONFIG), offset=problem.next_offset)[0].offset == problem.next_offset
+
+
+def test_records_inside_a_batch_are_looked_at(log: SegmentLog) -> None:
+    """A batch whose checksum is right and whose records are not: no medium does this, a defect of a writer does."""
+    path = min(log.directory.glob("*.log"))
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1  # record_count
+    header = read_header(data)
+    data[17:21] = crc32c(memoryview(data)[21 : header.size_bytes]).to_bytes(4, "big")
+    path.write_bytes(data)
+    [problem] = verify(log.directory).problems
+    assert (problem.position, problem.offset) == (0, 0)
+    assert "record" in problem.what
+
+
+def test_an_index_that_verifies_and_leads_astray_is_found(log: SegmentLog) -> None:
+    index = min(log.directory.glob("*.index"))
+    times = index.with_suffix(".timeindex")
+    slot, time = bytearray(index.read_bytes()), bytearray(times.read_bytes())
+    slot[3] += 1
+    time[8:12] = crc32c(bytes(time[:8]), crc32c(bytes(slot[:8]))).to_bytes(4, "big")
+    index.write_bytes(slot)
+    times.write_bytes(time)
+    assert [(p.path, p.position) for p in verify(log.directory).problems] == [(index, 0)]
+
+
+def test_a_state_that_cannot_be_read_and_a_lost_end_are_found(log: SegmentLog) -> None:
+    log.flush()
+    log.reservation.save_durable(log.flusher.durable_offset)
+    assert verify(log.directory).problems == []
+    *_, newest = sorted(log.directory.glob("*.source"))
+    for path in log.directory.glob(f"{newest.stem}.*"):
+        path.unlink()
+    [problem] = verify(log.directory).problems
+    assert (problem.offset, problem.next_offset) == (int(newest.stem), log.high_watermark)
+    flip(log.directory / "state", 20)
+    assert "does not match its checksum" in verify(log.directory).problems[-1].what
+
+
+def test_a_log_file_that_is_gone_is_found(log: SegmentLog) -> None:
+    path = sorted(log.directory.glob("*.log"))[1]
+    path.unlink()
+    [problem] = verify(log.directory).problems
+    assert (problem.path, problem.offset) == (path, int(path.stem))
+    assert "No such file" in problem.what
+
+
+# ---- beside a running server ----
+
+
+class MeddlingFiles(Files):
+    """Does something the moment before a file is opened for the first time."""
+
+    def __init__(self, name: str, meddle: Callable[[], None]) -> None:
+        self._name = name
+        self._meddle: Callable[[], None] | None = meddle
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        if path.name == self._name and self._meddle is not None:
+            meddle, self._meddle = self._meddle, None
+            meddle()
+        return super().open(path, create=create, write=write)
+
+
+@pytest.mark.parametrize("suffix", [".source", ".log", ".index"])
+def test_what_retention_takes_meanwhile_is_no_damage(log: SegmentLog, suffix: str) -> None:
+    first, second, third, *_ = sorted(path.stem for path in log.directory.glob("*.log"))
+
+    def retire() -> None:
+        for stem in (first, second):
+            for path in log.directory.glob(f"{stem}.*"):
+                path.unlink()
+
+    found = verify(log.directory, MeddlingFiles(second + suffix, retire))
+    assert found.problems == []
+    assert found.next_offset == log.high_watermark
+    assert verify(log.directory).first_offset == int(third)
+
+
+@pytest.mark.parametrize("suffix", [".source", ".log"])
+def test_what_a_failed_flush_takes_back_meanwhile_is_no_damage(tmp_path: Path, suffix: str) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", CONFIG, files=files)
+    fill(log, Random(5), 10)
+    log.flush()
+    durable = log.high_watermark
+    fill(log, Random(6), 30, first_number=11)
+    newest = max(log.directory.glob("*.source"))
+
+    def take_back() -> None:
+        files.failing = {"sync"}
+        log.flush()
+        files.failing = set()
+        log.rollback()
+        for path in log.directory.glob("*.log"):  # what the failed flush did not save
+            if int(path.stem) >= durable:
+                path.write_bytes(bytes(path.stat().st_size))
+
+    found = verify(log.directory, MeddlingFiles(newest.stem + suffix, take_back))
+    assert found.problems == []
+    assert verify(log.directory).problems == []
+
+
+def test_an_open_transaction_and_its_rollback_are_no_damage(log: SegmentLog) -> None:
+    newest = max(log.directory.glob("*.source"))
+    for _ in range(20):
+        append_random(log, Random(7))
+    assert verify(log.directory, MeddlingFiles(newest.name, log.rollback)).problems == []
+
+
+class MeasuringFiles(Files):
+    """Remembers the largest read."""
+
+    largest_bytes = 0
+
+    def read(self, descriptor: int, size: int, position: int) -> bytes:
+        self.largest_bytes = max(self.largest_bytes, size)
+        return super().read(descriptor, size, position)
+
+
+def test_no_damaged_length_makes_it_hold_more_than_a_block(tmp_path: Path) -> None:
+    config = small(segment_bytes=64 << 20)
+    log = open_log(tmp_path / "log", config)
+    for _ in range(12):
+        append(log, bytes(1 << 20))
+    log.commit([position(1)])
+    path = min(log.directory.glob("*.log"))
+    with path.open("r+b") as file:
+        file.seek(8)
+        file.write((11 << 20).to_bytes(4, "big"))
+    files = MeasuringFiles()
+    [problem] = verify(log.directory, files).problems
+    assert (problem.position, problem.offset, problem.next_offset) == (0, 0, 1)
+    assert files.largest_bytes == BLOCK_BYTES
+
+
+def test_batches_larger_than_a_block_and_many_small_ones_are_whole(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(segment_bytes=64 << 20))
+    random, progress = Random(8), [0]
+    append(log, random.randbytes(2 * BLOCK_BYTES))
+    fill(log, random, 400)
+    append(log, random.randbytes(BLOCK_BYTES - 70))
+    fill(log, random, 40, first_number=401)
+
+    def count(size_bytes: int) -> None:
+        progress[0] += size_bytes
+
+    found = verify(log.directory, progress=count)
+    assert found.problems == []
+    assert found.size_bytes == log.size_between(0, 10**9) == progress[0]
+    assert found.records == log.high_watermark == found.next_offset
