@@ -1,9 +1,11 @@
 """The running server: the one place where storage, capture and the Kafka face are put together.
 
 Start-up, in this order, so that a client that can connect can be served: data directory (lock), catalog, accounts, the
-logs of the configured channels, listeners, control socket, `ready.json`, and last the channels themselves. Shutdown is
-the same list backwards: what talks to clients first, then capture, then the logs with their last flush, the catalog,
-and the directory, which is marked as ended in good order only if all of it was.
+logs of the configured channels, listeners, control socket, then what the catalog is to keep of all this, `ready.json`,
+and last the channels themselves. Shutdown is the same list backwards: what talks to clients first, then capture, then
+the logs with their last flush, the catalog, and the directory, which is marked as ended in good order only if all of
+it was. A start that is refused leaves no new channel, group or log: all rows are written by one transaction, when
+nothing is left that could refuse them.
 
 A source that cannot be captured does not keep the server from serving what its log holds: the channel is in state
 Error with its sentence, in the log and in `binwire status`. A configuration, address or data directory that cannot be
@@ -16,9 +18,9 @@ the configuration again (`signals.py`).
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,17 +34,21 @@ from broker.config_rules import ConfigError
 from broker.context import Broker
 from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
-from broker.enrolment import Changes, Enrolment, in_words, needing_restart, without_passwords
+from broker.enrolment import Changes, Enrolled, Enrolment, in_words, needing_restart, without_passwords
 from broker.groups import GroupCoordinator
 from broker.offsets import OffsetStore
-from broker.provision import cluster_id, listener, log_config, new_channel_row
+from broker.plan import Plan
+from broker.provision import cluster_id, listener, log_config
 from broker.server import BrokerServer
 from broker.topics import Topic, Topics
 from storage.catalog import Catalog
+from storage.catalog_failures import lost_channel
 from storage.clock import SystemClock
 from storage.cold import ColdReads
 from storage.directory import DataDirectory, catalog_path, topic_path
 from storage.errors import StorageError
+from storage.log import resident
+from storage.records import iter_batches, iter_records
 from storage.scheduler import LoopScheduler
 from storage.segment_log import SegmentLog
 
@@ -55,7 +61,9 @@ if TYPE_CHECKING:
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
     from capture.source import Source
+    from storage.catalog import ChannelRow
     from storage.clock import Clock
+    from storage.log import LogReader
 
     Closer = Callable[[], Awaitable[None]]
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
@@ -78,12 +86,16 @@ class Application:
         """`read_again` reads the file that `config` came from, as it is then, for `reload`."""
         self._config = config
         self._read_again = read_again
-        self._reloading = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        """Held while the catalog is brought to a plan, so that no two are made of the same rows."""
         self._clock: Clock = SystemClock() if clock is None else clock
         # Closed in this order, each list from its end: what clients talk to, then what that stands on.
         self._face: list[Closer] = []
         self._floor: list[Closer] = []
         self._directory: DataDirectory | None = None
+        self._new_logs: set[Path] = set()
+        """Folders of logs that this start made and that no row of the catalog stands for yet."""
+        self._verifying: asyncio.Task[None] | None = None
         self.addresses: dict[str, Address] = {}
 
     async def start(self) -> None:
@@ -98,18 +110,19 @@ class Application:
         directory = self._directory = DataDirectory.open(self._config.data_path)
         if directory.crashed:
             _log.warning("the last run did not end in good order; its logs are recovered")
-        self.catalog = Catalog.open(directory.catalog_path)
+        self.catalog = await asyncio.to_thread(Catalog.open, directory.catalog_path)
         self._floor.append(self._close_catalog)
         self._scheduler = LoopScheduler()
         self._accounts = Accounts(self._clock, self._scheduler)
-        self._enrolment = Enrolment(self.catalog, self._accounts)
+        self._enrolment = Enrolment(self._accounts)
         self._offsets = OffsetStore(self.catalog, self._clock)
         self._cold_reads = ColdReads()
         self._floor.append(self._close_cold_reads)
         self.channels = Channels(self._offsets)
-        self._broker = self._make_broker()
+        self._broker = self._make_broker(await self.catalog.run(cluster_id, self.catalog))
+        plan = await self._new_plan()
         for index, channel in enumerate(self._config.channels):
-            self._open_channel(channel, open_configured_source, f"channels[{index}]")
+            self._serve(await self._open_log(channel, open_configured_source, f"channels[{index}]", plan))
         self._config = without_passwords(self._config)
         listeners = [
             listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
@@ -120,15 +133,26 @@ class Application:
         control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners, self.reload)
         self._face.append(control.close)
         await control.start()
+        await self._keep(plan)
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
-        await self._start_channels()
+        await self._start_channels(plan)
 
-    async def _start_channels(self) -> None:
+    async def _start_channels(self, plan: Plan) -> None:
         for served in self.channels:
             await served.channel.start()
-        for row in self.catalog.channels():
-            if row.id not in self.channels:
-                _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
+        for channel_id in plan.channels:
+            if channel_id not in self.channels:
+                _log.warning(
+                    "channel is not in the configuration: stopped, its data kept", extra={"channel": channel_id}
+                )
+        if not self.catalog.is_verified:
+            self._verifying = asyncio.create_task(self._verify_catalog(), name="catalog check")
+
+    async def _verify_catalog(self) -> None:
+        try:
+            await asyncio.to_thread(self.catalog.verify)
+        except StorageError as error:
+            _log.error("%s", error)
 
     async def reload(self) -> str:
         """Bring the groups to what the configuration file says now, and cut the connections concerned; tell what
@@ -138,17 +162,17 @@ class Application:
         """
         if self._read_again is None:
             raise ConfigError("this server was not started from a configuration file")
-        async with self._reloading:
+        async with self._changing:
             config = self._read_again()
             restart = needing_restart(self._config, config)
+            plan = await self._new_plan()
             planned = [
-                (served, await self.catalog.run(self._enrolment.plan, served.id, channel.groups))
+                (served, plan.add_groups(served.id, channel.groups))
                 for channel in config.channels
                 for served in self.channels
                 if served.id == channel.id
             ]
-            for _, enrolled in planned:
-                await self.catalog.run(self._enrolment.note, enrolled)
+            await self._keep(plan)
             changes, cut = [], 0
             for served, enrolled in planned:
                 changed = self._enrolment.change(served.log.topic, [row.id for row in served.groups], enrolled)
@@ -169,7 +193,11 @@ class Application:
 
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
-        opened = self._open_channel(config, source, f"channel {config.id}")
+        async with self._changing:
+            plan = await self._new_plan()
+            opening = await self._open_log(config, source, f"channel {config.id}", plan)
+            await self._keep(plan)
+            opened = self._serve(opening)
         await opened.channel.start()
         return opened
 
@@ -215,9 +243,9 @@ class Application:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _make_broker(self) -> Broker:
+    def _make_broker(self, cluster: str) -> Broker:
         return Broker(
-            cluster_id=cluster_id(self.catalog),
+            cluster_id=cluster,
             topics=Topics(),
             groups=GroupCoordinator(
                 self._offsets,
@@ -240,64 +268,81 @@ class Application:
     async def _close_catalog(self) -> None:
         self._accounts.close()
         self.catalog.close()
+        if self._verifying is not None:
+            await self._verifying
 
     async def _close_server(self) -> None:
         await self._server.close(CLOSE_DEADLINE_MS)
 
-    def _open_channel(self, config: ChannelConfig, source: SourceFactory, path: str) -> OpenChannel:
+    async def _new_plan(self) -> Plan:
+        return await self.catalog.run(Plan.read, self.catalog, self._clock)
+
+    async def _keep(self, plan: Plan) -> None:
+        """What was planned is durable from here on."""
+        await self.catalog.run(plan.write, self.catalog)
+        self._new_logs.clear()
+
+    async def _open_log(self, config: ChannelConfig, source: SourceFactory, path: str, plan: Plan) -> _Opening:
+        """Everything about a channel that may be refused: its settings, its log, its groups."""
+        assert self._directory is not None
+        spec = channel_spec(config, path)
+        row = plan.add_channel(config, spec.topic, str(spec.address), path)
+        enrolled = plan.add_groups(spec.id, config.groups)
+        folder = self._directory.topic_path(spec.topic)
+        if not folder.exists():
+            self._new_logs.add(folder)
+        log = SegmentLog.open(folder, spec.topic, log_config(config), self._clock, cold=self._cold_reads)
+        self._floor.append(partial(self._close_log, log))
+        if row.start is None and log.log_start_offset < log.high_watermark:
+            row = await self._claimed(row, log, plan)
+        return _Opening(config, replace(spec, server_id=row.server_id, id_base=row.id_base), source, log, enrolled)
+
+    async def _claimed(self, row: ChannelRow, log: SegmentLog, plan: Plan) -> ChannelRow:
+        """The row of a channel that does not know of the records in its log: it was lost, or is older than they are."""
+        if await self.catalog.run(self.catalog.has_lost_definitions, row.id):
+            return row
+        if not await self.catalog.run(self.catalog.is_log_offered, row.topic):
+            raise lost_channel(self.catalog.path, row.topic, log.directory)
+        id_base = await resident(partial(found_id_base, log))
+        _log.warning("the log is given to a channel that the catalog did not know", extra={"channel": row.id})
+        return plan.claim_log(row, row.id_base if id_base is None else id_base)
+
+    async def _close_log(self, log: SegmentLog) -> None:
+        await log.close()
+        if log.directory in self._new_logs:
+            with suppress(OSError):  # something came into it: that is not ours to delete
+                log.directory.rmdir()
+
+    def _serve(self, opening: _Opening) -> OpenChannel:
+        """Let clients see a channel whose log is open; nothing can be refused any more."""
         from capture.channel import Channel
 
-        assert self._directory is not None
-        spec = self._channel_spec(config, path)
-        path_of_log, settings = self._directory.topic_path(spec.topic), log_config(config)
-        log = SegmentLog.open(path_of_log, spec.topic, settings, self._clock, cold=self._cold_reads)
+        config, spec, source, log, enrolled = opening
         log.start()
-        self._floor.append(log.close)
         channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
-        address = str(spec.address)
         precheck = partial(run_precheck, spec, self._clock, self._config.data_path)
-        served = ServedChannel(spec.id, config.display_name, address, channel, log, precheck, self._clock)
+        served = ServedChannel(spec.id, config.display_name, str(spec.address), channel, log, precheck, self._clock)
         self._floor.append(served.stop)
         self.channels.add(served)
         before_range_is_start = config.before_range == "start"
         self._broker.topics.add(Topic(spec.topic, log, spec.id, time_before_start_is_start=before_range_is_start))
-        enrolled = self._enrolment.plan(spec.id, config.groups)
-        self._enrolment.note(enrolled)
         for item in enrolled:
             self._enrolment.admit(spec.topic, item)
         served.groups = [item.row for item in enrolled]
         return OpenChannel(channel, log, tuple(group.id for group in served.groups))
 
-    def _channel_spec(self, config: ChannelConfig, path: str) -> ChannelSpec:
-        """What the channel is to do, with the ids it was given when it was first seen."""
-        spec = channel_spec(config, path)
-        rows = {row.id: row for row in self.catalog.channels()}
-        kept = rows.get(config.id)
-        if kept is not None and kept.topic != spec.topic:
-            raise ConfigError(
-                f"{path}.topic: found {spec.topic!r}, but channel {config.id!r} has its data under the topic "
-                f"{kept.topic!r}; keep that topic, or give the channel another id"
-            )
-        owner = next((row.id for row in rows.values() if row.topic == spec.topic and row.id != config.id), None)
-        if owner is not None:
-            # Under another id its records would get ids and schemas that do not follow from those it has.
-            raise ConfigError(
-                f"{path}.id: found {config.id!r}, but the topic {spec.topic!r} has the data of channel {owner!r}; keep "
-                "that id, or give the channel another topic"
-            )
-        row = replace(
-            kept or new_channel_row(config.id, spec.topic, self._clock),
-            name=config.display_name,
-            source=str(spec.address),
-            objects=json.dumps(config.objects, ensure_ascii=False),
-        )
-        if config.server_id:
-            row = replace(row, server_id=config.server_id)
-        self.catalog.put_channel(row)
-        return replace(spec, server_id=row.server_id, id_base=row.id_base)
-
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
+
+
+class _Opening(NamedTuple):
+    """A channel whose log is open, and which nobody sees yet."""
+
+    config: ChannelConfig
+    spec: ChannelSpec
+    source: SourceFactory
+    log: SegmentLog
+    enrolled: Sequence[Enrolled]
 
 
 class OpenChannel(NamedTuple):
@@ -416,6 +461,16 @@ def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:
         return ResumePoint.from_json(stored_start(catalog_path(data_path), spec.id))
     except PositionError as error:
         raise StorageError(f"channel {spec.id}: {error}") from None
+
+
+def found_id_base(log: LogReader) -> int | None:
+    """The constant by which a log's records have their ids, None if nothing can be read from it."""
+    with log.read(log.log_start_offset, 1) as part:
+        data = bytes(part.view)
+    for batch in iter_batches(data):
+        for record in iter_records(batch):
+            return int(record_decoder()(record.value or b"")["id"]) - record.offset
+    return None
 
 
 def record_decoder() -> Callable[[bytes], dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""The consumer groups of the configuration: their ids, their accounts, and what a file that is read again changes.
+"""The consumer groups of the configuration: their accounts, and what a file that is read again changes.
 
 The file is the authority for its groups: who is not in it cannot log in, and nothing of a password goes into the
-catalog. The catalog keeps which id belongs to which group of which channel, for ever, so that committed offsets never
-come into other hands; a group that leaves the file keeps its id and its offsets until a command deletes them.
+catalog. The catalog keeps which id belongs to which group of which channel, for ever (`plan.py`), so that committed
+offsets never come into other hands; a group that leaves the file keeps its id and its offsets until a command deletes
+them.
 
 Reading the file again changes groups of channels that run, and nothing else: the differences that need a restart are
-named. `plan` finds what would be refused before anything is changed.
+named.
 """
 
 from __future__ import annotations
@@ -15,16 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import structs
 
 from broker.accounts import Account, Verifier
-from broker.config_rules import ConfigError
-from broker.provision import new_group_id
-from storage.catalog import GroupRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.accounts import Accounts
     from broker.config import Config, GroupConfig
-    from storage.catalog import Catalog
+    from storage.catalog import GroupRow
 
 
 class Enrolled(NamedTuple):
@@ -46,36 +44,8 @@ class Changes(NamedTuple):
 class Enrolment:
     """The groups that may log in."""
 
-    def __init__(self, catalog: Catalog, accounts: Accounts) -> None:
-        self._catalog = catalog
+    def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-
-    def plan(self, channel_id: str, groups: Sequence[GroupConfig]) -> list[Enrolled]:
-        """The groups under their own ids, or the ones generated for them when they were first seen. Blocks, as `note`.
-
-        Raises ConfigError if an id belongs to another channel.
-        """
-        rows = self._catalog.groups()
-        planned = []
-        for config in groups:
-            kept = next((row.id for row in rows if (row.channel_id, row.name) == (channel_id, config.name)), None)
-            group_id = config.id or kept or new_group_id()
-            other = next((row for row in rows if row.id == group_id and row.channel_id != channel_id), None)
-            if other is not None:
-                raise ConfigError(
-                    f"group {config.name!r} of channel {channel_id!r} has the id {group_id!r}, which belongs to the "
-                    f"group {other.name!r} of channel {other.channel_id!r}; give it another id"
-                )
-            row = GroupRow(
-                id=group_id, channel_id=channel_id, name=config.name, username=config.username, verifier=None
-            )
-            planned.append(Enrolled(row, config))
-        return planned
-
-    def note(self, planned: Sequence[Enrolled]) -> None:
-        """Keep the ids in the catalog. Blocks; a running server calls it by way of `Catalog.run`."""
-        for enrolled in planned:
-            self._catalog.put_group(enrolled.row)
 
     def admit(self, topic: str, enrolled: Enrolled) -> bool:
         """Let a group log in as the file says; whether its login is another than before."""

@@ -2,8 +2,9 @@
 
 A new channel resolves its start, takes the snapshot and makes both durable together. Afterwards the log says where it
 ends, and the catalog's schema versions up to there are the history; what lies beyond is dropped, the stream brings it
-again. The source must be the one the position came from, still have it, and still have everything before it: otherwise
-the channel stops with the numbers, never with a silent jump.
+again. Where that history was lost (storage/salvage.py), the definitions are read anew at the log's end, with the proof
+that a new channel's need. The source must be the one the position came from, still have it, and still have everything
+before it: otherwise the channel stops with the numbers, never with a silent jump.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
-from capture.snapshot import DefinitionsChanged, definitions_at
+from capture.snapshot import Definitions, DefinitionsChanged, definitions_at
 from capture.source import Flavour
 from capture.start import (
     EARLIEST,
@@ -29,12 +30,10 @@ from capture.start import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from capture.channel import ChannelSpec
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
-    from storage.catalog import Catalog, ChannelRow, SchemaVersionRow
+    from storage.catalog import Catalog, ChannelRow
     from storage.log import RecoveredSource
 
 SNAPSHOT_TRIES = 5
@@ -50,12 +49,14 @@ async def prepare(
     catalog: Catalog,
 ) -> tuple[ResumePoint, SchemaHistory]:
     """The position to stream from and the history at it. Raises SourceRefused, SourceUnavailable, PositionError."""
-    row = _row(catalog, spec.id)
+    row, is_history_lost = await catalog.run(_look, catalog, spec.id)
     known = None if recovered is None else ResumePoint.from_recovered(recovered)
     known = known or ResumePoint.from_json(row.start)
     if known is None:
         return await _begin(source, info, spec, selection, catalog, row)
     await require_same_source(source, info, known)
+    if is_history_lost:
+        return known, await _history_again(source, info, spec, selection, known, catalog, row)
     number, position = known.position.order
     await catalog.run(catalog.drop_schema_versions_after, spec.id, number, position)
     history = _history(info, selection)
@@ -63,10 +64,11 @@ async def prepare(
     return known, history
 
 
-def _row(catalog: Catalog, channel_id: str) -> ChannelRow:
+def _look(catalog: Catalog, channel_id: str) -> tuple[ChannelRow, bool]:
+    """The channel's row, and whether its schema versions are not to be relied on."""
     for row in catalog.channels():
         if row.id == channel_id:
-            return row
+            return row, catalog.has_lost_definitions(channel_id)
     raise CaptureError(f"the catalog has no channel {channel_id!r}")
 
 
@@ -91,15 +93,8 @@ async def _begin(
     else:
         point, history = _start_without_server(info, spec), _history(info, selection)
     versions = history.take_rows(spec.id)
-    await catalog.run(_keep_start, catalog, replace(row, start=point.to_json()), versions)
+    await catalog.run(catalog.renew_definitions, replace(row, start=point.to_json()), versions)
     return point, history
-
-
-def _keep_start(catalog: Catalog, row: ChannelRow, versions: Sequence[SchemaVersionRow]) -> None:
-    """Start and snapshot become durable in one transaction, so that neither is ever found without the other."""
-    catalog.drop_schema_versions_after(row.id, -1, -1)
-    catalog.add_schema_versions(versions)
-    catalog.put_channel(row)
 
 
 async def _snapshot(
@@ -115,12 +110,18 @@ async def _snapshot(
             if not tries_left:
                 raise
             continue
-        history = _history(info, selection)
-        for _, text in definitions.databases:
-            history.snapshot_database(text, point.position.order)
-        for database, text in definitions.tables:
-            history.snapshot_table(database, text, point.position.order)
-        return point, history
+        return point, _history_of(info, selection, definitions, point.position)
+
+
+def _history_of(
+    info: ServerInfo, selection: Selection, definitions: Definitions, position: BinlogPosition
+) -> SchemaHistory:
+    history = _history(info, selection)
+    for _, text in definitions.databases:
+        history.snapshot_database(text, position.order)
+    for database, text in definitions.tables:
+        history.snapshot_table(database, text, position.order)
+    return history
 
 
 def _start_without_server(info: ServerInfo, spec: ChannelSpec) -> ResumePoint:
@@ -136,6 +137,34 @@ def _file_position(text: str) -> BinlogPosition:
         raise SourceRefused(
             f"start = {text!r} needs a server; a source of files starts at earliest or at file:position"
         ) from None
+
+
+# ---- a channel whose history was lost ----
+
+
+async def _history_again(
+    source: Source,
+    info: ServerInfo,
+    spec: ChannelSpec,
+    selection: Selection,
+    known: ResumePoint,
+    catalog: Catalog,
+    row: ChannelRow,
+) -> SchemaHistory:
+    """The definitions that hold where the log ends, proven as those of a new channel are."""
+    if not source.queryable:
+        raise SourceRefused(
+            f"the catalog lost the definitions of the tables at {known.position}, and binlog files do not tell them; "
+            f"{NEW_CHANNEL}"
+        )
+    try:
+        definitions = await definitions_at(source, info, selection, known.position)
+    except DefinitionsChanged as changed:
+        raise SourceRefused(f"the catalog lost them, and {changed.found}; {NEW_CHANNEL}") from changed
+    history = _history_of(info, selection, definitions, known.position)
+    versions = history.take_rows(spec.id)
+    await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)
+    return history
 
 
 # ---- the same source ----

@@ -107,10 +107,11 @@ class DefinitionsChanged(SourceRefused):
     def __init__(self, position: BinlogPosition, tables: list[tuple[str, str]]) -> None:
         names = [f"{database}.{table}" if table else database for database, table in tables]
         more = f" and {len(names) - TABLES_NAMED_MAX} more" if len(names) > TABLES_NAMED_MAX else ""
-        super().__init__(
+        self.found = (
             f"the definitions that tables had at {position} are not known, because statements after it changed "
-            f"{', '.join(names[:TABLES_NAMED_MAX])}{more}; start after those statements"
+            f"{', '.join(names[:TABLES_NAMED_MAX])}{more}"
         )
+        super().__init__(f"{self.found}; start after those statements")
 
 
 async def definition_since(

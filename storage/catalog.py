@@ -11,23 +11,30 @@ their changes become durable. Rows are opaque here: what a state, a verifier or 
 
 Invariants: a write is one transaction and durable (synchronous = FULL) when its call, or its `run`, returns; deleting
 a channel deletes its groups and schema versions, deleting a group its offsets; `user_version` counts the migrations.
-Methods are plain calls for start-up. While serving they go through `run`, which executes them on one thread and makes
-what is waiting durable with one commit.
+Methods are plain calls and may wait for the medium. A server makes them through `run`, which executes them on one
+thread and makes what is waiting durable with one commit; its event loop never waits for the lock of a commit.
+
+A catalog of up to `CHECKED_BYTES_MAX` has all its pages checked when it is opened. A larger one only has its tables
+looked for then, and `verify` checks the rest beside what goes on: an open takes no longer the more there is.
+
+What SQLite refuses comes as one of three: `CatalogCorrupt` (somebody has to act), `CatalogUnavailable` (full,
+read-only, failing or locked: the same call may succeed later), or sqlite3's own error, which is a mistake of ours.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
+from storage.catalog_failures import check_pages, corrupt, failure_of, raise_failure, read_only, unavailable
 from storage.commits import CommitThread
-from storage.errors import CatalogCorrupt, CatalogUnavailable, StorageError, UnsupportedFormat
-from storage.files import FILE_MODE
+from storage.errors import StorageError, UnsupportedFormat
+from storage.files import FILE_MODE, Files
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +65,25 @@ _MIGRATIONS: Final = (
 """One entry per `user_version`; an entry that was released is never changed."""
 VERSION: Final = len(_MIGRATIONS)
 
-_PRAGMAS: Final = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
+WAL_BYTES_MAX: Final = 16 << 20
+"""What the write-ahead log is cut to once a reader that kept it from being used again is gone."""
+
+CHECKED_BYTES_MAX: Final = 16 << 20
+"""Up to this size every page is checked when the catalog is opened: 11 ms where 105 MB took 65 ms."""
+
+_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: flush the medium's own cache too; nothing elsewhere
+    "checkpoint_fullfsync = ON",
+    "busy_timeout = 5000",
+    f"journal_size_limit = {WAL_BYTES_MAX}",
+)
+
+_DEFINITIONS_LOST: Final = "definitions lost: "
+"""Begins the key of a setting; the channel's id ends it."""
+_UNCLAIMED: Final = "log without a channel: "
+"""The same, with the topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,37 +144,42 @@ class Catalog:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.is_verified = False
+        """Whether every page was checked when it was opened; if not, `verify` is to be called."""
         self._connection = connection
         self._lock = threading.RLock()
+        self._depth = 0
+        """Blocks of `_transaction` that are open; only the outermost begins and commits."""
+        self._checking: sqlite3.Connection | None = None
+        self._is_closed = False
         self._commits = CommitThread(self._transaction, self._savepoint)
 
     @classmethod
-    def open(cls, path: Path) -> Catalog:
+    def open(cls, path: Path, files: Files | None = None) -> Catalog:
         """Create the database if there is none, check it, bring it to the current version.
 
         Raises:
             CatalogCorrupt: it is not a database, or its pages do not verify.
-            UnsupportedFormat: a newer version of Binwire wrote it.
+            UnsupportedFormat: a newer version of Binwire wrote it, or another program.
             StorageError: the system refuses to create or read it.
         """
         try:
             path.touch(mode=FILE_MODE)
+            is_new = path.stat().st_size == 0
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"the catalog {path} cannot be opened ({error})") from error
         try:
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise _corrupt(path, found)
             catalog = cls(path, connection)
-            catalog._migrate()
-        except sqlite3.DatabaseError as error:
+            catalog._set_up()
+            if is_new:
+                (files or Files()).sync_directory(path.parent)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             connection.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise StorageError(f"the catalog {path} cannot be used ({error})") from error
-            raise _corrupt(path, str(error)) from error
+            raise failure_of(path, error, "used") or corrupt(path, str(error)) from error
+        except OSError as error:
+            connection.close()
+            raise StorageError(f"the catalog {path} cannot be made durable ({error.strerror})") from error
         except StorageError:
             connection.close()
             raise
@@ -157,9 +187,35 @@ class Catalog:
 
     def close(self) -> None:
         """Finish what was given to `run`, then close; a closed catalog takes nothing more."""
+        self._is_closed = True
+        checking = self._checking
+        if checking is not None:
+            with suppress(sqlite3.ProgrammingError):  # it has just ended
+                checking.interrupt()
         self._commits.close()
         with self._lock:
             self._connection.close()
+
+    def verify(self) -> None:
+        """Check every page, on a connection of its own and on any thread; ended early by `close`.
+
+        Raises:
+            CatalogCorrupt: a page does not verify.
+            StorageError: the system refuses to read it.
+        """
+        try:
+            with closing(sqlite3.connect(read_only(self.path), uri=True, check_same_thread=False)) as connection:
+                self._checking = connection
+                try:
+                    if not self._is_closed:
+                        check_pages(self.path, connection)
+                finally:
+                    self._checking = None
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise failure_of(self.path, error, "read") or corrupt(self.path, str(error)) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise failure_of(self.path, error, "read") or corrupt(self.path, str(error)) from error
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`function(...)` on the catalog's thread; returns its result once what it wrote is durable.
@@ -184,6 +240,60 @@ class Catalog:
     def set_setting(self, key: str, value: str) -> None:
         self._change("INSERT OR REPLACE INTO settings VALUES (?, ?)", [(key, value)])
 
+    def lose_definitions(self, channel_id: str) -> None:
+        """Say that the schema versions of a channel are not what its log was written by: they are read anew."""
+        self.set_setting(_DEFINITIONS_LOST + channel_id, "")
+
+    def has_lost_definitions(self, channel_id: str) -> bool:
+        return self.setting(_DEFINITIONS_LOST + channel_id) is not None
+
+    def renew_definitions(self, row: ChannelRow, versions: Iterable[SchemaVersionRow]) -> None:
+        """Start and definitions of a channel become durable in one transaction, so that neither is ever found without
+        the other; what was there before goes.
+        """
+        with self._transaction():
+            self._change("DELETE FROM schema_versions WHERE channel_id = ?", [(row.id,)])
+            self.add_schema_versions(versions)
+            self.put_channel(row)
+            self._forget_setting(_DEFINITIONS_LOST + row.id)
+
+    def offer_log(self, topic: str) -> None:
+        """Say that somebody wants the log of a topic to go on although its channel is not known any more."""
+        self.set_setting(_UNCLAIMED + topic, "")
+
+    def is_log_offered(self, topic: str) -> bool:
+        return self.setting(_UNCLAIMED + topic) is not None
+
+    def claim_log(self, row: ChannelRow) -> None:
+        """Give an offered log to the channel `row`, which knows none of the definitions that it was written by."""
+        with self._transaction():
+            self.put_channel(row)
+            self.lose_definitions(row.id)
+            self._forget_setting(_UNCLAIMED + row.topic)
+
+    def restore(
+        self,
+        settings: Mapping[str, str],
+        channels: Iterable[ChannelRow],
+        groups: Iterable[GroupRow],
+        offsets: Iterable[OffsetRow],
+    ) -> int:
+        """Put back rows that were read from a damaged catalog; returns how many of them no catalog can have had."""
+        refused = 0
+        writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+            *((self.set_setting, item) for item in settings.items()),
+            *((self.put_channel, (row,)) for row in channels),
+            *((self.put_group, (row,)) for row in groups),
+            *((self.put_offsets, ([row],)) for row in offsets),
+        ]
+        with self._transaction():
+            for write, arguments in writes:
+                try:
+                    write(*arguments)
+                except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+                    refused += 1
+        return refused
+
     def channels(self) -> list[ChannelRow]:
         """All channels, oldest first."""
         return [ChannelRow(*row) for row in self._select(f"{_select(ChannelRow, 'channels')} ORDER BY created_ms, id")]
@@ -198,6 +308,7 @@ class Catalog:
                 self.delete_group(group.id)
             self._change("DELETE FROM schema_versions WHERE channel_id = ?", [(channel_id,)])
             self._change("DELETE FROM channels WHERE id = ?", [(channel_id,)])
+            self._forget_setting(_DEFINITIONS_LOST + channel_id)
 
     def groups(self, channel_id: str | None = None) -> list[GroupRow]:
         """The groups of a channel, or all, by id."""
@@ -207,7 +318,10 @@ class Catalog:
         return [GroupRow(*row) for row in self._select(f"{query} WHERE channel_id = ? ORDER BY id", channel_id)]
 
     def put_group(self, row: GroupRow) -> None:
-        self._change(_put(GroupRow, "groups", "id"), [astuple(row)])
+        self.put_groups([row])
+
+    def put_groups(self, rows: Iterable[GroupRow]) -> None:
+        self._change(_put(GroupRow, "groups", "id"), [astuple(row) for row in rows])
 
     def delete_group(self, group_id: str) -> None:
         """Delete the group with its committed offsets."""
@@ -229,8 +343,7 @@ class Catalog:
     def schema_versions(self, channel_id: str) -> list[SchemaVersionRow]:
         """The versions of a channel's tables in the order of the source; at one position in the order added."""
         rows = self._select(
-            "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions "
-            "WHERE channel_id = ? ORDER BY file_number, position, sequence",
+            f"{_SCHEMA_VERSIONS} WHERE channel_id = ? ORDER BY file_number, position, sequence",
             channel_id,
         )
         return [SchemaVersionRow(*row) for row in rows]
@@ -253,33 +366,38 @@ class Catalog:
         with self._lock:
             try:
                 return self._connection.execute(query, parameters).fetchall()
-            except sqlite3.OperationalError as error:
-                raise CatalogUnavailable(
-                    f"the catalog {self.path} cannot be read ({error}); see to the disk and the permissions of its "
-                    f"folder, and it goes on by itself"
-                ) from error
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                raise_failure(self.path, error, "read")
+                raise
 
     def _change(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         with self._transaction():
             self._connection.executemany(statement, rows)
 
+    def _forget_setting(self, key: str) -> None:
+        self._change("DELETE FROM settings WHERE key = ?", [(key,)])
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """One durable transaction; inside another one of the same thread, a part of it."""
         with self._lock:
-            if self._connection.in_transaction:
+            if self._depth:
                 yield
                 return
             try:
+                self._depth = 1
+                self._roll_back()  # what a failed one could not
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._require_transaction()
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                self._roll_back()
-                if isinstance(error, sqlite3.OperationalError):
-                    raise self._unwritable(str(error)) from error
+                with suppress(sqlite3.Error):  # the next one tries again, before it begins
+                    self._roll_back()
+                raise_failure(self.path, error, "written")
                 raise
+            finally:
+                self._depth = 0
 
     def _roll_back(self) -> None:
         # SQLite ends a transaction itself when the disk is full or a page cannot be read.
@@ -289,13 +407,7 @@ class Catalog:
     def _require_transaction(self) -> None:
         """Whoever shares a transaction that SQLite ended (`_roll_back` says when) has written nothing."""
         if not self._connection.in_transaction:
-            raise self._unwritable("another write of the same transaction failed")
-
-    def _unwritable(self, reason: str) -> CatalogUnavailable:
-        return CatalogUnavailable(
-            f"the catalog {self.path} cannot be written ({reason}); see to the disk and the permissions of its folder, "
-            f"and it goes on by itself"
-        )
+            raise unavailable(self.path, "written", "another write of the same transaction failed")
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
@@ -306,32 +418,82 @@ class Catalog:
         except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO job")
-            if isinstance(error, sqlite3.OperationalError):
-                raise self._unwritable(str(error)) from error
+            raise_failure(self.path, error, "written")
             raise
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE job")
 
-    def _migrate(self) -> None:
-        version = self._select("PRAGMA user_version")[0][0]
-        if version > len(_MIGRATIONS):
+    # Opening
+
+    def _set_up(self) -> None:
+        """What `open` does once there is a connection."""
+        for pragma in _PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+        version = self._require_ours()
+        if self._size_bytes() <= CHECKED_BYTES_MAX:
+            check_pages(self.path, self._connection)
+            self.is_verified = True
+        self._migrate(version)
+        for query in _QUERIES:
+            try:
+                self._connection.execute(f"{query} LIMIT 0")
+            except (sqlite3.OperationalError, UnicodeDecodeError) as error:
+                # Where the page of the table list is damaged, tables are missing, which SQLite calls a plain error.
+                raise failure_of(self.path, error, "read") or corrupt(self.path, str(error)) from error
+
+    def _size_bytes(self) -> int:
+        """With what is still in the write-ahead log."""
+        [(pages,)] = self._connection.execute("PRAGMA page_count")
+        [(page_bytes,)] = self._connection.execute("PRAGMA page_size")
+        return int(pages * page_bytes)
+
+    def _require_ours(self) -> int:
+        """The catalog's version, refused if it is another program's database or a newer one's."""
+        [(version,)] = self._connection.execute("PRAGMA user_version").fetchall()
+        if version > VERSION:
             raise UnsupportedFormat(
                 f"the catalog {self.path} has version {version} and this version of Binwire reads up to "
-                f"{len(_MIGRATIONS)}; use the version that wrote it"
+                f"{VERSION}; use the version that wrote it, or put back a backup of the whole data directory "
+                f"that was made before it was upgraded"
             )
+        if version < 0:
+            raise corrupt(self.path, f"its version is {version}")
+        found = self._connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+        if version == 0 and found is not None:
+            raise UnsupportedFormat(
+                f"the database {self.path} is not a catalog of Binwire: it has no version and a table {found[0]!r}; "
+                f"move it away, and put back the catalog of a backup if there was one"
+            )
+        return int(version)
+
+    def _migrate(self, version: int) -> None:
         for number, statements in enumerate(_MIGRATIONS[version:], version + 1):
             with self._transaction():
                 for statement in (*statements, f"PRAGMA user_version = {number}"):
                     self._connection.execute(statement)
 
 
-def _columns(row: type) -> str:
+def columns(row: type) -> str:
+    """The columns of a row's table, in the order of its fields."""
     return ", ".join(column.name for column in fields(row))
 
 
 def _select(row: type, table: str) -> str:
-    return f"SELECT {_columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
+    return f"SELECT {columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
+
+
+_SCHEMA_VERSIONS: Final = (
+    "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions"
+)
+_QUERIES: Final = (
+    "SELECT key, value FROM settings",
+    _select(ChannelRow, "channels"),
+    _select(GroupRow, "groups"),
+    _select(OffsetRow, "offsets"),
+    _SCHEMA_VERSIONS,
+)
+"""Every table with its columns, to be found when it is opened."""
 
 
 def _put(row: type, table: str, key: str) -> str:
@@ -340,7 +502,7 @@ def _put(row: type, table: str, key: str) -> str:
     """
     marks = ", ".join("?" for _ in fields(row))
     changes = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(row))
-    return f"INSERT INTO {table} ({_columns(row)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"  # noqa: S608 — as above
+    return f"INSERT INTO {table} ({columns(row)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"  # noqa: S608 — as above
 
 
 def stored_start(path: Path, channel_id: str) -> str | None:
@@ -352,18 +514,10 @@ def stored_start(path: Path, channel_id: str) -> str | None:
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(read_only(path), uri=True)) as connection:
             row: tuple[str | None] | None = connection.execute(
                 "SELECT start FROM channels WHERE id = ?", (channel_id,)
             ).fetchone()
     except sqlite3.Error as error:
         raise StorageError(f"the catalog {path} cannot be read ({error})") from error
     return None if row is None else row[0]
-
-
-def _corrupt(path: Path, found: str) -> CatalogCorrupt:
-    what = " ".join(found.split())
-    return CatalogCorrupt(
-        f"the catalog {path} is damaged ({what}); stop Binwire, put a backup in its place, or salvage it with: "
-        f"sqlite3 {path} .recover | sqlite3 {path}.recovered"
-    )
