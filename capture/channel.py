@@ -11,7 +11,8 @@ States, by the service's own names; `TRANSITIONS` is the whole of what may follo
 One session is: connect, prove that it is the same server, restore the history at the position where the log ends,
 stream (`capture/session.py`). Whatever goes wrong ends the session; the log drops what belongs to no finished
 transaction, and the next session begins where the log ends. What may pass by itself is tried again for seven days, as
-the service does; what needs somebody waits.
+the service does; what needs somebody waits. What the log or the catalog could not write is tried there, before the
+source is asked again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from capture.selection import Selection
 from capture.session import Counters, Session, Task
 from capture.start import current_end
 from storage.compression import NONE, codec_named
-from storage.errors import LogWriteError, StorageError
+from storage.errors import LogWriteError, StorageError, StorageUnavailable
 from storage.scheduler import LoopScheduler, sleep
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _log = logging.getLogger("binwire.capture")
 
 BACKOFF_FIRST_MS = 250
 BACKOFF_MAX_MS = 30_000
+STORAGE_BACKOFF_MAX_MS = 5_000
+"""For what log and catalog could not write: whoever made room on the disk need not wait, and no server is asked."""
 RETRY_MS = 7 * 24 * 3_600_000
 """The service's rule: a broken channel resumes by itself for seven days."""
 
@@ -153,6 +156,8 @@ class Channel:
         self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
         self._reconnects = 0
         self._ended = False
+        self._is_storage_doubtful = False
+        """Whether the last session ended because log or catalog could not be written."""
 
     # ---- for others ----
 
@@ -258,7 +263,8 @@ class Channel:
             written = self._counters.records
             try:
                 await self._run_session()
-            except (SourceUnavailable, LogWriteError) as error:
+            except (SourceUnavailable, StorageUnavailable) as error:
+                self._is_storage_doubtful = isinstance(error, StorageUnavailable)
                 if failing_since_ms is None or self._counters.records > written:
                     failing_since_ms, backoff_ms = self._clock.now_ms(), BACKOFF_FIRST_MS
                 until_ms = failing_since_ms + RETRY_MS
@@ -278,13 +284,15 @@ class Channel:
                 self._ended = True
                 return
             await sleep(self._scheduler, round(backoff_ms * random.uniform(0.5, 1.0)))
-            backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)
+            backoff_ms = min(2 * backoff_ms, STORAGE_BACKOFF_MAX_MS if self._is_storage_doubtful else BACKOFF_MAX_MS)
             self._reconnects += 1
 
     async def _run_session(self) -> None:
+        self._log.rollback()
+        if self._is_storage_doubtful:
+            await self._catalog.run(self._catalog.probe)
         source = self._source_factory()
         try:
-            self._log.rollback()
             info = await source.connect()
             if self._log.recovered is None:
                 await self._precheck(source, info)

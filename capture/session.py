@@ -1,7 +1,8 @@
 """One stream of a channel, from a proven position until the source ends or something goes wrong.
 
 Writing: everything that had arrived becomes one append and one commit (group commit); a transaction larger than
-`FLUSH_BYTES` is appended piece by piece and committed at its end. A schema version is durable in the catalog before
+`FLUSH_BYTES` is appended piece by piece and committed at its end. A disk slower than the source makes it wait
+(`Log.settle`). A schema version is durable in the catalog before
 the first record behind it becomes visible. The loop is given back every `SLICE_MS`.
 
 Invariant: whatever ends a session, the log's visible part ends at a transaction boundary, and every transaction before
@@ -241,6 +242,7 @@ class Session:
         rows = self._history.take_rows(self._task.channel_id)
         if rows:
             await self._task.catalog.run(self._task.catalog.add_schema_versions, rows)
+        await self._log.settle()
         pending = self._assembler.pending
         await self._append(pending.complete)
         self._commit()

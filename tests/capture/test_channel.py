@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capture.channel import BACKOFF_FIRST_MS, BACKOFF_MAX_MS, RETRY_MS, TRANSITIONS, ChannelStatus, State
+from capture.channel import (
+    BACKOFF_FIRST_MS,
+    BACKOFF_MAX_MS,
+    RETRY_MS,
+    STORAGE_BACKOFF_MAX_MS,
+    TRANSITIONS,
+    ChannelStatus,
+    State,
+)
 from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
-from storage.errors import LogWriteError
+from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
 from tests.fakes import ManualClock, ManualScheduler
@@ -473,6 +483,80 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
     await visible(channel, shop)
     await channel.stop()
     assert ids(world) == [1]
+
+
+async def test_on_a_full_disk_the_source_is_left_alone_until_there_is_room(
+    world: World, channel: Channel, shop: Shop, source: FedSource, scheduler: ManualScheduler
+) -> None:
+    shop.transaction(1)
+    async with running(channel):
+        await visible(channel, shop)
+        with pytest.MonkeyPatch.context() as disk:
+            for call in ("write", "write_many"):
+                disk.setattr(world.log._files, call, full)
+            shop.transaction(2)
+            async with asyncio.timeout(WAIT_S):
+                status = await channel.wait_for(State.ERROR)
+            assert status.reason is not None
+            assert f"(No space left on device, {world.log.directory}); make room on its disk" in status.reason
+            assert status.retried_until_ms is not None
+            asked, states = len(source.starts), []
+            end = channel.subscribe(lambda: states.append(channel.status().state))
+            for _ in range(20):
+                scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+                await settle()
+            end()
+            assert (len(source.starts), set(states)) == (asked, {State.ERROR})
+            assert len(states) >= 20, "each time it was looked whether there is room"
+            assert ids(world) == [1], "readers go on"
+        scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+        await visible(channel, shop)
+    assert ids(world) == [1, 2]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_a_full_catalog_is_tried_again_and_no_definition_is_missing(
+    world: World, channel: Channel, shop: Shop, source: FedSource, scheduler: ManualScheduler
+) -> None:
+    shop.transaction(1)
+    async with running(channel):
+        await visible(channel, shop)
+        world.catalog._connection.execute("PRAGMA query_only = 1")
+        shop.say("ALTER TABLE t ADD COLUMN more INT")
+        async with asyncio.timeout(WAIT_S):
+            status = await channel.wait_for(State.ERROR)
+        assert "catalog.db cannot be written (attempt to write a readonly database)" in (status.reason or "")
+        assert status.retried_until_ms is not None
+        asked = len(source.starts)
+        for _ in range(5):
+            scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+            await settle()
+            with pytest.raises(CatalogUnavailable):
+                await world.catalog.run(int)  # behind the channel's own try
+            await settle()
+        assert (channel.status().state, len(source.starts)) == (State.ERROR, asked)
+        world.catalog._connection.execute("PRAGMA query_only = 0")
+        scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+        await visible(channel, shop)
+    assert world.operations().count("DDL") == 4
+    assert len(world.catalog.schema_versions("c")) == 4
+
+
+async def test_a_damaged_log_waits_for_somebody(
+    world: World, channel: Channel, shop: Shop, scheduler: ManualScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_batch: bytes | Sequence[bytes]) -> None:
+        raise CorruptLog("0.source is damaged at byte 0")
+
+    shop.transaction(1)
+    monkeypatch.setattr(world.log, "append", damaged)
+    await channel.start()
+    status = await needs_action(channel)
+    assert status.reason == "0.source is damaged at byte 0"
+    assert scheduler.pending == 0
 
 
 async def test_a_heartbeat_that_cannot_be_written_ends_the_session(
