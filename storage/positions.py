@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from storage.checksum import crc32c
-from storage.errors import CorruptLog
+from storage.errors import CorruptLog, UnsupportedFormat
 from storage.files import Files
 from storage.log import GTID_KEY_BYTES_MAX, GtidInterval
 
@@ -164,6 +164,7 @@ class PositionFile:
 
         Raises:
             CorruptLog: the header does not verify.
+            UnsupportedFormat: a later version of Binwire wrote it.
         """
         descriptor = files.open(path, write=write)
         try:
@@ -215,9 +216,23 @@ def _read_header(files: Files, descriptor: int, path: Path) -> PositionHeader:
         raise CorruptLog(f"{path} ends inside its header; the segment was never begun")
     magic, version, header_bytes, base_offset, created_ms, earlier_max_timestamp_ms, crc = _HEADER.unpack(data)
     snapshot_bytes = header_bytes - _HEADER.size
+    if magic == MAGIC and version > VERSION and not _is_flipped(files, descriptor, data, snapshot_bytes):
+        raise UnsupportedFormat(
+            f"{path} is a position file of version {version} and this version of Binwire reads version {VERSION}; use "
+            f"the version that wrote it, or a backup from before it"
+        )
     if magic != MAGIC or version != VERSION or not 0 <= snapshot_bytes <= SNAPSHOT_BYTES_MAX:
         raise CorruptLog(f"{path} does not begin with the header of a position file of version {VERSION}")
     snapshot = files.read(descriptor, snapshot_bytes, _HEADER.size)
     if crc32c(snapshot, crc32c(data[: -_CRC.size])) != crc:
         raise CorruptLog(f"the header of {path} does not match its checksum")
     return PositionHeader(base_offset, created_ms, earlier_max_timestamp_ms, snapshot)
+
+
+def _is_flipped(files: Files, descriptor: int, data: bytes, snapshot_bytes: int) -> bool:
+    """Whether only the version is wrong: with this one the checksum is right."""
+    if not 0 <= snapshot_bytes <= SNAPSHOT_BYTES_MAX:
+        return False
+    head = MAGIC + VERSION.to_bytes(2, "big") + data[len(MAGIC) + 2 :]
+    snapshot = files.read(descriptor, snapshot_bytes, _HEADER.size)
+    return crc32c(snapshot, crc32c(head[: -_CRC.size])) == int.from_bytes(head[-_CRC.size :], "big")

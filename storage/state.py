@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from storage.checksum import crc32c
+from storage.errors import UnsupportedFormat
 from storage.files import Files
 
 MAGIC: Final = b"BWSTATE1"
@@ -50,18 +51,34 @@ def read_state(files: Files, directory: Path) -> LogState | None:
     """The state, None if there is none yet.
 
     A file that does not verify is a state like any other: not orderly, of an unknown boot, reservation unknown (-1).
+
+    Raises:
+        UnsupportedFormat: a later version of Binwire wrote it.
     """
     try:
         with files.opened(state_path(directory), write=False) as descriptor:
             data = files.read(descriptor, _STATE.size, 0)
     except FileNotFoundError:
         return None
+    _require_version(directory, data)
     if len(data) != _STATE.size:
         return UNREADABLE
     magic, orderly, boot_id_bytes, reserved_offset, durable_offset, boot_id, crc = _STATE.unpack(data)
     if magic != MAGIC or crc != crc32c(data[:-_CRC_BYTES]):
         return UNREADABLE
     return LogState(bool(orderly), reserved_offset, durable_offset, boot_id[:boot_id_bytes].decode(errors="replace"))
+
+
+def _require_version(directory: Path, data: bytes) -> None:
+    """Tell a later version, whose last byte of the magic is another digit, from one byte that is damaged."""
+    name, version, rest = data[: len(MAGIC) - 1], data[len(MAGIC) - 1 : len(MAGIC)], data[len(MAGIC) :]
+    if name != MAGIC[:-1] or not version.isdigit() or version == MAGIC[-1:]:
+        return
+    if rest[-_CRC_BYTES:] != crc32c(MAGIC + rest[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "big"):
+        raise UnsupportedFormat(
+            f"{state_path(directory)} is of version {version.decode()} and this version of Binwire reads version "
+            f"{MAGIC[-1:].decode()}; use the version that wrote it, or a backup from before it"
+        )
 
 
 def write_state(files: Files, directory: Path, state: LogState) -> None:
