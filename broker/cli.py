@@ -191,6 +191,12 @@ def _backup(arguments: argparse.Namespace) -> int:
     return run(_data_directory(arguments), arguments.target)
 
 
+def _salvage(arguments: argparse.Namespace) -> int:
+    from broker.salvage import run
+
+    return run(_data_directory(arguments))
+
+
 def _reload(arguments: argparse.Namespace) -> int:
     from broker.control import ask
 
@@ -295,6 +301,15 @@ def _parser() -> argparse.ArgumentParser:
     backup = _add(commands, "backup", _backup, "copy the data directory, beside a running server or without one")
     backup.add_argument("target", type=Path, metavar="TARGET", help="a directory that does not exist or is empty")
     _add_place(backup)
+
+    _add_place(
+        _add(
+            commands,
+            "salvage",
+            _salvage,
+            "make a new catalog of what can be read of a damaged one; the server must not run",
+        )
+    )
 
     _add_place(_add(commands, "reload", _reload, "have a running server read the groups in its configuration again"))
 
