@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from bisect import bisect_right
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -43,6 +44,13 @@ class Step(NamedTuple):
     max_timestamp_ms: int
 
 
+class Boundary(NamedTuple):
+    """A place where a batch begins, and its first offset."""
+
+    position: int
+    offset: int
+
+
 class Found(NamedTuple):
     """How far a closed segment reaches, and the greatest timestamp of the log before it (-1 none)."""
 
@@ -54,7 +62,7 @@ class Found(NamedTuple):
 
 
 def look_into(files: Files, path: Path, base_offset: int, next_base_offset: int | None, interval_bytes: int) -> Found:
-    """Look into the closed segment whose `.log` is at `path`; leaves in memory what a first reader touches.
+    """Look into the closed segment whose `.log` is at `path`.
 
     `next_base_offset` is where the segment behind it begins, if there is one.
 
@@ -64,32 +72,76 @@ def look_into(files: Files, path: Path, base_offset: int, next_base_offset: int 
     found = _by_its_end(files, path) or _by_walking(files, path, base_offset, next_base_offset)
     if is_index_missing(files, path):
         rebuild_index(files, path, base_offset, found.size_bytes, interval_bytes)
-    _warm(files, path)
     return found
+
+
+def warm(files: Files, path: Path) -> None:
+    """Read what a first reader touches: it stays in the page cache.
+
+    Raises:
+        OSError: the system refuses to read it.
+    """
+    source, index, time_index = (path.with_suffix(suffix) for suffix in (".source", ".index", ".timeindex"))
+    for part, head_bytes in ((source, _SOURCE_HEAD_BYTES), (index, None), (time_index, None), (path, HEADER_BYTES)):
+        with suppress(FileNotFoundError), files.opened(part, write=False) as descriptor:
+            size = files.size(descriptor)
+            files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
+            files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))
 
 
 def rebuild_index(files: Files, path: Path, base_offset: int, size_bytes: int, interval_bytes: int) -> None:
     """Write both indexes of the `.log` at `path` anew from its first `size_bytes`.
 
-    What lies behind a damaged batch stays without slots: its readers come by the damage and stop there.
+    What lies between damage and the next commit stays without slots: its readers come by the damage and stop there.
 
     Raises:
         OSError: the system refuses.
     """
     slots = SlotWriter(interval_bytes)
-    with suppress(CorruptLog), files.opened(path, write=False) as log:
-        for step in walk(files, log, path, base_offset, size_bytes):
-            slots.pass_by(step.base_offset - base_offset, step.position, step.max_timestamp_ms)
+    begin: Boundary | None = Boundary(0, base_offset)
+    with files.opened(path, write=False) as log:
+        while begin is not None:
+            last = begin.position
+            try:
+                for step in walk(files, log, path, begin, size_bytes):
+                    last = step.next_position
+                    slots.pass_by(step.base_offset - base_offset, step.position, step.max_timestamp_ms)
+                break
+            except CorruptLog:
+                begin = boundary_behind(files, path, last, size_bytes)
     replace_index(files, path, slots)
 
 
-def walk(files: Files, log: int, path: Path, base_offset: int, size_bytes: int) -> Iterator[Step]:
+def boundary_behind(files: Files, path: Path, position: int, size_bytes: int) -> Boundary | None:
+    """Where, behind damage at `position`, the next commit says that a batch begins; None if there is none.
+
+    Raises:
+        OSError: the system refuses to read the `.source` beside the `.log` at `path`.
+    """
+    try:
+        file = PositionFile.open(files, path.with_suffix(".source"), write=False)
+    except (CorruptLog, FileNotFoundError):
+        return None
+    with closing(file):
+
+        def log_position(number: int) -> int:
+            entry = file.entry(number)
+            return entry.log_position if entry is not None else position
+
+        for number in range(bisect_right(range(file.count), position, key=log_position), file.count):
+            entry = file.entry(number)
+            if entry is not None and entry.log_position < size_bytes:
+                return Boundary(entry.log_position, entry.end_offset)
+    return None
+
+
+def walk(files: Files, log: int, path: Path, begin: Boundary, size_bytes: int) -> Iterator[Step]:
     """The batches of an open `.log`, one behind the other, by their headers.
 
     Raises:
         CorruptLog: where a batch must begin none does.
     """
-    position, expected = 0, base_offset
+    position, expected = begin
     block, block_start = b"", 0
     while position < size_bytes:
         if position + HEADER_BYTES > block_start + len(block):
@@ -118,8 +170,8 @@ def is_step(step: Step) -> bool:
 def no_batch(path: Path, position: int) -> CorruptLog:
     """The damage of a place where a batch should begin."""
     return CorruptLog(
-        f"{path}, byte {position}: no record batch begins there, and what follows is not served; `binwire verify` "
-        f"tells how far the damage goes and where consumers go on behind it"
+        f"{path}, byte {position}: no record batch begins there, and up to the next commit nothing is served; "
+        f"`binwire verify` tells how far the damage goes and where consumers go on behind it"
     )
 
 
@@ -144,16 +196,6 @@ def _by_walking(files: Files, path: Path, base_offset: int, next_base_offset: in
     with files.opened(path, write=False) as log:
         size_bytes, append_ms = files.size(log), files.modified_ms(log)
         with suppress(CorruptLog):
-            for step in walk(files, log, path, base_offset, size_bytes):
+            for step in walk(files, log, path, Boundary(0, base_offset), size_bytes):
                 end_offset, max_timestamp_ms = step.next_offset, max(max_timestamp_ms, step.max_timestamp_ms)
     return Found(size_bytes, max(end_offset, next_base_offset or 0), max_timestamp_ms, append_ms, NO_TIMESTAMP_MS)
-
-
-def _warm(files: Files, path: Path) -> None:
-    """Read what looking into a segment touches: it stays in the page cache."""
-    source, index, time_index = (path.with_suffix(suffix) for suffix in (".source", ".index", ".timeindex"))
-    for part, head_bytes in ((source, _SOURCE_HEAD_BYTES), (index, None), (time_index, None), (path, HEADER_BYTES)):
-        with suppress(FileNotFoundError), files.opened(part, write=False) as descriptor:
-            size = files.size(descriptor)
-            files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
-            files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from storage.checksum import crc32c
 from storage.compression import NONE, Codec
-from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC
+from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_LEADER_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Seque
         raise ValueError(f"a batch of {length} bytes exceeds the 2 GiB of the record format")
     checked = _CHECKED.pack(attributes, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
     crc = crc32c(records, crc32c(checked))
-    return b"".join((_UNCHECKED.pack(base_offset, length, -1, MAGIC, crc), checked, records))
+    return b"".join((_UNCHECKED.pack(base_offset, length, NO_LEADER_EPOCH, MAGIC, crc), checked, records))
 
 
 def _encode_runs(values: Sequence[bytes], timestamps_ms: Sequence[int]) -> list[bytes]:

@@ -37,6 +37,10 @@ _TIME: Final = struct.Struct(">q")
 _POSITION_IN_SLOT: Final = 4
 
 
+class DamagedIndex(CorruptLog):
+    """Slots that do not verify; the index is rebuilt, and nobody is told."""
+
+
 class Slot(NamedTuple):
     """Where a batch lies, relative to its segment."""
 
@@ -132,7 +136,7 @@ class IndexReader:
         """The last slot before which every record is older than `timestamp_ms`.
 
         Raises:
-            CorruptLog: the slots that decide do not verify.
+            DamagedIndex: the slots that decide do not verify.
         """
         view = self._times.covering(self.count * TIME_SLOT_BYTES)
 
@@ -142,7 +146,7 @@ class IndexReader:
 
         after = bisect_left(range(self.count), timestamp_ms, key=time)
         if not self.verifies(after - 1) or not self.verifies(after):
-            raise CorruptLog(f"the time index has a damaged slot near {after}")
+            raise DamagedIndex(f"the time index has a damaged slot near {after}")
         return self.slot(after - 1)
 
     def verifies(self, number: int) -> bool:

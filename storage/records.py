@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 HEADER_BYTES: Final = 61
 MAGIC: Final = 2
+NO_LEADER_EPOCH: Final = -1
 LENGTH_PREFIX_BYTES: Final = 12
 """base_offset and batch_length: the part of a batch that batch_length does not count."""
 CRC_START: Final = 21

@@ -31,7 +31,7 @@ from storage.closed_segment import Step, is_step, no_batch, step_at
 from storage.cold import CHUNK_BYTES, ColdReads, WorkKind
 from storage.errors import CorruptLog
 from storage.files import Files
-from storage.index import IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
+from storage.index import DamagedIndex, IndexReader, IndexWriter, Slot, offset_index_path, remove_index, time_index_path
 from storage.log import LogSlice, NotResident
 from storage.mapping import MappedFile, Mapping
 from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, Batch, iter_times, read_header
@@ -117,7 +117,7 @@ class Segment:
             self._verified.forget_from(extent.size_bytes)
         else:
             _note(boundaries, before.end_offset, before.size_bytes)
-            self._verified.add(before.size_bytes, extent.size_bytes)
+            self._verified.add(before.size_bytes, extent.size_bytes, extent.end_offset)
         self._visible = extent
 
     def begin(self, extent: Extent, earlier_max_timestamp_ms: int) -> None:
@@ -137,14 +137,34 @@ class Segment:
         if offset >= extent.end_offset:
             return extent.size_bytes
         position = self._boundaries.get(offset, self._served.get(offset))
-        if position is not None:
+        if position is not None and self._begins(position, offset):
             return position
         self._require_size(extent.size_bytes)
-        slot = self._checked(self.index.before_offset, max(0, offset - self.base_offset), self._require)
-        for step in self._walk_from(slot.position, require=self._require):
+        position = 0
+        try:
+            position = self._checked(
+                self.index.before_offset, max(0, offset - self.base_offset), self._require
+            ).position
+            for step in self._walk_from(position, require=self._require):
+                if step.next_offset > offset:
+                    return step.position
+                position = step.next_position
+        except CorruptLog:
+            behind = self._locate_behind_damage(position, offset)
+            if behind is None:
+                raise
+            return behind
+        return extent.size_bytes
+
+    def _locate_behind_damage(self, position: int, offset: int) -> int | None:
+        """`locate` from the first commit behind damage at `position`; None if the offset lies before that."""
+        begin = closed_segment.boundary_behind(self._files, self.path, position, self.visible.size_bytes)
+        if begin is None or begin.offset > offset:
+            return None
+        for step in self._walk_from(begin.position, require=self._require):
             if step.next_offset > offset:
                 return step.position
-        return extent.size_bytes
+        return None
 
     def range_from(self, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
         """Whole visible batches from the one at `position` on, at most `max_bytes`, or one if that is asked."""
@@ -175,6 +195,12 @@ class Segment:
 
         return LogSlice(view[position:end], require)
 
+    def _begins(self, position: int, offset: int) -> bool:
+        """Whether the batch at `position` says that it has `offset` first; no checksum covers that."""
+        self._require(position, position + HEADER_BYTES)
+        view = self._log.covering(self.visible.size_bytes)
+        return view.nbytes >= position + HEADER_BYTES and step_at(view, position, position).base_offset == offset
+
     def _require_mapped(self, mapping: Mapping, start: int, end: int) -> None:
         """`_require` for the mapping that a slice holds."""
         if self.cold is not None:
@@ -198,17 +224,23 @@ class Segment:
             NotResident: the first is large and not verified yet.
         """
         verified = self._verified
-        reached = verified.reach(position)
+        reached, next_offset = start, expected = verified.reach(position)
         if reached < end:
-            start, reached = reached, verify_batches(mapping.view, self.path, reached, end)
-            if reached == start == position < end:
-                reached = self._verify_large(mapping, position)
-            verified.add(start, reached)
+            try:
+                reached, next_offset = verify_batches(mapping.view, self.path, start, end, expected)
+            except CorruptLog:
+                if start == position:
+                    raise
+            if reached == position < end:
+                reached, next_offset = self._verify_large(mapping, position)
+            if next_offset is not None:
+                verified.add(start, reached, next_offset)
         return min(reached, end)
 
-    def _verify_large(self, mapping: Mapping, position: int) -> int:
-        """The end of a batch that is too large to be verified between two other things."""
-        end = position + read_header(mapping.view, position).size_bytes
+    def _verify_large(self, mapping: Mapping, position: int) -> tuple[int, int]:
+        """The end of a batch that is too large to be verified between two other things, and the offset behind it."""
+        header = read_header(mapping.view, position)
+        end = position + header.size_bytes
 
         def verify() -> None:
             verify_by_reading(mapping.files, mapping.descriptor, self.path, position, end)
@@ -217,13 +249,13 @@ class Segment:
             verify()
         else:
             self.cold.require_work(WorkKind.VERIFY, self._number, position, str(self.path), verify)
-        return end
+        return end, header.next_offset
 
     def _verify_again(self, mapping: Mapping, position: int, start: int, end: int) -> None:
         """Verify the batches that lie between `start` and `end`, of a slice that begins at `position`, if they left
         memory since they were.
         """
-        while position < end and self._verified.reach(max(position, start)) < end:
+        while position < end and self._verified.reach(max(position, start))[0] < end:
             self._require_mapped(mapping, position, position + HEADER_BYTES)
             next_position = position + read_header(mapping.view, position).size_bytes
             if next_position > start:
@@ -306,7 +338,7 @@ class Segment:
     def require_visible(self) -> None:
         """Return if `visible` is known or may be looked up here; else raise as `LogSlice.require` does."""
         if self._visible is None and self.cold is not None:
-            self.cold.require_work(WorkKind.LOOK_INTO, self._number, 0, str(self.path), self._look_into)
+            self.cold.require_work(WorkKind.LOOK_INTO, self._number, 0, str(self.path), self._look_into_cold)
 
     def check_index(self) -> None:
         """Look at every slot of both indexes, as is needed after a loss of power: any page of them may be missing."""
@@ -364,17 +396,22 @@ class Segment:
     def complete_index(self, writer: IndexWriter, kept: int) -> None:
         """Let `writer` keep the first `kept` slots and enter what follows them in the log.
 
-        What lies behind a damaged batch stays without slots: its readers come by the damage and stop there.
+        What lies between damage and the next commit stays without slots, as in `closed_segment.rebuild_index`.
         """
         slot, earlier_max_timestamp_ms = self.index.slot_and_time(kept - 1)
         writer.keep(kept, slot.position)
-        try:
-            for step in self._walk_from(slot.position, self.written_bytes):
-                if writer.is_due(step.position):
-                    writer.enter(step.base_offset - self.base_offset, step.position, earlier_max_timestamp_ms)
-                earlier_max_timestamp_ms = max(earlier_max_timestamp_ms, step.max_timestamp_ms)
-        except CorruptLog:
-            pass
+        position: int | None = slot.position
+        while position is not None:
+            try:
+                for step in self._walk_from(position, self.written_bytes):
+                    if writer.is_due(step.position):
+                        writer.enter(step.base_offset - self.base_offset, step.position, earlier_max_timestamp_ms)
+                    earlier_max_timestamp_ms = max(earlier_max_timestamp_ms, step.max_timestamp_ms)
+                    position = step.next_position
+                break
+            except CorruptLog:
+                begin = closed_segment.boundary_behind(self._files, self.path, position, self.written_bytes)
+                position = begin.position if begin is not None else None
         self.index.forget()
         self.index.count = writer.count
 
@@ -395,8 +432,12 @@ class Segment:
                     mapping = file.mapping_of(size)
                     self.cold.require(mapping, 0, min(size, mapping.view.nbytes))
 
+    def _look_into_cold(self) -> None:
+        """Look into a closed segment in a thread, and leave in memory what its first reader touches."""
+        self._look_into()
+        closed_segment.warm(self._files, self.path)
+
     def _look_into(self) -> None:
-        """Look into a closed segment, in a thread."""
         self._found = closed_segment.look_into(
             self._files, self.path, self.base_offset, self.next_base_offset, self._index_interval_bytes
         )
@@ -409,10 +450,24 @@ class Segment:
             slot = lookup(argument)
             if self._is_true(slot, require):
                 return slot
-        except (CorruptLog, OSError):
+            if self._leads_to(slot, require):
+                raise no_batch(self.path, slot.position)
+        except (DamagedIndex, OSError):
             pass
         self.rebuild_index()
         return lookup(argument)
+
+    def _leads_to(self, slot: Slot, require: Require) -> bool:
+        """Whether the batches before a slot lead to it: then it is the log that errs there, and not the index."""
+        step = None
+        try:
+            for step in self._walk_from(self.index.before_position(slot.position - 1).position, require=require):
+                if step.next_position >= slot.position:
+                    break
+        except CorruptLog:
+            return False
+        found = (step.next_position, step.next_offset) if step is not None else None
+        return found == (slot.position, self.base_offset + slot.relative_offset)
 
     def _is_true(self, slot: Slot, require: Require) -> bool:
         size = self.visible.size_bytes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from storage.config import LogConfig
 from storage.encoding import encode_batch
 from storage.log import GtidInterval, SourcePosition
-from storage.records import iter_batches, iter_records
+from storage.records import Batch, iter_batches, iter_records
 from storage.segment_log import SegmentLog
 from tests.fakes import ManualClock
 
@@ -109,6 +109,11 @@ def fill(log: SegmentLog, random: Random, transactions: int, first_number: int =
     return records
 
 
+def samples_of(batch: Batch) -> list[Sample]:
+    """The records of a batch."""
+    return [Sample(record.offset, record.timestamp_ms, record.value or b"") for record in iter_records(batch)]
+
+
 def read_all(log: LogReader, max_bytes: int = 1 << 20, offset: int | None = None) -> list[Sample]:
     """Every visible record from `offset` on, as a consumer would read them."""
     records = []
@@ -119,8 +124,6 @@ def read_all(log: LogReader, max_bytes: int = 1 << 20, offset: int | None = None
         if not data:
             break
         for batch in iter_batches(data):
-            records += [
-                Sample(r.offset, r.timestamp_ms, r.value or b"") for r in iter_records(batch) if r.offset >= offset
-            ]
+            records += [record for record in samples_of(batch) if record.offset >= offset]
             offset = batch.header.next_offset
     return records
