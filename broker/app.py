@@ -293,6 +293,8 @@ class Application:
             self._new_logs.add(folder)
         log = SegmentLog.open(folder, spec.topic, log_config(config), self._clock, cold=self._cold_reads)
         self._floor.append(partial(self._close_log, log))
+        for note in log.notes:
+            _log.warning("%s", note, extra={"channel": row.id})
         if row.start is None and log.log_start_offset < log.high_watermark:
             row = await self._claimed(row, log, plan)
         return _Opening(config, replace(spec, server_id=row.server_id, id_base=row.id_base), source, log, enrolled)
