@@ -13,19 +13,38 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.append import BENCHMARK as APPEND
 from bench.capture import BENCHMARK as CAPTURE
 from bench.cold import BENCHMARK as COLD
 from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
+from bench.flush import BENCHMARK as FLUSH
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
 from bench.idle import BENCHMARK as IDLE
 from bench.latency import BENCHMARK as LATENCY
 from bench.load import LoadError
+from bench.read import BENCHMARK as READ
 from bench.requests import BENCHMARK as REQUESTS
+from bench.restart import BENCHMARK as RESTART
+from bench.seek import BENCHMARK as SEEK
 from bench.start import BENCHMARK as START
 
-BENCHMARKS: tuple[Benchmark, ...] = (CAPTURE, FETCH, DOWNCONVERSION, LATENCY, COLD, REQUESTS, IDLE, START)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    CAPTURE,
+    FETCH,
+    DOWNCONVERSION,
+    LATENCY,
+    COLD,
+    REQUESTS,
+    IDLE,
+    START,
+    APPEND,
+    READ,
+    SEEK,
+    RESTART,
+    FLUSH,
+)
 
 _HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import socket
 import struct
 import subprocess
@@ -127,6 +128,7 @@ class KafkaBroker:
     def __init__(self, folder: Path, jars: str) -> None:
         folder.mkdir()
         self._folder = folder
+        self._saved_zookeeper = folder / "zookeeper.saved"
         self._jars = jars
         self._ports = contextlib.ExitStack()
         self._login = f"{USERNAME}-{GROUP}"
@@ -164,11 +166,30 @@ class KafkaBroker:
 
     def fill(self, topic: str, batches: bytes) -> None:
         """Create a topic of one partition, and append batches to it as they are, which must begin with offset 0."""
-        first, *others = split_batches(batches)
+        self.append(topic, iter(split_batches(batches)))
+
+    def append(self, topic: str, batches: Iterator[bytes]) -> None:
+        """The same with batches one by one."""
+        first = next(batches)
         self.ask(lambda client: client.create_topic(topic))
         self.ask(lambda client: client.produce(topic, [first]))
         with self._logged_in() as client:
-            client.produce(topic, others)
+            client.produce(topic, batches)
+
+    def kill(self) -> None:
+        """End the broker as it stands, while ZooKeeper goes on."""
+        self._process.kill()
+        self._process.wait()
+
+    def save_zookeeper(self) -> None:
+        """Keep what ZooKeeper knows now that broker and ZooKeeper have ended."""
+        shutil.rmtree(self._saved_zookeeper, ignore_errors=True)
+        shutil.copytree(self._folder / "zookeeper", self._saved_zookeeper)
+
+    def restore_zookeeper(self) -> None:
+        """Have ZooKeeper know that again: it would not let a killed broker come back before its session has ended."""
+        shutil.rmtree(self._folder / "zookeeper")
+        shutil.copytree(self._saved_zookeeper, self._folder / "zookeeper")
 
     def target(self, topic: str) -> Target:
         """What a load generator asks; its group has a coordinator from now on."""
