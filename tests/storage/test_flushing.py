@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
+from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from storage.errors import LogWriteError
 from storage.log import GtidInterval
+from storage.segment_log import UNFLUSHED_FLUSHES_MAX
 from storage.state import read_state
+from storage.upkeep import LATE_MS
+from tests.fakes import ManualClock
 from tests.storage.faults import FailingFiles, RecordingFiles
 from tests.storage.samples import append, append_random, fill, open_log, position, read_all, reopen_copy, small
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from storage.segment_log import SegmentLog
+    from tests.storage.samples import Sample
 
 
 class GatedFiles(FailingFiles):
@@ -120,6 +128,169 @@ async def test_before_visible_publishes_what_is_durable(tmp_path: Path) -> None:
     await asyncio.wait_for(published.wait(), 30)
     assert read_all(log) == first + second
     await log.close()
+
+
+async def hanging(
+    tmp_path: Path, files: GatedFiles, clock: ManualClock, **changes: Any
+) -> tuple[SegmentLog, list[Sample]]:
+    """A log with its task, one transaction durable, and one of which the flush hangs."""
+    log = open_log(tmp_path / "log", small(flush_interval_ms=3_600_000, **changes), files=files, clock=clock)
+    files.gate.set()
+    records = fill(log, Random(21), 1)
+    log.flush()
+    files.gate.clear()
+    files.entered.clear()
+    records += fill(log, Random(22), 1, first_number=2)
+    log.start()
+    log.upkeep.wake()
+    await asyncio.to_thread(files.entered.wait, 30)
+    return log, records
+
+
+async def test_a_flush_that_hangs_stops_writing_and_not_reading_until_it_returns(tmp_path: Path) -> None:
+    files, clock = GatedFiles(), ManualClock()
+    log, records = await hanging(tmp_path, files, clock)
+    began = f"{datetime.fromtimestamp(clock.now_ms() / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    clock.advance(LATE_MS - 1)
+    records += fill(log, Random(23), 1, first_number=3)
+    clock.advance(1)
+    for call in (lambda: append(log, b"v"), lambda: log.commit([position(4)]), log.rollback):
+        with pytest.raises(LogWriteError, match=f"that began at {began} has not returned; see to the disk of") as late:
+            call()
+        assert str(log.directory) in str(late.value)
+    clock.advance(60_000)
+    with pytest.raises(LogWriteError, match=began):
+        log.rollback()
+    assert read_all(log) == records
+    files.gate.set()
+    await log.upkeep.turn()
+    log.rollback()
+    assert log.recovered is not None
+    records += fill(log, Random(24), 1, first_number=4)
+    assert read_all(log) == records, "the flush came to its end: nothing was lost, nothing comes again"
+    await log.close()
+    assert read_all(open_log(tmp_path / "log")) == records
+
+
+async def test_the_end_of_the_process_does_not_wait_for_a_flush_that_hangs(tmp_path: Path) -> None:
+    files, clock = GatedFiles(), ManualClock()
+    log, records = await hanging(tmp_path, files, clock)
+    clock.advance(LATE_MS)
+    with pytest.raises(LogWriteError, match="has not returned"):
+        await log.close()
+    again = open_log(tmp_path / "log")
+    assert read_all(again) == records, "as after a kill"
+    state = read_state(files, tmp_path / "log")
+    assert state is not None
+    assert not state.orderly
+    files.gate.set()
+
+
+async def test_a_writer_ahead_of_the_disk_waits_and_goes_on(tmp_path: Path) -> None:
+    files, clock = GatedFiles(), ManualClock()
+    log, records = await hanging(tmp_path, files, clock, flush_bytes=100)
+    records += append(log, b"x" * 100 * UNFLUSHED_FLUSHES_MAX)
+    log.commit([position(3)])
+    waiting = asyncio.create_task(log.settle())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    assert read_all(log) == records
+    files.gate.set()
+    await waiting
+    assert log.flusher.unflushed_bytes < 100 * UNFLUSHED_FLUSHES_MAX
+    await log.close()
+
+
+async def test_a_writer_waits_for_no_disk_that_hangs_and_for_none_that_failed(tmp_path: Path) -> None:
+    files, clock = GatedFiles(), ManualClock()
+    log, _ = await hanging(tmp_path, files, clock, flush_bytes=1)
+    append(log, b"x" * UNFLUSHED_FLUSHES_MAX)
+    log.commit([position(3)])
+    waiting = asyncio.create_task(log.settle())
+    await asyncio.sleep(0)
+    io_error(files, "sync")
+    files.gate.set()
+    await waiting
+    with pytest.raises(LogWriteError, match="could not be flushed"):
+        append(log, b"v")
+    files.failing = set()
+    log.rollback()
+    files.gate.clear()
+    files.entered.clear()
+    append(log, b"x" * UNFLUSHED_FLUSHES_MAX)
+    log.commit([position(2)])
+    log.upkeep.wake()
+    await asyncio.to_thread(files.entered.wait, 30)
+    clock.advance(LATE_MS)
+    await log.settle()
+    with pytest.raises(LogWriteError, match="has not returned"):
+        append(log, b"v")
+    files.gate.set()
+    await log.upkeep.turn()
+    await log.close()
+
+
+async def test_before_visible_on_a_slow_disk_keeps_the_order_and_ends(tmp_path: Path) -> None:
+    """Each flush is let go only when more has been committed behind it."""
+    files = GatedFiles()
+    config = small(flush_before_visible=True, flush_interval_ms=3_600_000)
+    log = open_log(tmp_path / "log", config, files=files)
+    seen: list[int] = []
+    log.subscribe(lambda: seen.append(log.high_watermark))
+    files.gate.set()
+    ends, records = [], append(log, b"first")
+    log.commit([position(100)])
+    ends.append(log.end_offset)
+    log.start()
+    for number in range(1, 30):
+        files.gate.clear()
+        records += append(log, b"v%d" % number)
+        log.commit([position(number)])
+        ends.append(log.end_offset)
+        await asyncio.to_thread(files.entered.wait, 30)
+        files.entered.clear()
+        records += append(log, b"w%d" % number, b"x" * 500)
+        log.commit([position(100 + number)])
+        ends.append(log.end_offset)
+        files.gate.set()
+        while log.high_watermark < ends[-2]:
+            await log.upkeep.turn()
+    await log.close()
+    assert seen == sorted(seen)
+    assert set(seen) <= set(ends)
+    assert read_all(open_log(tmp_path / "log")) == records
+
+
+@pytest.mark.parametrize("lost", ["files of an earlier run", "the directory"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+async def test_a_flush_that_cannot_open_its_files_lost_nothing_and_is_made_later(
+    tmp_path: Path, lost: str, number: int
+) -> None:
+    clock = ManualClock()
+    records = fill(open_log(tmp_path / "log"), Random(31), 5)
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files, clock=clock)
+    if lost == "the directory":
+        log.flush()
+        records += fill(log, Random(32), 20, first_number=6)
+    before = log.flusher.durable_offset
+    files.failing, files.number = {"open"}, number
+    log.flush()
+    assert (log.flusher.durable_offset, log.needs_flush) == (before, True)
+    records += append(log, b"goes on")
+    log.commit([position(26)])
+    clock.advance(LATE_MS)
+    path = log.directory if lost == "the directory" else "[0-9]+"
+    with pytest.raises(LogWriteError, match=rf"could not be flushed since .* \({os.strerror(number)}, .*{path}"):
+        append(log, b"v")
+    files.failing = set()
+    log.flush()
+    log.rollback()
+    records += append(log, b"and on")
+    log.commit([position(27)])
+    assert log.flusher.durable_offset == records[-1].offset
+    assert read_all(log) == read_all(reopen_copy(log)) == records
 
 
 def test_before_visible_shows_nothing_of_a_flush_that_failed(tmp_path: Path) -> None:
