@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -259,3 +260,14 @@ def test_a_second_server_on_the_same_data_says_so_and_ends(tmp_path):
             ServerFailedError, match=r"ended with status 1 before(?s:.*)binwire: .* is in use by another"
         ):
             second.start()
+
+
+async def test_what_recovery_lost_is_told(tmp_path, caplog):
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+    state = tmp_path / "data" / "topics" / "shop-0" / "state"
+    state.write_bytes(bytes(len(state.read_bytes())))
+    with caplog.at_level(logging.WARNING):
+        async with serving(config(tmp_path, channel())):
+            pass
+    assert any("captured again from offset" in message for message in caplog.messages)
