@@ -39,7 +39,7 @@ from storage.state import state_path
 
 _SEGMENT_BYTES: Final = 256 << 20
 _CONFIG: Final = LogConfig(segment_bytes=_SEGMENT_BYTES)
-_VALUE_BYTES: Final = 1 << 20
+_VALUE_BYTES: Final = 4 << 20
 _ROW: Final = bytes(248)
 _ROWS_PER_BATCH: Final = 64
 _FETCH_BYTES: Final = 1 << 16
@@ -81,7 +81,8 @@ class _History:
 
     def __init__(self, folder: Path, log_bytes: int, tail_batches: int, source: str) -> None:
         folder.mkdir()
-        self._folder = folder
+        self._kept: dict[str, dict[Path, tuple[bytes, int]]] = {}
+        """By the way of ending: the files as they were, without the zeros behind their content, and their sizes."""
         self._source = source
         self._server = ServedFolder(folder)
         self._directory = folder / "data" / "topics" / f"{TOPIC}-0"
@@ -137,14 +138,15 @@ class _History:
         return *segment_paths(self._tail), state_path(self._directory)
 
     def _keep(self, end: str) -> None:
-        (self._folder / end).mkdir()
-        for path in self._changed():
-            shutil.copy(path, self._folder / end / path.name)
+        self._kept[end] = {path: (path.read_bytes().rstrip(b"\0"), path.stat().st_size) for path in self._changed()}
 
     def _put_back(self, end: str) -> None:
         for path in self._changed():
             path.unlink(missing_ok=True)
-            shutil.copy(self._folder / end / path.name, path)
+        for path, (content, size_bytes) in self._kept[end].items():
+            with path.open("wb") as file:
+                file.write(content)
+                file.truncate(size_bytes)
         for path in self._directory.glob("*.source"):
             if path.stem > self._tail.stem:
                 path.unlink()
