@@ -118,7 +118,7 @@ class Application:
         self._offsets = OffsetStore(self.catalog, self._clock)
         self._cold_reads = ColdReads()
         self._floor.append(self._close_cold_reads)
-        self.channels = Channels(self._offsets)
+        self.channels = Channels(self._offsets, self._clock)
         self._broker = self._make_broker(await self.catalog.run(cluster_id, self.catalog))
         plan = await self._new_plan()
         for index, channel in enumerate(self._config.channels):

@@ -1,7 +1,7 @@
 """The channels a server runs: what each consists of, and `ChannelControl` over all of them.
 
 Knows a channel of capture by its shape only (`RunningChannel`), and tells its changes of state to the log: a channel
-that stands still says so once, with its sentence, when it happens.
+that stands still says so once, with its sentence, when it happens. Of the disks (`broker/disks.py`) the same.
 
 Left to others: making all of it (`app.py`), what the states mean (`capture/channel.py`).
 """
@@ -11,18 +11,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from broker.control import ChannelView, GroupView, PrecheckItem
+from broker.control import ChannelView, DiskView, GroupView, PrecheckItem
+from broker.disks import DiskWatch
 from broker.rate import Rate
 from broker.topics import PARTITION
 from storage.errors import LogReadError
+from storage.log import LogReader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from broker.offsets import OffsetStore
     from storage.catalog import GroupRow
     from storage.clock import Clock
-    from storage.log import LogReader
+    from storage.disk import LogDisk
 
 _log = logging.getLogger("binwire.channel")
 
@@ -42,6 +45,19 @@ class Status(Protocol):
     def source_time_ms(self) -> int | None: ...
     @property
     def behind(self) -> bool: ...
+
+
+class StoredLog(LogReader, Protocol):
+    """A log on a disk of ours."""
+
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def durable_offset(self) -> int: ...
+    @property
+    def disk(self) -> LogDisk | None: ...
+    @property
+    def damages(self) -> tuple[str, ...]: ...
 
 
 class RunningChannel(Protocol):
@@ -65,7 +81,7 @@ class ServedChannel:
         name: str,
         source: str,
         channel: RunningChannel,
-        log: LogReader,
+        log: StoredLog,
         precheck: Callable[[], Awaitable[Sequence[PrecheckItem]]],
         clock: Clock,
     ) -> None:
@@ -101,7 +117,7 @@ class ServedChannel:
             for end in self._ends:
                 end()
 
-    def view(self, offsets: OffsetStore) -> ChannelView:
+    def view(self, offsets: OffsetStore, disk_warnings: Mapping[int, str]) -> ChannelView:
         status, log = self.channel.status(), self.log
         lag_ms = None
         if status.source_time_ms is not None:
@@ -121,6 +137,9 @@ class ServedChannel:
             position=status.position,
             records_per_s=self._rate.per_second(),
             lag_ms=lag_ms,
+            durable_offset=log.durable_offset,
+            disk=_disk_view(log.disk, disk_warnings),
+            damages=log.damages,
             groups=tuple(self._group_view(group, offsets) for group in self.groups),
         )
 
@@ -139,12 +158,14 @@ class ServedChannel:
 class Channels:
     """All channels of a server, in the order they were added; its `ChannelControl`."""
 
-    def __init__(self, offsets: OffsetStore) -> None:
+    def __init__(self, offsets: OffsetStore, clock: Clock) -> None:
         self._offsets = offsets
         self._served: dict[str, ServedChannel] = {}
+        self._disks = DiskWatch(lambda: [(served.log.directory.parent, served.log.disk) for served in self], clock)
 
     def add(self, served: ServedChannel) -> None:
         self._served[served.id] = served
+        served.log.subscribe(self._disks.look)
 
     def __contains__(self, channel_id: str) -> bool:
         return channel_id in self._served
@@ -156,7 +177,8 @@ class Channels:
         return next((served.log for served in self if served.log.topic == topic), None)
 
     def views(self) -> Sequence[ChannelView]:
-        return [served.view(self._offsets) for served in self]
+        warnings = self._disks.warnings()
+        return [served.view(self._offsets, warnings) for served in self]
 
     async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
         return await self._served[channel_id].precheck()
@@ -166,6 +188,13 @@ class Channels:
 
     async def stop_channel(self, channel_id: str) -> None:
         await self._served[channel_id].channel.stop()
+
+
+def _disk_view(disk: LogDisk | None, warnings: Mapping[int, str]) -> DiskView | None:
+    if disk is None:
+        return None
+    warning = warnings.get(disk.device)
+    return DiskView(disk.used_bytes, disk.needed_bytes, disk.free_bytes, disk.bytes_per_s, warning)
 
 
 def readable(time_ms: Callable[[], int | None]) -> int | None:

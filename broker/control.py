@@ -69,10 +69,26 @@ class GroupView(NamedTuple):
     behind: int | None
 
 
+class DiskView(NamedTuple):
+    """What a channel's log takes of its disk, as it was some seconds ago; rates are of bytes on disk.
+
+    `needed_bytes` is what its retention comes to at this rate, None if nothing bounds it. `warning` speaks of all logs
+    on the disk, None if it will hold them.
+    """
+
+    used_bytes: int
+    needed_bytes: int | None
+    free_bytes: int
+    bytes_per_s: float
+    warning: str | None
+
+
 class ChannelView(NamedTuple):
     """What is known about a channel at this moment. Times are source time, Unix epoch milliseconds.
 
     A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
+    Everything below `durable_offset` was flushed; `disk` is None before the first look; `damages` are the places of the
+    log that readers came by and that are not what was written.
     """
 
     id: str
@@ -89,6 +105,9 @@ class ChannelView(NamedTuple):
     position: str | None
     records_per_s: float
     lag_ms: int | None
+    durable_offset: int
+    disk: DiskView | None
+    damages: tuple[str, ...]
     groups: tuple[GroupView, ...]
 
 
@@ -184,7 +203,10 @@ class ControlServer:
 
     def _status(self) -> dict[str, Any]:
         channels = [
-            view._asdict() | {"groups": [group._asdict() for group in view.groups]} for view in self._channels.views()
+            view._asdict()
+            | {"disk": None if view.disk is None else view.disk._asdict()}
+            | {"groups": [group._asdict() for group in view.groups]}
+            for view in self._channels.views()
         ]
         return {"listeners": dict(self._listeners()), "channels": channels}
 

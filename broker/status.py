@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.control import ask
 from broker.render import Style, printable, style_for, table, wrapped
+from storage.disk import shown_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _NAME_COLUMNS: Final = 9
+_SENTENCES: Final = frozenset({"reason", "warning", "damaged"})
 _REASON_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 
 
@@ -42,7 +44,7 @@ def lines(status: Mapping[str, Any], style: Style, columns: int | None = None) -
         yield ""
         yield f"{style.bold}channel {channel['id']}{style.end}  {printable(channel['name'])}"
         for name, text in _facts(channel, style):
-            first, *more = _laid_out(text, columns) if name == "reason" else [text]
+            first, *more = _laid_out(text, columns) if name in _SENTENCES else [text]
             yield f"  {style.dim}{name:<{_NAME_COLUMNS}}{style.end} {first}"
             yield from (f"  {'':<{_NAME_COLUMNS}} {line}" for line in more)
         if channel["groups"]:
@@ -73,6 +75,20 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
     yield "rate", f"{channel['records_per_s']:.1f} records/s"
     lag_ms = channel["lag_ms"]
     yield "delay", "-" if lag_ms is None else f"{lag_ms / 1000:.1f} s"
+    yield "flushed", f"all below offset {channel['durable_offset']}"
+    yield "disk", _disk(channel["disk"])
+    if channel["disk"] is not None and channel["disk"]["warning"] is not None:
+        yield "warning", printable(channel["disk"]["warning"])
+    for damage in channel["damages"]:
+        yield "damaged", printable(damage)
+
+
+def _disk(disk: Mapping[str, Any] | None) -> str:
+    if disk is None:
+        return "not looked at yet"
+    needed = "unbounded" if disk["needed_bytes"] is None else f"{shown_bytes(disk['needed_bytes'])} needed"
+    rate = f"{shown_bytes(disk['bytes_per_s'])}/s"
+    return f"{shown_bytes(disk['used_bytes'])} used, {needed} at {rate}, {shown_bytes(disk['free_bytes'])} free"
 
 
 def _data_range(channel: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ _NO_COPY: Final = frozenset({errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPN
 """The kernel, or this pair of file systems, has no way to copy by itself."""
 _VECTOR_COUNT_MAX: Final = 1024
 """IOV_MAX of Linux and macOS."""
+_BLOCK_BYTES: Final = 512
+"""What `st_blocks` counts, whatever the file system's blocks are."""
 _FALLOC_FL_KEEP_SIZE: Final = 1
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EINVAL})
 
@@ -143,6 +145,15 @@ class Files:
 
     def list(self, directory: Path) -> list[str]:
         return os.listdir(directory)  # noqa: PTH208 — names are wanted, not a Path each
+
+    def space(self, directory: Path) -> tuple[int, int]:
+        """The number of the file system that a directory lies on, and the bytes that may still be written there."""
+        found = os.statvfs(directory)
+        return directory.stat().st_dev, found.f_bavail * found.f_frsize
+
+    def occupied_bytes(self, path: Path) -> int:
+        """What a file takes of its disk, holes left out and what was set aside for it counted."""
+        return path.stat().st_blocks * _BLOCK_BYTES
 
     def rename(self, source: Path, target: Path) -> None:
         source.replace(target)

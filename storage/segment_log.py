@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,6 +35,8 @@ from storage.clock import Clock
 from storage.cold import ColdReads
 from storage.config import LogConfig
 from storage.directory import boot_id as machine_boot_id
+from storage.disk import LogDisk
+from storage.disk_meter import DiskMeter
 from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange, remedy
 from storage.files import Files
 from storage.flushing import FlushDeferred, Flusher, FlushJob
@@ -116,6 +119,10 @@ class SegmentLog:
         is_flushed = opened.durable_offset == opened.end_offset
         self.flusher = Flusher(files, directory, opened.durable_offset, [] if is_flushed else unflushed)
         self.upkeep = Upkeep(self, clock)
+        self._meter = DiskMeter(files, directory, config)
+        self._committed_bytes = 0
+        """Of this run."""
+        self._uncommitted_bytes = 0
         if opened.appender is not None:
             self.flusher.track(opened.appender, is_new=False)
 
@@ -221,6 +228,16 @@ class SegmentLog:
             raise
 
     @property
+    def durable_offset(self) -> int:
+        """Everything below was flushed."""
+        return self.flusher.durable_offset
+
+    @property
+    def disk(self) -> LogDisk | None:
+        """What the log takes of its disk and needs there, as it was some seconds ago; None before the first look."""
+        return self._meter.latest
+
+    @property
     def damages(self) -> tuple[str, ...]:
         """What readers came by that is not what was written, a sentence for each place."""
         return tuple(self._damages)
@@ -267,6 +284,7 @@ class SegmentLog:
             appender = self._appender_for(append)
             appender.append(append)
         self.end_offset = append.end_offset
+        self._uncommitted_bytes += append.size_bytes
         self.flusher.wrote(append.size_bytes)
         if self.flusher.unflushed_bytes >= self.config.flush_bytes:
             self.upkeep.wake()
@@ -287,6 +305,8 @@ class SegmentLog:
             entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
         self._commit = Commit(appender.segment, appender.positions.count - 1, entry)
         self._committed_end_offset = self.end_offset
+        self._committed_bytes += self._uncommitted_bytes
+        self._uncommitted_bytes = 0
         extent = Extent(*appender.extent, now_ms)
         publication = _Publication(self.end_offset, (*self._rolled, (appender.segment, extent)))
         self._rolled = []
@@ -348,6 +368,10 @@ class SegmentLog:
             return
         while self._awaiting and self._awaiting[0].end_offset <= job.end_offset:
             self._publish(self._awaiting.pop(0))
+
+    def measure_disk(self) -> Callable[[], None]:
+        """What looks at the disk, to be called on any thread; see `disk`."""
+        return partial(self._meter.measure, self._clock.now_ms(), self._committed_bytes)
 
     def fail(self, error: BaseException) -> None:
         """Refuse writes: the task that flushes has ended."""
@@ -460,6 +484,7 @@ class SegmentLog:
 
     def _take_back(self) -> None:
         """Bring the log to its last commit that is not lost."""
+        self._uncommitted_bytes = 0
         if self._is_poisoned:
             self._cut_off_unflushed()
         else:

@@ -1,4 +1,4 @@
-"""What a log does beside being read and written: flush, reserve offsets, retire segments.
+"""What a log does beside being read and written: flush, reserve offsets, retire segments, measure its disk.
 
 Owns one task of the event loop and one thread. The task decides and keeps the books, the thread makes the system
 calls that may block; so the log's state is only ever touched on the loop's thread.
@@ -17,6 +17,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
+from storage.disk_meter import MEASURE_INTERVAL_MS
 from storage.errors import StorageError
 from storage.log import NotResident
 
@@ -50,6 +51,7 @@ class Maintained(Protocol):
     def retire(self) -> list[Segment]: ...
     def delete(self, segments: Sequence[Segment]) -> None: ...
     def keep_doomed(self, segments: Sequence[Segment]) -> None: ...
+    def measure_disk(self) -> Callable[[], None]: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -64,6 +66,7 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
         self._thread: _Thread | None = None
         self._call_since_ms: int | None = None
+        self._measured_ms: int | None = None
         self._looking: asyncio.Future[object] | None = None
         """Brings in what `retire` needs to see, and holds it until that has looked."""
         self._is_stopping = False
@@ -128,11 +131,21 @@ class Upkeep:
 
     async def _run(self) -> None:
         interval_s = self._log.config.flush_interval_ms / 1000
+        await self._measure()
         while not self._is_stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), interval_s)
             self._woken.clear()
             await self._once()
+            await self._measure()
+
+    async def _measure(self) -> None:
+        """Look at the disk, if it is time."""
+        now_ms = self._clock.monotonic_ms()
+        if not self._is_stopping and (self._measured_ms is None or now_ms - self._measured_ms >= MEASURE_INTERVAL_MS):
+            self._measured_ms = now_ms
+            # Where the system does not let us look, what was seen before stands.
+            await self._in_thread(self._log.measure_disk())
 
     async def _once(self) -> None:
         log = self._log

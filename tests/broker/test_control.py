@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from broker.control import ChannelView, ControlError, ControlServer, GroupView, ask
+from broker.control import ChannelView, ControlError, ControlServer, DiskView, GroupView, ask
 from tests.fakes_log import MemoryLog
 
 GROUP = GroupView("dtsanalytics01", "分析", "dtstest", offset=3, metadata="1700000000", behind=2)
@@ -31,6 +31,9 @@ VIEW = ChannelView(
     position="mysql-bin.000001:529",
     records_per_s=1.0,
     lag_ms=0,
+    durable_offset=4,
+    disk=DiskView(1 << 20, 2 << 20, 3 << 20, 100.0, "the disk will be full"),
+    damages=("0.log, byte 7, offset 3: no record batch begins there",),
     groups=(GROUP,),
 )
 

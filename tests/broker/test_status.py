@@ -23,9 +23,23 @@ CHANNEL: dict[str, Any] = {
     "end_timestamp_ms": None,
     "records_per_s": 0.0,
     "lag_ms": None,
+    "durable_offset": 0,
+    "disk": None,
+    "damages": [],
     "groups": [],
 }
 STATUS = {"listeners": {"public": "127.0.0.1:18001"}, "channels": [CHANNEL]}
+DISK = {
+    "used_bytes": 3 << 30,
+    "needed_bytes": 45 << 30,
+    "free_bytes": 20 << 30,
+    "bytes_per_s": 530_000.0,
+    "warning": None,
+}
+
+
+def shown(**facts: Any) -> list[str]:
+    return list(lines({"listeners": {}, "channels": [CHANNEL | facts]}, PLAIN))
 
 
 def test_a_reason_stays_one_line_where_a_program_may_read_it() -> None:
@@ -45,3 +59,19 @@ def test_a_reason_is_broken_at_spaces_for_the_terminals_width() -> None:
 
 def test_a_very_narrow_terminal_breaks_the_lines_itself() -> None:
     assert any(len(line) > 30 for line in lines(STATUS, PLAIN, 10) if line.startswith("  reason"))
+
+
+def test_what_is_flushed_and_what_the_disk_has_to_hold() -> None:
+    assert "  disk      not looked at yet" in shown()
+    assert "  flushed   all below offset 4711" in shown(durable_offset=4711)
+    assert "  disk      3.0 GiB used, 45.0 GiB needed at 518 KiB/s, 20.0 GiB free" in shown(disk=DISK)
+    unbounded = shown(disk=DISK | {"needed_bytes": None})
+    assert "  disk      3.0 GiB used, unbounded at 518 KiB/s, 20.0 GiB free" in unbounded
+
+
+def test_warnings_and_damages_are_lines_of_their_own() -> None:
+    damages = ["0.log, byte 7, offset 3: damaged", "1.log, byte 8, offset 9: damaged"]
+    found = shown(disk=DISK | {"warning": "the disk of /data will be full"}, damages=damages)
+    assert "  warning   the disk of /data will be full" in found
+    assert [line for line in found if line.startswith("  damaged ")] == [f"  damaged   {each}" for each in damages]
+    assert not any(line.startswith(("  warning", "  damaged")) for line in shown(disk=DISK))
