@@ -31,7 +31,7 @@ from storage.files import Files
 from storage.positions import TEMPORARY_SUFFIX, Kind, PositionEntry, PositionFile
 from storage.records import HEADER_BYTES, read_header, verify_crc
 from storage.segment import Extent, Segment, segment_paths, source_path
-from storage.state import UNKNOWN_OFFSETS, LogState
+from storage.state import UNKNOWN_OFFSETS, UNREADABLE, LogState, write_state
 
 _SEGMENT_SUFFIXES: Final = frozenset({".source", ".index", ".timeindex", ".log"})
 _BASE_OFFSET_DIGITS: Final = 20
@@ -129,6 +129,9 @@ class _Recovery:
 
     def run(self, state: LogState | None, boot_id: str) -> OpenedLog:
         segments = self._scan()
+        if state is None and segments:
+            # It is durable before the first segment begins: it was lost.
+            state = UNREADABLE
         is_orderly = state is None or state.orderly
         lost_power = not is_orderly and (not boot_id or state is None or state.boot_id != boot_id)
         first_offset = segments[0].base_offset if segments else None
@@ -138,12 +141,16 @@ class _Recovery:
         if state is not None and state.orderly and tail.end_offset < state.reserved_offset and segments:
             # The last run said where it ended, and that is no longer there.
             tail.is_damaged = True
-        self._drop_behind(segments, tail.commit)
-        if lost_power or tail.is_damaged:
+        if lost_power:
+            self._drop_behind(segments, tail.commit)
             return self._open_with_gap(segments, tail, state)
+        if tail.is_damaged:
+            return self._open_damaged(segments, tail, state)
+        self._drop_behind(segments, tail.commit)
         if tail.commit is None:
-            # Nothing was ever committed, so nothing was served. Without any segment the state alone knows.
-            known = state.reserved_offset if state is not None and first_offset is None else first_offset
+            # Nothing was ever committed, so nothing was served. Without any segment the state alone knows where the
+            # log stood when the last run began: earlier runs may have lost what they served.
+            known = state.durable_offset if state is not None and first_offset is None else first_offset
             end_offset = max(0, known or 0)
             return OpenedLog([], None, None, end_offset, end_offset, self._notes)
         return self._open_without_gap(segments, tail.commit, tail.close, is_orderly=is_orderly)
@@ -321,6 +328,19 @@ class _Recovery:
             appender = Appender.reopen(self._files, commit.segment, commit.number, self._config)
         durable_offset = end_offset if is_orderly else commit.entry.durable_offset
         return OpenedLog(segments, appender, commit, end_offset, durable_offset, self._notes)
+
+    def _open_damaged(self, segments: list[Segment], tail: _Tail, state: LogState | None) -> OpenedLog:
+        """As `_open_with_gap`, where the state alone would not tell the next open that there must be one.
+
+        A crash between the cut and the gap leaves no trace of what was cut; so the state is of no boot meanwhile.
+        """
+        if state is not None and not state.orderly:
+            write_state(self._files, self._directory, state._replace(boot_id=""))
+        self._drop_behind(segments, tail.commit)
+        opened = self._open_with_gap(segments, tail, state)
+        if state is not None and not state.orderly:
+            write_state(self._files, self._directory, state)
+        return opened
 
     def _open_with_gap(self, segments: list[Segment], tail: _Tail, state: LogState | None) -> OpenedLog:
         commit = tail.commit

@@ -79,6 +79,21 @@ class Reservation:
             if self._written is not None and not self._written.orderly:
                 self._replace(LogState(True, end_offset, end_offset, self.boot_id))
 
+    def distrust(self) -> None:
+        """Say durably that what is in the files may not be what was served, as after a loss of power.
+
+        Until `trust`, a killed process is recovered with a gap: the files are between two states.
+        """
+        with self._locked():
+            if self._written is not None:
+                self._replace(self._written._replace(boot_id=""))
+
+    def trust(self) -> None:
+        """Take `distrust` back."""
+        with self._locked():
+            if self._written is not None:
+                self._replace(self._written._replace(boot_id=self.boot_id))
+
     def probe(self) -> None:
         """Write the state as it is, to see whether it can be written."""
         with self._locked():

@@ -551,11 +551,13 @@ class SegmentLog:
         """Make on disk what `_poison` made in memory. Files that slices may be read from are not cut."""
         if self._serves_unflushed:
             self._take_back_unflushed()
+        self.reservation.distrust()
         self.delete(self._doomed)
         self._doomed = []
         if self._commit is not None:
             close_with_gap(self._files, self._commit, self.high_watermark, self._clock.now_ms())
         self._files.sync_directory(self.directory)
+        self.reservation.trust()
         self.flusher.restart(self.high_watermark)
         self._is_poisoned = False
 
