@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.catalog_reading import CatalogContent, read_catalog
-from storage.directory import catalog_path, require_data_directory, topic_path, topics_in
+from storage.directory import boot_id, catalog_path, require_data_directory, topic_path, topics_in
 from storage.errors import CatalogCorrupt, StorageError
 from storage.files import Files
 from storage.verify import Problem, Progress, Verification, verify
@@ -37,14 +37,21 @@ class Inspection:
 
 
 def inspect(
-    path: Path, topics: Sequence[str] = (), files: Files | None = None, progress: Progress = lambda size_bytes: None
+    path: Path,
+    topics: Sequence[str] = (),
+    files: Files | None = None,
+    progress: Progress = lambda size_bytes: None,
+    boot: str | None = None,
 ) -> Inspection:
     """Verify the logs of `topics`, or all, and the catalog of the data directory at `path`.
+
+    `boot` names the machine's boot; None asks the machine.
 
     Raises:
         StorageError: it is no data directory that can be read, or has no such topic.
     """
     files = files or Files()
+    boot = boot_id() if boot is None else boot
     require_data_directory(path)
     known = topics_in(path)
     for topic in topics:
@@ -56,13 +63,19 @@ def inspect(
     content = _inspect_catalog(catalog_path(path), result)
     for topic in topics or known:
         try:
-            result.logs[topic] = verify(topic_path(path, topic), files, progress)
+            result.logs[topic] = verify(topic_path(path, topic), files, progress, boot)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise StorageError(
                 f"the log of topic {topic} cannot be read ({error.strerror}: {error.filename})"
             ) from error
+    for topic, log in result.logs.items():
+        if log.torn_offset >= 0:
+            result.notes.append(
+                f"what the log of topic {topic} had from offset {log.torn_offset} on was not flushed when the machine "
+                f"lost its power; the next start captures it again"
+            )
     result.notes += _strays(path, topics or known)
     if content is not None and not topics:
         result.notes += _mismatches(content, result.logs, known)

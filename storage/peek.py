@@ -81,13 +81,15 @@ def entries_backwards(file: PositionFile) -> Iterator[tuple[int, PositionEntry |
             yield number, entry
 
 
-def entries_forwards(files: Files, file: PositionFile, count: int) -> Iterator[tuple[int, PositionEntry | None]]:
-    """The first `count` entries with their numbers; None for one that does not verify."""
+def entries_forwards(
+    files: Files, file: PositionFile, first: int, count: int
+) -> Iterator[tuple[int, PositionEntry | None]]:
+    """The entries from `first` up to `count` with their numbers; None for one that does not verify."""
     start, base_offset = entries_start(file), file.header.base_offset
-    for first in range(0, count, _BLOCK_ENTRIES):
-        size = min(_BLOCK_ENTRIES, count - first) * ENTRY_BYTES
-        block = files.read(file.descriptor, size, start + first * ENTRY_BYTES)
-        for number, at in enumerate(range(0, size, ENTRY_BYTES), first):
+    for block_first in range(first, count, _BLOCK_ENTRIES):
+        size = min(_BLOCK_ENTRIES, count - block_first) * ENTRY_BYTES
+        block = files.read(file.descriptor, size, start + block_first * ENTRY_BYTES)
+        for number, at in enumerate(range(0, size, ENTRY_BYTES), block_first):
             yield number, decode_entry(block[at : at + ENTRY_BYTES], base_offset, number)
 
 

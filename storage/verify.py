@@ -5,8 +5,8 @@ index slot, that offsets follow each other, and that nothing is missing which th
 nothing, locks nothing and maps nothing: files are read with `pread`, so that one that is cut meanwhile is no SIGBUS.
 
 It may run beside the process that writes the log. Only what is committed is judged, up to the last COMMIT found when
-the walk began. What is found wrong is told only if the segment is still there, with the same end, afterwards: else
-retention took it, or a failed flush was taken back, and the walk of that segment begins anew.
+the walk began. What is found wrong is told only if the segment is still there and a second walk finds the same: else
+retention took it, or a failed flush was taken back. After a loss of power what was not flushed is not judged.
 
 After damage the walk goes on where readers can: where the damaged batch's own header leads, if a batch begins there,
 else where the next index slot does, else at the next place where a commit says a batch ends. Memory holds a block of
@@ -39,7 +39,7 @@ from storage.records import (
     records_of,
 )
 from storage.segment import log_path, source_path
-from storage.state import UNREADABLE, read_state, state_path
+from storage.state import UNREADABLE, LogState, read_state, state_path
 
 BLOCK_BYTES: Final = 4 << 20
 _TRIES_MAX: Final = 4
@@ -79,6 +79,8 @@ class Verification:
     first_timestamp_ms: int = NO_TIMESTAMP_MS
     max_timestamp_ms: int = NO_TIMESTAMP_MS
     problems: list[Problem] = field(default_factory=list)
+    torn_offset: int = -1
+    """What lies from here on was not flushed when the machine lost its power, and something of it is missing."""
 
     def add(self, part: Verification) -> None:
         """Count what was found in the segment that follows."""
@@ -99,8 +101,14 @@ class _Vanished(Exception):
     """The segment is not there any more."""
 
 
-def verify(directory: Path, files: Files | None = None, progress: Progress = lambda size_bytes: None) -> Verification:
-    """Verify the log in `directory`, that of one topic.
+def verify(
+    directory: Path,
+    files: Files | None = None,
+    progress: Progress = lambda size_bytes: None,
+    boot_id: str | None = None,
+) -> Verification:
+    """Verify the log in `directory`, that of one topic. With `boot_id`, that of the machine, what a run of another boot
+    had not flushed is not judged.
 
     Raises:
         OSError: the system refuses to list the directory.
@@ -110,6 +118,7 @@ def verify(directory: Path, files: Files | None = None, progress: Progress = lam
     result = Verification()
     state = read_state(files, directory)  # before the walk: what it says is durable, the walk must find
     bases = base_offsets(files, directory)
+    end = find_end(files, directory, bases)
     expected: int | None = None
     for base_offset in bases:
         try:
@@ -125,7 +134,23 @@ def verify(directory: Path, files: Files | None = None, progress: Progress = lam
         result.problems.append(_unreadable_state(directory, result.next_offset))
     elif state is not None and 0 <= result.next_offset < state.durable_offset and _is_quiet(files, directory, bases):
         result.problems.append(_missing(log_path(directory, bases[-1]), result.next_offset, state.durable_offset))
+    if state is not None and _has_lost_power(state, boot_id):
+        _excuse(result, max(state.durable_offset, end.commit.durable_offset if end else 0))
     return result
+
+
+def _has_lost_power(state: LogState, boot_id: str | None) -> bool:
+    if boot_id is None or state.orderly or state is UNREADABLE:
+        return False
+    return not boot_id or state.boot_id != boot_id
+
+
+def _excuse(result: Verification, durable_offset: int) -> None:
+    """What was not flushed when the power went may be missing, and the next start does what is needed."""
+    torn = [problem for problem in result.problems if problem.offset >= durable_offset]
+    if torn:
+        result.problems = [problem for problem in result.problems if problem.offset < durable_offset]
+        result.torn_offset = min(problem.offset for problem in torn)
 
 
 def _verify_segment(
@@ -136,14 +161,13 @@ def _verify_segment(
     Raises:
         _Vanished: it is not there any more.
     """
+    problems: list[Problem] | None = None
     for _ in range(_TRIES_MAX):
-        end = find_end(files, directory, bases)
-        result = walk_segment(files, directory, base_offset, end, progress)
-        if not result.problems:
+        result = walk_segment(files, directory, base_offset, find_end(files, directory, bases), progress)
+        if not result.problems or result.problems == problems:
             break
         _require_segment(files, directory, base_offset)
-        if find_end(files, directory, bases) == end:
-            break
+        problems = result.problems
     return result
 
 
@@ -259,21 +283,28 @@ class _SegmentWalk:
     def run(self) -> Verification:
         """Raises OSError: a file is missing, or the system refuses to read it."""
         end, result = self._end, self._result
-        if end is None or self._base_offset > end.base_offset:
-            return Verification()
+        is_behind = end is None or self._base_offset > end.base_offset
+        if is_behind:
+            self._result = result = Verification()
         try:
             file = PositionFile.open(self._files, source_path(self._path), write=False)
         except CorruptLog as error:
-            self._note_header(error)
-            self._walk_whole_file()
+            self._note_header(error, is_behind=is_behind)
+            if not is_behind:
+                self._walk_whole_file()
             return result
         with closing(file):
+            if end is None or is_behind:
+                self._note_entries(file, 0, file.count)
+                return result
             stop, close = self._stop(file, end)
             if stop is None:
                 self._walk_whole_file()
                 return result
             result.next_offset = (close or stop[1]).end_offset
             self._walk(self._ends(file, stop[0]), stop[1].log_position)
+            if self._base_offset == end.base_offset:
+                self._note_entries(file, end.number + 1, file.count)
         return result
 
     def _stop(self, file: PositionFile, end: End) -> tuple[tuple[int, PositionEntry] | None, PositionEntry | None]:
@@ -298,25 +329,36 @@ class _SegmentWalk:
         )
         return None, None
 
-    def _note_header(self, error: CorruptLog) -> None:
-        is_newest = self._end is not None and self._base_offset == self._end.base_offset
+    def _note_header(self, error: CorruptLog, *, is_behind: bool) -> None:
         effect = (
             "the next start sets the segment aside and captures again what the source still has"
-            if is_newest
+            if is_behind
             else "its records are served as far as they can be read; retention goes by the file's time"
         )
         self._add(Problem(source_path(self._path), 0, self._base_offset, str(error), -1, effect, _RESTORE))
 
     def _ends(self, file: PositionFile, last: int) -> Iterator[PositionEntry]:
         """The entries by which something is committed or closed; what does not verify is noted and passed."""
-        start = entries_start(file)
-        for number, entry in entries_forwards(self._files, file, last + 1):
+        offset = self._base_offset
+        for number, entry in entries_forwards(self._files, file, 0, last + 1):
             if entry is None:
-                what = f"position entry {number} does not verify"
-                effect = "no record is lost; a start that has to go on from here goes on from the commit before"
-                self._add(Problem(file.path, start + number * ENTRY_BYTES, -1, what, -1, effect, _RESTORE))
-            elif entry.kind is not Kind.PART:
+                self._note_entry(file, number, offset)
+                continue
+            offset = entry.end_offset
+            if entry.kind is not Kind.PART:
                 yield entry
+
+    def _note_entries(self, file: PositionFile, first: int, count: int) -> None:
+        """What does not verify behind the last commit: one that was, or what somebody else wrote there."""
+        for number, entry in entries_forwards(self._files, file, first, count):
+            if entry is None:
+                self._note_entry(file, number, max(self._base_offset, self._result.next_offset))
+
+    def _note_entry(self, file: PositionFile, number: int, offset: int) -> None:
+        what = f"position entry {number} does not verify"
+        effect = "capture goes on from the commit before it, if a start has to; some records may be captured twice"
+        position = entries_start(file) + number * ENTRY_BYTES
+        self._add(Problem(file.path, position, offset, what, -1, effect, _RESTORE))
 
     def _walk_whole_file(self) -> None:
         """As readers do where positions are lost: everything in the file counts."""

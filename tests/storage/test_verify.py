@@ -280,3 +280,30 @@ def test_batches_larger_than_a_block_and_many_small_ones_are_whole(tmp_path: Pat
     assert found.problems == []
     assert found.size_bytes == log.size_between(0, 10**9) == progress[0]
     assert found.records == log.high_watermark == found.next_offset
+
+
+def test_after_a_loss_of_power_what_was_not_flushed_is_no_damage(log: SegmentLog) -> None:
+    log.flush()
+    durable = log.high_watermark
+    fill(log, Random(9), 2, first_number=41)
+    newest = max(log.directory.glob("*.log"))
+    content = newest.read_bytes()
+    at = log.size_between(int(newest.stem), 10**9) - 10
+    newest.write_bytes(content[:at] + bytes(len(content) - at))
+    assert verify(log.directory, boot_id="boot-1").problems
+    found = verify(log.directory, boot_id="boot-2")
+    assert found.problems == []
+    assert durable <= found.torn_offset < log.high_watermark
+    flip(min(log.directory.glob("*.log")), 100)
+    assert len(verify(log.directory, boot_id="boot-2").problems) == 1
+
+
+def test_a_damaged_newest_segment_and_a_damaged_last_entry_are_found(log: SegmentLog) -> None:
+    newest = max(log.directory.glob("*.source"))
+    size = newest.stat().st_size
+    flip(newest, size - 20)
+    [problem] = verify(log.directory).problems
+    assert (problem.path, problem.position) == (newest, size - 144)
+    flip(newest, size - 20)
+    flip(newest, 30)
+    assert verify(log.directory).problems[0].path == newest
