@@ -88,6 +88,8 @@ class World:
         offset = self.log.log_start_offset
         while offset < self.log.high_watermark:
             with self.log.read(offset, 1 << 20) as piece:
+                if not piece:
+                    break  # a gap that nothing follows yet
                 for batch in iter_batches(bytes(piece.view)):
                     offset = batch.header.next_offset
                     for record in iter_records(batch):
