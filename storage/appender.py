@@ -112,7 +112,7 @@ class Appender:
         """Up to here the file system has set space aside."""
         self._chain = IntervalChain()
         self.is_finished = False
-        segment.index_writer = index
+        segment.index.writer = index
 
     @classmethod
     def create(cls, files: Files, directory: Path, header: PositionHeader, config: LogConfig) -> Appender:
@@ -155,7 +155,7 @@ class Appender:
             capacity_bytes = max(config.segment_bytes, entry.log_position)
             files.truncate(log, entry.log_position)
             files.truncate(log, capacity_bytes)
-            index = segment.reopen_index(capacity_bytes)
+            index = segment.index.reopen(capacity_bytes)
             opened.pop_all()
         appender = cls(files, segment, log, index, positions, capacity_bytes)
         appender._chain = chain
@@ -200,8 +200,7 @@ class Appender:
                 max_timestamp_ms = batch_max_timestamp_ms
         _, batch_bytes, batch_crc, _ = append.heads[-1]
         self.appended = Appended(end, append.end_offset, max_timestamp_ms, batch_bytes, batch_crc)
-        segment.index.count = index.count
-        segment.written_bytes = end
+        segment.index.wrote(index.count, end)
 
     def commit(self, positions: Sequence[SourcePosition], append_ms: int, durable_offset: int) -> PositionEntry:
         """Write the position entries that make everything appended part of the log; returns the COMMIT."""
@@ -226,8 +225,7 @@ class Appender:
         """Take back what was appended since the last commit."""
         committed = self.committed
         self._index.keep(committed.slot_count, committed.slot_position)
-        self.segment.index.count = committed.slot_count
-        self.segment.written_bytes = committed.appended.size_bytes
+        self.segment.index.wrote(committed.slot_count, committed.appended.size_bytes)
         self.appended = committed.appended
 
     def finish(self, next_base_offset: int, append_ms: int, durable_offset: int) -> None:
@@ -237,7 +235,7 @@ class Appender:
         # What stays behind the end is never read; space is given back where the system lets us.
         with suppress(OSError):
             self.trim()
-        self.segment.index_writer = None
+        self.segment.index.writer = None
         self.is_finished = True
 
     def trim(self) -> None:
@@ -248,8 +246,8 @@ class Appender:
     def close(self) -> None:
         for descriptor in self.descriptors:
             self._files.close(descriptor)
-        if self.segment.index_writer is self._index:
-            self.segment.index_writer = None
+        if self.segment.index.writer is self._index:
+            self.segment.index.writer = None
 
     def _allocate(self, end: int) -> None:
         """Set space aside up to `end` and beyond: as much again as there is, so that a small log stays small."""

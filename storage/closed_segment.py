@@ -61,7 +61,7 @@ class Found(NamedTuple):
     earlier_max_timestamp_ms: int
 
 
-def look_into(files: Files, path: Path, base_offset: int, next_base_offset: int | None, interval_bytes: int) -> Found:
+def look_into(files: Files, path: Path, base_offset: int, interval_bytes: int, next_base_offset: int | None) -> Found:
     """Look into the closed segment whose `.log` is at `path`.
 
     `next_base_offset` is where the segment behind it begins, if there is one.

@@ -29,7 +29,7 @@ class Segments:
         self.ordered = list(segments)
         self._cold = cold
         for segment in segments:
-            segment.cold = cold
+            segment.read_by(cold)
         for segment, next_segment in pairwise(segments):
             segment.next_base_offset = next_segment.base_offset
         self._bases = [segment.base_offset for segment in segments]
@@ -41,7 +41,7 @@ class Segments:
 
     def add(self, segment: Segment) -> None:
         """Take a segment behind the last."""
-        segment.cold = self._cold
+        segment.read_by(self._cold)
         if self.ordered:
             self.ordered[-1].next_base_offset = segment.base_offset
         self.ordered.append(segment)

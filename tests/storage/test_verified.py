@@ -204,7 +204,7 @@ async def test_a_large_batch_is_verified_by_a_thread(tmp_path: Path, monkeypatch
         threads.append(threading.current_thread().name)
         verify(*arguments)
 
-    monkeypatch.setattr("storage.segment.verify_by_reading", noted)
+    monkeypatch.setattr("storage.segment_bytes.verify_by_reading", noted)
     first = open_log(tmp_path / "log", ONE_SEGMENT)
     records = append(first, b"x" * (INLINE_BYTES_MAX + 1)) + append(first, b"small")
     first.commit([position(1)])
