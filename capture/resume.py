@@ -160,7 +160,7 @@ async def _history_again(
     try:
         definitions = await definitions_at(source, info, selection, known.position)
     except DefinitionsChanged as changed:
-        raise SourceRefused(f"the catalog lost them, and {changed.found}; {NEW_CHANNEL}") from changed
+        raise SourceRefused(f"the catalog was lost, and {changed.found}; {NEW_CHANNEL}") from changed
     history = _history_of(info, selection, definitions, known.position)
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)

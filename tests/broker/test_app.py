@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from broker.config_rules import ConfigError
 from broker.control import ask
 from broker.rate import Rate
 from broker.server import ListenError
-from storage.errors import DataDirectoryInUse
+from storage.catalog import Catalog
+from storage.errors import CatalogCorrupt, CatalogUnavailable, DataDirectoryInUse, StorageError
 from tests.fakes import ManualClock
 from tests.server_process import ServerFailedError, ServerProcess
 from tests.tools.workplace import CHECKOUT
@@ -146,6 +149,188 @@ async def test_a_group_id_belongs_to_one_channel_for_ever(tmp_path):
         ConfigError, match="has the id 'dts1', which belongs to the group 'analytics' of channel 'shop'"
     ):
         await app.start()
+
+
+def kept(folder: Path) -> dict[str, Any]:
+    """What a start leaves for the next one, in the catalog and beside it."""
+    with closing(Catalog.open(folder / "data" / "catalog.db")) as catalog:
+        channels, groups = catalog.channels(), catalog.groups()
+    logs = sorted((folder / "data" / "topics").iterdir())
+    return {"channels": channels, "groups": groups, "logs": logs}
+
+
+async def refused(folder: Path, error: type[Exception], match: str, *channels: dict[str, Any]) -> None:
+    """A start is refused and leaves everything as it was."""
+    before = kept(folder)
+    with pytest.raises(error, match=match):
+        await Application(config(folder, *channels)).start()
+    assert kept(folder) == before
+
+
+async def test_a_refused_start_leaves_nothing_of_what_is_new(tmp_path):
+    taken = GROUP | {"id": "dts1"}
+    async with serving(config(tmp_path, channel(groups=[taken]))):
+        pass
+    new = channel(id="b", topic="b", groups=[])
+    await refused(tmp_path, ConfigError, "belongs to the group 'analytics'", channel(), new | {"groups": [taken]})
+    await refused(tmp_path, ConfigError, "topic: found 'other'", new, channel(name="renamed", topic="other"))
+    await refused(tmp_path, ConfigError, "the source address needs a user", new, channel(source="mysql://h"))
+    (tmp_path / "data" / "topics" / "c-0").write_text("no folder")
+    await refused(tmp_path, StorageError, "c-0", new, channel(id="c", topic="c"))
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        port.listen()
+        before = kept(tmp_path)
+        document = {"listeners": [{"bind": f"127.0.0.1:{port.getsockname()[1]}"}], "channels": [channel(), new]}
+        with pytest.raises(ListenError):
+            await Application(from_document(document, tmp_path, {})).start()
+        assert kept(tmp_path) == before
+
+
+async def test_a_start_whose_rows_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    async with serving(config(tmp_path)):
+        pass
+
+    def full(self: Catalog, rows: object) -> None:
+        raise CatalogUnavailable("the disk is full")
+
+    monkeypatch.setattr(Catalog, "put_groups", full)
+    await refused(tmp_path, CatalogUnavailable, "full", channel())
+
+
+async def test_a_refused_channel_of_a_running_server_leaves_nothing(tmp_path):
+    taken = GROUP | {"id": "dts1"}
+    async with serving(config(tmp_path, channel(groups=[taken]))) as app:
+        other = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001", groups=[taken]))
+        with pytest.raises(CallFailedError, match="belongs to the group"):
+            await app.add_embedded(other.channels[0], [], "test")
+        assert "b" not in app.channels
+        assert [row.id for row in app.catalog.channels()] == ["shop"]
+        free = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001"))
+        await app.add_embedded(free.channels[0], [], "test")
+    assert [row.id for row in kept(tmp_path)["channels"]] == ["shop", "b"]
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "without its rows"])
+async def test_a_log_is_never_given_to_a_channel_that_does_not_know_it(tmp_path, how):
+    """New ids for its records, and another start, would be told to nobody."""
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+    catalog = tmp_path / "data" / "catalog.db"
+    if how == "without its rows":
+        with closing(Catalog.open(catalog)) as opened:
+            opened.delete_channel("shop")
+    else:
+        catalog.unlink()
+        _ = how == "gone" or catalog.touch()
+    with pytest.raises(CatalogCorrupt) as caught:
+        await Application(config(tmp_path, channel())).start()
+    assert "shop-0 has records of the topic 'shop' that the catalog" in str(caught.value)
+    assert str(caught.value).endswith(f"save what can be read with: binwire salvage --data-dir {tmp_path}/data")
+    assert kept(tmp_path)["channels"] == []
+
+
+async def test_a_catalog_that_is_older_than_the_log_is_not_taken_for_its_own(tmp_path):
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+    with closing(Catalog.open(tmp_path / "data" / "catalog.db")) as catalog:
+        [row] = catalog.channels()
+        catalog.put_channel(replace(row, start=None))
+    with pytest.raises(CatalogCorrupt, match=r"knows nothing of: it was lost, or is older than the log; .*salvage"):
+        await Application(config(tmp_path, channel())).start()
+
+
+async def test_a_large_catalog_is_checked_while_it_serves(tmp_path, monkeypatch, caplog):
+    async with serving(config(tmp_path, channel())) as app:
+        await until_ended(app)
+        assert app._verifying is None
+    monkeypatch.setattr("storage.catalog.CHECKED_BYTES_MAX", 0)
+    async with serving(config(tmp_path, channel())) as app:
+        assert app._verifying is not None
+        await app._verifying
+
+    def damaged(self: Catalog) -> None:
+        raise CatalogCorrupt("the catalog is damaged; salvage it")
+
+    monkeypatch.setattr(Catalog, "verify", damaged)
+    async with serving(config(tmp_path, channel())) as app:
+        assert app._verifying is not None
+        await app._verifying
+        assert "the catalog is damaged; salvage it" in caplog.text
+        assert (await status(tmp_path))["channels"]
+
+
+class Guard:
+    """The lock of a catalog, which the event loop must not wait for: a commit holds it as long as the medium takes."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._loop_thread = threading.get_ident()
+        self.uses = 0
+
+    def __enter__(self) -> None:
+        assert threading.get_ident() != self._loop_thread, "the event loop waits for the catalog"
+        self.uses += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+async def test_nothing_that_is_asked_of_a_server_waits_for_the_catalog_on_the_loop(tmp_path):
+    settings = config(tmp_path, channel())
+    again = config(tmp_path, channel(groups=[GROUP, GROUP | {"name": "second"}]))
+    app = Application(settings, read_again=lambda: again)
+    await app.start()
+    lock = app.catalog._lock
+    guard = Guard(lock)
+    app.catalog._lock = guard  # type: ignore[assignment]
+    try:
+        await until_ended(app)
+        [served] = app.channels
+        await served.channel.stop()
+        await served.channel.start()
+        await until_ended(app)
+        group_id = served.groups[0].id
+        assert "added" in await app.reload()
+        await app._offsets.commit(group_id, [("shop", 0, 5, "")])
+        assert (await status(tmp_path))["channels"][0]["groups"][0]["offset"] == 5
+        assert await records_of(tmp_path)
+        await app._offsets.delete(group_id)
+        free = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001"))
+        embedded = await app.add_embedded(free.channels[0], ["CREATE TABLE x.t (id INT PRIMARY KEY)"], "test")
+        await embedded.change("insert", "x.t", {"id": 7}, timestamp_s=1_700_000_000)
+    finally:
+        app.catalog._lock = lock
+        await app.close()
+    assert guard.uses > 10
+
+
+async def test_a_commit_that_takes_long_holds_nobody_else(tmp_path):
+    """While one hangs in its fsync: status and records are answered, and reload waits by itself."""
+    settings = config(tmp_path, channel())
+    app = Application(settings, read_again=lambda: settings)
+    await app.start()
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait()
+
+    try:
+        await until_ended(app)
+        hanging = asyncio.create_task(app.catalog.run(hang))
+        await asyncio.to_thread(hangs.wait)
+        reloading = asyncio.create_task(app.reload())
+        assert (await status(tmp_path))["channels"][0]["groups"][0]["offset"] is None
+        assert await records_of(tmp_path)
+        assert not reloading.done()
+        goes_on.set()
+        await hanging
+        assert await reloading == "the groups are as they were"
+    finally:
+        goes_on.set()
+        await app.close()
 
 
 async def test_a_channel_missing_from_the_file_is_kept(tmp_path, caplog):
