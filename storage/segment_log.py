@@ -106,8 +106,10 @@ class SegmentLog:
         self._failure: LogWriteError | None = None
         self._is_unattended = False
         """Whether the task that flushes has ended by a mistake of ours."""
-        self._refused_bytes = 0
-        """What a write was to write that the system refused; `rollback` sees whether it would now."""
+        self._refused: tuple[str, int] | None = None
+        """What could not be done by a write that the system refused, and how many bytes it needs; `rollback` sees
+        whether it could now, and says the same as long as it could not.
+        """
         self._is_poisoned = False
         self._damages: dict[str, None] = {}
         self._serves_unflushed = False
@@ -324,10 +326,11 @@ class SegmentLog:
     def rollback(self) -> None:
         with self._writing("rolled back"):
             self._take_back()
-        if self._refused_bytes:
-            with self._writing("written to"):
-                self._probe(min(max(self._refused_bytes, _PROBE_BYTES_MIN), _PROBE_BYTES_MAX))
-            self._refused_bytes = 0
+        if self._refused is not None:
+            what, size_bytes = self._refused
+            with self._writing(what):
+                self._probe(min(max(size_bytes, _PROBE_BYTES_MIN), _PROBE_BYTES_MAX))
+            self._refused = None
         self._raise_failure()
 
     async def settle(self) -> None:
@@ -589,20 +592,17 @@ class SegmentLog:
         try:
             yield
         except OSError as error:
-            self._refused_bytes = max(self._refused_bytes, refused_bytes)
+            if refused_bytes:
+                self._refused = what, refused_bytes
             raise _write_error(self.topic, self.directory, what, error) from error
 
 
 _PROMISE: Final = "nothing that was served is lost, and capture goes on when the cause is gone"
 
 
-def _reason(error: OSError, directory: Path) -> str:
-    return f"{error.strerror or error}, {error.filename or directory}"
-
-
 def _write_error(topic: str, directory: Path, what: str, error: OSError) -> LogWriteError:
     return LogWriteError(
-        f"the log of topic {topic} could not be {what} ({_reason(error, directory)}); {remedy(error.errno)}; "
-        f"{_PROMISE}",
+        f"the log of topic {topic} could not be {what} ({error.strerror or error}, {directory}); "
+        f"{remedy(error.errno)}; {_PROMISE}",
         error.errno,
     )

@@ -29,6 +29,9 @@ class ServerFailedError(AssertionError):
 class ServerProcess:
     """One data directory and the server on it; a context manager that ends it. It may be started again and again."""
 
+    prefix: tuple[str, ...] = ()
+    """What runs the command of the server, and becomes it."""
+
     def __init__(self, folder: Path, configuration: str) -> None:
         """``configuration`` is the TOML without ``data_dir``, which is ``folder/data``."""
         self.folder = folder
@@ -48,7 +51,7 @@ class ServerProcess:
         """Start, and wait for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "binwire", "serve", "-c", str(self._configuration)],
+                [*self.prefix, sys.executable, "-m", "binwire", "serve", "-c", str(self._configuration)],
                 cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -23,8 +23,9 @@ from tests.torture.watcher import Watcher
 
 TIMEOUT_S = 240.0
 
-_TOPIC = "cn_hangzhou_rm_torture_dtstest_version2"
-_USERNAME, _GROUP_ID, _PASSWORD = "dtstest", "dtstorture", "T0rture-secret"
+TOPIC = "cn_hangzhou_rm_torture_dtstest_version2"
+USERNAME, GROUP_ID, PASSWORD = "dtstest", "dtstorture", "T0rture-secret"
+LOGIN = f"{USERNAME}-{GROUP_ID}"
 _FETCH_BYTES = 8 << 20
 USUAL_SETTINGS = 'segment_size = "1MiB"'
 
@@ -35,16 +36,22 @@ class Scene:
     `settings` are lines for the channel, in TOML.
     """
 
-    def __init__(self, server_factory: Callable[..., LiveServer], folder: Path, settings: str = USUAL_SETTINGS) -> None:
+    def __init__(
+        self,
+        server_factory: Callable[..., LiveServer],
+        folder: Path,
+        settings: str = USUAL_SETTINGS,
+        server_class: Callable[[Path, str], ServerProcess] = ServerProcess,
+    ) -> None:
         # The independent reader knows column names from the row metadata only.
         self.mysql = server_factory("mysql97", "--binlog-row-metadata=FULL")
         self.database = self.mysql.fresh_database()
         self.mysql.execute(CREATE_TABLE, database=self.database)
         self._position = self.mysql.binlog_position()
-        self.server = ServerProcess(folder, self._configuration(settings))
+        self.server = server_class(folder, self._configuration(settings))
         self._address: tuple[str, int] | None = None
         served = Served(folder / "served")
-        self.watcher = Watcher(lambda: self._address, _TOPIC, f"{_USERNAME}-{_GROUP_ID}", _PASSWORD, served)
+        self.watcher = Watcher(lambda: self._address, TOPIC, LOGIN, PASSWORD, served)
         self.starts = 0
         self.kills = 0
         self.compared = 0
@@ -86,7 +93,7 @@ class Scene:
     @property
     def log_directory(self) -> Path:
         """Where the log's files are."""
-        return self.server.data_directory / "topics" / f"{_TOPIC}-0"
+        return self.server.data_directory / "topics" / f"{TOPIC}-0"
 
     def segments(self) -> list[Path]:
         """The log's segment files, oldest first."""
@@ -117,10 +124,10 @@ class Scene:
         served = self.watcher.served
         count = served.end_offset
         with RawClient(*self.server.address()) as client:
-            client.login(f"{_USERNAME}-{_GROUP_ID}", _PASSWORD)
-            position = client.list_offsets(_TOPIC, EARLIEST)[1]
+            client.login(LOGIN, PASSWORD)
+            position = client.list_offsets(TOPIC, EARLIEST)[1]
             while position < count:
-                position = served.see(client.fetch(_TOPIC, position, max_bytes=_FETCH_BYTES).records)
+                position = served.see(client.fetch(TOPIC, position, max_bytes=_FETCH_BYTES).records)
 
     def _configuration(self, settings: str) -> str:
         file, position = self._position
@@ -132,7 +139,7 @@ security = "SASL_PLAINTEXT"
 
 [[channels]]
 id = "torture"
-topic = "{_TOPIC}"
+topic = "{TOPIC}"
 source = "{self.mysql.url()}"
 objects = ["{self.database}"]
 start = "{file}:{position}"
@@ -140,9 +147,9 @@ start = "{file}:{position}"
 
 [[channels.groups]]
 name = "torture"
-id = "{_GROUP_ID}"
-username = "{_USERNAME}"
-password = "{_PASSWORD}"
+id = "{GROUP_ID}"
+username = "{USERNAME}"
+password = "{PASSWORD}"
 """
 
 
