@@ -184,6 +184,6 @@ BENCHMARK = Benchmark(
         )
     ),
     smoke={"transactions": 500, "paced_transactions": 50, "interval_us": 1_000},
-    full={"transactions": 100_000, "paced_transactions": 3_000, "interval_us": 1_000},
+    full={"transactions": 40_000, "paced_transactions": 1_500, "interval_us": 1_000},
     prepare=_prepare,
 )

@@ -1,8 +1,8 @@
 """Logs of any size that take little time and space to make: what restarts and seeks are asked about.
 
-Owns the closed segments of such a log. They are what the store would have left, in all four files: every index slot is
-true, every position entry verifies, every batch is whole and matches its checksum, so that `binwire verify` finds
-nothing. What follows them is appended by the store itself, which opens the directory and goes on behind them.
+Owns the closed segments of such a log, and its state. They are what the store would have left, in all four files: every
+index slot is true, every position entry verifies, every batch is whole and matches its checksum, so that `binwire
+verify` finds nothing. What follows is appended by the store itself, which opens the directory and goes on behind them.
 
 A log's batches differ in offset and time alone. Two kinds:
 
@@ -30,6 +30,7 @@ from storage.index import offset_index_path, time_index_path
 from storage.positions import Kind, PositionEntry, PositionFile, PositionHeader
 from storage.records import CRC_START, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_TIMESTAMP_MS
 from storage.segment import log_path, source_path
+from storage.state import LogState, write_state
 
 FIRST_TIME_MS: Final = 1_709_284_500_000  # 2024-03-01 09:15:00 UTC
 STEP_MS: Final = 1_000
@@ -112,13 +113,15 @@ def first_ms(batch_number: int) -> int:
 
 
 def write_closed_segments(directory: Path, template: Template, batch_count: int, segment_bytes: int) -> int:
-    """Write a log of closed segments; the offset behind it. Nothing is flushed: an orderly end of the log does that."""
+    """Write a log of closed segments, ended orderly; the offset behind it. But for its state nothing is flushed."""
     files = Files()
     directory.mkdir(parents=True)
     batches_per_segment = max(1, segment_bytes // template.size_bytes)
     for first in range(0, batch_count, batches_per_segment):
         _write_segment(files, directory, template, range(first, min(first + batches_per_segment, batch_count)))
-    return batch_count * template.record_count
+    end_offset = batch_count * template.record_count
+    write_state(files, directory, LogState(True, end_offset, end_offset, ""))
+    return end_offset
 
 
 def _write_segment(files: Files, directory: Path, template: Template, numbers: range) -> None:

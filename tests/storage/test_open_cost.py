@@ -8,6 +8,7 @@ calls of `storage.files`; of a mapping that it was made, not which of its pages 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -16,22 +17,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.synthetic import STEP_MS, Template, first_ms, write_closed_segments
+from broker.channels import ServedChannel
+from broker.offsets import OffsetStore
 from storage.config import LogConfig
+from storage.disk_meter import HISTORY_SEGMENTS_MAX
 from storage.encoding import encode_batch
 from storage.segment_log import SegmentLog
+from storage.state import state_path
 from storage.verify import verify
+from tests.fakes import ManualClock
 from tests.storage.faults import CountingFiles
 from tests.storage.samples import FIRST_TIME_MS, Sample, open_log, position, read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SEGMENT_BYTES = 64 << 20
-TEMPLATE = Template.sparse((16 << 20) - 256)
+    from broker.control import ChannelView, PrecheckItem
+
+SEGMENT_BYTES = 96 * 1000**2
+TEMPLATE = Template.sparse(SEGMENT_BYTES // 4 - 256)
 SMALL_BYTES = 100 * 1000**2
 LARGE_BYTES = 100 * 1000**3
-CONFIG = LogConfig(segment_bytes=SEGMENT_BYTES, retention_ms=None, flush_bytes=10**9)
+CONFIG = LogConfig(segment_bytes=SEGMENT_BYTES, flush_bytes=10**9)
 TRANSACTIONS = 40
 FLUSHED_TRANSACTIONS = 15
 TAIL_TIME_MS = 2 * FIRST_TIME_MS
@@ -111,11 +119,44 @@ def lose_power(log: SegmentLog) -> str:
 ENDINGS = [end_orderly, kill, lose_power]
 
 
-def opened(directory: Path, log_bytes: int, end: Callable[[SegmentLog], str]) -> Opened:
-    """A log of so many bytes and a tail, of which the end is not flushed, opened again after `end`."""
-    batch_count = -(-log_bytes // TEMPLATE.size_bytes)
-    write_closed_segments(directory, TEMPLATE, batch_count, SEGMENT_BYTES)
+Histories = dict[int, "History"]
+
+
+@dataclass(frozen=True)
+class History:
+    """A log of closed segments, which nothing changes, and the state in which it ended."""
+
+    directory: Path
+    batch_count: int
+    state: bytes
+
+    def restore(self) -> None:
+        """Have nothing behind the closed segments, as at first."""
+        for path in self.directory.iterdir():
+            if path.stem.isdigit() and int(path.stem) >= self.batch_count:
+                path.unlink()
+        state_path(self.directory).write_bytes(self.state)
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Histories]:
+    """The closed segments of both logs, by their bytes; thousands of files, so they are made once and not kept."""
+    folder = tmp_path_factory.mktemp("histories")
+    made = {}
+    for log_bytes in (SMALL_BYTES, LARGE_BYTES):
+        directory, batch_count = folder / str(log_bytes), -(-log_bytes // TEMPLATE.size_bytes)
+        write_closed_segments(directory, TEMPLATE, batch_count, SEGMENT_BYTES)
+        made[log_bytes] = History(directory, batch_count, state_path(directory).read_bytes())
+    yield made
+    shutil.rmtree(folder)
+
+
+def opened(history: History, end: Callable[[SegmentLog], str]) -> Opened:
+    """A log with a tail behind its history, the end of which is not flushed, opened again after `end`."""
+    history.restore()
+    directory, batch_count = history.directory, history.batch_count
     log = open_log(directory, CONFIG)
+    assert (log.high_watermark, log.notes) == (batch_count, ())
     tail = []
     for number in range(TRANSACTIONS):
         offset, time_ms, values = log.end_offset, TAIL_TIME_MS + number * STEP_MS, [b"%04d" % number * 300] * 3
@@ -131,8 +172,8 @@ def opened(directory: Path, log_bytes: int, end: Callable[[SegmentLog], str]) ->
     return Opened(log, files, boot_id, batch_count, segment_count, tail)
 
 
-def both(tmp_path: Path, end: Callable[[SegmentLog], str]) -> tuple[Opened, Opened]:
-    small, large = (opened(tmp_path / str(size), size, end) for size in (SMALL_BYTES, LARGE_BYTES))
+def both(histories: Histories, end: Callable[[SegmentLog], str]) -> tuple[Opened, Opened]:
+    small, large = (opened(histories[log_bytes], end) for log_bytes in (SMALL_BYTES, LARGE_BYTES))
     assert small.segment_count == 3
     assert large.segment_count > LARGE_BYTES / SEGMENT_BYTES
     return small, large
@@ -140,9 +181,9 @@ def both(tmp_path: Path, end: Callable[[SegmentLog], str]) -> tuple[Opened, Open
 
 @pytest.mark.parametrize("end", ENDINGS)
 def test_opening_a_thousand_times_as_much_reads_no_more_bytes_and_opens_no_more_files(
-    tmp_path: Path, end: Callable[[SegmentLog], str]
+    histories: Histories, end: Callable[[SegmentLog], str]
 ) -> None:
-    small, large = both(tmp_path, end)
+    small, large = both(histories, end)
     assert large.spent() == small.spent()
     assert large.files.calls["open"] > 0
     assert large.files.read_bytes < 200 * 1024
@@ -152,8 +193,10 @@ def test_opening_a_thousand_times_as_much_reads_no_more_bytes_and_opens_no_more_
 
 
 @pytest.mark.parametrize("end", ENDINGS)
-def test_what_is_asked_first_costs_no_more_of_a_larger_log(tmp_path: Path, end: Callable[[SegmentLog], str]) -> None:
-    small, large = both(tmp_path, end)
+def test_what_is_asked_first_costs_no_more_of_a_larger_log(
+    histories: Histories, end: Callable[[SegmentLog], str]
+) -> None:
+    small, large = both(histories, end)
     for what, ask in FIRST_QUESTIONS.items():
         cost = large.first_cost(ask)
         assert cost == small.first_cost(ask), what
@@ -166,12 +209,64 @@ FIRST_QUESTIONS: dict[str, Callable[[SegmentLog], object]] = {
     "the oldest time": lambda log: log.log_start_timestamp_ms,
     "the newest time": lambda log: log.last_timestamp_ms,
     "the source's position": lambda log: log.recovered,
+    "what has had its time": lambda log: log.retire(),
 }
 
 
-def test_the_first_lookup_of_a_time_looks_into_as_many_segments_as_the_logarithm_says(tmp_path: Path) -> None:
-    """It halves the segments until one is left, and reads in that one: of 1,500 it looks into 11."""
-    large = opened(tmp_path / "large", LARGE_BYTES, kill)
+@dataclass
+class IdleChannel:
+    """A channel of capture that does nothing."""
+
+    state: str = "Connecting"
+    reason: str | None = None
+    retried_until_ms: int | None = None
+    position: str | None = None
+    source_time_ms: int | None = None
+    behind: bool = True
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def status(self) -> IdleChannel:
+        return self
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return callback
+
+
+async def nothing_to_check() -> list[PrecheckItem]:
+    return []
+
+
+def status(log: SegmentLog) -> ChannelView:
+    """What `binwire status` asks of a channel that no group was made for."""
+    served = ServedChannel("shop", "shop", "mysql://", IdleChannel(), log, nothing_to_check, ManualClock())
+    return served.view(OffsetStore.__new__(OffsetStore), {})
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_the_first_status_costs_no_more_of_a_larger_log(histories: Histories, end: Callable[[SegmentLog], str]) -> None:
+    small, large = both(histories, end)
+    cost = large.first_cost(status)
+    assert cost == small.first_cost(status)
+    assert cost["segments"] == 2
+    view = status(large.log)
+    assert (view.start_timestamp_ms, view.end_timestamp_ms) == (first_ms(0), large.tail[-1].timestamp_ms)
+
+
+def test_what_a_log_takes_of_its_disk_is_seen_without_looking_into_all_of_it(histories: Histories) -> None:
+    """That is a listing and a `stat` per file, on a thread; opened are the newest segments only."""
+    large = opened(histories[LARGE_BYTES], kill)
+    cost = large.first_cost(lambda log: log.measure_disk()())
+    assert large.log.disk is not None
+    assert cost["segments"] <= HISTORY_SEGMENTS_MAX < large.segment_count / 10
+    assert cost["open"] <= HISTORY_SEGMENTS_MAX
+
+
+def test_the_first_lookup_of_a_time_looks_into_as_many_segments_as_the_logarithm_says(histories: Histories) -> None:
+    """It halves the segments until one is left, and reads in that one: of 1,000 it looks into 10."""
+    large = opened(histories[LARGE_BYTES], kill)
     looks_max = large.segment_count.bit_length()
     for batch in (0, 1, large.batch_count // 3, large.batch_count - 1):
         cost = large.first_cost(partial(SegmentLog.offset_for_timestamp, timestamp_ms=first_ms(batch)))
