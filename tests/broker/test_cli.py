@@ -50,6 +50,8 @@ def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
         ("demo", "--speed", "-1"),
         ("serve", "--log-level", "loud"),
         ("status", "-c", "a.toml", "--data-dir", "b"),
+        ("backup",),
+        ("backup", "a", "b"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, capsys):
@@ -69,6 +71,24 @@ def test_wrong_usage_is_status_2(arguments, capsys):
         (("status", "-c", "x.toml"), "there is no configuration file x.toml; write one, or name another with -c FILE"),
         (("serve", "-c", "."), "the configuration file . cannot be read: Is a directory"),
         (("status", "--data-dir", "d"), "no server is running on the data directory d; start `binwire serve`"),
+        (
+            ("verify", "--data-dir", "d"),
+            (
+                "the data directory d cannot be read (No such file or directory); name one that is there and that this "
+                "user may read"
+            ),
+        ),
+        (
+            ("backup", "b", "--data-dir", "."),
+            (
+                ". is not a data directory of Binwire (it has no file `format`); name the one that `data_dir` in the "
+                "configuration names"
+            ),
+        ),
+        (
+            ("backup", "b", "-c", "x.toml"),
+            "there is no configuration file x.toml; write one, or name another with -c FILE",
+        ),
         (("tail", "t", "--data-dir", "d"), "no server is running on the data directory d; start `binwire serve`"),
         (
             ("tail", "t", "--data-dir", "d", "--from", "noon"),
@@ -116,7 +136,19 @@ def test_every_listed_command_says_what_it_does(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     listed = capsys.readouterr().out
-    for command in ("demo", "serve", "check", "tail", "status", "reload", "password", "bench", "version"):
+    for command in (
+        "demo",
+        "serve",
+        "check",
+        "tail",
+        "status",
+        "verify",
+        "backup",
+        "reload",
+        "password",
+        "bench",
+        "version",
+    ):
         assert f"\n    {command} " in listed
     assert "fixture" not in listed
 
