@@ -356,7 +356,7 @@ class _Recovery:
         close_with_gap(self._files, commit, end_offset, self._clock.now_ms())
         for segment in self._unverified:
             if segment in segments:
-                segment.index.check()
+                segment.check_index()
         return OpenedLog(segments, None, commit, end_offset, end_offset, self._notes)
 
     def _set_aside(self, segment: Segment, error: CorruptLog) -> None:

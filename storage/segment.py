@@ -115,6 +115,11 @@ class Segment:
         self._log.forget()
         self.index.forget()
 
+    def check_index(self) -> None:
+        """Look at every slot of both indexes, up to where the segment ends."""
+        self.visible  # noqa: B018 — what tells the indexes where that is
+        self.index.check()
+
     def require_visible(self) -> None:
         """Return if `visible` is known or may be looked up here; else raise as `LogSlice.require` does."""
         if self._visible is None and self._log.cold is not None:
