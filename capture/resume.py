@@ -60,7 +60,7 @@ async def prepare(
     number, position = known.position.order
     await catalog.run(catalog.drop_schema_versions_after, spec.id, number, position)
     history = _history(info, selection)
-    history.restore(await catalog.run(catalog.schema_versions, spec.id))
+    history.restore(await catalog.run(catalog.newest_schema_versions, spec.id))
     return known, history
 
 

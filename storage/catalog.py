@@ -348,6 +348,12 @@ class Catalog:
         )
         return [SchemaVersionRow(*row) for row in rows]
 
+    def newest_schema_versions(self, channel_id: str) -> list[SchemaVersionRow]:
+        """The last version of each of a channel's tables, in the order of the source: what a resumed stream needs, of
+        however long a history.
+        """
+        return [SchemaVersionRow(*row) for row in self._select(_NEWEST_SCHEMA_VERSIONS, channel_id)]
+
     def add_schema_versions(self, rows: Iterable[SchemaVersionRow]) -> None:
         self._change(
             "INSERT INTO schema_versions (channel_id, file_number, position, database, table_name, definition, ddl) "
@@ -486,6 +492,13 @@ def _select(row: type, table: str) -> str:
 _SCHEMA_VERSIONS: Final = (
     "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions"
 )
+_NEWEST_SCHEMA_VERSIONS: Final = f"""{_SCHEMA_VERSIONS} WHERE sequence IN (
+    SELECT sequence FROM (
+        SELECT sequence, row_number() OVER (
+            PARTITION BY database, table_name ORDER BY file_number DESC, position DESC, sequence DESC
+        ) AS age FROM schema_versions WHERE channel_id = ?
+    ) WHERE age = 1
+) ORDER BY file_number, position, sequence"""  # noqa: S608 — made of names of this module
 _QUERIES: Final = (
     "SELECT key, value FROM settings",
     _select(ChannelRow, "channels"),

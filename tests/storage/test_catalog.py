@@ -122,6 +122,27 @@ def test_schema_versions_follow_the_source_and_forget_what_lies_beyond(catalog: 
     assert len(catalog.schema_versions("other")) == 1
 
 
+def test_the_newest_versions_are_one_for_each_table_in_the_order_of_the_source(catalog: Catalog) -> None:
+    rows = [
+        SchemaVersionRow("shop", file_number, position, database, table, f"{number}", None)
+        for number, (file_number, position, database, table) in enumerate(
+            [
+                (2, 4, "a", "t"),
+                (1, 9, "a", "t"),
+                (1, 90, "b", "t"),
+                (1, 5, "a", ""),
+                (1, 90, "b", "t"),
+                (3, 1, "a", "u"),
+            ]
+        )
+    ]
+    catalog.add_schema_versions([replace(row, channel_id="other", file_number=9) for row in rows])
+    catalog.add_schema_versions(rows)
+    newest = catalog.newest_schema_versions("shop")
+    assert [row.definition for row in newest] == ["3", "4", "0", "5"]
+    assert newest == [row for row in catalog.schema_versions("shop") if row in newest]
+
+
 async def test_run_returns_results_and_errors_and_undoes_only_what_failed(catalog: Catalog) -> None:
     def fails() -> None:
         catalog.set_setting("half", "done")
