@@ -230,19 +230,18 @@ class _Recovery:
         target = tail.commit
         assert target is not None
         durable_offset = max(durable_offset, target.entry.durable_offset)
-        bases = [segment.base_offset for segment in segments]
-        first = max(0, bisect_right(bases, durable_offset) - 1)
-        last = segments.index(target.segment)
+        candidates = segments[: segments.index(target.segment) + 1]
+        first = max(0, bisect_right([segment.base_offset for segment in candidates], durable_offset) - 1)
         good = _Tail(None, None, is_damaged=True)
-        if segments[first].base_offset > durable_offset:
+        if candidates[first].base_offset > durable_offset:
             # What followed the last flush is not there, name and all; retention takes nothing that is not durable.
             return good
-        if segments[first].base_offset == durable_offset and first > 0:
-            good = self._closed_before(segments[first - 1], durable_offset)
-            if good.close is None:
+        if candidates[first].base_offset == durable_offset and first > 0:
+            good = self._closed_before(candidates[first - 1], durable_offset)
+            if good.commit is not None and good.close is None:
                 return good
-        next_base = segments[first].base_offset
-        for segment in segments[first : last + 1]:
+        next_base = candidates[first].base_offset
+        for segment in candidates[first:]:
             self._unverified.append(segment)
             if segment.base_offset != next_base:
                 break
@@ -253,12 +252,19 @@ class _Recovery:
                 break
             if end.close is not None:
                 next_base = end.close.end_offset
+        if good.commit is None:
+            # Even what was flushed is not what it was; what lies before is closed and still stands.
+            good = self._find_tail(candidates[:first])
+            good.is_damaged = True
         return good
 
     def _closed_before(self, segment: Segment, next_offset: int) -> _Tail:
         """The end of a segment that was flushed up to where the next begins, but perhaps before its CLOSE was."""
-        with closing(PositionFile.open(self._files, source_path(segment.path), write=False)) as file:
-            tail = self._last_commit(segment, file)
+        try:
+            with closing(PositionFile.open(self._files, source_path(segment.path), write=False)) as file:
+                tail = self._last_commit(segment, file)
+        except CorruptLog:
+            return _Tail(None, None, is_damaged=True)
         commit = tail.commit
         if commit is not None and tail.close is None and commit.entry.end_offset == next_offset:
             close = close_with_gap(self._files, commit, next_offset, self._clock.now_ms())
@@ -351,6 +357,8 @@ class _Recovery:
             f"the end of the log in {self._directory} was lost; what the source still has is captured again from "
             f"offset {end_offset} on, and consumers may see records twice"
         )
+        # What was dropped must not come back beside what follows.
+        self._files.sync_directory(self._directory)
         if commit is None:
             return OpenedLog([], None, None, end_offset, end_offset, self._notes)
         close_with_gap(self._files, commit, end_offset, self._clock.now_ms())

@@ -50,6 +50,9 @@ class Reservation:
             written = self._written
             if written is None or written.orderly or written.boot_id != self.boot_id:
                 self._reserve(end_offset, durable_offset)
+            elif written is self.found:
+                # Whoever wrote it may have been killed before its name was durable.
+                self._files.sync_directory(self._directory)
 
     def ensure(self, end_offset: int, durable_offset: int) -> None:
         """Have every offset below `end_offset` reserved."""
