@@ -30,6 +30,8 @@ _PASSING: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_SEE_TO: Final = "see to the disk and the permissions of its folder"
 _PRIMARY_CODE_MASK: Final = 0xFF  # the rest of an extended error code says where it happened
 
 
@@ -57,7 +59,7 @@ def failure_of(path: Path, error: BaseException, what: str) -> StorageError | No
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
     if code in _CORRUPT or _is_undecodable(error):
         return corrupt(path, str(error))
-    return unavailable(path, what, str(error)) if code in _PASSING else None
+    return unavailable(path, what, str(error), code) if code in _PASSING else None
 
 
 def _is_undecodable(error: BaseException) -> bool:
@@ -66,12 +68,10 @@ def _is_undecodable(error: BaseException) -> bool:
     return is_uncoded or isinstance(error, UnicodeDecodeError)
 
 
-def unavailable(path: Path, what: str, reason: str) -> CatalogUnavailable:
+def unavailable(path: Path, what: str, reason: str, code: int = 0) -> CatalogUnavailable:
     """The catalog cannot be read or written now."""
-    return CatalogUnavailable(
-        f"the catalog {path} cannot be {what} ({reason}); see to the disk and the permissions of its folder, and it "
-        f"goes on by itself"
-    )
+    remedy = "end the program that keeps it locked" if code in _LOCKED else _SEE_TO
+    return CatalogUnavailable(f"the catalog {path} cannot be {what} ({reason}); {remedy}, and it goes on by itself")
 
 
 def lost_channel(path: Path, topic: str, folder: Path) -> CatalogCorrupt:

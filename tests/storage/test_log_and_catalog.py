@@ -334,3 +334,30 @@ def test_the_start_is_in_the_catalog_before_the_log_has_anything(run: Run) -> No
     started = next(each for each in run.catalogs if b"server_uuid" in each.wal)
     assert started.steps_after <= first_write
     assert json.dumps(UUID).encode() in started.wal
+
+
+async def test_a_catalog_that_fails_while_it_runs_stops_the_channel_with_its_sentence(tmp_path: Path) -> None:
+    """And with nothing visible that has no definition."""
+    world = World(tmp_path, ManualClock(now_ms=TIME * 1000))
+    source = FedSource()
+    shop = Shop(source)
+    for sql in (CREATE_DATABASE, CREATE_TABLE):
+        shop.say(sql)
+    channel = world.channel(lambda: source, "shop")
+    async with running(channel), asyncio.timeout(WAIT_S):
+        await channel.wait_visible(shop.position)
+        visible = world.log.high_watermark
+        world.catalog._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        world.catalog._connection.execute("PRAGMA shrink_memory")
+        with (tmp_path / "catalog.db").open("r+b") as file:
+            size = file.seek(0, 2)
+            file.seek(4096)
+            file.write(b"\xff" * (size - 4096))
+        shop.say(CHANGES[0][0])
+        status = await channel.wait_for(State.ERROR)
+        assert status.retried_until_ms is None
+        assert status.reason is not None
+        assert status.reason.startswith(f"the catalog {tmp_path}/catalog.db is damaged (")
+        assert "binwire salvage" in status.reason
+        assert world.log.high_watermark == visible
+    await world.close()
