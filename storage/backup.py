@@ -141,7 +141,15 @@ def _make_partial(partial: Path) -> None:
 
 def _catalog_bytes(path: Path) -> int:
     catalog = catalog_path(path)
-    return sum(file.stat().st_size for file in (catalog, Path(f"{catalog}-wal")) if file.exists())
+    return _size_of(catalog) + _size_of(Path(f"{catalog}-wal"))
+
+
+def _size_of(path: Path) -> int:
+    """0 if it is not there, or not any more."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 # ---- the whole directory ----
@@ -195,8 +203,8 @@ class _LogCopy:
         needed = self._end.commit.log_position
         for base_offset in self._bases:
             for path in segment_paths(log_path(self._source, base_offset)):
-                if path.exists() and not (path.suffix == ".log" and base_offset == self._end.base_offset):
-                    needed += path.stat().st_size
+                if path.suffix != ".log" or base_offset != self._end.base_offset:
+                    needed += _size_of(path)
         return needed
 
     def run(self, progress: Progress) -> Verification:

@@ -563,9 +563,12 @@ def _wrong_record(batch: Batch) -> str:
     Raises:
         CorruptLog: they cannot be read.
     """
-    header = batch.header
+    header, _, view = batch
     expected, max_timestamp_ms = header.base_offset, NO_TIMESTAMP_MS
-    for offset, timestamp_ms, _, _ in iter_values(header, records_of(batch)):
+    # Reading bytes is faster; of a large batch, views of it spare two copies.
+    is_large = view.nbytes > BLOCK_BYTES and not header.compression
+    records = view[HEADER_BYTES:] if is_large else records_of(batch)
+    for offset, timestamp_ms, _, _ in iter_values(header, records):
         if offset != expected:
             return f"the record at offset {expected} says that it is {offset}"
         expected += 1
