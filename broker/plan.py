@@ -76,8 +76,9 @@ class Plan:
         return self._take(replace(row, id_base=id_base))
 
     def _take(self, row: ChannelRow) -> ChannelRow:
-        self.channels[row.id] = self._new_channels[row.id] = row
-        self._owners[row.topic] = row.id
+        if self.channels.get(row.id) != row:
+            self.channels[row.id] = self._new_channels[row.id] = row
+            self._owners[row.topic] = row.id
         return row
 
     def add_groups(self, channel_id: str, groups: Sequence[GroupConfig]) -> list[Enrolled]:
@@ -96,12 +97,13 @@ class Plan:
             row = GroupRow(
                 id=group_id, channel_id=channel_id, name=config.name, username=config.username, verifier=None
             )
-            self._groups[group_id] = self._new_groups[group_id] = row
+            if other != row:
+                self._groups[group_id] = self._new_groups[group_id] = row
             planned.append(Enrolled(row, config))
         return planned
 
     def write(self, catalog: Catalog) -> None:
-        """Bring the catalog to the plan."""
+        """Bring the catalog to the plan; what is as it was is not written."""
         for row in self._new_channels.values():
             if row.id in self._claimed:
                 catalog.claim_log(row)

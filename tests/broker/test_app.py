@@ -198,6 +198,13 @@ async def test_a_start_whose_rows_cannot_be_written_leaves_nothing(tmp_path, mon
     await refused(tmp_path, CatalogUnavailable, "full", channel())
 
 
+async def test_a_start_with_nothing_new_writes_nothing_into_the_catalog(tmp_path):
+    """A full disk is met by whoever has something to write."""
+    for changes in (3, 0):  # cluster id, channel, group
+        async with serving(config(tmp_path, channel(source="file:///none.000001"))) as app:
+            assert app.catalog._connection.total_changes == changes
+
+
 async def test_a_refused_channel_of_a_running_server_leaves_nothing(tmp_path):
     taken = GROUP | {"id": "dts1"}
     async with serving(config(tmp_path, channel(groups=[taken]))) as app:
