@@ -9,7 +9,7 @@ the walk began. What is found wrong is told only if the segment is still there a
 retention took it, or a failed flush was taken back. After a loss of power what was not flushed is not judged.
 
 After damage the walk goes on where readers can: where the damaged batch's own header leads, if a batch begins there,
-else where the next index slot does, else at the next place where a commit says a batch ends. Memory holds a block of
+else at the next place where a commit says that a batch ends, or where an index slot leads. Memory holds a block of
 the log, the indexes of one segment (10 MiB for the largest) and one batch, once its checksum has proved that its length
 is true.
 """
@@ -443,16 +443,15 @@ class _SegmentWalk:
         self, position: int, offset: int, header: BatchHeader | None, end: PositionEntry, what: str
     ) -> tuple[int, int]:
         """Note a damaged batch and find where the walk goes on: where readers get by it, if there is such a place."""
-        behind = self._led_by_header(position, header, end) or self._led_by_index(position)
-        if behind is not None:
-            self._skip_slots(behind[0])
-            self._add(_unserved(self._path, position, offset, behind[1], what))
-            return behind
-        known = end.end_offset if end.kind is Kind.COMMIT else max(offset + 1, self._result.next_offset)
-        self._skip_slots(end.log_position)
-        reach = max(known, self._result.next_offset)
-        self._add(_unserved(self._path, position, offset, reach, what))
-        return end.log_position, known
+        behind = self._led_by_header(position, header, end)
+        if behind is None:
+            committed = [(end.log_position, end.end_offset)] if end.kind is Kind.COMMIT else []
+            behind = min([*committed, *self._led_by_index(position)], default=None)
+        if behind is None:
+            behind = end.log_position, max(offset + 1, self._result.next_offset)
+        self._skip_slots(behind[0])
+        self._add(_unserved(self._path, position, offset, behind[1], what))
+        return behind
 
     def _led_by_header(self, position: int, header: BatchHeader | None, end: PositionEntry) -> tuple[int, int] | None:
         """Where the batch behind a damaged one begins, if its own header is right about that."""
@@ -464,17 +463,17 @@ class _SegmentWalk:
             return (behind, header.next_offset) if is_right else None
         return (behind, header.next_offset) if self._is_batch(behind, header.next_offset) else None
 
-    def _led_by_index(self, position: int) -> tuple[int, int] | None:
-        """The first batch behind a position that an index leads to."""
+    def _led_by_index(self, position: int) -> Iterator[tuple[int, int]]:
+        """The first batch behind a position that an index leads to, if one does."""
         self._skip_slots(position + 1)
         slot = self._slot
         while slot is not None and slot.is_whole:
             offset = self._base_offset + slot.relative_offset
             if self._is_batch(slot.position, offset):
-                return slot.position, offset
+                yield slot.position, offset
+                return
             self._skip_slots(slot.position + 1)
             slot = self._slot
-        return None
 
     def _is_batch(self, position: int, offset: int) -> bool:
         try:

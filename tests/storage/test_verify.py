@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage.checksum import crc32c
+from storage.errors import CorruptLog
 from storage.files import Files
 from storage.records import iter_batches, read_header
 from storage.verify import BLOCK_BYTES, verify
@@ -122,13 +123,25 @@ def test_it_is_told_which_offsets_are_not_served_and_where_to_go_on(log: Segment
     assert read_all(again, offset=problem.next_offset)[0].offset == problem.next_offset
 
 
-def test_where_a_length_is_damaged_consumers_go_on_where_an_index_leads(log: SegmentLog) -> None:
-    path = min(log.directory.glob("*.log"))
-    flip(path, 9)
-    [problem] = verify(log.directory).problems
-    slot = path.with_suffix(".index").read_bytes()[:8]
-    assert problem.next_offset == int.from_bytes(slot[:4], "big") > 0
-    assert read_all(open_log(log.directory, CONFIG), offset=problem.next_offset)[0].offset == problem.next_offset
+def test_readers_meet_what_it_tells(tmp_path: Path) -> None:
+    """Wherever a byte is changed: what is said not to be served is not, and what follows is."""
+    log = open_log(tmp_path / "log", CONFIG)
+    fill(log, Random(10), 12)
+    path, random = min(log.directory.glob("*.log")), Random(11)
+    content = path.read_bytes()
+    for _ in range(60):
+        flip(path, random.randrange(len(content)))
+        problems = verify(log.directory).problems
+        assert problems
+        for problem in problems:
+            again = open_log(log.directory, CONFIG)
+            for offset in range(problem.offset, problem.next_offset):
+                with pytest.raises(CorruptLog):
+                    again.read(offset, 1)
+            with again.read(problem.next_offset, 1) as part:
+                assert read_header(part.view).base_offset == problem.next_offset
+            again.release()
+        path.write_bytes(content)
 
 
 def test_records_inside_a_batch_are_looked_at(log: SegmentLog) -> None:
