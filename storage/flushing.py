@@ -51,7 +51,8 @@ class Flusher:
         self._unflushed_paths = list(unflushed)
         self._appenders: list[Appender] = []
         self._retired: list[Appender] = []
-        self._is_directory_changed = False
+        self._is_directory_changed = bool(unflushed)
+        """Names of the directory may not be durable; those of files that a killed run began are not, either."""
         self._is_positions_changed = False
         self._job: FlushJob | None = None
         self.waiting_since_ms: int | None = None
