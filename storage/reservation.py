@@ -91,11 +91,11 @@ class Reservation:
             if self._written is not None:
                 self._replace(self._written._replace(boot_id=""))
 
-    def trust(self) -> None:
-        """Take `distrust` back."""
+    def trust(self, durable_offset: int) -> None:
+        """Take `distrust` back: what is left below `durable_offset` was flushed."""
         with self._locked():
             if self._written is not None:
-                self._replace(self._written._replace(boot_id=self.boot_id))
+                self._replace(self._written._replace(boot_id=self.boot_id, durable_offset=durable_offset))
 
     def probe(self) -> None:
         """Write the state as it is, to see whether it can be written."""

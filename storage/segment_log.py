@@ -560,7 +560,7 @@ class SegmentLog:
         if self._commit is not None:
             close_with_gap(self._files, self._commit, self.high_watermark, self._clock.now_ms())
         self._files.sync_directory(self.directory)
-        self.reservation.trust()
+        self.reservation.trust(self.high_watermark)
         self.flusher.restart(self.high_watermark)
         self._is_poisoned = False
 
