@@ -31,7 +31,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
-from storage.catalog_failures import check_pages, corrupt, failure_of, raise_failure, read_only, unavailable
+from storage.catalog_failures import OPENED, check_pages, corrupt, failure_of, raise_failure, read_only, unavailable
 from storage.commits import CommitThread
 from storage.errors import StorageError, UnsupportedFormat
 from storage.files import FILE_MODE, Files
@@ -176,7 +176,7 @@ class Catalog:
                 (files or Files()).sync_directory(path.parent)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             connection.close()
-            raise failure_of(path, error, "used") or corrupt(path, str(error)) from error
+            raise failure_of(path, error, OPENED) or corrupt(path, str(error)) from error
         except OSError as error:
             connection.close()
             raise StorageError(f"the catalog {path} cannot be made durable ({error.strerror})") from error

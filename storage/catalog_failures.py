@@ -32,6 +32,7 @@ _PASSING: Final = frozenset(
 )
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _SEE_TO: Final = "see to the disk and the permissions of its folder"
+OPENED: Final = "opened"
 _PRIMARY_CODE_MASK: Final = 0xFF  # the rest of an extended error code says where it happened
 
 
@@ -71,7 +72,8 @@ def _is_undecodable(error: BaseException) -> bool:
 def unavailable(path: Path, what: str, reason: str, code: int = 0) -> CatalogUnavailable:
     """The catalog cannot be read or written now."""
     remedy = "end the program that keeps it locked" if code in _LOCKED else _SEE_TO
-    return CatalogUnavailable(f"the catalog {path} cannot be {what} ({reason}); {remedy}, and it goes on by itself")
+    then = "start again" if what == OPENED else "it goes on by itself"
+    return CatalogUnavailable(f"the catalog {path} cannot be {what} ({reason}); {remedy}, and {then}")
 
 
 def lost_channel(path: Path, topic: str, folder: Path) -> CatalogCorrupt:

@@ -547,7 +547,7 @@ async def test_a_write_that_the_medium_refuses_is_told_as_passing_and_goes_on(ca
 def test_a_catalog_that_cannot_be_made_for_now_is_made_later(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     for size_bytes in (0, 100, 4096, 8192, 20_000):
-        with files_end_at(size_bytes), pytest.raises(StorageError, match=rf"the catalog {path} cannot be"):
+        with files_end_at(size_bytes), pytest.raises(StorageError, match=rf"the catalog {path} cannot be .*\("):
             Catalog.open(path)
     with closing(Catalog.open(path)) as catalog:
         catalog.set_setting("key", "value")
