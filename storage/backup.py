@@ -271,8 +271,9 @@ class _LogCopy:
             return file.entry(end.number) == end.commit
 
     def _is_retired(self, base_offset: int) -> bool:
-        """Whether retention took a segment: those behind it are there."""
-        return any(base > base_offset for base in base_offsets(self._files, self._source))
+        """Whether retention took a segment: what is left lies behind it. What is taken back leaves what lies before."""
+        bases = base_offsets(self._files, self._source)
+        return bool(bases) and bases[0] > base_offset
 
     def _copy(self, progress: Progress) -> Verification:
         files, result = self._files, Verification()

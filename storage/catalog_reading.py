@@ -40,6 +40,18 @@ def read_catalog(path: Path) -> CatalogContent:
         UnsupportedFormat: a later version of Binwire wrote it.
         StorageError: the system refuses to read it.
     """
+    is_in_use = _is_in_use(path)
+    try:
+        content = _read(path)
+    except CatalogCorrupt:
+        content = None
+    if content is not None and not content.damages:
+        return content
+    # Somebody may have opened it meanwhile, and what was read as immutable was not.
+    return content if content is not None and is_in_use == _is_in_use(path) else _read(path)
+
+
+def _read(path: Path) -> CatalogContent:
     with _opened(path) as connection:
         found = connection.execute(f"PRAGMA integrity_check({_FINDINGS_MAX})").fetchall()
         damages = tuple(" ".join(row[0].split()) for row in found if row[0] != "ok")
@@ -60,8 +72,7 @@ def copy_catalog(path: Path, target: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    in_use = path.with_name(path.name + "-wal").exists()
-    mode = "mode=ro" if in_use else "immutable=1"
+    mode = "mode=ro" if _is_in_use(path) else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -78,6 +89,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             f"the catalog {path} is damaged ({error}); stop Binwire, then put back a backup of the whole data "
             f"directory, or save what can be read with: binwire salvage --data-dir {path.parent}"
         ) from error
+
+
+def _is_in_use(path: Path) -> bool:
+    """Whether somebody has it open, or had when its process was killed."""
+    return path.with_name(path.name + "-wal").exists()
 
 
 _ORPHANS: Final = (
