@@ -33,6 +33,7 @@ _PASSING: Final = frozenset(
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _SEE_TO: Final = "see to the disk and the permissions of its folder"
 OPENED: Final = "opened"
+CLOSED: Final = "closed"
 _PRIMARY_CODE_MASK: Final = 0xFF  # the rest of an extended error code says where it happened
 
 
@@ -72,7 +73,7 @@ def _is_undecodable(error: BaseException) -> bool:
 def unavailable(path: Path, what: str, reason: str, code: int = 0) -> CatalogUnavailable:
     """The catalog cannot be read or written now."""
     remedy = "end the program that keeps it locked" if code in _LOCKED else _SEE_TO
-    then = "start again" if what == OPENED else "it goes on by itself"
+    then = "start again" if what in (OPENED, CLOSED) else "it goes on by itself"
     return CatalogUnavailable(f"the catalog {path} cannot be {what} ({reason}); {remedy}, and {then}")
 
 

@@ -71,13 +71,15 @@ class CommitThread:
         self._jobs.put(_Job(function, future, loop))
         return await future
 
-    def close(self) -> None:
-        """Run what is queued, then end the thread."""
+    def close(self, wait_s: float) -> bool:
+        """Run what is queued, then end the thread; whether that was done in time. What was not is never answered."""
         self._closed = True
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        self._jobs.put(None)
+        thread.join(wait_s)
+        return not thread.is_alive()
 
     def _work(self) -> None:
         while True:

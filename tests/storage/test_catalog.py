@@ -229,6 +229,26 @@ async def test_closing_finishes_what_was_given_and_takes_no_more(tmp_path: Path)
     assert Catalog.open(tmp_path / "catalog.db").setting("key") == "value"
 
 
+async def test_a_write_that_hangs_does_not_hold_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "CLOSE_S", 0.01)
+    catalog = Catalog.open(tmp_path / "catalog.db")
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait()
+
+    call = asyncio.ensure_future(catalog.run(hang))
+    await asyncio.to_thread(hangs.wait)
+    with pytest.raises(CatalogUnavailable, match=r"cannot be closed \(a write has not ended within 0.01 s\)"):
+        catalog.close()
+    goes_on.set()
+    await call
+    catalog.close()
+
+
 def test_the_file_is_private(catalog: Catalog) -> None:
     catalog.set_setting("a", "b")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in catalog.path.parent.iterdir()}
