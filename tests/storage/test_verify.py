@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -320,3 +322,48 @@ def test_a_damaged_newest_segment_and_a_damaged_last_entry_are_found(log: Segmen
     flip(newest, size - 20)
     flip(newest, 30)
     assert verify(log.directory).problems[0].path == newest
+
+
+class UnreadableFiles(Files):
+    """The medium does not give back what lies in one file."""
+
+    def __init__(self, path: Path, call: str) -> None:
+        self._path = path
+        self._call = call
+        self._descriptors: set[int] = set()
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        if path == self._path and self._call == "open":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        descriptor = super().open(path, create=create, write=write)
+        self._descriptors.discard(descriptor)
+        if path == self._path:
+            self._descriptors.add(descriptor)
+        return descriptor
+
+    def read(self, descriptor: int, size: int, position: int) -> bytes:
+        if descriptor in self._descriptors and self._call == "read":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(descriptor, size, position)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "call", "reason"),
+    [
+        (".log", "read", "Input/output error"),
+        (".log", "open", "Permission denied"),
+        (".source", "open", "Permission denied"),
+        (".index", "open", "Permission denied"),
+    ],
+)
+def test_what_cannot_be_read_is_told_and_the_rest_is_verified(
+    log: SegmentLog, suffix: str, call: str, reason: str
+) -> None:
+    path = sorted(log.directory.glob(f"*{suffix}"))[1]
+    whole = verify(log.directory)
+    found = verify(log.directory, UnreadableFiles(path, call))
+    [problem] = found.problems
+    assert reason in problem.what
+    assert problem.offset == int(path.stem)
+    assert whole.segments == found.segments
+    assert whole.batches > found.batches > whole.batches // 2
