@@ -89,6 +89,7 @@ class _History:
         with self._server.started(source), self._server.logged_in():
             pass  # it has made the directory, with a log that is empty
         shutil.rmtree(self._directory)
+        self._server.adopt_log()
         template = Template.sparse(_VALUE_BYTES)
         batch_count = max(1, log_bytes // template.size_bytes)
         tail_offset = write_closed_segments(self._directory, template, batch_count, _SEGMENT_BYTES)

@@ -18,8 +18,10 @@ from typing import Final
 from bench import orders
 from bench.client import RawClient
 from bench.records import offset_after
+from storage.catalog import Catalog
 
 TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
+_CHANNEL: Final = "bench"
 _USERNAME: Final = "dtstest"
 _GROUP: Final = "dtsbench01"
 _PASSWORD: Final = "Bench-start1"  # noqa: S105 — of a server that lives for a second, on the loopback interface
@@ -31,7 +33,7 @@ name = "public"
 bind = "127.0.0.1:0"
 
 [[channels]]
-id = "bench"
+id = "{channel}"
 topic = "{topic}"
 source = "{source}"
 objects = ["{database}"]
@@ -71,7 +73,7 @@ class ServedFolder:
     @contextlib.contextmanager
     def started(self, source: str) -> Iterator[None]:
         """A process, from its start to its orderly end."""
-        values = {"group": _GROUP, "username": _USERNAME, "password": _PASSWORD}
+        values = {"channel": _CHANNEL, "group": _GROUP, "username": _USERNAME, "password": _PASSWORD}
         self._config.write_text(
             _CONFIG.format(topic=TOPIC, source=source, database=orders.DATABASE, **values), encoding="utf-8"
         )
@@ -84,6 +86,14 @@ class ServedFolder:
         finally:
             self._process.terminate()
             self._process.wait()
+
+    def adopt_log(self) -> None:
+        """Have the next process serve a log that was put there: the catalog has no definitions for its records."""
+        catalog = Catalog.open(self._folder / "data" / "catalog.db")
+        try:
+            catalog.lose_definitions(_CHANNEL)
+        finally:
+            catalog.close()
 
     def kill(self) -> None:
         """End the process as it stands."""

@@ -137,12 +137,13 @@ async def _serve(data_directory: Path, compression: Any) -> None:
 
 
 async def _serve_history(application: Application) -> int:
-    """Serve a log whose source is no longer there; the end of the log."""
+    """Serve a log whose source is no longer there, and whose definitions the catalog never had; the end of the log."""
     from broker.app import open_configured_source
     from broker.config import ChannelConfig, Secret
 
     gone = Secret("file:///gone.000001")
     config = ChannelConfig(id="history", topic=HISTORY_TOPIC, source=gone, objects=[orders.DATABASE])
+    await application.catalog.run(application.catalog.lose_definitions, config.id)
     return (await application.add_channel(config, open_configured_source)).log.high_watermark
 
 
