@@ -16,7 +16,7 @@ Invariant: recovery repeated after a crash inside recovery comes to the same log
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -99,17 +99,26 @@ def open_log(
 
 
 def last_commit_until(file: PositionFile, durable_offset: int) -> int:
-    """The number of the last COMMIT that ends at or below an offset, -1 if there is none. Reads O(log n) entries."""
+    """The number of the last COMMIT that a flush up to `durable_offset` covers for certain, -1 if there is none.
+
+    Of several that end there it is the first: the others moved the position alone, perhaps after that flush. Reads
+    O(log n) entries, and those of one commit.
+    """
 
     def end_offset(number: int) -> int:
         entry = file.entry(number)
         # What does not verify counts as too far: the search then ends before it.
         return entry.end_offset if entry is not None else durable_offset + 1
 
-    number = bisect_right(range(file.count), durable_offset, key=end_offset)
+    first = number = bisect_left(range(file.count), durable_offset, key=end_offset)
+    while (entry := file.entry(number)) is not None and entry.end_offset == durable_offset:
+        if entry.kind is Kind.COMMIT:
+            return number
+        number += 1
+    number = first
     while number:
         for before, entry in file.entries_before(number):
-            if entry is not None and entry.kind is Kind.COMMIT and entry.end_offset <= durable_offset:
+            if entry is not None and entry.kind is Kind.COMMIT:
                 return before
             number = before
     return -1
@@ -138,9 +147,10 @@ class _Recovery:
         tail = self._find_tail(segments)
         if lost_power and tail.commit is not None:
             tail = self._verified_tail(segments, tail, state.durable_offset if state is not None else 0)
-        if state is not None and state.orderly and tail.end_offset < state.reserved_offset and segments:
-            # The last run said where it ended, and that is no longer there.
-            tail.is_damaged = True
+        if state is not None and segments:
+            known_offset = state.reserved_offset if state.orderly else state.durable_offset
+            # The last run said how far it had come, and that is no longer there.
+            tail.is_damaged |= tail.end_offset < known_offset
         if lost_power:
             self._drop_behind(segments, tail.commit)
             return self._open_with_gap(segments, tail, state)
@@ -376,7 +386,7 @@ class _Recovery:
 
 
 def find_commit(files: Files, segments: Sequence[Segment], durable_offset: int) -> Commit | None:
-    """The last commit that ends at or below an offset."""
+    """The last commit that a flush up to an offset covers for certain."""
     for segment in reversed(segments):
         if segment.base_offset > durable_offset:
             continue

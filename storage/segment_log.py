@@ -159,7 +159,12 @@ class SegmentLog:
             opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
         except OSError as error:
             raise _write_error(topic, directory, "opened", error) from error
-        return cls(directory, topic, config, clock, files, reservation, opened, cold)
+        log = cls(directory, topic, config, clock, files, reservation, opened, cold)
+        if config.flush_before_visible:
+            # A killed process leaves commits that it had not flushed, and nobody was shown.
+            log.flush()
+            log._raise_failure()
+        return log
 
     def start(self) -> None:
         """Flush, reserve offsets and retire segments in a task of the running event loop."""

@@ -186,7 +186,8 @@ async def test_a_task_that_ends_by_an_error_is_no_secret(tmp_path: Path, monkeyp
     monkeypatch.setattr(log, "retire", mistaken)
     log.start()
     log.upkeep.wake()
-    await asyncio.sleep(0)
+    while log.upkeep.is_running:
+        await asyncio.sleep(0)
     with pytest.raises(ZeroDivisionError):
         await log.upkeep.stop()
     for call in (log.rollback, lambda: append(log, b"value")):
