@@ -1,8 +1,8 @@
 """How fast are record batches appended and committed, and what does that cost beyond writing their bytes?
 
-Binwire's side is the log itself, without a server: append a group of batches, commit, publish, into a new log, up to
-the page cache (flushing is asked about in `flush`). The batches are made before the clock starts. Two peers write the
-same bytes in the same groups: one `pwrite` per group into an empty file, and stores into a mapping of a file of the
+Binwire's side is the log itself, without a server: append a group of batches, commit, publish, into a new segment, up
+to the page cache (flushing is asked about in `flush`). The batches are made before the clock starts. Two peers write
+the same bytes in the same groups: one `pwrite` per group into an empty file, and stores into a mapping of a file of the
 whole size (the way to do without a system call; a full disk would be a SIGBUS). They keep no index and no positions.
 
 What was written is read back and hashed after the clock has stopped; all sides must have the same bytes.
@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
 from storage.clock import SystemClock
-from storage.config import SEGMENT_BYTES_MAX, LogConfig
+from storage.config import LogConfig
 from storage.encoding import encode_batch
 from storage.log import GtidInterval, SourcePosition
 from storage.segment_log import SegmentLog
@@ -80,10 +80,14 @@ def _groups(shape: _Shape, total_bytes: int) -> list[_Group]:
     return groups
 
 
+def _size_bytes(groups: Sequence[_Group]) -> int:
+    return sum(map(len, itertools.chain.from_iterable(groups)))
+
+
 def _run(write: _Write, material: dict[_Shape, list[_Group]], folder: Path) -> Outcome:
     values, result = {}, ResultHash()
     for shape, groups in material.items():
-        size_bytes = sum(map(len, itertools.chain.from_iterable(groups)))
+        size_bytes = _size_bytes(groups)
         rows = len(groups) * shape.batches_per_commit * max(1, shape.batch_bytes // _RECORD_BYTES)
         path = folder / shape.name
         path.parent.mkdir(exist_ok=True)
@@ -97,7 +101,8 @@ def _run(write: _Write, material: dict[_Shape, list[_Group]], folder: Path) -> O
 
 def _write_log(path: Path, groups: Sequence[_Group]) -> float:
     async def write() -> float:
-        log = SegmentLog.open(path, "bench", LogConfig(segment_bytes=SEGMENT_BYTES_MAX), SystemClock())
+        # One segment, which is begun within the clock, as every so many bytes of a log: it is preallocated.
+        log = SegmentLog.open(path, "bench", LogConfig(segment_bytes=_size_bytes(groups)), SystemClock())
         log.attach(lambda: b"")
         number = 0
         begun_s = time.perf_counter()
@@ -133,7 +138,7 @@ def _pwritev(descriptor: int, group: _Group, position: int) -> int:
 
 
 def _write_mapped(path: Path, groups: Sequence[_Group]) -> float:
-    size_bytes = sum(map(len, itertools.chain.from_iterable(groups)))
+    size_bytes = _size_bytes(groups)
     position = 0
     begun_s = time.perf_counter()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
