@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from storage.closed_segment import Step, is_step, no_batch, step_at
 from storage.cold import ColdReads, WorkKind
-from storage.errors import CorruptLog
+from storage.errors import CorruptLog, LogReadError
 from storage.log import NotResident
 from storage.mapping import MappedFile, Mapping
 from storage.records import HEADER_BYTES, Batch, read_header
@@ -88,7 +88,7 @@ class SegmentBytes:
 
     def mapping(self) -> Mapping:
         """A mapping of all that is visible."""
-        return self._log.mapping_of(self.visible_bytes)
+        return self._mapping_of(self.visible_bytes)
 
     def forget(self) -> None:
         """Let go of the mapping; those who hold slices keep theirs."""
@@ -114,7 +114,7 @@ class SegmentBytes:
     def require_size(self, size: int) -> None:
         """Return if the file still has so many bytes."""
         if self.cold is not None:
-            self.cold.require_size(self._log.mapping_of(size), size)
+            self.cold.require_size(self._mapping_of(size), size)
 
     def servable_bytes(self, mapping: Mapping, start: int, end: int) -> int:
         """How much of a range to answer with; see `ColdReads.servable_bytes`."""
@@ -144,6 +144,21 @@ class SegmentBytes:
         self.verified.forget_from(position)
         self.places.clear()
 
+    def _mapping_of(self, size: int) -> Mapping:
+        try:
+            return self._log.mapping_of(size)
+        except FileNotFoundError as error:
+            raise self._gone() from error
+
+    def _covering(self, size: int) -> memoryview:
+        try:
+            return self._log.covering(size)
+        except FileNotFoundError as error:
+            raise self._gone() from error
+
+    def _gone(self) -> LogReadError:
+        return LogReadError(f"{self.path} is gone, and what it held is not served; restore the file")
+
     # From batch to batch
 
     def walk(self, position: int, size: int | None = None, *, require: Require | None = None) -> Iterator[Step]:
@@ -155,7 +170,7 @@ class SegmentBytes:
             CorruptLog: where a batch must begin none does.
         """
         size = self.visible_bytes if size is None else size
-        view = self._log.covering(size)
+        view = self._covering(size)
         if view.nbytes < size:
             raise CorruptLog(f"{self.path} has {view.nbytes} bytes where {size} were written; restore the file")
         expected = self._base_offset if position == 0 else None
@@ -179,12 +194,12 @@ class SegmentBytes:
         if position + HEADER_BYTES > self.visible_bytes:
             return False
         require(position, position + HEADER_BYTES)
-        view = self._log.covering(self.visible_bytes)
+        view = self._covering(self.visible_bytes)
         return view.nbytes >= position + HEADER_BYTES and step_at(view, position, position).base_offset == offset
 
     def batch(self, position: int) -> Batch:
         """The batch at a position."""
-        view = self._log.covering(self.visible_bytes)
+        view = self._covering(self.visible_bytes)
         header = read_header(view, position)
         return Batch(header, position, view[position : position + header.size_bytes])
 
