@@ -260,12 +260,12 @@ class Channel:
         failing_since_ms: int | None = None
         backoff_ms = BACKOFF_FIRST_MS
         while True:
-            written = self._counters.records
+            carried = self._counters.transactions
             try:
                 await self._run_session()
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
-                if failing_since_ms is None or self._counters.records > written:
+                if failing_since_ms is None or self._counters.transactions > carried:
                     failing_since_ms, backoff_ms = self._clock.now_ms(), BACKOFF_FIRST_MS
                 until_ms = failing_since_ms + RETRY_MS
                 if self._clock.now_ms() >= until_ms:

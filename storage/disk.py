@@ -105,8 +105,9 @@ def warning(logs: Sequence[LogDisk], where: str, now_ms: int, *, is_standing: bo
     moment = f"{datetime.fromtimestamp(now_ms / 1000 + full_s, UTC):%Y-%m-%d %H:%M} UTC"
     rate = shown_bytes(sum(log.bytes_per_s for log in logs))
     needs = f"retention needs {shown_bytes(needed)}" if is_bounded else "nothing bounds what is kept"
+    when = f"will be full about {moment} (in {_shown_time(full_s)})" if full_s >= 1 else "is full"
     return (
-        f"the disk of {where} will be full about {moment} (in {_shown_time(full_s)}) at the current rate of {rate}/s: "
+        f"the disk of {where} {when} at the current rate of {rate}/s: "
         f"{needs}, {shown_bytes(used)} are used and {shown_bytes(free)} free; make room, or lower retention or "
         f"retention_size"
     )

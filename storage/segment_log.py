@@ -46,7 +46,7 @@ from storage.positions import PositionFile, PositionHeader
 from storage.records import NO_TIMESTAMP_MS
 from storage.recovery import Commit, OpenedLog, close_with_gap, delete_segment, find_commit, open_log, unflushed_paths
 from storage.reservation import Reservation
-from storage.retention import expired_count
+from storage.retention import RetentionClock, expired_count
 from storage.segment import Extent, Segment, source_path
 from storage.segments import Segments
 from storage.upkeep import Upkeep
@@ -92,6 +92,7 @@ class SegmentLog:
         self.reservation = reservation
         self._files = files
         self._clock = clock
+        self._retention_clock = RetentionClock(clock)
         self._segments = Segments(opened.segments, cold)
         self._active = opened.appender
         self._commit = opened.commit
@@ -286,7 +287,7 @@ class SegmentLog:
     def append(self, batch: bytes | Sequence[bytes]) -> None:
         self._raise_failure()
         append = check_batches((batch,) if isinstance(batch, bytes) else batch, self.end_offset)
-        with self._writing("appended to", append.size_bytes):
+        with self._writing("appended to", self._uncommitted_bytes + append.size_bytes):
             self._begin_run()
             appender = self._appender_for(append)
             appender.append(append)
@@ -396,7 +397,7 @@ class SegmentLog:
             NotResident: how far one reaches is not in memory.
         """
         if self._commit is not None:
-            durable_offset, now_ms = self.flusher.durable_offset, self._clock.now_ms()
+            durable_offset, now_ms = self.flusher.durable_offset, self._retention_clock.now_ms()
             count = expired_count(self._segments.ordered, self._commit.segment, durable_offset, now_ms, self.config)
             self._doomed += self._segments.remove_oldest(count)
         doomed, self._doomed = self._doomed, []
@@ -505,13 +506,15 @@ class SegmentLog:
         that there is a place for what it gives.
         """
         self.reservation.probe()
-        if self._active is not None:
+        active = self._active
+        appender = active or self._begin_segment(b"")
+        try:
             # Behind the end, where nobody reads and the next append writes.
-            self._files.write(self._active.descriptors[0], bytes(size_bytes), self._active.appended.size_bytes)
-            return
-        self._begin_segment(b"")
-        self._active = None
-        self._remove_newest()
+            self._files.write(appender.descriptors[0], bytes(size_bytes), appender.appended.size_bytes)
+        finally:
+            if active is None:
+                self._active = None
+                self._remove_newest()
 
     def _drop_uncommitted(self) -> None:
         commit, active = self._commit, self._active

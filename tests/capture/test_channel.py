@@ -30,11 +30,13 @@ from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, s
 from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from capture.channel import Channel
     from capture.table import TableVersion
+    from storage.log import SourcePosition
+    from tests.fakes import ManualTimer
 
 TIME = 1_700_000_000
 CREATE_DATABASE = "CREATE DATABASE shop"
@@ -512,6 +514,35 @@ async def test_on_a_full_disk_the_source_is_left_alone_until_there_is_room(
         scheduler.advance(STORAGE_BACKOFF_MAX_MS)
         await visible(channel, shop)
     assert ids(world) == [1, 2]
+
+
+async def test_what_was_written_of_an_unfinished_transaction_is_no_progress(
+    channel: Channel, shop: Shop, scheduler: ManualScheduler, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction larger than the room that is left: its first pieces are written each time, its last one never."""
+    call_later, delays = scheduler.call_later, list[int]()
+
+    def noting(delay_ms: int, callback: Callable[[], None]) -> ManualTimer:
+        delays.append(delay_ms)
+        return call_later(delay_ms, callback)
+
+    def refusing(_positions: Sequence[SourcePosition]) -> None:
+        raise LogWriteError("no space left on device")
+
+    monkeypatch.setattr(scheduler, "call_later", noting)
+    async with running(channel):
+        await visible(channel, shop)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.log, "commit", refusing)
+            shop.transaction(1)
+            async with asyncio.timeout(WAIT_S):
+                while len(delays) < 8:
+                    scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+                    await asyncio.sleep(0.001)
+        assert all(STORAGE_BACKOFF_MAX_MS / 2 <= delay_ms <= STORAGE_BACKOFF_MAX_MS for delay_ms in delays[5:])
+        scheduler.advance(STORAGE_BACKOFF_MAX_MS)
+        await visible(channel, shop)
+    assert ids(world) == [1]
 
 
 def full(*_: object) -> None:

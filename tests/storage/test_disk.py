@@ -118,7 +118,15 @@ def test_the_warning_says_when_how_much_and_what_to_do() -> None:
     logs = [disk(100 * 1024, GIB, 9 * GIB, free=2 * GIB), disk(1024 * 1024, GIB, 90 * GIB, free=2 * GIB)]
     assert warning(logs, "/data/topics", NOW_MS, is_standing=False) == (
         "the disk of /data/topics will be full about 2023-11-14 22:44 UTC (in 31 minutes) at the current rate of 1.1 "
-        "MiB/s: retention needs 99.0 GiB, 2.0 GiB are used and 2.0 GiB free; make room, or lower retention or retention_size"
+        "MiB/s: retention needs 99.0 GiB, 2.0 GiB are used and 2.0 GiB free; make room, or lower retention or "
+        "retention_size"
+    )
+
+
+def test_a_disk_that_is_full_is_said_to_be() -> None:
+    told = warning([disk(1000, 0, GIB, free=0)], "/data", NOW_MS, is_standing=True)
+    assert (told or "").startswith(
+        "the disk of /data is full at the current rate of 1.0 KiB/s: retention needs 1.0 GiB,"
     )
 
 
