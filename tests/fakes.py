@@ -28,6 +28,10 @@ class ManualClock:
         self._now_ms += ms
         self._monotonic_ms += ms
 
+    def set_wall(self, ms: int) -> None:
+        """Let the wall clock alone jump by `ms` milliseconds, ahead or back."""
+        self._now_ms += ms
+
 
 class ManualTimer:
     """A timer of `ManualScheduler`."""

@@ -26,11 +26,13 @@ class CountingFiles(Files):
         self.calls: Counter[str] = Counter()
         self.read_bytes = 0
         self.open_paths: dict[int, Path] = {}
+        self.ever_opened: set[Path] = set()
 
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
         self.calls["open"] += 1
         descriptor = super().open(path, create=create, write=write)
         self.open_paths[descriptor] = path
+        self.ever_opened.add(path)
         return descriptor
 
     def close(self, descriptor: int) -> None:

@@ -11,12 +11,15 @@ import pytest
 
 from storage.errors import LogWriteError, OffsetOutOfRange
 from storage.files import Files
+from storage.retention import JUMP_GRACE_MS
+from storage.segment import log_path, source_path
 from storage.segment_log import SegmentLog
 from tests.fakes import ManualClock
-from tests.storage.faults import FailingFiles
+from tests.storage.faults import CountingFiles, FailingFiles
 from tests.storage.samples import append, fill, open_log, position, read_all, reopen_copy, small
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def deleted_mappings(directory: Path) -> int:
@@ -60,6 +63,97 @@ def test_the_newest_position_stays_however_long_the_source_is_away(tmp_path: Pat
     assert log.high_watermark == log.end_offset
     assert 1 <= len(list((tmp_path / "log").glob("*.log"))) <= 2
     assert read_all(log)
+
+
+def test_a_source_that_is_away_for_three_retention_periods_is_resumed_exactly(tmp_path: Path) -> None:
+    """Days go by with a look every hour and restarts in between; then it sends on where the last commit was."""
+    clock = ManualClock()
+    config = small(segment_bytes=1000, retention_ms=DAY_MS)
+    log = open_log(tmp_path / "log", config, clock=clock)
+    records = fill(log, Random(2), 30)
+    recovered = log.recovered
+    for hour in range(3 * 24 + 2):
+        clock.advance(HOUR_MS)
+        retire(log)
+        if hour % 20 == 0:
+            log.release()
+            log = open_log(tmp_path / "log", config, clock=clock, boot_id=f"boot-{hour // 40}")
+        assert log.recovered == recovered
+    start = log.log_start_offset
+    assert start > 0
+    assert read_all(log) == [record for record in records if record.offset >= start]
+    records += fill(log, Random(3), 1, first_number=31)
+    assert log.recovered is not None
+    assert log.recovered.position == position(31).position
+    assert log.recovered.intervals[-1].last == 31
+
+
+@pytest.mark.parametrize("is_jump_back", [True, False], ids=["put right", "true"])
+def test_a_clock_that_jumps_ahead_is_not_believed_at_once(tmp_path: Path, is_jump_back: bool) -> None:
+    clock = ManualClock()
+    log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock)
+    fill(log, Random(2), 20)
+    retire(log)
+    clock.set_wall(400 * DAY_MS)
+    for _ in range(JUMP_GRACE_MS // 1000):
+        retire(log)
+        assert log.log_start_offset == 0
+        clock.advance(1000)
+    if is_jump_back:
+        clock.set_wall(-400 * DAY_MS)
+    retire(log)
+    assert (log.log_start_offset == 0) is is_jump_back
+
+
+def test_time_that_passes_while_the_clock_is_not_believed_counts(tmp_path: Path) -> None:
+    clock = ManualClock()
+    log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock)
+    fill(log, Random(2), 20)
+    clock.advance(DAY_MS - 1000)
+    retire(log)
+    clock.set_wall(DAY_MS // 2)
+    retire(log)
+    assert log.log_start_offset == 0
+    clock.advance(1000)
+    retire(log)
+    assert log.log_start_offset > 0
+
+
+def test_what_was_appended_under_a_clock_ahead_goes_with_what_followed(tmp_path: Path) -> None:
+    clock = ManualClock()
+    clock.set_wall(400 * DAY_MS)
+    log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock)
+    early = fill(log, Random(2), 10)
+    clock.set_wall(-400 * DAY_MS)
+    log.roll()
+    fill(log, Random(3), 10, first_number=11)
+    retire(log)
+    assert log.log_start_offset == 0
+    clock.advance(DAY_MS - 1)
+    retire(log)
+    assert log.log_start_offset == 0
+    clock.advance(1)
+    retire(log)
+    assert log.log_start_offset >= len(early)
+
+
+def test_the_data_range_is_known_with_nothing_in_memory(tmp_path: Path) -> None:
+    """Names tell where the log begins: nothing of the first segment is opened for that."""
+    clock = ManualClock()
+    log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock)
+    fill(log, Random(2), 20)
+    clock.advance(DAY_MS)
+    fill(log, Random(3), 20, first_number=21)
+    retire(log)
+    files = CountingFiles()
+    again = open_log(tmp_path / "log", log.config, clock=clock, files=files)
+    first = source_path(log_path(tmp_path / "log", again.log_start_offset))
+    assert again.log_start_offset == log.log_start_offset > 0
+    assert again.high_watermark == log.high_watermark
+    assert first not in files.ever_opened
+    for offset in (0, again.log_start_offset - 1, again.high_watermark + 1):
+        with pytest.raises(OffsetOutOfRange, match=f"outside the stored range {again.log_start_offset} to "):
+            again.read(offset, 100)
 
 
 def test_a_transaction_in_progress_keeps_the_position_before_it(tmp_path: Path) -> None:
@@ -180,14 +274,16 @@ async def test_a_task_that_ends_by_an_error_is_no_secret(tmp_path: Path, monkeyp
     log = open_log(tmp_path / "log")
     fill(log, Random(11), 20)
 
+    called = asyncio.Event()
+
     def mistaken() -> None:
+        called.set()
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(log, "retire", mistaken)
     log.start()
     log.upkeep.wake()
-    while log.upkeep.is_running:
-        await asyncio.sleep(0)
+    await called.wait()
     with pytest.raises(ZeroDivisionError):
         await log.upkeep.stop()
     for call in (log.rollback, lambda: append(log, b"value")):
