@@ -290,6 +290,10 @@ class Medium:
         """What the next process of the same boot finds."""
         return {name: bytes(self.files[number].seen) for name, number in self.names.items()}
 
+    def flushed(self) -> dict[str, bytes]:
+        """What is on the medium at the least."""
+        return {name: self.files[number].durable for name, number in self.durable_names.items()}
+
     def states(self, bound: int, random: Random, samples: int) -> tuple[list[dict[str, bytes]], bool]:
         """What a loss of power may leave, and whether that is all of it.
 
