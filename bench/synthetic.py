@@ -112,32 +112,38 @@ def first_ms(batch_number: int) -> int:
     return FIRST_TIME_MS + batch_number * STEP_MS
 
 
-def write_closed_segments(directory: Path, template: Template, batch_count: int, segment_bytes: int) -> int:
-    """Write a log of closed segments, ended orderly; the offset behind it. But for its state nothing is flushed."""
+def write_closed_segments(
+    directory: Path, template: Template, batch_count: int, segment_bytes: int, *, append_ms: int | None = None
+) -> int:
+    """Write a log of closed segments, ended orderly; the offset behind it. But for its state nothing is flushed.
+
+    All was appended at `append_ms`: now, unless told.
+    """
+    append_ms = time.time_ns() // 1_000_000 if append_ms is None else append_ms
     files = Files()
     directory.mkdir(parents=True)
     batches_per_segment = max(1, segment_bytes // template.size_bytes)
     for first in range(0, batch_count, batches_per_segment):
-        _write_segment(files, directory, template, range(first, min(first + batches_per_segment, batch_count)))
+        numbers = range(first, min(first + batches_per_segment, batch_count))
+        _write_segment(files, directory, template, numbers, append_ms)
     end_offset = batch_count * template.record_count
     write_state(files, directory, LogState(True, end_offset, end_offset, ""))
     return end_offset
 
 
-def _write_segment(files: Files, directory: Path, template: Template, numbers: range) -> None:
+def _write_segment(files: Files, directory: Path, template: Template, numbers: range, append_ms: int) -> None:
     base_offset = numbers.start * template.record_count
     path = log_path(directory, base_offset)
     earlier_ms = NO_TIMESTAMP_MS if not numbers.start else first_ms(numbers.start - 1) + template.span_ms
-    now_ms = time.time_ns() // 1_000_000
     last_crc = _write_batches(files, path, template, numbers)
     _write_indexes(files, path, template, numbers)
     end_offset = numbers.stop * template.record_count
     commit = PositionEntry(
-        Kind.COMMIT, -1, end_offset, len(numbers) * template.size_bytes, template.size_bytes, last_crc, now_ms,
+        Kind.COMMIT, -1, end_offset, len(numbers) * template.size_bytes, template.size_bytes, last_crc, append_ms,
         first_ms(numbers[-1]) + template.span_ms, end_offset, 1, numbers.stop, None,
     )  # fmt: skip
     with closing(
-        PositionFile.create(files, source_path(path), PositionHeader(base_offset, now_ms, earlier_ms, b""))
+        PositionFile.create(files, source_path(path), PositionHeader(base_offset, append_ms, earlier_ms, b""))
     ) as positions:
         positions.append([commit, commit._replace(kind=Kind.CLOSE, file_number=0, position=0)])
 

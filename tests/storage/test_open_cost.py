@@ -145,7 +145,8 @@ def histories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Histories]:
     made = {}
     for log_bytes in (SMALL_BYTES, LARGE_BYTES):
         directory, batch_count = folder / str(log_bytes), -(-log_bytes // TEMPLATE.size_bytes)
-        write_closed_segments(directory, TEMPLATE, batch_count, SEGMENT_BYTES)
+        appended_ms = ManualClock().now_ms() - 1000
+        write_closed_segments(directory, TEMPLATE, batch_count, SEGMENT_BYTES, append_ms=appended_ms)
         made[log_bytes] = History(directory, batch_count, state_path(directory).read_bytes())
     yield made
     shutil.rmtree(folder)
