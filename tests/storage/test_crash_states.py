@@ -31,8 +31,8 @@ from tests.storage.medium import Medium, MemoryFiles
 from tests.storage.samples import Sample, read_all
 from tests.storage.story import STORIES, Driver, History, Story, random_config, random_story
 
-BOUND = 6
-_BOUND_LONG = 10
+BOUND = 5
+_BOUND_LONG = 9
 _RANDOM_STORIES = 4
 _RANDOM_STORIES_LONG = 200
 
@@ -45,8 +45,8 @@ class Effort(NamedTuple):
     again: int
 
 
-SHORT = Effort(BOUND, samples=4, again=2)
-LONG = Effort(_BOUND_LONG, samples=40, again=40)
+SHORT = Effort(BOUND, samples=3, again=2)
+LONG = Effort(_BOUND_LONG, samples=20, again=20)
 _SECOND = Effort(bound=3, samples=1, again=0)
 
 

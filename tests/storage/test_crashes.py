@@ -1,9 +1,10 @@
-"""Crashes at every moment of a recorded run: what a new process finds must be a log that lost nothing it showed.
+"""Crashes of a recorded run on real files: what a new process finds must be a log that lost nothing it showed.
 
 Goal: after any crash the log holds a prefix of the committed transactions, byte for byte and at the same offsets;
 after a killed process all that were published; after a loss of power all that were flushed, and no offset that was
-ever served means anything else. Method: the files seam records every write, flush, rename and deletion of a run; each
-prefix is laid out in a fresh directory and opened.
+ever served means anything else. Method: the files seam records every write, flush, rename and deletion of a run;
+prefixes are laid out in a fresh directory and opened. Every prefix, and what it may leave, is tried on files in memory
+(`test_crash_states`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storage.errors import StorageError
-from storage.records import iter_batches, iter_records, verify_crc
 from storage.verify import verify
 from tests.storage.faults import RecordingFiles, ReplayedDisk, Step
 from tests.storage.samples import Sample, append, append_random, open_log, position, read_all, release_all, small
@@ -147,8 +146,8 @@ def killed_at(run: Run, steps: int, share: float, directory: Path) -> None:
     disk.write_to(directory)
 
 
-def test_a_killed_process_loses_nothing_at_any_step(run: Run, tmp_path: Path) -> None:
-    for steps in range(len(run.steps) + 1):
+def test_a_killed_process_loses_nothing(run: Run, tmp_path: Path) -> None:
+    for steps in range(0, len(run.steps) + 1, 3):
         is_write = steps < len(run.steps) and run.steps[steps].call == "write"
         for share in (1.0, 0.4) if is_write else (1.0,):
             directory = tmp_path / f"{steps}-{share}"
@@ -264,59 +263,6 @@ def check_goes_on_after_power_loss(log: SegmentLog, directory: Path, run: Run, c
     again = open_log(directory, log.config, boot_id="boot-3")
     assert read_all(again) == before + added
     assert again.end_offset > added[0].offset
-
-
-@pytest.mark.parametrize("boot_id", ["boot-1", "boot-2"])
-def test_random_damage_is_cut_off_or_named(run: Run, tmp_path: Path, boot_id: str) -> None:
-    """Bits flipped and files cut anywhere: the log opens or says why not, and every batch with a right checksum is one
-    that was written. (Checksums of what is served are looked at by clients, and by verify.)
-    """
-    random = Random(99)
-    outcomes = {"opened": 0, "refused": 0}
-    known = {record.offset: record for transaction in run.transactions for record in transaction}
-    for number in range(150):
-        directory = tmp_path / str(number)
-        killed_at(run, len(run.steps), 1.0, directory)
-        damaged = random.choice(sorted(directory.iterdir()))
-        # A `.source` cut short looks as if the process had been killed before it committed: nothing can tell.
-        damage(damaged, random, may_cut=damaged.suffix != ".source")
-        try:
-            log = open_log(directory, CONFIG, boot_id=boot_id)
-            assert log.end_offset >= run.moments[-1].high_watermark
-            for record in read_whole_batches(log):
-                assert damaged.suffix == ".log" or record == known[record.offset]
-                assert record.value in {r.value for r in known.values()}
-            outcomes["opened"] += 1
-            release_all()
-        except StorageError:
-            outcomes["refused"] += 1
-    assert outcomes["opened"] > outcomes["refused"]
-
-
-def read_whole_batches(log: SegmentLog) -> list[Sample]:
-    """Read batch by batch, as a client that checks checksums; it stops at damage as a client does."""
-    records: list[Sample] = []
-    offset = log.log_start_offset
-    while offset < log.high_watermark:
-        with log.read(offset, 1) as part:
-            data = bytes(part.view)
-        if not data:
-            break
-        [batch] = iter_batches(data)
-        if not verify_crc(data, 0, batch.header) or batch.header.next_offset <= offset:
-            break
-        records += [Sample(r.offset, r.timestamp_ms, r.value or b"") for r in iter_records(batch)]
-        offset = batch.header.next_offset
-    return records
-
-
-def damage(path: Path, random: Random, *, may_cut: bool) -> None:
-    data = bytearray(path.read_bytes())
-    if data and (not may_cut or random.random() < 0.7):
-        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
-    else:
-        data = data[: random.randrange(len(data) + 1)]
-    path.write_bytes(data)
 
 
 WRITER = """
