@@ -9,7 +9,8 @@ What is read depends on how the last run ended, never on how much the log holds:
 
 Behind the last good COMMIT everything goes, in all files: an invisible transaction, a torn entry, later segments.
 Where offsets that were served may have been lost (power, or bytes that do not verify), the segment is closed with a
-gap: the log goes on at the reserved offset, so that no offset ever means two records.
+gap: the log goes on at the reserved offset, so that no offset ever means two records. What lies before a damaged end is
+kept. A log that ends below what its state knows to be durable is damaged, however it was left.
 
 Invariant: recovery repeated after a crash inside recovery comes to the same log.
 """
