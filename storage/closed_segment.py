@@ -1,23 +1,22 @@
 """What a closed segment is found to be when it is first looked into, and the repair of its indexes.
 
-Owns reading a segment's files from beginning to end with `pread`, never by touching a mapping: all of it may run in a
-thread, and a medium that fails is an error. How far the segment reaches its CLOSE entry says; if that is lost, the log
-itself is walked. Indexes that are missing or wrong are written anew beside the old ones and take their names at once,
-so that readers see all of an index or none.
+Owns reading a segment's files with `pread`, never by touching a mapping: all of it may run in a thread, and a medium
+that fails is an error. How far the segment reaches its CLOSE entry says; if that is lost, the log itself is walked.
+Indexes that are missing or wrong are written anew beside the old ones and take their names at once, so that readers see
+all of an index or none.
 
 Invariant: what is found does not depend on whether the indexes are there.
 """
 
 from __future__ import annotations
 
-import mmap
 import struct
 from bisect import bisect_right
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import CorruptLog
-from storage.index import SlotWriter, is_index_missing, replace_index
+from storage.index import SlotWriter, replace_index
 from storage.positions import Kind, PositionFile
 from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, NO_TIMESTAMP_MS
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 STEP: Final = struct.Struct(">qi11xi8xq")
 """What walking needs of a batch header: base_offset, batch_length, last_offset_delta, max_timestamp."""
 _BLOCK_BYTES: Final = 1 << 20
-_SOURCE_HEAD_BYTES: Final = 64 * 1024
-"""More than the header of a `.source` takes with all but the longest GTID sets."""
 
 
 class Step(NamedTuple):
@@ -61,32 +58,15 @@ class Found(NamedTuple):
     earlier_max_timestamp_ms: int
 
 
-def look_into(files: Files, path: Path, base_offset: int, interval_bytes: int, next_base_offset: int | None) -> Found:
+def look_into(files: Files, path: Path, base_offset: int, next_base_offset: int | None) -> Found:
     """Look into the closed segment whose `.log` is at `path`.
 
     `next_base_offset` is where the segment behind it begins, if there is one.
 
     Raises:
-        OSError: the system refuses to read it, or to write an index that was missing.
-    """
-    found = _by_its_end(files, path) or _by_walking(files, path, base_offset, next_base_offset)
-    if is_index_missing(files, path):
-        rebuild_index(files, path, base_offset, found.size_bytes, interval_bytes)
-    return found
-
-
-def warm(files: Files, path: Path) -> None:
-    """Read what a first reader touches: it stays in the page cache.
-
-    Raises:
         OSError: the system refuses to read it.
     """
-    source, index, time_index = (path.with_suffix(suffix) for suffix in (".source", ".index", ".timeindex"))
-    for part, head_bytes in ((source, _SOURCE_HEAD_BYTES), (index, None), (time_index, None), (path, HEADER_BYTES)):
-        with suppress(FileNotFoundError), files.opened(part, write=False) as descriptor:
-            size = files.size(descriptor)
-            files.read(descriptor, size if head_bytes is None else min(size, head_bytes), 0)
-            files.read(descriptor, min(size, mmap.PAGESIZE), max(size - mmap.PAGESIZE, 0))
+    return _by_its_end(files, path) or _by_walking(files, path, base_offset, next_base_offset)
 
 
 def rebuild_index(files: Files, path: Path, base_offset: int, size_bytes: int, interval_bytes: int) -> None:

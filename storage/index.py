@@ -83,6 +83,14 @@ class IndexReader:
         """The files that lookups touch, and how much of them. Slots lie apart: a lookup touches many pages."""
         return (self._offsets, self.count * OFFSET_SLOT_BYTES), (self._times, self.count * TIME_SLOT_BYTES)
 
+    def whole(self) -> tuple[tuple[MappedFile, int], ...]:
+        """The files that `count_slots` touches, and how long they are.
+
+        Raises:
+            FileNotFoundError: an index is missing.
+        """
+        return (self._offsets, self._offsets.covering(1).nbytes), (self._times, self._times.covering(1).nbytes)
+
     def count_slots(self, end_position: int) -> int:
         """Set `count` to the slots of batches before `end_position`: the first that is empty or behind ends them.
 
@@ -166,16 +174,6 @@ class IndexReader:
 
     def _mapped_offsets(self) -> memoryview:
         return self._offsets.covering(self.count * OFFSET_SLOT_BYTES)
-
-
-def is_index_missing(files: Files, log_path: Path) -> bool:
-    """Whether one of the indexes of a segment is not there."""
-    for path in (offset_index_path(log_path), time_index_path(log_path)):
-        try:
-            files.close(files.open(path, write=False))
-        except FileNotFoundError:
-            return True
-    return False
 
 
 class SlotWriter:

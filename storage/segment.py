@@ -74,7 +74,7 @@ class Segment:
         self._files = files
         self._visible: Extent | None = None
         self._earlier_max_timestamp_ms = NO_TIMESTAMP_MS
-        self._look_into = partial(closed_segment.look_into, files, self.path, base_offset, index_interval_bytes)
+        self._look_into = partial(closed_segment.look_into, files, self.path, base_offset)
         self._found: closed_segment.Found | None = None
         """What a thread found when it looked into the closed segment."""
 
@@ -209,16 +209,14 @@ class Segment:
         self._log.visible_bytes = extent.size_bytes
 
     def _look_into_cold(self) -> None:
-        """Look into a closed segment in a thread, and leave in memory what its first reader touches."""
+        """Look into a closed segment, in a thread."""
         self._found = self._look_into(self.next_base_offset)
-        closed_segment.warm(self._files, self.path)
 
     def _load(self) -> Extent:
         """Look into a closed segment for the first time."""
         found = self._found or self._look_into(self.next_base_offset)
         extent = Extent(*found[:4])
         self.begin(extent, found.earlier_max_timestamp_ms)
-        self.index.load()
         return extent
 
     def _locate_behind_damage(self, position: int, offset: int) -> int | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storage.files import Files
+    from storage.mapping import MappedFile
     from storage.segment_bytes import Require, SegmentBytes
 
 
@@ -39,19 +40,14 @@ class SegmentIndex:
         self._base_offset = base_offset
         self._interval_bytes = interval_bytes
         self._reader = IndexReader(files, log.path)
+        self._is_counted = False
+        """Whether it is known how many slots there are; of a closed segment that is seen at the first lookup."""
 
     def wrote(self, slot_count: int, written_bytes: int) -> None:
         """Take how far the appender has come, or has gone back."""
         self._reader.count = slot_count
+        self._is_counted = True
         self.written_bytes = written_bytes
-
-    def load(self) -> None:
-        """Find how many slots a closed segment's index has.
-
-        Raises:
-            FileNotFoundError: an index is missing.
-        """
-        self._reader.count_slots(self.written_bytes)
 
     def forget(self) -> None:
         """Let go of the mappings."""
@@ -74,8 +70,10 @@ class SegmentIndex:
     def _checked(self, lookup: Callable[[int], Slot], argument: int, require: Require) -> Slot:
         """What an index says, once it was seen to be true; an index that errs is rebuilt."""
         try:
-            if require is not touch:
-                self._require()
+            if not self._is_counted:
+                self._require(self._reader.whole(), require)
+                self._count()
+            self._require(self._reader.pages(), require)
             slot = lookup(argument)
             if self._is_true(slot, require):
                 return slot
@@ -86,14 +84,19 @@ class SegmentIndex:
         self._rebuild()
         return lookup(argument)
 
-    def _require(self) -> None:
-        """Return if the indexes may be touched; all their pages, because a lookup touches many."""
+    def _require(self, pages: tuple[tuple[MappedFile, int], ...], require: Require) -> None:
+        """Return if these parts of the indexes may be touched by who asks `require` of the log."""
         cold = self._log.cold
-        if cold is not None:
-            for file, size in self._reader.pages():
-                if size:
-                    mapping = file.mapping_of(size)
-                    cold.require(mapping, 0, min(size, mapping.view.nbytes))
+        if cold is None or require is touch:
+            return
+        for file, size in pages:
+            if size:
+                mapping = file.mapping_of(size)
+                cold.require(mapping, 0, min(size, mapping.view.nbytes))
+
+    def _count(self) -> None:
+        self._reader.count_slots(self.written_bytes)
+        self._is_counted = True
 
     def _is_true(self, slot: Slot, require: Require) -> bool:
         if slot.position == 0:
@@ -163,7 +166,7 @@ class SegmentIndex:
 
         self._log.require_work(WorkKind.REBUILD_INDEX, 0, rebuild)
         self._reader.forget()
-        self._reader.count_slots(written_bytes)
+        self._count()
 
     def _complete(self, writer: IndexWriter, kept: int) -> None:
         """Let `writer` keep the first `kept` slots and enter what follows them in the log.
@@ -185,4 +188,4 @@ class SegmentIndex:
                 begin = closed_segment.boundary_behind(self._files, self._log.path, position, self.written_bytes)
                 position = begin.position if begin is not None else None
         self._reader.forget()
-        self._reader.count = writer.count
+        self.wrote(writer.count, self.written_bytes)
