@@ -28,7 +28,7 @@ _ORDERLY_SHARE = 0.1
 _START_UP_SHARE = 0.25
 _START_UP_S = 1.2
 """Longer than a start takes: kills hit every part of it, and what follows."""
-_RECORDS_BETWEEN_KILLS = (1, 1200)
+_RECORDS_BETWEEN_KILLS = (1, 800)
 _KILL_DELAY_MAX_S = 0.15
 _LARGE_TRANSACTION_ROWS = 40_000
 _UNFINISHED_BYTES = 2 << 20
