@@ -61,6 +61,7 @@ class WorkKind(StrEnum):
     CHUNK = "chunk"
     AHEAD = "ahead"
     LOOK_INTO = "look into"
+    MEASURE = "measure"
     REBUILD_INDEX = "rebuild index"
     VERIFY = "verify"
 

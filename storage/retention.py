@@ -18,6 +18,7 @@ from typing import Final
 from storage.clock import Clock
 from storage.config import LogConfig
 from storage.segment import Segment
+from storage.segments import Segments
 
 JUMP_MS: Final = 60_000
 """How far the wall clock may run ahead of the monotonic one between two looks; they are a flush interval apart."""
@@ -49,23 +50,22 @@ class RetentionClock:
         return now_ms
 
 
-def expired_count(
-    segments: Sequence[Segment], kept: Segment, durable_offset: int, now_ms: int, config: LogConfig
-) -> int:
-    """How many of the oldest segments are to go; `kept` and what follows it are not counted."""
-    candidates = segments[: segments.index(kept)]
+def expired_count(segments: Segments, kept: Segment, durable_offset: int, now_ms: int, config: LogConfig) -> int:
+    """How many of the oldest segments are to go; `kept` and what follows it are not counted.
+
+    Raises:
+        NotResident: how much they take together, or how far one reaches, is not known yet.
+    """
+    ordered = segments.ordered
+    candidates = ordered[: ordered.index(kept)]
     excess_bytes = 0
     if config.retention_bytes is not None:
-        for segment in segments:
-            segment.require_visible()
-        excess_bytes = sum(segment.visible.size_bytes for segment in segments) - config.retention_bytes
+        excess_bytes = segments.stored_bytes() - config.retention_bytes
     count = 0
     for number, segment in enumerate(candidates):
         segment.require_visible()
         extent = segment.visible
-        is_old = (
-            config.retention_ms is not None and _append_ms(segments, number, now_ms) + config.retention_ms <= now_ms
-        )
+        is_old = config.retention_ms is not None and _append_ms(ordered, number, now_ms) + config.retention_ms <= now_ms
         if (not is_old and excess_bytes <= 0) or extent.end_offset > durable_offset:
             break
         excess_bytes -= extent.size_bytes

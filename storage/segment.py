@@ -21,7 +21,7 @@ where it stands: the way around it, and the repair of the active segment's index
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,17 +66,35 @@ class Segment:
 
     def __init__(self, files: Files, directory: Path, base_offset: int, index_interval_bytes: int) -> None:
         self.base_offset = base_offset
-        self.path = log_path(directory, base_offset)
         self.next_base_offset: int | None = None
         """Where the segment behind this one begins, if there is one."""
-        self._log = SegmentBytes(files, self.path, base_offset)
-        self.index = SegmentIndex(files, self._log, base_offset, index_interval_bytes)
         self._files = files
+        self._directory = directory
+        self._index_interval_bytes = index_interval_bytes
+        self._cold: ColdReads | None = None
         self._visible: Extent | None = None
+        self._occupied_bytes: int | None = None
         self._earlier_max_timestamp_ms = NO_TIMESTAMP_MS
-        self._look_into = partial(closed_segment.look_into, files, self.path, base_offset)
         self._found: closed_segment.Found | None = None
         """What a thread found when it looked into the closed segment."""
+
+    # Made when they are first asked for: most segments of a large log are never looked into.
+
+    @cached_property
+    def path(self) -> Path:
+        """The `.log`."""
+        return log_path(self._directory, self.base_offset)
+
+    @cached_property
+    def _log(self) -> SegmentBytes:
+        log = SegmentBytes(self._files, self.path, self.base_offset)
+        log.cold = self._cold
+        return log
+
+    @cached_property
+    def index(self) -> SegmentIndex:
+        """Both indexes."""
+        return SegmentIndex(self._files, self._log, self.base_offset, self._index_interval_bytes)
 
     @property
     def visible(self) -> Extent:
@@ -91,7 +109,9 @@ class Segment:
 
     def read_by(self, cold: ColdReads | None) -> None:
         """Have what is not in memory read by these; without them readers wait for the disk."""
-        self._log.cold = cold
+        self._cold = cold
+        if "_log" in self.__dict__:
+            self._log.cold = cold
 
     def publish(self, extent: Extent) -> None:
         """Serve the segment up to here; less than before only when a flush failed."""
@@ -112,8 +132,9 @@ class Segment:
 
     def forget(self) -> None:
         """Let go of the mappings; those who hold slices keep theirs."""
-        self._log.forget()
-        self.index.forget()
+        if "_log" in self.__dict__:
+            self._log.forget()
+            self.index.forget()
 
     def check_index(self) -> None:
         """Look at every slot of both indexes, up to where the segment ends."""
@@ -122,8 +143,17 @@ class Segment:
 
     def require_visible(self) -> None:
         """Return if `visible` is known or may be looked up here; else raise as `LogSlice.require` does."""
-        if self._visible is None and self._log.cold is not None:
+        if self._visible is None and self._cold is not None:
             self._log.require_work(WorkKind.LOOK_INTO, 0, self._look_into_cold)
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """What it takes of retention by bytes; None if it was neither looked into nor measured."""
+        return self._visible.size_bytes if self._visible is not None else self._occupied_bytes
+
+    def measure(self) -> None:
+        """See what the system says that it takes. May be called on any thread."""
+        self._occupied_bytes = self._files.occupied_bytes(self.path)
 
     def locate(self, offset: int) -> int:
         """The position of the visible batch that holds `offset` or is the first behind it; the end if there is none."""
@@ -210,11 +240,14 @@ class Segment:
 
     def _look_into_cold(self) -> None:
         """Look into a closed segment, in a thread."""
-        self._found = self._look_into(self.next_base_offset)
+        self._found = self._look_into()
+
+    def _look_into(self) -> closed_segment.Found:
+        return closed_segment.look_into(self._files, self.path, self.base_offset, self.next_base_offset)
 
     def _load(self) -> Extent:
         """Look into a closed segment for the first time."""
-        found = self._found or self._look_into(self.next_base_offset)
+        found = self._found or self._look_into()
         extent = Extent(*found[:4])
         self.begin(extent, found.earlier_max_timestamp_ms)
         return extent

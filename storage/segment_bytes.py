@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     """Returns if a range of the `.log` may be touched, else raises `NotResident`."""
 
 PLACES_MAX: Final = 128
-_numbers: Final = count()
+numbers: Final = count()
+"""Names for what a thread may be given work on (`ColdReads.require_work`)."""
 
 
 class KnownPlaces:
@@ -80,7 +81,7 @@ class SegmentBytes:
         self.cold: ColdReads | None = None
         self.visible_bytes = 0
         self.verified = VerifiedRanges()
-        self.number = next(_numbers)
+        self.number = next(numbers)
         """Names the segment among all there ever were in this process."""
         self._base_offset = base_offset
         self.places = KnownPlaces()

@@ -398,7 +398,7 @@ class SegmentLog:
         """
         if self._commit is not None:
             durable_offset, now_ms = self.flusher.durable_offset, self._retention_clock.now_ms()
-            count = expired_count(self._segments.ordered, self._commit.segment, durable_offset, now_ms, self.config)
+            count = expired_count(self._segments, self._commit.segment, durable_offset, now_ms, self.config)
             self._doomed += self._segments.remove_oldest(count)
         doomed, self._doomed = self._doomed, []
         return doomed

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from storage.cold import ColdReads
+from storage.cold import ColdReads, WorkKind
 from storage.log import LogSlice
 from storage.segment import Segment
+from storage.segment_bytes import numbers
 
 MAPPED_SEGMENTS_MAX: Final = 16
 """Closed segments kept mapped for their next reader; each holds an address range and descriptors."""
@@ -27,6 +28,7 @@ class Segments:
 
     def __init__(self, segments: Sequence[Segment], cold: ColdReads | None = None) -> None:
         self.ordered = list(segments)
+        self._number = next(numbers)
         self._cold = cold
         for segment in segments:
             segment.read_by(cold)
@@ -122,6 +124,25 @@ class Segments:
             if (time_ms := segment.last_timestamp_ms(may_wait=may_wait)) is not None:
                 return time_ms
         return None
+
+    def stored_bytes(self) -> int:
+        """What all of them take of retention by bytes.
+
+        Raises:
+            NotResident: some are to be measured first.
+        """
+        unknown = [segment for segment in self.ordered if segment.stored_bytes is None]
+        if unknown:
+
+            def measure() -> None:
+                for segment in unknown:
+                    segment.measure()
+
+            if self._cold is None:
+                measure()
+            else:
+                self._cold.require_work(WorkKind.MEASURE, self._number, 0, str(unknown[0].path.parent), measure)
+        return sum(segment.stored_bytes or 0 for segment in self.ordered)
 
     def forget(self) -> None:
         """Let go of all mappings."""

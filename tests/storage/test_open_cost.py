@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -254,6 +255,26 @@ def test_the_first_status_costs_no_more_of_a_larger_log(histories: Histories, en
     assert cost["segments"] == 2
     view = status(large.log)
     assert (view.start_timestamp_ms, view.end_timestamp_ms) == (first_ms(0), large.tail[-1].timestamp_ms)
+
+
+def test_retention_by_bytes_opens_no_file_to_see_how_much_there_is(
+    histories: Histories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, retention_bytes=10**15))
+    small, large = both(histories, kill)
+    cost = large.first_cost(lambda log: log.retire())
+    assert cost == small.first_cost(lambda log: log.retire())
+    assert cost["segments"] <= 1
+    assert large.log.log_start_offset == 0
+
+
+def test_a_look_at_all_segments_keeps_none_of_them_open(histories: Histories) -> None:
+    """As where the clock was set back behind the time of all that was appended."""
+    large = opened(histories[LARGE_BYTES], kill)
+    large.reopen()
+    for segment in large.log._segments.ordered:
+        assert segment.visible.size_bytes
+    assert len(large.files.open_paths) < 20
 
 
 def test_what_a_log_takes_of_its_disk_is_seen_without_looking_into_all_of_it(histories: Histories) -> None:
