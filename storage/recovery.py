@@ -372,6 +372,10 @@ class _Recovery:
         self._files.sync_directory(self._directory)
         if commit is None:
             return OpenedLog([], None, None, end_offset, end_offset, self._notes)
+        # What a killed process left may be in the page cache alone; behind the gap all counts as flushed.
+        for path in unflushed_paths(segments, commit.entry.durable_offset):
+            with suppress(FileNotFoundError), self._files.opened(path) as descriptor:
+                self._files.sync(descriptor)
         close_with_gap(self._files, commit, end_offset, self._clock.now_ms())
         for segment in self._unverified:
             if segment in segments:
