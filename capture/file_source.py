@@ -139,7 +139,7 @@ def binlog_names(paths: Sequence[Path]) -> list[str]:
 
 async def read_info(path: Path, name: str) -> ServerInfo:
     """Who wrote a file, as far as its format description says."""
-    reader = await asyncio.to_thread(BinlogFileReader, path)
+    reader = await _opened(path)
     reader.close()
     version = reader.format.server_version
     dialect = Dialect.of(version)

@@ -12,6 +12,7 @@ the offending event is visible. Nothing of a session is remembered by the next o
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,9 @@ class Task:
 
 
 class Session:
-    """Carries one stream over. `walker` and `pacer` may be looked at; `published` is the last boundary made visible."""
+    """Carries one stream over. `walker` and `pacer` may be looked at; `published` is the last boundary before which
+    everything is visible.
+    """
 
     def __init__(
         self,
@@ -90,6 +93,10 @@ class Session:
         self._selection = selection
         self._history = history
         self._resume = self.published = resume.position
+        self._committed_offset = self._log.high_watermark
+        """Where the log ended at the last commit."""
+        self._unseen: deque[tuple[int, BinlogPosition]] = deque()
+        """Boundaries that were reached, and how far the log must be visible for them: a flush may come before."""
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._busy = False
@@ -132,6 +139,7 @@ class Session:
         Raises CaptureError, with the position where the binlog itself is the reason, and StorageError.
         """
         self._streaming = asyncio.current_task()
+        unsubscribe = self._log.subscribe(self._on_visible)
         if self._source.paced_heartbeats:
             self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
         try:
@@ -144,13 +152,14 @@ class Session:
                 if not self._source.pending():
                     self.pacer.drained()
                 self._busy = False
-                self.published = self.walker.position
+                self._reach(self.walker.position)
                 self._task.progressed()
         except asyncio.CancelledError:
             if self._failure is None or self._streaming is None or self._streaming.uncancel():
                 raise
             raise self._failure from None
         finally:
+            unsubscribe()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -254,13 +263,28 @@ class Session:
         assembler, pending = self._assembler, self._assembler.pending
         if pending.positions:
             self._log.commit(pending.positions)
+            self._committed_offset = self._log.end_offset
             last = pending.positions[-1]
-            self.published = BinlogPosition(file_name(self._resume.base, last.file_number), last.position)
+            boundary = BinlogPosition(file_name(self._resume.base, last.file_number), last.position)
+            self._reach(boundary)
             for position in pending.positions:
                 if position.gtid is not None:
                     self._committed.add(position.gtid.key, position.gtid.first, position.gtid.last)
             self._task.counters.transactions += assembler.committed()
-            self._source.committed(self.published)
+            self._source.committed(boundary)
+
+    def _reach(self, boundary: BinlogPosition) -> None:
+        """Note that everything before a boundary was committed."""
+        self._unseen.append((self._committed_offset, boundary))
+        self._see()
+
+    def _see(self) -> None:
+        while self._unseen and self._unseen[0][0] <= self._log.high_watermark:
+            _, self.published = self._unseen.popleft()
+
+    def _on_visible(self) -> None:
+        self._see()
+        self._task.progressed()
 
     async def _append(self, count: int) -> None:
         """Append the first `count` pending values; nothing else is added to them meanwhile."""
