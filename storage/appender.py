@@ -175,7 +175,12 @@ class Appender:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """All four files, in the order in which they are to be flushed."""
-        return (self._log, self.positions.descriptor, *self._index.descriptors)
+        return (*self.truth_descriptors, *self._index.descriptors)
+
+    @property
+    def truth_descriptors(self) -> tuple[int, int]:
+        """The two files that cannot be made from others."""
+        return self._log, self.positions.descriptor
 
     def append(self, append: Append) -> None:
         """Write batches behind the last."""

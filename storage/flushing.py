@@ -91,12 +91,20 @@ class Flusher:
             self.retire(appender)
         self._unflushed_paths = []
 
-    def begin(self, end_offset: int, monotonic_ms: int) -> FlushJob:
-        """Begin a flush of everything written so far, which reaches to `end_offset`; one at a time."""
+    def begin(self, end_offset: int, monotonic_ms: int, *, is_last: bool = False) -> FlushJob:
+        """Begin a flush of everything written so far, which reaches to `end_offset`; one at a time.
+
+        The indexes of a segment that is written to are left out, unless this flush `is_last`: after a loss of power
+        they are looked at slot by slot.
+        """
         assert self._job is None
         if self.waiting_since_ms is None:
             self.waiting_since_ms = monotonic_ms
-        descriptors = tuple(descriptor for appender in self._appenders for descriptor in appender.descriptors)
+        descriptors = tuple(
+            descriptor
+            for appender in self._appenders
+            for descriptor in (appender.descriptors if is_last or appender.is_finished else appender.truth_descriptors)
+        )
         paths = tuple(self._unflushed_paths)
         finished = tuple(appender for appender in self._appenders if appender.is_finished)
         self._job = FlushJob(descriptors, paths, self._is_directory_changed, end_offset, self.unflushed_bytes, finished)
@@ -162,8 +170,9 @@ class Flusher:
         """Those that write, or wrote, a segment."""
         return [appender for appender in self._appenders if appender.segment is segment]
 
-    def restart(self, durable_offset: int) -> None:
-        """After a failed flush was cut off: nothing of it is left to flush."""
+    def restart(self, durable_offset: int, unflushed: Sequence[Path]) -> None:
+        """After a failed flush was cut off: nothing of it is left to flush but these files."""
+        self._unflushed_paths = list(unflushed)
         self.durable_offset = durable_offset
         self.unflushed_bytes = 0
         self._is_directory_changed = False

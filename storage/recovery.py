@@ -31,7 +31,7 @@ from storage.errors import CorruptLog
 from storage.files import Files
 from storage.positions import TEMPORARY_SUFFIX, Kind, PositionEntry, PositionFile
 from storage.records import HEADER_BYTES, read_header, verify_crc
-from storage.segment import Extent, Segment, segment_paths, source_path
+from storage.segment import Extent, Segment, log_path, segment_paths, source_path
 from storage.state import UNKNOWN_OFFSETS, UNREADABLE, LogState, write_state
 
 _SEGMENT_SUFFIXES: Final = frozenset({".source", ".index", ".timeindex", ".log"})
@@ -167,7 +167,10 @@ class _Recovery:
         return self._open_without_gap(segments, tail.commit, tail.close, is_orderly=is_orderly)
 
     def _scan(self) -> list[Segment]:
-        """The segments by name; files without their `.source` are what a crash left of a begin or an end."""
+        """The segments by name; files without their `.source` are what a crash left of a begin or an end.
+
+        Not so between two segments: there nothing begins or ends. What is left of such a one is served.
+        """
         bases: set[int] = set()
         others: list[Path] = []
         for name in self._files.list(self._directory):
@@ -180,6 +183,14 @@ class _Recovery:
                 bases.add(int(path.stem))
             else:
                 others.append(path)
+        lost = {int(path.stem) for path in others if path.suffix == ".log"} - bases
+        lost = {base for base in lost if bases and min(bases) < base < max(bases)}
+        for base in sorted(lost):
+            path = source_path(log_path(self._directory, base))
+            self._notes.append(
+                f"{path} is gone; the records beside it are served, and verify and backup leave them out"
+            )
+        bases |= lost
         for path in others:
             if int(path.stem) not in bases:
                 self._files.unlink(path)
@@ -191,6 +202,9 @@ class _Recovery:
         for segment in reversed(segments):
             try:
                 file = PositionFile.open(self._files, source_path(segment.path), write=False)
+            except FileNotFoundError:
+                is_damaged = True
+                continue
             except CorruptLog as error:
                 is_damaged = True
                 if _has_content(self._files, segment):
@@ -248,6 +262,8 @@ class _Recovery:
             # What followed the last flush is not there, name and all; retention takes nothing that is not durable.
             return good
         if candidates[first].base_offset == durable_offset and first > 0:
+            # The flush may have come before its end was written, and left out its indexes.
+            self._unverified.append(candidates[first - 1])
             good = self._closed_before(candidates[first - 1], durable_offset)
             if good.commit is not None and good.close is None:
                 return good
@@ -274,7 +290,7 @@ class _Recovery:
         try:
             with closing(PositionFile.open(self._files, source_path(segment.path), write=False)) as file:
                 tail = self._last_commit(segment, file)
-        except CorruptLog:
+        except (CorruptLog, FileNotFoundError):
             return _Tail(None, None, is_damaged=True)
         commit = tail.commit
         if commit is not None and tail.close is None and commit.entry.end_offset == next_offset:
@@ -429,7 +445,8 @@ def delete_segment(files: Files, segment: Segment) -> None:
 def unflushed_paths(segments: Iterable[Segment], durable_offset: int) -> list[Path]:
     """The files that may hold what an earlier run of this boot wrote and did not flush."""
     ordered = list(segments)
-    first = max(0, bisect_right([segment.base_offset for segment in ordered], durable_offset) - 1)
+    # The segment that ends there too: the flush may have come before its end was written, and left out its indexes.
+    first = max(0, bisect_left([segment.base_offset for segment in ordered], durable_offset) - 1)
     return [path for segment in ordered[first:] for path in segment_paths(segment.path)]
 
 

@@ -120,10 +120,17 @@ class SegmentIndex:
     # Writing anew
 
     def check(self) -> None:
-        """Look at every slot of both indexes, as is needed after a loss of power: any page of them may be missing."""
+        """Look at every slot of both indexes, as is needed after a loss of power: any page of them may be missing.
+
+        Flushed on return: nobody looks at them again.
+        """
         writer = self._reopen(check_all=True)
-        writer.trim()
-        writer.close()
+        try:
+            writer.trim()
+            for descriptor in writer.descriptors:
+                self._files.sync(descriptor)
+        finally:
+            writer.close()
 
     def reopen(self, capacity_bytes: int) -> IndexWriter:
         """A writer that goes on behind the slots of what is written. A killed process can spoil the last one only."""

@@ -47,7 +47,7 @@ from storage.records import NO_TIMESTAMP_MS
 from storage.recovery import Commit, OpenedLog, close_with_gap, delete_segment, find_commit, open_log, unflushed_paths
 from storage.reservation import Reservation
 from storage.retention import RetentionClock, expired_count
-from storage.segment import Extent, Segment, source_path
+from storage.segment import Extent, Segment, segment_paths, source_path
 from storage.segments import Segments
 from storage.upkeep import Upkeep
 
@@ -118,9 +118,9 @@ class SegmentLog:
         self._doomed: list[Segment] = []
         """Segments that are gone from the log and not yet from the disk."""
         self._subscribers: dict[object, Callable[[], None]] = {}
-        unflushed = unflushed_paths(opened.segments, opened.durable_offset)
-        is_flushed = opened.durable_offset == opened.end_offset
-        self.flusher = Flusher(files, directory, opened.durable_offset, [] if is_flushed else unflushed)
+        was_killed = reservation.found is not None and not reservation.found.orderly
+        unflushed = unflushed_paths(opened.segments, opened.durable_offset) if was_killed else []
+        self.flusher = Flusher(files, directory, opened.durable_offset, unflushed)
         self.upkeep = Upkeep(self, clock)
         self._meter = DiskMeter(files, directory, config)
         self._committed_bytes = 0
@@ -185,10 +185,10 @@ class SegmentLog:
             if orderly:
                 with self._writing("closed"):
                     self._take_back()
-                    self.flush()
-                    self._raise_failure()
                     if self._active is not None:
                         self._active.trim()
+                    self.flush(is_last=True)
+                    self._raise_failure()
                     self.reservation.close(self.end_offset)
         finally:
             self.release()
@@ -319,7 +319,7 @@ class SegmentLog:
         publication = _Publication(self.end_offset, (*self._rolled, (appender.segment, extent)))
         self._rolled = []
         self.flusher.wrote(0)
-        if not self.config.flush_before_visible:
+        if not self._waits_for_flush:
             self._publish(publication)
             return
         self._awaiting.append(publication)
@@ -352,11 +352,14 @@ class SegmentLog:
         """Whether something was written since the last flush that succeeded; what one lost is not flushed again."""
         return self.flusher.is_needed and not self._is_poisoned
 
-    def flush(self) -> None:
-        """Make everything committed so far durable, here and now; a failure is kept for the next write to raise."""
-        if not self.needs_flush:
+    def flush(self, *, is_last: bool = False) -> None:
+        """Make everything committed so far durable, here and now; a failure is kept for the next write to raise.
+
+        With `is_last` indexes too, whatever was written since the last flush.
+        """
+        if self._is_poisoned or not (self.flusher.is_needed or is_last):
             return
-        job = self.begin_flush()
+        job = self.begin_flush(is_last=is_last)
         try:
             self.flusher.run(job)
         except OSError as error:
@@ -364,8 +367,8 @@ class SegmentLog:
         else:
             self.end_flush(job, None)
 
-    def begin_flush(self) -> FlushJob:
-        return self.flusher.begin(self._committed_end_offset, self._clock.monotonic_ms())
+    def begin_flush(self, *, is_last: bool = False) -> FlushJob:
+        return self.flusher.begin(self._committed_end_offset, self._clock.monotonic_ms(), is_last=is_last)
 
     def end_flush(self, job: FlushJob, error: OSError | None) -> None:
         """Account for a flush; publish what waited for it, or stop serving what it did not save."""
@@ -375,7 +378,7 @@ class SegmentLog:
         if error is not None:
             self._poison(error)
             return
-        while self._awaiting and self._awaiting[0].end_offset <= job.end_offset:
+        while self._awaiting and (self._awaiting[0].end_offset <= job.end_offset or not self._waits_for_flush):
             self._publish(self._awaiting.pop(0))
 
     def measure_disk(self) -> Callable[[], None]:
@@ -569,8 +572,18 @@ class SegmentLog:
             close_with_gap(self._files, self._commit, self.high_watermark, self._clock.now_ms())
         self._files.sync_directory(self.directory)
         self.reservation.trust(self.high_watermark)
-        self.flusher.restart(self.high_watermark)
+        unflushed = segment_paths(self._commit.segment.path) if self._commit is not None else ()
+        self.flusher.restart(self.high_watermark, unflushed)
         self._is_poisoned = False
+
+    @property
+    def _waits_for_flush(self) -> bool:
+        """Whether commits become visible when they are durable. Those of a log of which nothing is durable always do:
+        after a loss of power such a log has no beginning, and who had read of it would be told so.
+        """
+        if self.config.flush_before_visible or not self._segments.ordered:
+            return True
+        return self.flusher.durable_offset <= self._segments.ordered[0].base_offset
 
     @property
     def _may_write(self) -> bool:

@@ -23,7 +23,8 @@ from storage.errors import UnsupportedFormat
 from storage.files import Files
 from storage.inspection import inspect
 from storage.peek import entries_forwards
-from storage.positions import PositionFile
+from storage.positions import ENTRY_BYTES, PositionFile
+from storage.positions import MAGIC as POSITIONS_MAGIC
 from storage.records import read_header
 from storage.segment_log import SegmentLog
 from tests.tools import golden_data
@@ -170,7 +171,16 @@ def test_the_same_run_writes_the_same_bytes_today(tmp_path: Path) -> None:
         assert written.keys() == kept.keys()
         for name, data in kept.items():
             # Behind what is in it the file that was being written is as long as the system cared to make it.
-            assert written[name].rstrip(b"\0") == data.rstrip(b"\0"), f"{end}: {name}"
+            assert _without_flushes(written[name]) == _without_flushes(data), f"{end}: {name}"
+
+
+def _without_flushes(data: bytes) -> bytes:
+    """A file without what it says of how far the log was flushed, and when that is is no matter of the format."""
+    if not data.startswith(POSITIONS_MAGIC):
+        return data.rstrip(b"\0")
+    start = int.from_bytes(data[10:14], "big")
+    entries = range(start, len(data) - ENTRY_BYTES + 1, ENTRY_BYTES)
+    return data[:start] + b"".join(data[at : at + 48] + data[at + 56 : at + ENTRY_BYTES - 4] for at in entries)
 
 
 # ---- what a later version wrote ----

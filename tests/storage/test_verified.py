@@ -412,3 +412,16 @@ async def test_asking_for_what_is_damaged_does_not_hold_the_others(tmp_path: Pat
     assert not cold.waiting_count
     log.release()
     cold.close()
+
+
+def test_records_whose_positions_are_gone_are_served_and_that_is_told(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(segment_bytes=3000, index_interval_bytes=300))
+    records = fill(log, Random(3), 40)
+    log.release()
+    lost = sorted((tmp_path / "log").glob("*.source"))[1]
+    lost.unlink()
+    again = open_log(tmp_path / "log", log.config)
+    assert read_all(again) == records
+    assert again.notes == (f"{lost} is gone; the records beside it are served, and verify and backup leave them out",)
+    added = fill(again, Random(4), 3, first_number=41)
+    assert read_all(again) == records + added
