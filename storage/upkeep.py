@@ -157,18 +157,26 @@ class Upkeep:
         if log.reservation.is_short(log.end_offset):
             # A failure shows again, to the writer, when the offsets have run out.
             await self._in_thread(log.reservation.extend, log.end_offset, log.flusher.durable_offset)
+        doomed = self._retired()
+        if doomed and await self._in_thread(log.delete, doomed) is not None:
+            log.keep_doomed(doomed)
+
+    def _retired(self) -> Sequence[Segment]:
+        """What is to be deleted, as far as it can be told now: a slow medium delays what retires, and no flush."""
         if self._looking is not None and not self._looking.done():
-            return  # a slow medium delays what retires, and no flush
+            return ()
+        # Not kept beyond this look: of what failed to be read the failure would stand for as long.
+        looked, self._looking = self._looking, None
         try:
-            doomed = log.retire()
+            return self._log.retire()
         except NotResident as cold:
             self._looking = asyncio.ensure_future(cold.bring_in())
             self._looking.add_done_callback(lambda _: self._woken.set())
-            return
         except (StorageError, OSError):
-            return  # a segment that cannot be read, or is damaged, stays; it is tried again, and the rest goes on
-        if doomed and await self._in_thread(log.delete, doomed) is not None:
-            log.keep_doomed(doomed)
+            pass  # a segment that cannot be read, or is damaged, stays; it is tried again, and the rest goes on
+        finally:
+            del looked
+        return ()
 
     async def _in_thread(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> OSError | None:
         """Run a call that may block; returns the system's error, if it refused."""

@@ -531,3 +531,28 @@ async def test_what_has_to_be_looked_into_retires_when_it_was_read(tmp_path: Pat
     await until(lambda: log.log_start_offset > 0 and len(list(log.directory.glob("*.log"))) == 1)
     await log.close()
     cold.close()
+
+
+async def test_what_could_not_be_looked_into_once_is_looked_into_again(tmp_path: Path, files: GatedFiles) -> None:
+    await fill(tmp_path / "log", files, None).close()
+    clock = ManualClock()
+    cold = ColdReads(residency=Cold(), clock=clock)
+    settings = small(retention_bytes=100)
+    log = SegmentLog.open(tmp_path / "log", TOPIC, settings, clock, boot_id="boot-1", files=files, cold=cold)
+    log.attach(lambda: b"snapshot")
+    files.failing = True
+    log.start()
+    log.upkeep.wake()
+    await until(lambda: files.ranges and not cold.waiting_count)
+    for number in (60, 61):  # a turn of the task each, the first of which meets the failure
+        append(log, bytes(100))
+        log.commit([position(number)])
+        log.upkeep.wake()
+        await until(lambda: log.flusher.durable_offset == log.end_offset)
+    assert log.log_start_offset == 0
+    files.failing = False
+    clock.advance(TRUST_MS + 1)
+    log.upkeep.wake()
+    await until(lambda: log.log_start_offset > 0)
+    await log.close()
+    cold.close()
