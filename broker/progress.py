@@ -5,21 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from storage.disk import shown_bytes
+
 if TYPE_CHECKING:
     from typing import TextIO
 
 _INTERVAL_S: Final = 0.2
 _CLEAR: Final = "\r\x1b[K"
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def size_text(size_bytes: float) -> str:
-    """A number of bytes with the unit that keeps it short."""
-    unit = 0
-    while size_bytes >= 1024 and unit < len(_UNITS) - 1:
-        size_bytes /= 1024
-        unit += 1
-    return f"{size_bytes:.0f} {_UNITS[unit]}" if unit == 0 else f"{size_bytes:.1f} {_UNITS[unit]}"
 
 
 class Meter:
@@ -40,7 +32,7 @@ class Meter:
         if now_s - self._told_s >= _INTERVAL_S:
             self._told_s = now_s
             rate = self._size_bytes / (now_s - self._started_s)
-            self._stream.write(f"{_CLEAR}{self._verb} {size_text(self._size_bytes)}, {size_text(rate)}/s")
+            self._stream.write(f"{_CLEAR}{self._verb} {shown_bytes(self._size_bytes)}, {shown_bytes(rate)}/s")
             self._stream.flush()
 
     def __enter__(self) -> Self:

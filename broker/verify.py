@@ -14,8 +14,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.progress import Meter, size_text
+from broker.progress import Meter
 from broker.render import Style, printable, style_for, wrapped
+from storage.disk import shown_bytes
 from storage.inspection import Inspection, inspect
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def lines(found: Inspection, seconds: float, style: Style, columns: int | None =
     size_bytes = sum(log.size_bytes for log in found.logs.values())
     count = len(found.problems)
     verdict = "everything is whole" if not count else f"{count} damaged place{'s' if count > 1 else ''}"
-    yield f"{verdict}: {size_text(size_bytes)} in {seconds:.1f} s, {size_text(size_bytes / max(seconds, 1e-3))}/s"
+    yield f"{verdict}: {shown_bytes(size_bytes)} in {seconds:.1f} s, {shown_bytes(size_bytes / max(seconds, 1e-3))}/s"
 
 
 def document(data_directory: Path, found: Inspection, seconds: float) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _part(name: str, problems: Sequence[Problem], style: Style) -> Iterator[str]
 def _facts(log: Verification) -> Iterator[tuple[str, str]]:
     yield (
         "holds",
-        (f"{log.records:,} records, {log.batches:,} batches, {log.segments:,} segments, {size_text(log.size_bytes)}"),
+        (f"{log.records:,} records, {log.batches:,} batches, {log.segments:,} segments, {shown_bytes(log.size_bytes)}"),
     )
     if log.batches:
         yield "offsets", f"{log.first_offset} to {log.next_offset - 1}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker import cli
-from broker.progress import Meter, size_text
+from broker.progress import Meter
 from broker.render import PLAIN
 from broker.verify import lines
 from storage.inspection import inspect
@@ -153,7 +153,3 @@ def test_progress_is_one_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) ->
         now_s[0] += 2
         meter.add(3 << 20)
     assert screen.written == "\r\x1b[Kverified 4.0 MiB, 2.0 MiB/s\r\x1b[K"
-
-
-def test_sizes_are_short() -> None:
-    assert [size_text(size) for size in (0, 1023, 1024, 1.5 * 2**30)] == ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]
