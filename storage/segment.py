@@ -152,8 +152,11 @@ class Segment:
         return self._visible.size_bytes if self._visible is not None else self._occupied_bytes
 
     def measure(self) -> None:
-        """See what the system says that it takes. May be called on any thread."""
-        self._occupied_bytes = self._files.occupied_bytes(self.path)
+        """See what the system says that it takes; nothing if the file is gone. May be called on any thread."""
+        try:
+            self._occupied_bytes = self._files.occupied_bytes(self.path)
+        except FileNotFoundError:
+            self._occupied_bytes = 0
 
     def locate(self, offset: int) -> int:
         """The position of the visible batch that holds `offset` or is the first behind it; the end if there is none."""

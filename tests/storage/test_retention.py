@@ -186,6 +186,19 @@ def test_segments_go_by_bytes_while_the_log_is_larger(tmp_path: Path) -> None:
     assert 2000 < size <= 3000
 
 
+def test_a_log_file_that_is_gone_takes_nothing_and_keeps_nothing_else(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", small(segment_bytes=500))
+    records = fill(log, Random(8), 30)
+    log.flush()
+    log.release()
+    gone = sorted((tmp_path / "log").glob("*.log"))[3]
+    gone.unlink()
+    log = open_log(tmp_path / "log", small(segment_bytes=500, retention_bytes=1000))
+    retire(log)
+    assert log.log_start_offset > int(gone.stem)
+    assert read_all(log) == [record for record in records if record.offset >= log.log_start_offset]
+
+
 def test_a_slice_outlives_its_segment(tmp_path: Path) -> None:
     clock = ManualClock()
     log = open_log(tmp_path / "log", small(segment_bytes=1000, retention_ms=DAY_MS), clock=clock)
