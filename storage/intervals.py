@@ -125,11 +125,21 @@ class IntervalChain:
 
 def _without_contained(newest_first: list[GtidInterval]) -> list[GtidInterval]:
     """Older links may hold what a later one grew out of; intervals never shrink, so overlap means containment."""
-    kept: list[GtidInterval] = []
-    for old in newest_first:
-        if not any(new.key == old.key and new.first <= old.first and old.last <= new.last for new in kept):
-            kept.append(old)
-    return kept
+    ages = range(len(newest_first))
+    contained: set[int] = set()
+    outer: GtidInterval | None = None
+    outer_age = 0
+    for age in sorted(ages, key=lambda age: _outermost_first(newest_first[age])):
+        inner = newest_first[age]
+        if outer is None or outer.key != inner.key or outer.last < inner.last:
+            outer, outer_age = inner, age
+        elif outer_age < age:
+            contained.add(age)
+    return [newest_first[age] for age in ages if age not in contained]
+
+
+def _outermost_first(interval: GtidInterval) -> tuple[bytes, int, int]:
+    return interval.key, interval.first, -interval.last
 
 
 def _linked(file: PositionFile, number: int) -> PositionEntry:

@@ -200,6 +200,39 @@ def test_any_order_of_transactions_is_recovered_as_their_set(
     chain.file.close()
 
 
+class Compared(int):
+    """A number that counts how often it is held against another."""
+
+    count = 0
+
+    def __lt__(self, other: int) -> bool:
+        Compared.count += 1
+        return int(self) < int(other)
+
+    def __le__(self, other: int) -> bool:
+        Compared.count += 1
+        return int(self) <= int(other)
+
+
+class Gaps(PositionFile):
+    """Entries each of which carries an interval of its own."""
+
+    def entry(self, number: int) -> PositionEntry:
+        transaction = Compared(2 * number)
+        return ENTRY._replace(
+            kind=Kind.COMMIT, previous=number - 1, interval=GtidInterval(b"a", transaction, transaction)
+        )
+
+
+def test_reading_a_chain_of_many_gaps_takes_little_more_than_its_length(tmp_path: Path) -> None:
+    count = 5000
+    file = Gaps.create(Files(), tmp_path / "0.source", HEADER)
+    Compared.count = 0
+    assert len(IntervalChain.load(file, count - 1).intervals) == count
+    assert Compared.count < 40 * count
+    file.close()
+
+
 def test_a_chain_that_leads_to_damage_is_refused(chain: Chain, tmp_path: Path) -> None:
     chain.commit(one(b"a", 1))
     chain.commit(one(b"b", 1))
