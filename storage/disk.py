@@ -23,6 +23,8 @@ UNBOUNDED_WARNING_S: Final = 24 * 3600
 """A log that is kept for ever fills any disk some day: that is said a day before."""
 _OVER_SHARE: Final = 1.1
 """A warning is over when there is a tenth more than it needs, so that it does not come and go."""
+_ROUNDING_BYTES: Final = 1e-3
+"""Far above what the sums of floats are off by, far below a byte."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -84,7 +86,7 @@ def seconds_until_full(logs: Sequence[LogDisk], free_bytes: int) -> float | None
     rate, then_s, left = sum(rate for _, rate in growing), 0.0, float(free_bytes)
     for until_s, own_rate in growing:
         taken = (until_s - then_s) * rate
-        if taken > left:
+        if taken > left + _ROUNDING_BYTES:
             return then_s + left / rate
         rate, then_s, left = rate - own_rate, until_s, left - taken
     return None
