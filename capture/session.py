@@ -154,6 +154,7 @@ class Session:
                 self._busy = False
                 self._reach(self.walker.position)
                 self._task.progressed()
+            await self._log.shown()
         except asyncio.CancelledError:
             if self._failure is None or self._streaming is None or self._streaming.uncancel():
                 raise

@@ -255,3 +255,11 @@ class Log(LogReader, Protocol):
     async def settle(self) -> None:
         """Wait while more is unflushed than the log has room for; what ends the waiting otherwise, a write raises."""
         ...
+
+    async def shown(self) -> None:
+        """Wait until everything committed is visible.
+
+        Raises:
+            LogWriteError: it cannot be flushed; roll back and resume at `recovered`.
+        """
+        ...

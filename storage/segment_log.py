@@ -345,6 +345,12 @@ class SegmentLog:
             self.upkeep.wake()
             await self.upkeep.turn()
 
+    async def shown(self) -> None:
+        while self._awaiting and self.upkeep.is_running and self._may_write:
+            self.upkeep.wake()
+            await self.upkeep.turn()
+        self._raise_failure()
+
     # Flushing and retiring: called by `storage.upkeep`, and by tests that want no task
 
     @property
