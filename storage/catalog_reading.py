@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from storage.catalog import VERSION
-from storage.errors import CatalogCorrupt, StorageError, UnsupportedFormat
+from storage.catalog_failures import OPENED, corrupt, failure_of
+from storage.errors import CatalogCorrupt, UnsupportedFormat
 from storage.files import FILE_MODE
 
 _FINDINGS_MAX: Final = 10
@@ -55,6 +56,8 @@ def _read(path: Path) -> CatalogContent:
     with _opened(path) as connection:
         found = connection.execute(f"PRAGMA integrity_check({_FINDINGS_MAX})").fetchall()
         damages = tuple(" ".join(row[0].split()) for row in found if row[0] != "ok")
+        if not damages and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+            return CatalogContent((), {}, (), ())  # it was just begun, or a start was cut short there
         topics = dict(connection.execute("SELECT id, topic FROM channels ORDER BY id").fetchall())
         offsets = connection.execute("SELECT group_id, topic, offset FROM offsets ORDER BY 1, 2").fetchall()
         return CatalogContent(damages, topics, tuple(offsets), tuple(_orphans(connection)))
@@ -82,13 +85,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                     f"the version that wrote it"
                 )
             yield connection
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"the catalog {path} cannot be read ({error})") from error
-    except sqlite3.DatabaseError as error:
-        raise CatalogCorrupt(
-            f"the catalog {path} is damaged ({error}); stop Binwire, then put back a backup of the whole data "
-            f"directory, or save what can be read with: binwire salvage --data-dir {path.parent}"
-        ) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise failure_of(path, error, OPENED) or corrupt(path, str(error)) from error
 
 
 def _is_in_use(path: Path) -> bool:

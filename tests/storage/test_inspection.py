@@ -92,6 +92,35 @@ def test_what_is_no_database_is_damage_and_names_the_way_out(data: Path) -> None
     assert "binwire salvage --data-dir" in problem.what
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"metadata TEXT", b"metadata TEX\xff"),
+        (b"topic TEXT NOT NULL UNIQUE", b"topik TEXT NOT NULL UNIQUE"),
+        (b"dtsgolden01", b"dtsgolden0\xff"),
+    ],
+    ids=["a complaint that is no text", "a column of another name", "a value that is no text"],
+)
+def test_whatever_is_damaged_in_a_catalog_is_told_and_the_logs_are_verified(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    data = Path(shutil.copytree(GOLDEN / "orderly", tmp_path / "data"))
+    catalog = data / "catalog.db"
+    content = catalog.read_bytes()
+    assert old in content
+    catalog.write_bytes(content.replace(old, new))
+    found = inspect(data)
+    assert found.problems
+    assert {problem.path for problem in found.problems} == {catalog}
+    assert sorted(found.logs) == ["mixed", "shop"]
+
+
+def test_a_catalog_that_was_only_begun_is_none_yet(tmp_path: Path) -> None:
+    data = Path(shutil.copytree(GOLDEN / "orderly", tmp_path / "data"))
+    (data / "catalog.db").write_bytes(b"")
+    assert inspect(data).problems == []
+
+
 def test_a_catalog_that_is_opened_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read as immutable while a server began to write it says nothing."""
     data = Path(shutil.copytree(GOLDEN / "orderly", tmp_path / "data"))
