@@ -122,12 +122,11 @@ class ServerProcess:
 
     def _ready(self) -> dict[str, dict[str, str]] | None:
         """The contents of ready.json if they are this process's own."""
-        path = self.data_directory / "ready.json"
-        if self._process is None or not path.is_file():
+        if self._process is None:
             return None
         try:
-            ready = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            ready = json.loads((self.data_directory / "ready.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
             return None
         return ready if ready.get("pid") == self._process.pid else None
 
