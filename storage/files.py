@@ -24,6 +24,10 @@ from typing import Any, Final
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
+TEMPORARY_SUFFIX: Final = ".tmp"
+"""Ends the name of a file that is being written, and takes its own name when it is whole."""
+DAMAGED_SUFFIX: Final = ".damaged"
+"""Ends the name of a file that could not be read and was put out of the way."""
 _COPY_BYTES: Final = 8 << 20
 _NO_COPY: Final = frozenset({errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 """The kernel, or this pair of file systems, has no way to copy by itself."""
@@ -176,7 +180,7 @@ class Files:
 
     def replace_durably(self, path: Path, data: bytes) -> None:
         """Make `data` the file's content: after a crash the file holds the old bytes or the new, never a mixture."""
-        temporary = path.with_name(path.name + ".tmp")
+        temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
         self.unlink(temporary)
         with self.opened(temporary, create=True) as descriptor:
             self.write(descriptor, data, 0)

@@ -28,8 +28,8 @@ from storage.appender import Appender
 from storage.clock import Clock
 from storage.config import LogConfig
 from storage.errors import CorruptLog
-from storage.files import Files
-from storage.positions import TEMPORARY_SUFFIX, Kind, PositionEntry, PositionFile
+from storage.files import DAMAGED_SUFFIX, TEMPORARY_SUFFIX, Files
+from storage.positions import Kind, PositionEntry, PositionFile
 from storage.records import HEADER_BYTES, read_header, verify_crc
 from storage.segment import Extent, Segment, log_path, segment_paths, source_path
 from storage.state import UNKNOWN_OFFSETS, UNREADABLE, LogState, write_state
@@ -164,7 +164,7 @@ class _Recovery:
             known = state.durable_offset if state is not None and first_offset is None else first_offset
             end_offset = max(0, known or 0)
             return OpenedLog([], None, None, end_offset, end_offset, self._notes)
-        return self._open_without_gap(segments, tail.commit, tail.close, is_orderly=is_orderly)
+        return self._open_without_gap(segments, tail.commit, tail.close, state)
 
     def _scan(self) -> list[Segment]:
         """The segments by name; files without their `.source` are what a crash left of a begin or an end.
@@ -351,7 +351,7 @@ class _Recovery:
             delete_segment(self._files, segments.pop())
 
     def _open_without_gap(
-        self, segments: list[Segment], commit: Commit, close: PositionEntry | None, *, is_orderly: bool
+        self, segments: list[Segment], commit: Commit, close: PositionEntry | None, state: LogState | None
     ) -> OpenedLog:
         appender = None
         end_offset = commit.entry.end_offset
@@ -359,7 +359,9 @@ class _Recovery:
             end_offset = close.end_offset
         else:
             appender = Appender.reopen(self._files, commit.segment, commit.number, self._config)
-        durable_offset = end_offset if is_orderly else commit.entry.durable_offset
+        durable_offset = end_offset
+        if state is not None and not state.orderly:
+            durable_offset = max(commit.entry.durable_offset, state.durable_offset)
         return OpenedLog(segments, appender, commit, end_offset, durable_offset, self._notes)
 
     def _open_damaged(self, segments: list[Segment], tail: _Tail, state: LogState | None) -> OpenedLog:
@@ -400,10 +402,10 @@ class _Recovery:
 
     def _set_aside(self, segment: Segment, error: CorruptLog) -> None:
         """Keep what may be worth salvaging out of the way."""
-        self._notes.append(f"{error}; its segment is set aside under names that end in .damaged")
+        self._notes.append(f"{error}; its segment is set aside under names that end in {DAMAGED_SUFFIX}")
         for path in segment_paths(segment.path):
             with suppress(FileNotFoundError):
-                self._files.rename(path, path.with_name(path.name + ".damaged"))
+                self._files.rename(path, path.with_name(path.name + DAMAGED_SUFFIX))
 
 
 def find_commit(files: Files, segments: Sequence[Segment], durable_offset: int) -> Commit | None:

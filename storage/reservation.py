@@ -34,6 +34,7 @@ class Reservation:
         self._directory = directory
         self._step = step
         self._written = found
+        self._is_distrusted = False
         self._lock = threading.Lock()
 
     @classmethod
@@ -85,9 +86,11 @@ class Reservation:
     def distrust(self) -> None:
         """Say durably that what is in the files may not be what was served, as after a loss of power.
 
-        Until `trust`, a killed process is recovered with a gap: the files are between two states.
+        Until `trust`, a killed process is recovered with a gap: the files are between two states. May be called on any
+        thread.
         """
         with self._locked():
+            self._is_distrusted = True
             if self._written is not None:
                 self._replace(self._written._replace(boot_id=""))
 
@@ -96,6 +99,7 @@ class Reservation:
         with self._locked():
             if self._written is not None:
                 self._replace(self._written._replace(boot_id=self.boot_id, durable_offset=durable_offset))
+            self._is_distrusted = False
 
     def probe(self) -> None:
         """Write the state as it is, to see whether it can be written."""
@@ -118,7 +122,7 @@ class Reservation:
                 orderly=False,
                 reserved_offset=max(self.reserved_offset, end_offset + self._step),
                 durable_offset=durable_offset,
-                boot_id=self.boot_id,
+                boot_id="" if self._is_distrusted else self.boot_id,
             )
         )
 

@@ -161,7 +161,7 @@ class SegmentLog:
         except OSError as error:
             raise _write_error(topic, directory, "opened", error) from error
         log = cls(directory, topic, config, clock, files, reservation, opened, cold)
-        if config.flush_before_visible:
+        if log._waits_for_flush:
             # A killed process leaves commits that it had not flushed, and nobody was shown.
             log.flush()
             log._raise_failure()
@@ -178,10 +178,9 @@ class SegmentLog:
             LogWriteError: the flush failed, or does not return; the log is closed, and the next open recovers it as
                 after a crash.
         """
-        late = None if await self.upkeep.stop() else self._lateness()
         try:
-            if late is not None:
-                raise late
+            if not await self.upkeep.stop():
+                raise self._lateness()
             if orderly:
                 with self._writing("closed"):
                     self._take_back()
@@ -367,7 +366,7 @@ class SegmentLog:
             return
         job = self.begin_flush(is_last=is_last)
         try:
-            self.flusher.run(job)
+            self.run_flush(job)
         except OSError as error:
             self.end_flush(job, error)
         else:
@@ -375,6 +374,23 @@ class SegmentLog:
 
     def begin_flush(self, *, is_last: bool = False) -> FlushJob:
         return self.flusher.begin(self._committed_end_offset, self._clock.monotonic_ms(), is_last=is_last)
+
+    def run_flush(self, job: FlushJob) -> None:
+        """Flush; may be called on any thread. What a failed flush covered is distrusted before anybody is told of it:
+        a process that is killed then must not be believed to have left it in memory.
+
+        Raises:
+            FlushDeferred: as `Flusher.run`.
+            OSError: as `Flusher.run`.
+        """
+        try:
+            self.flusher.run(job)
+        except FlushDeferred:
+            raise
+        except OSError:
+            with suppress(OSError):  # `rollback` tries again and says so
+                self.reservation.distrust()
+            raise
 
     def end_flush(self, job: FlushJob, error: OSError | None) -> None:
         """Account for a flush; publish what waited for it, or stop serving what it did not save."""
@@ -405,6 +421,9 @@ class SegmentLog:
         Raises:
             NotResident: how far one reaches is not in memory.
         """
+        if self._is_poisoned:
+            # What was taken back goes once the gap is certain (`_cut_off_unflushed`): its offsets were served.
+            return []
         if self._commit is not None:
             durable_offset, now_ms = self.flusher.durable_offset, self._retention_clock.now_ms()
             count = expired_count(self._segments, self._commit.segment, durable_offset, now_ms, self.config)
@@ -514,6 +533,7 @@ class SegmentLog:
         """Do what a write needs that was refused, and leave nothing of it: whoever asks the source again is sure then
         that there is a place for what it gives.
         """
+        self._begin_run()
         self.reservation.probe()
         active = self._active
         appender = active or self._begin_segment(b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,30 @@ class GatedFiles(FailingFiles):
         self.entered.set()
         assert self.gate.wait(30)
         super().sync(descriptor)
+
+
+class OneFailingSync(FailingFiles):
+    """Told to fail syncs, it fails the next one alone."""
+
+    def sync(self, descriptor: int) -> None:
+        try:
+            super().sync(descriptor)
+        finally:
+            self.failing -= {"sync"}
+
+
+class ProbedFiles(FailingFiles):
+    """Keeps what a kill would leave while it is tried whether a refused write goes now."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.left = directory.with_name("left")
+        self._directory = directory
+
+    def write(self, descriptor: int, data: bytes, position: int) -> None:
+        super().write(descriptor, data, position)
+        if self.open_paths[descriptor].suffix == ".log":
+            shutil.copytree(self._directory, self.left)
 
 
 def io_error(files: FailingFiles, *calls: str) -> None:
@@ -355,6 +380,47 @@ def test_a_failed_flush_takes_back_what_it_covered_and_offsets_go_on(tmp_path: P
         assert read_all(opened, offset=lost[0].offset)[:1] in ([again[0]], [])
     assert read_all(log) == kept + again
     assert read_all(reopen_copy(log)) == kept + again
+
+
+@pytest.mark.parametrize("files_of", [OneFailingSync, FailingFiles], ids=["one sync fails", "every sync fails"])
+def test_a_kill_after_a_failed_flush_gives_no_offset_again(tmp_path: Path, files_of: type[FailingFiles]) -> None:
+    """Nobody has rolled back yet: what is on disk has what was served, and stays until a gap stands in its place."""
+    files = files_of()
+    log = open_log(tmp_path / "log", small(segment_bytes=600), files=files)
+    kept = fill(log, Random(9), 2)
+    log.flush()
+    served = kept + fill(log, Random(10), 10, first_number=3)
+    io_error(files, "sync")
+    log.flush()
+    assert read_all(log) == kept
+    assert log.retire() == []
+    left = reopen_copy(log)
+    assert read_all(left) == served
+    # Where it could be said that the flush failed, memory that may be forgotten is no reason to go on without a gap.
+    assert (left.end_offset > log.high_watermark) is (files_of is OneFailingSync)
+
+
+def test_what_a_kill_left_of_a_log_without_anything_durable_is_shown_once_it_is_durable(tmp_path: Path) -> None:
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    append(log, b"never flushed")
+    io_error(files, "sync")
+    with pytest.raises(LogWriteError, match="could not be flushed"):
+        log.commit([position(1)])
+    left = reopen_copy(log)
+    assert left.durable_offset == left.high_watermark == 1
+
+
+def test_a_kill_while_a_refused_first_write_is_tried_leaves_out_no_offsets(tmp_path: Path) -> None:
+    files = ProbedFiles(tmp_path / "log")
+    log = open_log(tmp_path / "log", files=files)
+    files.failing = {"rename"}
+    with pytest.raises(LogWriteError):
+        append(log, b"the state cannot be written")
+    files.failing = set()
+    log.rollback()
+    assert list(files.left.glob("*.source"))
+    assert open_log(files.left).end_offset == 0
 
 
 def test_of_a_log_without_anything_durable_nothing_is_shown(tmp_path: Path) -> None:
