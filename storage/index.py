@@ -23,13 +23,12 @@ from typing import Final, NamedTuple
 
 from storage.checksum import crc32c
 from storage.errors import CorruptLog
-from storage.files import Files
+from storage.files import TEMPORARY_SUFFIX, Files
 from storage.mapping import MappedFile
 from storage.records import NO_TIMESTAMP_MS
 
 OFFSET_SLOT_BYTES: Final = 8
 TIME_SLOT_BYTES: Final = 12
-TEMPORARY_SUFFIX: Final = ".tmp"
 
 _OFFSET_SLOT: Final = struct.Struct(">II")
 _U32: Final = struct.Struct(">I")

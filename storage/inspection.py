@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from storage.catalog_reading import CatalogContent, read_catalog
 from storage.directory import boot_id, catalog_path, require_data_directory, topic_path, topics_in
 from storage.errors import CatalogCorrupt, StorageError
-from storage.files import Files
+from storage.files import DAMAGED_SUFFIX, TEMPORARY_SUFFIX, Files
 from storage.verify import Problem, Progress, Verification, verify
-
-DAMAGED_SUFFIX: Final = ".damaged"
-TEMPORARY_SUFFIX: Final = ".tmp"
 
 
 @dataclass(slots=True)

@@ -34,12 +34,11 @@ from typing import Final, NamedTuple
 
 from storage.checksum import crc32c
 from storage.errors import CorruptLog, UnsupportedFormat
-from storage.files import Files
+from storage.files import TEMPORARY_SUFFIX, Files
 from storage.log import GTID_KEY_BYTES_MAX, GtidInterval
 
 MAGIC: Final = b"BWSOURCE"
 VERSION: Final = 1
-TEMPORARY_SUFFIX: Final = ".tmp"
 SNAPSHOT_BYTES_MAX: Final = 16 << 20
 """A GTID set of a million intervals; a length beyond it is damage, not a snapshot."""
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, columns
 from storage.errors import StorageError
-from storage.files import FILE_MODE, Files
+from storage.files import DAMAGED_SUFFIX, FILE_MODE, Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _keep(files: Files, path: Path) -> Path | None:
     """Copy the catalog with its log of changes under a name that is free."""
     if not path.exists():
         return None
-    names = (path.with_name(f"{path.name}{number or ''}.damaged") for number in count())
+    names = (path.with_name(f"{path.name}{number or ''}{DAMAGED_SUFFIX}") for number in count())
     copy = next(name for name in names if not name.exists())
     for end in ("-wal", ""):
         source = path.with_name(path.name + end)
