@@ -3,10 +3,11 @@
 Owns the list of files to flush and their descriptors from the moment a segment is begun until it was flushed closed.
 A flush is begun and ended on the loop's thread, where the state is; only `run` may happen on another one.
 
-Invariant: `durable_offset` moves only after every file that holds offsets below it was flushed without an error, in
-the order log, positions, indexes, older segments first. A flush that failed is never repeated: the system may have
-dropped the pages and forgotten; what the failed flush covered counts as lost (`storage.segment_log`). Failed is a flush
-of which a sync failed. One that could not open what it was to sync has lost nothing: it is deferred, and made again.
+Invariant: `durable_offset` moves only after log and positions of all that lies below it were flushed without an error,
+older segments first; indexes once their segment is closed, or the log. A flush that failed is never repeated: the
+system may have dropped the pages and forgotten; what the failed flush covered counts as lost (`storage.segment_log`).
+Failed is a flush of which a sync failed. One that could not open what it was to sync has lost nothing: it is deferred,
+and made again.
 """
 
 from __future__ import annotations

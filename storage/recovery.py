@@ -4,8 +4,8 @@ What is read depends on how the last run ended, never on how much the log holds:
 
     orderly, or killed     the last position entries, the batch that the last COMMIT ends with, its interval chain.
                            A killed process leaves its writes in the page cache: what the entry says is there.
-    machine lost power     any page written since the last flush may be missing. The last COMMIT names the offset
-                           below which everything was durable; from there on every entry and batch is verified.
+    machine lost power,    any page written since the last flush may be missing. The last COMMIT names the offset
+    or a flush failed      below which everything was durable; from there on every entry and batch is verified.
 
 Behind the last good COMMIT everything goes, in all files: an invisible transaction, a torn entry, later segments.
 Where offsets that were served may have been lost (power, or bytes that do not verify), the segment is closed with a

@@ -5,15 +5,15 @@
 
 Owns the order of things: append to the active segment, commit, publish, wake; roll; roll back; retire. What a
 segment's bytes mean is below; when they reach the medium is `storage.flushing`'s and `storage.upkeep`'s; how a log is
-found again after a crash is `storage.recovery`'s.
+found again after a crash is `storage.recovery`'s; how a refusal is told is `storage.write_failures`'.
 
 Invariants: offsets below `high_watermark` are served and never change, `end_offset` is where the next batch must
 start, segments follow each other in offsets (a gap lies only between two of them). All calls are made on one thread,
-the event loop's; only flushes run beside it, on files and not on state.
+the event loop's; what may be called on any thread says so, and works on files, not on state.
 
-A failed flush: what it covered is no longer served from that moment, though the high watermark stays. The log refuses
-writes until `rollback`, which closes the segment behind what is durable with a gap up to the high watermark. Then the
-source is read again from `recovered` on, and the records come back at new offsets.
+A failed flush: what it covered is distrusted on disk, then no longer served, though the high watermark stays. The log
+refuses writes until `rollback`, which closes the segment behind what is durable with a gap up to the high watermark.
+Then the source is read again from `recovered` on, and the records come back at new offsets.
 
 A flush that does not return, or that cannot open its files: after `upkeep.LATE_MS` writes are refused, readers go on,
 and it is over when the flush has returned. Until then what is not flushed is bounded by `settle`, which holds a writer
@@ -25,11 +25,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from storage import write_failures
 from storage.appender import POSITION_BYTES_MAX, Append, Appender, check_batches
 from storage.clock import Clock
 from storage.cold import ColdReads
@@ -37,7 +37,7 @@ from storage.config import LogConfig
 from storage.directory import boot_id as machine_boot_id
 from storage.disk import LogDisk
 from storage.disk_meter import DiskMeter
-from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange, remedy
+from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
 from storage.files import Files
 from storage.flushing import FlushDeferred, Flusher, FlushJob
 from storage.intervals import IntervalChain
@@ -159,7 +159,7 @@ class SegmentLog:
             reservation = Reservation.open(files, directory, boot_id, config.reserve_offsets)
             opened = open_log(files, directory, config, clock, reservation.found, reservation.boot_id)
         except OSError as error:
-            raise _write_error(topic, directory, "opened", error) from error
+            raise write_failures.refused(topic, directory, "opened", error) from error
         log = cls(directory, topic, config, clock, files, reservation, opened, cold)
         if log._waits_for_flush:
             # A killed process leaves commits that it had not flushed, and nobody was shown.
@@ -410,10 +410,7 @@ class SegmentLog:
     def fail(self, error: BaseException) -> None:
         """Refuse writes: the task that flushes has ended."""
         self._is_unattended = True
-        self._failure = LogWriteError(
-            f"the log of topic {self.topic} is not flushed any more by a mistake in Binwire "
-            f"({type(error).__name__}: {error}); restart it"
-        )
+        self._failure = write_failures.unattended(self.topic, error)
 
     def retire(self) -> list[Segment]:
         """Take the segments whose time is over out of the log, and return all that are still to be deleted.
@@ -567,7 +564,7 @@ class SegmentLog:
 
     def _poison(self, error: OSError) -> None:
         """A flush failed: from now on serve and accept nothing that it should have saved."""
-        self._failure = _write_error(self.topic, self.directory, "flushed", error)
+        self._failure = write_failures.refused(self.topic, self.directory, "flushed", error)
         self._is_poisoned = True
         self._active = None
         self._awaiting = []
@@ -622,17 +619,11 @@ class SegmentLog:
             raise self._lateness()
 
     def _lateness(self) -> LogWriteError:
-        """The error for a flush that does not end. It names no duration, so that it is the same sentence each time."""
-        since_ms = self.upkeep.waiting_since_ms or self._clock.monotonic_ms()
-        moment_ms = self._clock.now_ms() - self._clock.monotonic_ms() + since_ms
-        moment = f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        deferred = self.flusher.deferred_by
-        if deferred is not None:
-            return _write_error(self.topic, self.directory, f"flushed since {moment}", deferred)
-        return LogWriteError(
-            f"the flush of the log of topic {self.topic} that began at {moment} has not returned; see to the disk of "
-            f"{self.directory}; {_PROMISE}"
-        )
+        """The error for a flush that does not end."""
+        monotonic_ms = self._clock.monotonic_ms()
+        since_ms = self.upkeep.waiting_since_ms or monotonic_ms
+        moment_ms = self._clock.now_ms() - monotonic_ms + since_ms
+        return write_failures.late(self.topic, self.directory, moment_ms, self.flusher.deferred_by)
 
     @contextmanager
     def _writing(self, what: str, refused_bytes: int = 0) -> Iterator[None]:
@@ -641,15 +632,4 @@ class SegmentLog:
         except OSError as error:
             if refused_bytes:
                 self._refused = what, refused_bytes
-            raise _write_error(self.topic, self.directory, what, error) from error
-
-
-_PROMISE: Final = "nothing that was served is lost, and capture goes on when the cause is gone"
-
-
-def _write_error(topic: str, directory: Path, what: str, error: OSError) -> LogWriteError:
-    return LogWriteError(
-        f"the log of topic {topic} could not be {what} ({error.strerror or error}, {directory}); "
-        f"{remedy(error.errno)}; {_PROMISE}",
-        error.errno,
-    )
+            raise write_failures.refused(self.topic, self.directory, what, error) from error

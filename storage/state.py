@@ -9,7 +9,8 @@ runs short, before segments are deleted, and at an orderly end.
 Invariants: no offset at or above `reserved_offset` was ever visible; after an orderly end it is where the log ended.
 Everything below `durable_offset` was flushed, and no segment that reaches beyond it was deleted by retention. A log
 whose state is not orderly crashed; if its boot id is not this boot's, what was not flushed may be gone, and offsets
-go on at `reserved_offset`. So they do where the state is gone, or names no boot: then the log was being cut.
+go on at `reserved_offset`. So they do where the state is gone, or names no boot: then a flush had failed, or the log
+was being cut.
 """
 
 from __future__ import annotations
