@@ -27,6 +27,8 @@ TOPIC = "cn_hangzhou_rm_torture_dtstest_version2"
 USERNAME, GROUP_ID, PASSWORD = "dtstest", "dtstorture", "T0rture-secret"
 LOGIN = f"{USERNAME}-{GROUP_ID}"
 _FETCH_BYTES = 8 << 20
+ROW_METADATA = "--binlog-row-metadata=FULL"
+"""An option of the server: the independent reader knows column names from the row metadata only."""
 USUAL_SETTINGS = 'segment_size = "1MiB"'
 
 
@@ -43,8 +45,7 @@ class Scene:
         settings: str = USUAL_SETTINGS,
         server_class: Callable[[Path, str], ServerProcess] = ServerProcess,
     ) -> None:
-        # The independent reader knows column names from the row metadata only.
-        self.mysql = server_factory("mysql97", "--binlog-row-metadata=FULL")
+        self.mysql = server_factory("mysql97", ROW_METADATA)
         self.database = self.mysql.fresh_database()
         self.mysql.execute(CREATE_TABLE, database=self.database)
         self._position = self.mysql.binlog_position()
