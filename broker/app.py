@@ -195,8 +195,15 @@ class Application:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
         async with self._changing:
             plan = await self._new_plan()
-            opening = await self._open_log(config, source, f"channel {config.id}", plan)
-            await self._keep(plan)
+            open_before = len(self._floor)
+            try:
+                opening = await self._open_log(config, source, f"channel {config.id}", plan)
+                await self._keep(plan)
+            except BaseException:
+                # Left open, the log would cut at its end what another try had appended meanwhile.
+                while len(self._floor) > open_before:
+                    await self._floor.pop()()
+                raise
             opened = self._serve(opening)
         await opened.channel.start()
         return opened
@@ -221,7 +228,7 @@ class Application:
             opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
             if statements:
                 await opened.channel.wait_visible(source.position)
-        except (CaptureError, ConfigError) as error:
+        except (CaptureError, ConfigError, StorageError) as error:
             raise CallFailedError(str(error)) from None
         return EmbeddedChannel(opened, source)
 

@@ -218,6 +218,25 @@ async def test_a_refused_channel_of_a_running_server_leaves_nothing(tmp_path):
     assert [row.id for row in kept(tmp_path)["channels"]] == ["shop", "b"]
 
 
+async def test_a_channel_whose_rows_cannot_be_written_leaves_no_log_open(tmp_path, monkeypatch):
+    def full(self: Catalog, rows: object) -> None:
+        raise CatalogUnavailable("the disk is full")
+
+    async with serving(config(tmp_path, channel())) as app:
+        other = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001")).channels[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(Catalog, "put_groups", full)
+            with pytest.raises(CallFailedError, match="the disk is full"):
+                await app.add_embedded(other, [], "test")
+        assert not (tmp_path / "data" / "topics" / "b-0").exists()
+        embedded = await app.add_embedded(other, ["CREATE TABLE test.t (id INT PRIMARY KEY)"], "test")
+        end = embedded._opened.log.high_watermark
+    async with serving(config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001"))) as app:
+        log = app.channels.find_log("b")
+        assert log is not None
+        assert log.high_watermark == end > 0
+
+
 @pytest.mark.parametrize("how", ["gone", "empty", "without its rows"])
 async def test_a_log_is_never_given_to_a_channel_that_does_not_know_it(tmp_path, how):
     """New ids for its records, and another start, would be told to nobody."""
