@@ -121,6 +121,7 @@ class Appender:
         for path in segment_paths(segment.path):
             files.unlink(path)
         with ExitStack() as opened:
+            opened.callback(_unlink_what_can_be, files, segment.path)
             log = files.open(segment.path, create=True)
             opened.callback(files.close, log)
             files.truncate(log, config.segment_bytes)
@@ -296,3 +297,10 @@ class Appender:
     def _remember_commit(self) -> None:
         index = self._index
         self.committed = Committed(self.appended, index.count, index.last_position)
+
+
+def _unlink_what_can_be(files: Files, path: Path) -> None:
+    """Leave nothing of a segment that could not be begun: the log may go on beyond its offset in another one."""
+    for file in segment_paths(path):
+        with suppress(OSError):
+            files.unlink(file)

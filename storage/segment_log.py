@@ -511,10 +511,13 @@ class SegmentLog:
         return max([newest.log_max_timestamp_ms, *times] if newest is not None else [NO_TIMESTAMP_MS])
 
     def _remove_newest(self) -> None:
-        segment = self._segments.remove_newest()
+        segment = self._segments.newest
+        assert segment is not None
+        # Its files first: those of a segment that is forgotten would be taken for a part of the log by the next start.
+        delete_segment(self._files, segment)
+        self._segments.remove_newest()
         for appender in self.flusher.appenders_of(segment):
             self.flusher.retire(appender)
-        delete_segment(self._files, segment)
 
     def _take_back(self) -> None:
         """Bring the log to its last commit that is not lost."""

@@ -16,6 +16,7 @@ from storage.encoding import encode_batch
 from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
 from storage.log import GtidInterval, Log, RecoveredSource, SourcePosition
 from storage.records import iter_batches
+from storage.segment_log import SegmentLog
 from tests.fakes import ManualClock
 from tests.storage.faults import CountingFiles, FailingFiles
 from tests.storage.samples import (
@@ -405,6 +406,49 @@ def test_a_log_that_cannot_be_reopened_leaves_nothing_open(tmp_path: Path, spare
         reopen_copy(log, files=files)
     assert files.open_paths == {}
     assert read_all(reopen_copy(log, files=LaterTruncatesFail(7))) == records
+
+
+class FailingIndexFiles(FailingFiles):
+    """Refuses to create one file of a segment, and nothing else."""
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        if create and self.failing == {path.suffix}:
+            raise OSError(self.number, os.strerror(self.number))
+        return super().open(path, create=create, write=write)
+
+
+@pytest.mark.parametrize("refused", ["unlink", ".index", ".timeindex", ".tmp"])
+def test_nothing_of_a_dropped_transaction_is_left_when_the_system_refused_on_the_way(
+    refused: str, tmp_path: Path
+) -> None:
+    """The log goes on beyond the segments of the dropped transaction, and the next start must find none of them."""
+    files = FailingIndexFiles()
+    config = small(segment_bytes=2000)
+    log = open_log(tmp_path / "t-0", config, files=files)
+    records = append(log, b"kept")
+    log.commit([position(1)])
+    while len(segment_names(log.directory)) < 3:
+        append(log, b"dropped" * 60)
+    files.failing = {refused}
+    if refused != "unlink":
+        with pytest.raises(LogWriteError):
+            append_another_segment(log)
+    else:
+        with pytest.raises(LogWriteError):
+            log.rollback()
+    files.failing = set()
+    log.rollback()
+    for number in range(2, 40):
+        records += append(log, b"kept" * 30)
+        log.commit([position(number)])
+    log.flush()
+    for each in (log, reopen_copy(log)):
+        assert [read_all(each, 1, record.offset)[0] for record in records] == records
+
+
+def append_another_segment(log: SegmentLog) -> None:
+    for _ in range(6):
+        append(log, b"dropped" * 60)
 
 
 def append_until_refused(log: Log, files: FailingFiles, call: str, random: Random) -> list[Sample]:
