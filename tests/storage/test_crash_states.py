@@ -45,7 +45,7 @@ class Effort(NamedTuple):
     again: int
 
 
-SHORT = Effort(BOUND, samples=3, again=2)
+SHORT = Effort(BOUND, samples=1, again=2)
 LONG = Effort(_BOUND_LONG, samples=20, again=20)
 _SECOND = Effort(bound=3, samples=1, again=0)
 

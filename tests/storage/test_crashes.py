@@ -147,7 +147,7 @@ def killed_at(run: Run, steps: int, share: float, directory: Path) -> None:
 
 
 def test_a_killed_process_loses_nothing(run: Run, tmp_path: Path) -> None:
-    for steps in range(0, len(run.steps) + 1, 3):
+    for steps in range(0, len(run.steps) + 1, 7):
         is_write = steps < len(run.steps) and run.steps[steps].call == "write"
         for share in (1.0, 0.4) if is_write else (1.0,):
             directory = tmp_path / f"{steps}-{share}"
@@ -159,7 +159,7 @@ def test_a_killed_process_loses_nothing(run: Run, tmp_path: Path) -> None:
             # One commit more may be whole on disk than was published before the kill.
             assert count <= moment.published + 1
             assert log.high_watermark >= moment.high_watermark
-            if steps % 9 == 0:
+            if steps % 3 == 0:
                 check_goes_on(log, directory, run, count)
             release_all()
             shutil.rmtree(directory)
@@ -189,7 +189,7 @@ def test_a_process_killed_while_it_recovers_is_recovered_again(run: Run, tmp_pat
 
 def test_a_loss_of_power_loses_nothing_that_was_flushed(run: Run, tmp_path: Path) -> None:
     random = Random(20)
-    for number in range(300):
+    for number in range(120):
         steps = random.randrange(len(run.steps) + 1)
         disk = ReplayedDisk()
         for step in run.steps[:steps]:
