@@ -93,10 +93,10 @@ class Session:
         self._selection = selection
         self._history = history
         self._resume = self.published = resume.position
-        self._committed_offset = self._log.high_watermark
-        """Where the log ended at the last commit."""
+        self._resume_offset = self._committed_offset = self._log.end_offset
+        """Where the log ended at the last commit, the one before this session first: a flush may still have to come."""
         self._unseen: deque[tuple[int, BinlogPosition]] = deque()
-        """Boundaries that were reached, and how far the log must be visible for them: a flush may come before."""
+        """Boundaries that were reached, and how far the log must be visible for them."""
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._busy = False
@@ -127,6 +127,8 @@ class Session:
 
     def has_published(self, position: BinlogPosition) -> bool:
         """Whether everything before a boundary is visible, heartbeats that stand at it included."""
+        if self._log.high_watermark < self._resume_offset:
+            return False
         if self.published.order == position.order:
             return not self._busy and not self._source.pending()
         return self.published.order > position.order

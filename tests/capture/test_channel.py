@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
+from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from capture.channel import Channel
     from capture.table import TableVersion
+    from storage.flushing import FlushJob
     from storage.log import SourcePosition
     from tests.fakes import ManualTimer
 
@@ -318,6 +321,46 @@ async def test_a_cut_inside_a_transaction_shows_nothing_of_it_and_repeats_nothin
     assert ids(world) == [1, *range(3000)]
     assert len(source.starts) == 2
     assert source.starts[1].position > 4
+
+
+async def test_a_boundary_is_told_when_it_is_visible_and_not_when_it_is_committed(
+    tmp_path: Path,
+    clock: ManualClock,
+    source: FedSource,
+    shop: Shop,
+    scheduler: ManualScheduler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor by the next session, which goes on behind what waits for its flush."""
+    world = World(tmp_path, clock, LogConfig(flush_before_visible=True))
+    gate = threading.Event()
+    run_flush = world.log.run_flush
+
+    def gated(job: FlushJob) -> None:
+        assert gate.wait(WAIT_S)
+        run_flush(job)
+
+    monkeypatch.setattr(world.log, "run_flush", gated)
+    world.log.start()
+    shop.transaction(1)
+    channel = world.channel(lambda: source, "shop.t", scheduler=scheduler)
+    async with running(channel):
+        told = asyncio.ensure_future(visible(channel, shop))
+        async with asyncio.timeout(WAIT_S):
+            while not world.log.end_offset:
+                await settle(1)
+            await settle()
+            assert not told.done()
+            source.fail(SourceUnavailable("the line was cut"))
+            await channel.wait_for(State.ERROR)
+            scheduler.advance(BACKOFF_FIRST_MS)
+            await channel.wait_for(State.NORMAL)
+            await settle()
+            assert (world.log.high_watermark, told.done()) == (0, False)
+            gate.set()
+            await told
+        assert world.log.high_watermark == world.log.end_offset > 0
+    await world.close()
 
 
 # ---- stops ----
