@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from storage.verify import Problem, Verification
+    from storage.segment_walk import Problem, Verification
 
 _NAME_COLUMNS: Final = 9
 _SENTENCE_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself

@@ -40,8 +40,8 @@ from storage.peek import End, base_offsets, entries_start, find_end
 from storage.positions import ENTRY_BYTES, Kind, PositionFile
 from storage.recovery import last_commit_until
 from storage.segment import log_path, segment_paths, source_path
+from storage.segment_walk import Problem, Progress, Verification, iter_slots, walk_segment
 from storage.state import UNKNOWN_OFFSETS, LogState, read_state, write_state
-from storage.verify import Problem, Progress, Verification, iter_slots, walk_segment
 
 PARTIAL_SUFFIX: Final = ".partial"
 _TRIES_MAX: Final = 5

@@ -15,7 +15,8 @@ from storage.catalog_reading import CatalogContent, read_catalog
 from storage.directory import boot_id, catalog_path, require_data_directory, topic_path, topics_in
 from storage.errors import CatalogCorrupt, StorageError
 from storage.files import DAMAGED_SUFFIX, TEMPORARY_SUFFIX, Files
-from storage.verify import Problem, Progress, Verification, verify
+from storage.segment_walk import Problem, Progress, Verification
+from storage.verify import verify
 
 
 @dataclass(slots=True)

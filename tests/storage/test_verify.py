@@ -15,7 +15,8 @@ from storage.checksum import crc32c
 from storage.errors import CorruptLog
 from storage.files import Files
 from storage.records import iter_batches, read_header
-from storage.verify import BLOCK_BYTES, verify
+from storage.segment_walk import BLOCK_BYTES
+from storage.verify import verify
 from tests.storage.faults import FailingFiles
 from tests.storage.samples import append, append_random, fill, open_log, position, read_all, small
 
