@@ -9,6 +9,7 @@ Every command imports what it needs when it runs: `binwire version` and a usage 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     namespace = argparse.Namespace(command=_fixture) if called_by_program else _parser().parse_args(arguments)
     command: Command = namespace.command
     try:
-        return command(namespace)
+        status = command(namespace)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -47,6 +50,11 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            # What is left in the buffer would fail again when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print("binwire: no space left on the disk that is written to; make room there", file=sys.stderr)
+            return FAILED
         if not _is_for_people(error):
             raise
         print(f"binwire: {error}", file=sys.stderr)

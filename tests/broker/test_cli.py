@@ -30,6 +30,15 @@ def test_version_and_its_home():
     assert f'version = "{__version__}"' in (CHECKOUT / "pyproject.toml").read_text("utf-8")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_to_a_full_disk_is_a_sentence():
+    command = [sys.executable, str(CHECKOUT / "binwire" / "__main__.py"), "version"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, cwd=CHECKOUT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    sentence = "binwire: no space left on the disk that is written to; make room there\n"
+    assert (done.returncode, done.stderr) == (cli.FAILED, sentence)
+
+
 @pytest.mark.parametrize("started", [["-m", "binwire"], [str(CHECKOUT / "binwire" / "__main__.py")]])
 def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
     for name in ("broker", "capture", "storage", "select", "argparse", "pathlib"):
