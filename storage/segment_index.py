@@ -81,7 +81,7 @@ class SegmentIndex:
                 raise no_batch(self._log.path, slot.position)
         except (DamagedIndex, OSError):
             pass
-        self._rebuild()
+        self._rebuild(may_wait=require is touch)
         return lookup(argument)
 
     def _require(self, pages: tuple[tuple[MappedFile, int], ...], require: Require) -> None:
@@ -160,7 +160,7 @@ class SegmentIndex:
         self._complete(writer, kept)
         return writer
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, *, may_wait: bool) -> None:
         written_bytes = self.written_bytes
         if self.writer is not None:
             self._complete(self.writer, 0)
@@ -171,7 +171,10 @@ class SegmentIndex:
                 self._files, self._log.path, self._base_offset, written_bytes, self._interval_bytes
             )
 
-        self._log.require_work(WorkKind.REBUILD_INDEX, 0, rebuild)
+        if may_wait:
+            rebuild()
+        else:
+            self._log.require_work(WorkKind.REBUILD_INDEX, 0, rebuild)
         self._reader.forget()
         self._count()
 

@@ -317,6 +317,18 @@ async def test_no_page_of_a_cold_log_is_touched_on_the_loop(tmp_path: Path, file
     cold.close()
 
 
+async def test_where_capture_goes_on_is_found_without_an_index(tmp_path: Path, files: GatedFiles) -> None:
+    log = fill(tmp_path / "t-0", files, None)
+    expected = log.recovered
+    log.release()
+    # After a loss of power the segment of the last commit is closed.
+    log = SegmentLog.open(log.directory, log.topic, log.config, ManualClock(), boot_id="another", cold=ColdReads())
+    for path in log.directory.glob("*index"):
+        path.unlink()
+    assert log.recovered == expected
+    log.release()
+
+
 async def test_what_is_warm_is_answered_at_once(tmp_path: Path, files: GatedFiles) -> None:
     known = Cold()
     known.warm = True
