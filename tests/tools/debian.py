@@ -180,9 +180,9 @@ def _unpack_archives(wanted: PackageSet, archives: list[Archive] | None, fresh: 
         (fresh / "usr" / name).mkdir(parents=True)
         (fresh / name).symlink_to(f"usr/{name}")
     for file in files:
-        extract = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(file)], stdout=subprocess.PIPE)
-        _run(["tar", "-x", "-C", str(fresh), "--keep-directory-symlink", "--no-same-owner"], stdin=extract.stdout)
-        if extract.wait():
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(file)], stdout=subprocess.PIPE) as extract:
+            _run(["tar", "-x", "-C", str(fresh), "--keep-directory-symlink", "--no-same-owner"], stdin=extract.stdout)
+        if extract.returncode:
             raise ToolError(f"{file.name} could not be unpacked: remove it from {file.parent} and try again")
 
 
