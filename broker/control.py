@@ -294,13 +294,23 @@ def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             ) from None
         except OSError as error:
             raise ControlError(f"the server behind {path} cannot be asked ({error.strerror})") from None
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile("rb") as answers:
-            for line in answers:
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise ControlError(answer["error"])
-                yield answer
+        is_answered = request["request"] == "tail"  # of which there may be nothing to show
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                for line in answers:
+                    if not line.endswith(b"\n"):
+                        is_answered = False
+                        break
+                    answer = json.loads(line)
+                    if "error" in answer:
+                        raise ControlError(answer["error"])
+                    yield answer
+                    is_answered = True
+        except ConnectionError:
+            is_answered = False
+        if not is_answered:
+            raise ControlError(f"the server on the data directory {path.parent} ended before it answered; ask again")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import base64
 import json
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,28 @@ def test_a_socket_that_a_crash_left_behind_is_no_server(tmp_path):
         left_behind.bind(str(path))
     with pytest.raises(ControlError, match="no server is running"):
         list(ask(path, {"request": "status"}))
+
+
+@pytest.mark.parametrize("answered", [b"", b'{"status": {', None])
+def test_a_server_that_ends_before_it_answers_is_told_in_a_sentence(tmp_path, answered):
+    path = tmp_path / "control.sock"
+
+    def answer_and_end():
+        connection, _ = listening.accept()
+        with connection:
+            if answered is not None:
+                connection.recv(1000)
+                connection.sendall(answered)
+            # Else what was asked is not read, which resets the connection.
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        server = threading.Thread(target=answer_and_end)
+        server.start()
+        with pytest.raises(ControlError, match="ended before it answered; ask again"):
+            list(ask(path, {"request": "status"}))
+        server.join()
 
 
 async def test_a_socket_that_a_crash_left_behind_is_replaced(log, tmp_path):
