@@ -67,6 +67,11 @@ class Flusher:
             self.unflushed_bytes or self._is_directory_changed or self._is_positions_changed or self._unflushed_paths
         )
 
+    @property
+    def segment_count(self) -> int:
+        """How many segments keep their files open for a flush."""
+        return len(self._appenders)
+
     def track(self, appender: Appender, *, is_new: bool) -> None:
         """Flush this segment too, from now until it is retired."""
         self._appenders.append(appender)

@@ -53,6 +53,8 @@ from storage.upkeep import Upkeep
 
 UNFLUSHED_FLUSHES_MAX: Final = 8
 """How many times `flush_bytes` a writer may be ahead of the disk before `settle` holds it."""
+UNFLUSHED_SEGMENTS_MAX: Final = 64
+"""And by how many segments: each keeps four files open until it is flushed, of the 1024 that a process often may."""
 _PROBE_BYTES_MIN: Final = 64 * 1024
 _PROBE_BYTES_MAX: Final = 4 << 20
 DAMAGES_MAX: Final = 100
@@ -339,8 +341,12 @@ class SegmentLog:
         self._raise_failure()
 
     async def settle(self) -> None:
-        limit_bytes = UNFLUSHED_FLUSHES_MAX * self.config.flush_bytes
-        while self.flusher.unflushed_bytes >= limit_bytes and self.upkeep.is_running and self._may_write:
+        flusher, limit_bytes = self.flusher, UNFLUSHED_FLUSHES_MAX * self.config.flush_bytes
+
+        def is_ahead() -> bool:
+            return flusher.unflushed_bytes >= limit_bytes or flusher.segment_count > UNFLUSHED_SEGMENTS_MAX
+
+        while is_ahead() and self.upkeep.is_running and self._may_write:
             self.upkeep.wake()
             await self.upkeep.turn()
 
@@ -574,7 +580,7 @@ class SegmentLog:
         self._rolled = []
         self.flusher.retire_all()
         self._serves_unflushed = True
-        with suppress(OSError):  # out of file descriptors: `rollback` tries again and says so
+        with suppress(OSError, CorruptLog):  # out of file descriptors, damage: `rollback` tries again and says so
             self._take_back_unflushed()
 
     def _take_back_unflushed(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from storage.errors import LogWriteError
 from storage.log import GtidInterval
-from storage.segment_log import UNFLUSHED_FLUSHES_MAX
+from storage.segment_log import UNFLUSHED_FLUSHES_MAX, UNFLUSHED_SEGMENTS_MAX
 from storage.state import read_state
 from storage.upkeep import LATE_MS
 from tests.fakes import ManualClock
@@ -228,6 +228,26 @@ async def test_a_writer_ahead_of_the_disk_waits_and_goes_on(tmp_path: Path) -> N
     files.gate.set()
     await waiting
     assert log.flusher.unflushed_bytes < 100 * UNFLUSHED_FLUSHES_MAX
+    await log.close()
+
+
+async def test_a_writer_that_begins_many_segments_while_the_disk_is_slow_waits_too(tmp_path: Path) -> None:
+    files, clock = GatedFiles(), ManualClock()
+    log, _ = await hanging(tmp_path, files, clock)
+    waiting = asyncio.create_task(log.settle())
+    await asyncio.sleep(0)
+    assert waiting.done()
+    for number in range(3, UNFLUSHED_SEGMENTS_MAX + 4):
+        log.roll()
+        append(log, b"v")
+        log.commit([position(number)])
+    waiting = asyncio.create_task(log.settle())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    files.gate.set()
+    await waiting
+    assert len(files.open_paths) < 4 * UNFLUSHED_SEGMENTS_MAX
     await log.close()
 
 
