@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from storage import closed_segment
 from storage.closed_segment import no_batch
 from storage.cold import WorkKind
-from storage.errors import CorruptLog
+from storage.errors import CorruptLog, LogReadError
 from storage.index import DamagedIndex, IndexReader, IndexWriter, Slot, remove_index
 from storage.segment_bytes import touch
 
@@ -176,7 +176,12 @@ class SegmentIndex:
         else:
             self._log.require_work(WorkKind.REBUILD_INDEX, 0, rebuild)
         self._reader.forget()
-        self._count()
+        try:
+            self._count()
+        except FileNotFoundError as error:
+            raise LogReadError(
+                f"an index of {self._log.path} is gone again; it is written anew when it is asked for again"
+            ) from error
 
     def _complete(self, writer: IndexWriter, kept: int) -> None:
         """Let `writer` keep the first `kept` slots and enter what follows them in the log.

@@ -329,6 +329,27 @@ async def test_where_capture_goes_on_is_found_without_an_index(tmp_path: Path, f
     log.release()
 
 
+async def test_an_index_that_goes_again_when_it_was_written_anew_is_an_error_of_the_medium(
+    tmp_path: Path, files: GatedFiles
+) -> None:
+    log = fill(tmp_path / "t-0", files, ColdReads())
+    log.roll()
+    append(log, b"v")
+    log.commit([position(60)])
+    log.release()
+    log = SegmentLog.open(log.directory, log.topic, small(), ManualClock(), boot_id="boot-1", cold=ColdReads())
+    [path, *_] = sorted(log.directory.glob("*.timeindex"))
+    path.unlink()
+    while not path.exists():
+        with pytest.raises(NotResident) as cold:
+            log.read(5, 1000)
+        await cold.value.bring_in()
+    path.unlink()
+    with pytest.raises(LogReadError, match="is gone again; it is written anew when it is asked for again"):
+        log.read(5, 1000)
+    log.release()
+
+
 async def test_what_is_warm_is_answered_at_once(tmp_path: Path, files: GatedFiles) -> None:
     known = Cold()
     known.warm = True
