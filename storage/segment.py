@@ -121,7 +121,6 @@ class Segment:
             self._log.verified.forget_from(extent.size_bytes)
         else:
             self._log.places.note_commit(before.end_offset, before.size_bytes)
-            self._log.verified.add(before.size_bytes, extent.size_bytes, extent.end_offset)
         self._show(extent)
 
     def begin(self, extent: Extent, earlier_max_timestamp_ms: int) -> None:

@@ -1,9 +1,9 @@
 """What of a segment's bytes was seen to be what was written: no batch is served whose checksum does not match.
 
-Owns the ranges of one `.log` that were verified, and the verifying. Batches that this process appended count from the
-start; everything else is looked at when it is first served, and again after the system had taken it out of memory: what
-comes back from the medium need not be what went there. (What the system takes out and brings back unnoticed, by reading
-ahead, is not looked at again.)
+Owns the ranges of one `.log` that were verified, and the verifying. Everything is looked at when it is first served,
+and again after the system had taken it out of memory: what comes back from the medium need not be what went there.
+(What the system takes out and brings back unnoticed, by reading ahead, is not looked at again, and neither is what
+another program writes over what was; clients look at checksums too.)
 
 A look at a batch takes 1 µs, and 40 µs for each MiB of it on the machine this was made on; so one answer verifies at
 most `BATCHES_MAX` batches and `INLINE_BYTES_MAX` bytes, and ends there. A larger batch is read by a thread.
