@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from broker.progress import Meter
-from broker.render import printable, style_for, wrapped
+from broker.render import counted, printable, style_for, wrapped
 from broker.verify import damage_lines
 from storage.backup import Backup, back_up
 from storage.disk import shown_bytes
@@ -43,7 +43,8 @@ def lines(found: Backup, data_directory: Path, target: Path, seconds: float) -> 
         span = f"offsets {log.first_offset} to {log.next_offset - 1}" if log.batches else "nothing yet"
         yield f"  topic {printable(topic)}: {span}, {shown_bytes(log.size_bytes)}"
     rate = shown_bytes(found.size_bytes / max(seconds, 1e-3))
-    yield f"  {len(found.logs)} topics and the catalog, {shown_bytes(found.size_bytes)} in {seconds:.1f} s, {rate}/s"
+    topics = counted(len(found.logs), "topic")
+    yield f"  {topics} and the catalog, {shown_bytes(found.size_bytes)} in {seconds:.1f} s, {rate}/s"
     yield (
         f'to restore: stop Binwire, set data_dir = "{printable(str(target))}" in the configuration or put this copy in '
         f"place of the data directory, and start it; keep the configuration and its password files apart"

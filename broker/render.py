@@ -353,3 +353,8 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], style: Style = 
     for number, row in enumerate([list(heading), *texts]):
         line = "  ".join(pad(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
         yield f"{style.dim}{line}{style.end}" if number == 0 else line
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number of things."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

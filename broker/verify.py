@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.progress import Meter
-from broker.render import Style, printable, style_for, wrapped
+from broker.render import Style, counted, printable, style_for, wrapped
 from storage.disk import shown_bytes
 from storage.inspection import Inspection, inspect
 
@@ -110,10 +110,9 @@ def _part(name: str, problems: Sequence[Problem], style: Style) -> Iterator[str]
 
 
 def _facts(log: Verification) -> Iterator[tuple[str, str]]:
-    yield (
-        "holds",
-        (f"{log.records:,} records, {log.batches:,} batches, {log.segments:,} segments, {shown_bytes(log.size_bytes)}"),
-    )
+    batches = counted(log.batches, "batch", "batches")
+    segments = counted(log.segments, "segment")
+    yield "holds", f"{counted(log.records, 'record')}, {batches}, {segments}, {shown_bytes(log.size_bytes)}"
     if log.batches:
         yield "offsets", f"{log.first_offset} to {log.next_offset - 1}"
         yield "time", f"{_moment(log.first_timestamp_ms)} to {_moment(log.max_timestamp_ms)}"

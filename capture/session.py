@@ -278,6 +278,8 @@ class Session:
 
     def _reach(self, boundary: BinlogPosition) -> None:
         """Note that everything before a boundary was committed."""
+        if self._unseen and self._unseen[-1][0] == self._committed_offset:
+            self._unseen.pop()
         self._unseen.append((self._committed_offset, boundary))
         self._see()
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,8 +33,9 @@ from typing import Final
 
 from storage.catalog_reading import copy_catalog, read_catalog
 from storage.directory import FORMAT_VERSION, catalog_path, require_data_directory, topic_path, topics_in
-from storage.errors import CorruptLog, StorageError
-from storage.files import Files
+from storage.disk import shown_bytes
+from storage.errors import CatalogCorrupt, CorruptLog, StorageError
+from storage.files import FILE_MODE, Files
 from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES
 from storage.peek import End, base_offsets, entries_start, find_end
 from storage.positions import ENTRY_BYTES, Kind, PositionFile
@@ -124,8 +125,8 @@ def _require_space(folder: Path, needed_bytes: int) -> None:
     free_bytes = system.f_bavail * system.f_frsize
     if needed_bytes > free_bytes:
         raise StorageError(
-            f"the backup needs {needed_bytes} bytes and {folder} has {free_bytes} free; make room, or name a directory "
-            f"on another disk"
+            f"the backup needs {shown_bytes(needed_bytes)} and {folder} has {shown_bytes(free_bytes)} free; make room, "
+            f"or name a directory on another disk"
         )
 
 
@@ -160,23 +161,46 @@ def _fill(files: Files, path: Path, partial: Path, logs: dict[str, _LogCopy], pr
     files.make_directory(partial / "topics")
     for topic, log in logs.items():
         result.logs[topic] = log.run(progress)
-    catalog = catalog_path(partial)
     if catalog_path(path).exists():
-        copy_catalog(catalog_path(path), catalog)
-        content = read_catalog(catalog)
-        result.catalog = [
-            Problem(catalog_path(path), 0, -1, what, -1, "the server refuses to start", "use an older backup")
-            for what in content.damages
-        ]
-        with files.opened(catalog) as descriptor:
-            files.sync(descriptor)
-        for topic in set(content.topics.values()) - logs.keys():
-            _reserve(files, topic_path(partial, topic), LogState(False, UNKNOWN_OFFSETS, 0, ""))
+        _fill_catalog(files, path, partial, logs.keys(), result)
     files.sync_directory(partial / "topics")
     # Last: a directory without it is refused by a server.
     files.replace_durably(partial / "format", f"{FORMAT_VERSION}\n".encode())
     result.size_bytes = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
     return result
+
+
+def _fill_catalog(files: Files, path: Path, partial: Path, topics: Collection[str], result: Backup) -> None:
+    source, catalog = catalog_path(path), catalog_path(partial)
+    damages: tuple[str, ...]
+    try:
+        copy_catalog(source, catalog)
+        content = read_catalog(catalog)
+    except CatalogCorrupt as damage:
+        damages, unlogged = (str(damage),), set[str]()
+        _copy_as_it_is(files, source, catalog)
+    else:
+        damages, unlogged = content.damages, set(content.topics.values()) - set(topics)
+    result.catalog = [
+        Problem(source, 0, -1, what, -1, "the server refuses to start", "use an older backup, or salvage this one")
+        for what in damages
+    ]
+    with files.opened(catalog) as descriptor:
+        files.sync(descriptor)
+    for topic in unlogged:
+        _reserve(files, topic_path(partial, topic), LogState(False, UNKNOWN_OFFSETS, 0, ""))
+
+
+def _copy_as_it_is(files: Files, source: Path, catalog: Path) -> None:
+    """Damage and all: a catalog and what is not in it yet, which can be salvaged together."""
+    for suffix in ("", "-wal"):
+        part, copy = source.with_name(source.name + suffix), catalog.with_name(catalog.name + suffix)
+        files.unlink(copy)
+        if part.exists():
+            shutil.copyfile(part, copy)
+            copy.chmod(FILE_MODE)
+            with files.opened(copy) as descriptor:
+                files.sync(descriptor)
 
 
 def _reserve(files: Files, directory: Path, state: LogState) -> None:

@@ -52,7 +52,7 @@ class DiskMeter:
             except FileNotFoundError:
                 continue  # retired meanwhile
             used_bytes += occupied_bytes
-            if path.suffix == ".log" and path.stem.isdigit():
+            if path.suffix == ".log" and path.stem.isascii() and path.stem.isdecimal():
                 logs[int(path.stem)] = occupied_bytes
         if self._rate is None:
             self._rate = AppendRate(self._history(logs, now_ms, appended_bytes))

@@ -177,7 +177,8 @@ class _Recovery:
             path = self._directory / name
             if name.endswith(".source" + TEMPORARY_SUFFIX):
                 self._files.unlink(path)
-            if path.suffix not in _SEGMENT_SUFFIXES or len(path.stem) != _BASE_OFFSET_DIGITS or not path.stem.isdigit():
+            is_base_offset = len(path.stem) == _BASE_OFFSET_DIGITS and path.stem.isascii() and path.stem.isdecimal()
+            if path.suffix not in _SEGMENT_SUFFIXES or not is_base_offset:
                 continue
             if path.suffix == ".source":
                 bases.add(int(path.stem))

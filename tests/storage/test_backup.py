@@ -421,7 +421,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     fill(log_in(data), Random(1), 5)
     real = os.statvfs(tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*real[:4], 1, *real[5:])))
-    with pytest.raises(StorageError, match=rf"the backup needs \d+ bytes and {tmp_path} has {real.f_frsize} free"):
+    with pytest.raises(StorageError, match=rf"the backup needs \S+ KiB and {tmp_path} has 4.0 KiB free"):
         back_up(data, tmp_path / "copy")
     assert not (tmp_path / "copy.partial").exists()
 
@@ -492,3 +492,17 @@ def test_a_reservation_that_cannot_be_read_is_passed_over_twice(data: Path, tmp_
     state = read_state(Files(), tmp_path / "copy" / "topics" / f"{TOPIC}-0")
     assert state is not None
     assert state.reserved_offset == log.high_watermark + 2 * UNKNOWN_OFFSETS
+
+
+def test_a_catalog_that_cannot_be_read_is_copied_as_it_is_and_told(data: Path, tmp_path: Path) -> None:
+    fill(log_in(data), Random(1), 5)
+    catalog = data / "catalog.db"
+    garbage = b"no database at all" * 300
+    catalog.write_bytes(garbage)
+    for beside in ("-wal", "-shm"):
+        catalog.with_name(catalog.name + beside).unlink(missing_ok=True)
+    made = back_up(data, tmp_path / "copy")
+    assert len(made.catalog) == 1
+    assert "salvage" in str(made.catalog[0])
+    assert (tmp_path / "copy" / "catalog.db").read_bytes() == garbage
+    assert [log.problems for log in inspect(tmp_path / "copy").logs.values()] == [[]]
