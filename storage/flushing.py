@@ -77,6 +77,10 @@ class Flusher:
         self._appenders.append(appender)
         self._is_directory_changed |= is_new
 
+    def removed(self) -> None:
+        """Flush the names too: a file was deleted that must not come back."""
+        self._is_directory_changed = True
+
     def wrote(self, size_bytes: int) -> None:
         """Count bytes of the log, or with 0 a change of positions alone."""
         self.unflushed_bytes += size_bytes

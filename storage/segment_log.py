@@ -522,6 +522,7 @@ class SegmentLog:
         # Its files first: those of a segment that is forgotten would be taken for a part of the log by the next start.
         delete_segment(self._files, segment)
         self._segments.remove_newest()
+        self.flusher.removed()
         for appender in self.flusher.appenders_of(segment):
             self.flusher.retire(appender)
 

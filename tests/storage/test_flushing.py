@@ -86,6 +86,22 @@ def test_a_flush_covers_every_file_and_new_names(tmp_path: Path) -> None:
     assert len(files.steps) == start + len(flushed), "there was nothing to flush again"
 
 
+def test_names_that_a_rollback_deleted_are_flushed(tmp_path: Path) -> None:
+    """Those of an unfinished transaction must not come back with the power, below what is durable by then."""
+    files = RecordingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    fill(log, Random(1), 3)
+    log.flush()
+    while len(list((tmp_path / "log").glob("*.log"))) < 4:
+        append(log, bytes(1000))
+    log.rollback()
+    start = len(files.steps)
+    append(log, b"value")
+    log.commit([position(4)])
+    log.flush()
+    assert [step.call for step in files.steps[start:]][-1] == "sync_directory"
+
+
 def test_segments_closed_before_a_flush_are_let_go_after_it(tmp_path: Path) -> None:
     files = RecordingFiles()
     log = open_log(tmp_path / "log", files=files)
