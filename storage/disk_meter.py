@@ -22,6 +22,9 @@ from storage.positions import PositionFile
 from storage.segment import log_path, source_path
 
 MEASURE_INTERVAL_MS: Final = 10_000
+FIRST_LOOKS: Final = 6
+FIRST_INTERVAL_MS: Final = 1000
+"""A log that has just begun grows while people look at it."""
 HISTORY_SEGMENTS_MAX: Final = 64
 _OVERHEAD_BYTES_MIN: Final = 8 << 20
 """Of a smaller log the files beside the batches are mostly pages begun: they say nothing of a large one."""

@@ -17,7 +17,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol
 
-from storage.disk_meter import MEASURE_INTERVAL_MS
+from storage.disk_meter import FIRST_INTERVAL_MS, FIRST_LOOKS, MEASURE_INTERVAL_MS
 from storage.errors import StorageError
 from storage.log import NotResident
 
@@ -68,6 +68,7 @@ class Upkeep:
         self._thread: _Thread | None = None
         self._call_since_ms: int | None = None
         self._measured_ms: int | None = None
+        self._looks = 0
         self._looking: asyncio.Future[object] | None = None
         """Brings in what `retire` needs to see, and holds it until that has looked."""
         self._is_stopping = False
@@ -143,8 +144,10 @@ class Upkeep:
     async def _measure(self) -> None:
         """Look at the disk, if it is time."""
         now_ms = self._clock.monotonic_ms()
-        if not self._is_stopping and (self._measured_ms is None or now_ms - self._measured_ms >= MEASURE_INTERVAL_MS):
+        interval_ms = FIRST_INTERVAL_MS if self._looks < FIRST_LOOKS else MEASURE_INTERVAL_MS
+        if not self._is_stopping and (self._measured_ms is None or now_ms - self._measured_ms >= interval_ms):
             self._measured_ms = now_ms
+            self._looks += 1
             # Where the system does not let us look, what was seen before stands.
             await self._in_thread(self._log.measure_disk())
 
