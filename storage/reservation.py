@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from storage.files import Files
-from storage.state import LogState, read_state, write_state
+from storage.files import TEMPORARY_SUFFIX, Files
+from storage.state import STATE_BYTES, LogState, read_state, state_path, write_state
 
 LOCK_WAIT_S: Final = 1.0
 
@@ -102,10 +102,14 @@ class Reservation:
             self._is_distrusted = False
 
     def probe(self) -> None:
-        """Write the state as it is, to see whether it can be written."""
+        """See whether the state could be written. Not flushed: the event loop waits for this, and a disk may hang."""
+        path = state_path(self._directory)
+        temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
         with self._locked():
-            if self._written is not None:
-                self._replace(self._written)
+            self._files.unlink(temporary)
+            with self._files.opened(temporary, create=True) as descriptor:
+                self._files.write(descriptor, bytes(STATE_BYTES), 0)
+            self._files.unlink(temporary)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

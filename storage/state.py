@@ -28,6 +28,7 @@ UNKNOWN_OFFSETS: Final = 1 << 40
 """What is skipped when the reservation cannot be read: more than any run serves, little of 64 bits."""
 
 _STATE: Final = struct.Struct(">8sBBqq64sI")
+STATE_BYTES: Final = _STATE.size
 _CRC_BYTES: Final = 4
 
 

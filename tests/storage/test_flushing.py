@@ -86,6 +86,26 @@ def test_a_flush_covers_every_file_and_new_names(tmp_path: Path) -> None:
     assert len(files.steps) == start + len(flushed), "there was nothing to flush again"
 
 
+def test_to_see_whether_the_disk_takes_more_nothing_is_flushed(tmp_path: Path) -> None:
+    """A disk may hang in a flush, and the event loop waits for the rollback."""
+    files = FailingFiles()
+    log = open_log(tmp_path / "log", files=files)
+    records = fill(log, Random(1), 3)
+    log.flush()
+    for refusing in ({"write"}, {"write", "create"}):
+        files.failing = refusing
+        with pytest.raises(LogWriteError, match="could not be appended to"):
+            append(log, b"refused")
+        synced = files.calls["sync"]
+        with pytest.raises(LogWriteError, match="could not be appended to"):
+            log.rollback()
+        files.failing = set()
+        log.rollback()
+        assert files.calls["sync"] == synced
+    assert read_all(log) == records
+    assert {path.suffix for path in (tmp_path / "log").iterdir()} == {"", ".log", ".source", ".index", ".timeindex"}
+
+
 def test_names_that_a_rollback_deleted_are_flushed(tmp_path: Path) -> None:
     """Those of an unfinished transaction must not come back with the power, below what is durable by then."""
     files = RecordingFiles()
