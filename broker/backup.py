@@ -15,7 +15,7 @@ from broker.progress import Meter
 from broker.render import counted, printable, style_for, wrapped
 from broker.verify import damage_lines
 from storage.backup import Backup, back_up
-from storage.disk import shown_bytes
+from storage.words import shown_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,4 +51,4 @@ def lines(found: Backup, data_directory: Path, target: Path, seconds: float) -> 
     )
     if found.problems:
         count = len(found.problems)
-        yield f"{count} damaged place{'s were' if count > 1 else ' was'} copied as found:"
+        yield f"{counted(count, 'damaged place')} {'were' if count > 1 else 'was'} copied as found:"

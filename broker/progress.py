@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from storage.disk import shown_bytes
+from storage.words import shown_bytes
 
 if TYPE_CHECKING:
     from typing import TextIO

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+FACT_NAME_COLUMNS: Final = 9
+_SENTENCE_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 VALUE_COLUMNS_MAX: Final = 48  # terminal columns a value may take in the side-by-side view
 CHANGED_MARK: Final = "≠"
 NULL: Final = "NULL"
@@ -358,3 +360,11 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]], style: Style = 
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number of things."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def fact(name: str, text: str, style: Style, columns: int | None = None) -> Iterator[str]:
+    """A line with a fact and its name, and more lines where it is a sentence for a terminal of `columns`."""
+    taken = len("  ") + FACT_NAME_COLUMNS + len(" ")
+    first, *more = [text] if columns is None else wrapped(text, max(_SENTENCE_COLUMNS_MIN, columns - taken))
+    yield f"  {style.dim}{name:<{FACT_NAME_COLUMNS}}{style.end} {first}"
+    yield from (f"{'':<{taken}}{line}" for line in more)

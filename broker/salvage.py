@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from broker.render import counted
 from storage.directory import DataDirectory, require_data_directory, topics_in
 from storage.peek import last_source
 from storage.salvage import Salvage, salvage
@@ -31,8 +32,9 @@ def run(path: Path) -> int:
 def told(found: Salvage) -> Iterator[str]:
     """What was done, line by line."""
     yield (
-        f"the new catalog has {len(found.channels)} channels, {found.groups} consumer groups and {found.offsets} "
-        f"committed offsets" + ("" if found.is_complete else "; not all of the old one could be read")
+        f"the new catalog has {counted(len(found.channels), 'channel')}, {counted(found.groups, 'consumer group')} and "
+        f"{counted(found.offsets, 'committed offset')}"
+        + ("" if found.is_complete else "; not all of the old one could be read")
     )
     if found.kept_as is not None:
         yield f"the old catalog is kept as {found.kept_as}"

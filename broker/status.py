@@ -6,20 +6,17 @@ import json
 import os
 import shutil
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.control import ask
-from broker.render import Style, printable, style_for, table, wrapped
-from storage.disk import shown_bytes
+from broker.render import Style, fact, printable, style_for, table
+from storage.words import shown_bytes, shown_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_NAME_COLUMNS: Final = 9
 _SENTENCES: Final = frozenset({"reason", "warning", "damaged"})
-_REASON_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 
 
 def run(data_directory: Path, *, as_json: bool) -> int:
@@ -44,20 +41,12 @@ def lines(status: Mapping[str, Any], style: Style, columns: int | None = None) -
         yield ""
         yield f"{style.bold}channel {channel['id']}{style.end}  {printable(channel['name'])}"
         for name, text in _facts(channel, style):
-            first, *more = _laid_out(text, columns) if name in _SENTENCES else [text]
-            yield f"  {style.dim}{name:<{_NAME_COLUMNS}}{style.end} {first}"
-            yield from (f"  {'':<{_NAME_COLUMNS}} {line}" for line in more)
+            yield from fact(name, text, style, columns if name in _SENTENCES else None)
         if channel["groups"]:
             rows = [_group_row(group) for group in channel["groups"]]
             yield ""
             heading = ("group id", "name", "username", "committed", "behind", "metadata")
             yield from (f"  {line}" for line in table(heading, rows, style))
-
-
-def _laid_out(text: str, columns: int | None) -> list[str]:
-    if columns is None:
-        return [text]
-    return list(wrapped(text, max(_REASON_COLUMNS_MIN, columns - _NAME_COLUMNS - len("   "))))
 
 
 def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]]:
@@ -67,7 +56,7 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
         yield "reason", printable(channel["reason"])
         until = channel["retried_until_ms"]
         act = "needs action; restart `binwire serve` after it"
-        yield "next", act if until is None else f"retried until {_moment(until)}"
+        yield "next", act if until is None else f"retried until {shown_moment(until)}"
     yield "topic", channel["topic"]
     yield "source", printable(channel["source"])
     yield "position", channel["position"] or "-"
@@ -97,13 +86,9 @@ def _data_range(channel: Mapping[str, Any]) -> str:
         return "nothing yet"
     # How many records that are cannot be told from it: a range may have gaps.
     span = f"offsets {channel['start_offset']} to {channel['high_watermark'] - 1}"
-    return f"{_moment(start)} to {_moment(end)}, {span}"
+    return f"{shown_moment(start)} to {shown_moment(end)}, {span}"
 
 
 def _group_row(group: Mapping[str, Any]) -> tuple[str, ...]:
     shown = ("-" if group[key] is None else str(group[key]) for key in ("offset", "behind", "metadata"))
     return (group["id"], group["name"], group["username"], *shown)
-
-
-def _moment(timestamp_ms: int) -> str:
-    return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

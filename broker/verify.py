@@ -11,22 +11,18 @@ import os
 import shutil
 import sys
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from broker.progress import Meter
-from broker.render import Style, counted, printable, style_for, wrapped
-from storage.disk import shown_bytes
+from broker.render import Style, counted, fact, printable, style_for
 from storage.inspection import Inspection, inspect
+from storage.words import shown_bytes, shown_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from storage.segment_walk import Problem, Verification
-
-_NAME_COLUMNS: Final = 9
-_SENTENCE_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 
 
 def run(data_directory: Path, topics: Sequence[str], *, as_json: bool) -> int:
@@ -49,15 +45,14 @@ def lines(found: Inspection, seconds: float, style: Style, columns: int | None =
     for topic, log in found.logs.items():
         yield from _part(f"topic {printable(topic)}", log.problems, style)
         for name, text in _facts(log):
-            yield f"  {style.dim}{name:<{_NAME_COLUMNS}}{style.end} {text}"
+            yield from fact(name, text, style)
         yield from damage_lines(log.problems, style, columns)
     yield from _part("catalog", found.catalog, style)
     yield from damage_lines(found.catalog, style, columns)
     for note in found.notes:
-        yield from _sentence("note", note, "  ", style, columns)
+        yield from fact("note", printable(note), style, columns)
     size_bytes = sum(log.size_bytes for log in found.logs.values())
-    count = len(found.problems)
-    verdict = "everything is whole" if not count else f"{count} damaged place{'s' if count > 1 else ''}"
+    verdict = counted(len(found.problems), "damaged place") if found.problems else "everything is whole"
     yield f"{verdict}: {shown_bytes(size_bytes)} in {seconds:.1f} s, {shown_bytes(size_bytes / max(seconds, 1e-3))}/s"
 
 
@@ -115,7 +110,7 @@ def _facts(log: Verification) -> Iterator[tuple[str, str]]:
     yield "holds", f"{counted(log.records, 'record')}, {batches}, {segments}, {shown_bytes(log.size_bytes)}"
     if log.batches:
         yield "offsets", f"{log.first_offset} to {log.next_offset - 1}"
-        yield "time", f"{_moment(log.first_timestamp_ms)} to {_moment(log.max_timestamp_ms)}"
+        yield "time", f"{shown_moment(log.first_timestamp_ms)} to {shown_moment(log.max_timestamp_ms)}"
 
 
 def damage_lines(problems: Sequence[Problem], style: Style, columns: int | None) -> Iterator[str]:
@@ -125,16 +120,4 @@ def damage_lines(problems: Sequence[Problem], style: Style, columns: int | None)
         place += f", offset {problem.offset}" if problem.offset >= 0 else ""
         yield f"  {style.before}damage{style.end}    {printable(place)}"
         for name, text in (("", problem.what), ("means", problem.effect), ("to do", problem.remedy)):
-            yield from _sentence(name, text, "  ", style, columns)
-
-
-def _sentence(name: str, text: str, indent: str, style: Style, columns: int | None) -> Iterator[str]:
-    taken = len(indent) + _NAME_COLUMNS + 1
-    width = None if columns is None else max(_SENTENCE_COLUMNS_MIN, columns - taken)
-    first, *more = [printable(text)] if width is None else list(wrapped(printable(text), width))
-    yield f"{indent}{style.dim}{name:<{_NAME_COLUMNS}}{style.end} {first}"
-    yield from (f"{'':<{taken}}{line}" for line in more)
-
-
-def _moment(timestamp_ms: int) -> str:
-    return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+            yield from fact(name, printable(text), style, columns)

@@ -33,16 +33,16 @@ from typing import Final
 
 from storage.catalog_reading import copy_catalog, read_catalog
 from storage.directory import FORMAT_VERSION, catalog_path, require_data_directory, topic_path, topics_in
-from storage.disk import shown_bytes
 from storage.errors import CatalogCorrupt, CorruptLog, StorageError
 from storage.files import FILE_MODE, Files
 from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES
-from storage.peek import End, base_offsets, entries_start, find_end
-from storage.positions import ENTRY_BYTES, Kind, PositionFile
+from storage.peek import End, base_offsets, find_end
+from storage.positions import Kind, PositionFile
 from storage.recovery import last_commit_until
 from storage.segment import log_path, segment_paths, source_path
 from storage.segment_walk import Problem, Progress, Verification, iter_slots, walk_segment
 from storage.state import UNKNOWN_OFFSETS, LogState, read_state, write_state
+from storage.words import shown_bytes
 
 PARTIAL_SUFFIX: Final = ".partial"
 _TRIES_MAX: Final = 5
@@ -353,7 +353,7 @@ class _LogCopy:
             slots = self._slot_count(path, size)
             return {
                 ".log": size,
-                ".source": entries_start(file) + (end.number + 1) * ENTRY_BYTES,
+                ".source": file.start_of(end.number + 1),
                 ".index": slots * OFFSET_SLOT_BYTES,
                 ".timeindex": slots * TIME_SLOT_BYTES,
             }

@@ -476,11 +476,7 @@ class Catalog:
         """The catalog's version, refused if it is another program's database or a newer one's."""
         [(version,)] = self._connection.execute("PRAGMA user_version").fetchall()
         if version > VERSION:
-            raise UnsupportedFormat(
-                f"the catalog {self.path} has version {version} and this version of Binwire reads up to "
-                f"{VERSION}; use the version that wrote it, or put back a backup of the whole data directory "
-                f"that was made before it was upgraded"
-            )
+            raise later_version(self.path, version)
         if version < 0:
             raise corrupt(self.path, f"its version is {version}")
         found = self._connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
@@ -496,6 +492,14 @@ class Catalog:
             with self._transaction():
                 for statement in (*statements, f"PRAGMA user_version = {number}"):
                     self._connection.execute(statement)
+
+
+def later_version(path: Path, version: int) -> UnsupportedFormat:
+    """A catalog that a later version of Binwire wrote."""
+    return UnsupportedFormat(
+        f"the catalog {path} has version {version} and this version of Binwire reads up to {VERSION}; use the version "
+        f"that wrote it, or put back a backup of the whole data directory that was made before it was upgraded"
+    )
 
 
 def columns(row: type) -> str:

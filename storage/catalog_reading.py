@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from storage.catalog import VERSION
+from storage.catalog import VERSION, later_version
 from storage.catalog_failures import OPENED, corrupt, failure_of
-from storage.errors import CatalogCorrupt, UnsupportedFormat
+from storage.errors import CatalogCorrupt
 from storage.files import FILE_MODE
 
 _FINDINGS_MAX: Final = 10
@@ -80,10 +80,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
-                raise UnsupportedFormat(
-                    f"the catalog {path} has version {version} and this version of Binwire reads up to {VERSION}; use "
-                    f"the version that wrote it"
-                )
+                raise later_version(path, version)
             yield connection
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise failure_of(path, error, OPENED) or corrupt(path, str(error)) from error

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from storage.config import LogConfig
+from storage.words import shown_bytes
 
 RATE_WINDOW_MS: Final = 3_600_000
 RATE_SPAN_MS_MIN: Final = 60_000
@@ -25,7 +26,6 @@ _OVER_SHARE: Final = 1.1
 """A warning is over when there is a tenth more than it needs, so that it does not come and go."""
 _ROUNDING_BYTES: Final = 1e-3
 """Far above what the sums of floats are off by, far below a byte."""
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class LogDisk(NamedTuple):
@@ -113,14 +113,6 @@ def warning(logs: Sequence[LogDisk], where: str, now_ms: int, *, is_standing: bo
         f"{needs}, {shown_bytes(used)} are used and {shown_bytes(free)} free; make room, or lower retention or "
         f"retention_size"
     )
-
-
-def shown_bytes(size: float) -> str:
-    """A size for people."""
-    number = 0
-    while size >= 1000 and number < len(_UNITS) - 1:
-        size, number = size / 1024, number + 1
-    return f"{size:.0f} {_UNITS[number]}" if number == 0 or size >= 100 else f"{size:.1f} {_UNITS[number]}"
 
 
 def _shown_time(seconds: float) -> str:

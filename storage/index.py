@@ -160,12 +160,10 @@ class IndexReader:
         """Whether slot `number` is what was written; true of the ends, which have no slot."""
         if not 0 <= number < self.count:
             return True
-        offsets = self._mapped_offsets()
         times = self._times.covering(self.count * TIME_SLOT_BYTES)
         start, time_start = number * OFFSET_SLOT_BYTES, number * TIME_SLOT_BYTES
-        slot = bytes(offsets[start : start + OFFSET_SLOT_BYTES])
-        time = bytes(times[time_start : time_start + _TIME.size])
-        return _U32.unpack_from(times, time_start + _TIME.size)[0] == crc32c(time, crc32c(slot)) and any(slot)
+        slot = bytes(self._mapped_offsets()[start : start + OFFSET_SLOT_BYTES])
+        return is_whole(slot, bytes(times[time_start : time_start + TIME_SLOT_BYTES]))
 
     def count_verified(self) -> int:
         """The slots before the first one that does not verify; looks at all of them."""
@@ -209,6 +207,14 @@ def _encode_slot(relative_offset: int, position: int, earlier_max_timestamp_ms: 
     slot = _OFFSET_SLOT.pack(relative_offset, position)
     time = _TIME.pack(earlier_max_timestamp_ms)
     return slot, time + _U32.pack(crc32c(time, crc32c(slot)))
+
+
+def is_whole(slot: bytes, time: bytes) -> bool:
+    """Whether the bytes of a slot in the two indexes are what was written; zeros are an empty slot."""
+    if len(time) != TIME_SLOT_BYTES or not any(slot):
+        return False
+    check: int = _U32.unpack_from(time, _TIME.size)[0]
+    return check == crc32c(time[: _TIME.size], crc32c(slot))
 
 
 class IndexWriter:

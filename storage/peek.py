@@ -16,16 +16,14 @@ from storage.errors import CorruptLog, StorageError
 from storage.files import Files
 from storage.intervals import IntervalChain
 from storage.log import RecoveredSource
-from storage.positions import ENTRY_BYTES, Kind, PositionEntry, PositionFile, decode_entry, encode_header
+from storage.positions import Kind, PositionEntry, PositionFile
 from storage.segment import log_path, source_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 SOURCE_SUFFIX: Final = ".source"
-_BLOCK_ENTRIES: Final = 4096
-"""Entries read at once when all of them are wanted: 576 KiB."""
 
 
 class End(NamedTuple):
@@ -62,7 +60,7 @@ def find_end(files: Files, directory: Path, bases: Sequence[int]) -> End | None:
             continue
         with closing(file):
             close = None
-            for number, entry in entries_backwards(file):
+            for number, entry in file.entries_backwards(file.count):
                 if entry is None:
                     continue
                 if entry.kind is Kind.CLOSE and number == file.count - 1:
@@ -71,31 +69,6 @@ def find_end(files: Files, directory: Path, bases: Sequence[int]) -> End | None:
                     is_clean = close is not None and close.log_position == entry.log_position
                     return End(base_offset, number, entry, close if is_clean else None)
     return None
-
-
-def entries_backwards(file: PositionFile) -> Iterator[tuple[int, PositionEntry | None]]:
-    """All entries with their numbers, the last one first; None for one that does not verify."""
-    number = file.count
-    while number:
-        for number, entry in file.entries_before(number):  # noqa: B020 — the block ends where the next one goes on
-            yield number, entry
-
-
-def entries_forwards(
-    files: Files, file: PositionFile, first: int, count: int
-) -> Iterator[tuple[int, PositionEntry | None]]:
-    """The entries from `first` up to `count` with their numbers; None for one that does not verify."""
-    start, base_offset = entries_start(file), file.header.base_offset
-    for block_first in range(first, count, _BLOCK_ENTRIES):
-        size = min(_BLOCK_ENTRIES, count - block_first) * ENTRY_BYTES
-        block = files.read(file.descriptor, size, start + block_first * ENTRY_BYTES)
-        for number, at in enumerate(range(0, size, ENTRY_BYTES), block_first):
-            yield number, decode_entry(block[at : at + ENTRY_BYTES], base_offset, number)
-
-
-def entries_start(file: PositionFile) -> int:
-    """The byte at which the first entry begins."""
-    return len(encode_header(file.header))
 
 
 def last_source(directory: Path) -> RecoveredSource | None:

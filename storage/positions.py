@@ -28,6 +28,7 @@ steps (`storage.intervals`).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -48,6 +49,8 @@ _CRC: Final = struct.Struct(">I")
 ENTRY_BYTES: Final = _ENTRY.size
 _BLOCK_ENTRIES: Final = 64
 """Entries read at once when walking back from the end: about two pages."""
+_FORWARD_ENTRIES: Final = 4096
+"""Entries read at once when all of them are wanted: 576 KiB."""
 
 
 class Kind(IntEnum):
@@ -181,31 +184,46 @@ class PositionFile:
         """Entry `number`, None if it does not verify or there is none."""
         if not 0 <= number < self.count:
             return None
-        data = self._files.read(self.descriptor, ENTRY_BYTES, self._start_of(number))
+        data = self._files.read(self.descriptor, ENTRY_BYTES, self.start_of(number))
         return decode_entry(data, self.header.base_offset, number)
 
     def entries_before(self, number: int) -> list[tuple[int, PositionEntry | None]]:
         """Up to 64 entries that come before `number`, latest first, with their numbers."""
         first = max(0, number - _BLOCK_ENTRIES)
-        block = self._files.read(self.descriptor, (number - first) * ENTRY_BYTES, self._start_of(first))
+        block = self._files.read(self.descriptor, (number - first) * ENTRY_BYTES, self.start_of(first))
         return [
             (first + index, decode_entry(block[start : start + ENTRY_BYTES], self.header.base_offset, first + index))
             for index, start in reversed(list(enumerate(range(0, (number - first) * ENTRY_BYTES, ENTRY_BYTES))))
         ]
 
+    def entries_backwards(self, number: int) -> Iterator[tuple[int, PositionEntry | None]]:
+        """All entries before `number` with their numbers, the last one first; None for one that does not verify."""
+        while number:
+            for number, entry in self.entries_before(number):  # noqa: B020 — the block ends where the next one goes on
+                yield number, entry
+
+    def entries_forwards(self, first: int, count: int) -> Iterator[tuple[int, PositionEntry | None]]:
+        """The entries from `first` up to `count` with their numbers; None for one that does not verify."""
+        for block_first in range(first, count, _FORWARD_ENTRIES):
+            size = min(_FORWARD_ENTRIES, count - block_first) * ENTRY_BYTES
+            block = self._files.read(self.descriptor, size, self.start_of(block_first))
+            for number, at in enumerate(range(0, size, ENTRY_BYTES), block_first):
+                yield number, decode_entry(block[at : at + ENTRY_BYTES], self.header.base_offset, number)
+
     def append(self, entries: list[PositionEntry]) -> None:
         """Write entries behind the last; they count only if all of them were written."""
         base_offset, count = self.header.base_offset, self.count
         data = b"".join([encode_entry(entry, base_offset, number) for number, entry in enumerate(entries, count)])
-        self._files.write(self.descriptor, data, self._start_of(count))
+        self._files.write(self.descriptor, data, self.start_of(count))
         self.count = count + len(entries)
 
     def cut(self, count: int) -> None:
         """Keep `count` entries and nothing behind them."""
-        self._files.truncate(self.descriptor, self._start_of(count))
+        self._files.truncate(self.descriptor, self.start_of(count))
         self.count = count
 
-    def _start_of(self, number: int) -> int:
+    def start_of(self, number: int) -> int:
+        """The byte at which entry `number` begins."""
         return self._entries_start + number * ENTRY_BYTES
 
 

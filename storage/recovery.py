@@ -116,12 +116,9 @@ def last_commit_until(file: PositionFile, durable_offset: int) -> int:
         if entry.kind is Kind.COMMIT:
             return number
         number += 1
-    number = first
-    while number:
-        for before, entry in file.entries_before(number):
-            if entry is not None and entry.kind is Kind.COMMIT:
-                return before
-            number = before
+    for before, entry in file.entries_backwards(first):
+        if entry is not None and entry.kind is Kind.COMMIT:
+            return before
     return -1
 
 
@@ -222,19 +219,16 @@ class _Recovery:
     def _last_commit(self, segment: Segment, file: PositionFile) -> _Tail:
         close = None
         is_damaged = False
-        number = file.count
-        while number:
-            for before, entry in file.entries_before(number):
-                number = before
-                if entry is None:
-                    is_damaged = True
-                elif entry.kind is Kind.CLOSE and before == file.count - 1:
-                    close = entry
-                elif entry.kind is Kind.COMMIT:
-                    if self._ends_with_its_batch(segment, entry):
-                        is_clean = close is not None and close.log_position == entry.log_position
-                        return _Tail(Commit(segment, before, entry), close if is_clean else None, is_damaged)
-                    is_damaged = True
+        for number, entry in file.entries_backwards(file.count):
+            if entry is None:
+                is_damaged = True
+            elif entry.kind is Kind.CLOSE and number == file.count - 1:
+                close = entry
+            elif entry.kind is Kind.COMMIT:
+                if self._ends_with_its_batch(segment, entry):
+                    is_clean = close is not None and close.log_position == entry.log_position
+                    return _Tail(Commit(segment, number, entry), close if is_clean else None, is_damaged)
+                is_damaged = True
         return _Tail(None, None, is_damaged)
 
     def _ends_with_its_batch(self, segment: Segment, entry: PositionEntry) -> bool:

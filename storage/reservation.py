@@ -86,12 +86,12 @@ class Reservation:
     def distrust(self) -> None:
         """Say durably that what is in the files may not be what was served, as after a loss of power.
 
-        Until `trust`, a killed process is recovered with a gap: the files are between two states. May be called on any
-        thread.
+        Costs nothing once it is said. Until `trust`, a killed process is recovered with a gap: the files are between
+        two states. May be called on any thread.
         """
         with self._locked():
             self._is_distrusted = True
-            if self._written is not None:
+            if self._written is not None and self._written.boot_id:
                 self._replace(self._written._replace(boot_id=""))
 
     def trust(self, durable_offset: int) -> None:

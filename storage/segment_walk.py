@@ -21,9 +21,9 @@ from typing import Final, NamedTuple
 from storage.checksum import crc32c
 from storage.errors import CorruptLog
 from storage.files import Files
-from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES, offset_index_path, time_index_path
-from storage.peek import End, entries_forwards, entries_start
-from storage.positions import ENTRY_BYTES, Kind, PositionEntry, PositionFile
+from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES, is_whole, offset_index_path, time_index_path
+from storage.peek import End
+from storage.positions import Kind, PositionEntry, PositionFile
 from storage.records import (
     CRC_START,
     HEADER_BYTES,
@@ -200,7 +200,7 @@ class _SegmentWalk:
         close = file.entry(number)
         if close is not None and close.kind is Kind.CLOSE:
             return (number, close), close
-        position = entries_start(file) + max(0, number) * ENTRY_BYTES
+        position = file.start_of(max(0, number))
         self._add(
             Problem(
                 file.path,
@@ -225,7 +225,7 @@ class _SegmentWalk:
     def _ends(self, file: PositionFile, last: int) -> Iterator[PositionEntry]:
         """The entries by which something is committed or closed; what does not verify is noted and passed."""
         offset = self._base_offset
-        for number, entry in entries_forwards(self._files, file, 0, last + 1):
+        for number, entry in file.entries_forwards(0, last + 1):
             if entry is None:
                 self._note_entry(file, number, offset)
                 continue
@@ -235,14 +235,14 @@ class _SegmentWalk:
 
     def _note_entries(self, file: PositionFile, first: int, count: int) -> None:
         """What does not verify behind the last commit: one that was, or what somebody else wrote there."""
-        for number, entry in entries_forwards(self._files, file, first, count):
+        for number, entry in file.entries_forwards(first, count):
             if entry is None:
                 self._note_entry(file, number, max(self._base_offset, self._result.next_offset))
 
     def _note_entry(self, file: PositionFile, number: int, offset: int) -> None:
         what = f"position entry {number} does not verify"
         effect = "capture goes on from the commit before it, if a start has to; some records may be captured twice"
-        position = entries_start(file) + number * ENTRY_BYTES
+        position = file.start_of(number)
         self._add(Problem(file.path, position, offset, what, -1, effect, RESTORE))
 
     def _walk_whole_file(self) -> None:
@@ -437,8 +437,8 @@ def iter_slots(offsets: bytes, times: bytes, size: int) -> Iterator[Slot]:
         if not any(slot) or position >= size:
             return
         time = times[number * TIME_SLOT_BYTES : (number + 1) * TIME_SLOT_BYTES]
-        is_whole = len(time) == TIME_SLOT_BYTES and int.from_bytes(time[8:], "big") == crc32c(time[:8], crc32c(slot))
-        yield Slot(number, relative_offset, position, int.from_bytes(time[:8], "big", signed=True), is_whole)
+        time_ms = int.from_bytes(time[:8], "big", signed=True)
+        yield Slot(number, relative_offset, position, time_ms, is_whole(slot, time))
 
 
 def _wrong_record(batch: Batch) -> str:

@@ -9,11 +9,11 @@ A sentence says the same as long as its cause does, so that it is told once: non
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from storage.errors import LogWriteError, remedy
+from storage.words import shown_moment
 
 _PROMISE: Final = "nothing that was served is lost, and capture goes on when the cause is gone"
 
@@ -29,7 +29,7 @@ def refused(topic: str, directory: Path, what: str, error: OSError) -> LogWriteE
 
 def late(topic: str, directory: Path, since_ms: int, deferred_by: OSError | None) -> LogWriteError:
     """A flush is under way since then (Unix epoch), or could not be begun since because of an error."""
-    moment = f"{datetime.fromtimestamp(since_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    moment = shown_moment(since_ms)
     if deferred_by is not None:
         return refused(topic, directory, f"flushed since {moment}", deferred_by)
     return LogWriteError(

@@ -40,13 +40,14 @@ def column_names(world: World) -> list[list[str]]:
 async def captured(world: World, server: LiveServer, database: str) -> None:
     """One row, with the second definition of its table."""
     await run(server, f"CREATE TABLE {database}.t (id INT PRIMARY KEY, note TEXT)")
+    await capture(world, server, database, "CHANGE note remark TEXT", "(1, 'one')")
+
+
+async def capture(world: World, server: LiveServer, database: str, change: str, row: str) -> None:
+    """A change of the table, and a row behind it."""
     channel = live(world, server, database)
     async with running(channel):
-        await run(
-            server,
-            f"ALTER TABLE {database}.t CHANGE note remark TEXT",
-            f"INSERT INTO {database}.t VALUES (1, 'one')",
-        )
+        await run(server, f"ALTER TABLE {database}.t {change}", f"INSERT INTO {database}.t VALUES {row}")
         await caught_up(world, server, channel)
 
 
@@ -56,14 +57,7 @@ async def test_definitions_are_read_anew_where_the_log_ends(world: World, server
     world.catalog.drop_schema_versions_after("c", 0, 0)
     world.catalog.lose_definitions("c")
     await run(server, f"INSERT INTO {database}.t VALUES (2, 'two')")
-    channel = live(world, server, database)
-    async with running(channel):
-        await run(
-            server,
-            f"ALTER TABLE {database}.t CHANGE remark last TEXT",
-            f"INSERT INTO {database}.t VALUES (3, 'three')",
-        )
-        await caught_up(world, server, channel)
+    await capture(world, server, database, "CHANGE remark last TEXT", "(3, 'three')")
     assert column_names(world) == [["id", "remark"], ["id", "remark"], ["id", "last"]]
     assert not world.catalog.has_lost_definitions("c")
     async with running(live(world, server, database)):

@@ -16,11 +16,11 @@ from storage.disk import (
     LogDisk,
     needed_bytes,
     seconds_until_full,
-    shown_bytes,
     warning,
 )
 from storage.disk_meter import DiskMeter
 from storage.files import Files
+from storage.words import shown_bytes
 from tests.fakes import ManualClock
 from tests.storage.samples import append, open_log, position, small
 

@@ -22,7 +22,6 @@ from storage.directory import FORMAT_VERSION, DataDirectory
 from storage.errors import UnsupportedFormat
 from storage.files import Files
 from storage.inspection import inspect
-from storage.peek import entries_forwards
 from storage.positions import ENTRY_BYTES, PositionFile
 from storage.positions import MAGIC as POSITIONS_MAGIC
 from storage.records import read_header
@@ -147,7 +146,7 @@ def test_it_has_what_it_is_for(version: int, end: str) -> None:
 
 def _gtid_keys(path: Path) -> Iterator[bytes]:
     with closing(PositionFile.open(Files(), path, write=False)) as file:
-        for _, entry in entries_forwards(Files(), file, 0, file.count):
+        for _, entry in file.entries_forwards(0, file.count):
             assert entry is not None
             if entry.interval is not None:
                 yield entry.interval.key
