@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnavailable
-from capture.resume import require_same_source
+from capture.identity import require_same_source
 from capture.selection import Selection, parse_object
 from capture.source import Flavour
 from capture.start import binlog_files, resolve_start

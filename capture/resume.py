@@ -3,8 +3,7 @@
 A new channel resolves its start, takes the snapshot and makes both durable together. Afterwards the log says where it
 ends, and the catalog's schema versions up to there are the history; what lies beyond is dropped, the stream brings it
 again. Where that history was lost (storage/salvage.py), the definitions are read anew at the log's end, with the proof
-that a new channel's need. The source must be the one the position came from, still have it, and still have everything
-before it: otherwise the channel stops with the numbers, never with a silent jump.
+that a new channel's need. That the source is the one the position came from is `capture/identity.py`'s business.
 """
 
 from __future__ import annotations
@@ -14,20 +13,11 @@ from typing import TYPE_CHECKING
 
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
+from capture.identity import require_same_source
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
 from capture.snapshot import Definitions, DefinitionsChanged, definitions_at
-from capture.source import Flavour
-from capture.start import (
-    EARLIEST,
-    NOW,
-    binlog_files,
-    current_end,
-    gtid_set_at,
-    mariadb_set_at,
-    require_position,
-    resolve_start,
-)
+from capture.start import EARLIEST, NOW, resolve_start
 
 if TYPE_CHECKING:
     from capture.channel import ChannelSpec
@@ -165,59 +155,3 @@ async def _history_again(
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)
     return history
-
-
-# ---- the same source ----
-
-
-async def require_same_source(source: Source, info: ServerInfo, point: ResumePoint) -> None:
-    """Prove that the source is the one `point` came from and can go on from there. Raises SourceRefused."""
-    if point.flavour != info.flavour or point.server_uuid != info.server_uuid or _other_id(info, point):
-        raise SourceRefused(
-            f"{source.address} is another server than the one this channel captured: it is "
-            f"{_identity(info.flavour, info.server_uuid, info.server_id)}, it was "
-            f"{_identity(point.flavour, point.server_uuid, point.server_id)}; a channel stays with its server; "
-            f"{NEW_CHANNEL}"
-        )
-    if not source.queryable:
-        return
-    require_position(source, await binlog_files(source), point.position)
-    if info.flavour is Flavour.MARIADB:
-        await _require_mariadb_set(source, point)
-    else:
-        await _require_executed(source, info, point)
-
-
-def _other_id(info: ServerInfo, point: ResumePoint) -> bool:
-    """Without a uuid the server id has to do."""
-    return info.server_uuid is None and point.server_id != info.server_id
-
-
-def _identity(flavour: str | None, server_uuid: str | None, server_id: int | None) -> str:
-    return f"{flavour} {server_uuid}" if server_uuid else f"{flavour} with server_id {server_id}"
-
-
-async def _require_mariadb_set(source: Source, point: ResumePoint) -> None:
-    """MariaDB has no uuid: the GTIDs before a position tell one binlog from another."""
-    found = await mariadb_set_at(source, point.position)
-    if found is not None and point.gtid_set and str(found) != str(point.gtid_set):
-        raise SourceRefused(
-            f"{source.address} is another server than the one this channel captured, or its binlog was reset: at "
-            f"{point.position} it has the GTIDs {found}, captured were {point.gtid_set}; {NEW_CHANNEL}"
-        )
-
-
-async def _require_executed(source: Source, info: ServerInfo, point: ResumePoint) -> None:
-    """A server that lost transactions it once had was restored from a backup: positions mean something else now.
-
-    One that waits for a semi-synchronous replica stands in the binlog, and was captured, before it counts as executed.
-    """
-    _, executed = await current_end(source, info)
-    lost = point.gtid_set.minus(executed)
-    if lost:
-        lost = lost.minus(await gtid_set_at(source, info, point.position) or GtidSet())
-    if lost:
-        raise SourceRefused(
-            f"{source.address} has lost the transactions {lost} that this channel captured from it, as after a restore "
-            f"from a backup; {NEW_CHANNEL}"
-        )
