@@ -1,8 +1,9 @@
 """Fixtures every test may use: real servers, started on first use and shared by the whole run.
 
 ``mysql97``, ``mysql56`` and ``mariadb1011`` are running servers (:class:`tests.live_server.LiveServer`); ``server``
-runs a test once on each of them; ``server_factory`` starts one of the test's own, with other options. A test that
-uses any of them carries the marker ``server(kind)``, so that ``-m "not server"`` runs without databases.
+runs a test once on each of them, ``every_server`` also on those that only `make torture` starts; ``server_factory``
+starts one of the test's own, with other options. A test that uses any of them carries the marker ``server(kind)``, so
+that ``-m "not server"`` runs without databases.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hypothesis
 import pytest
 
 from tests.live_server import LiveServer, open_server
-from tests.tools.server_builds import KINDS
+from tests.tools.server_builds import CORE_KINDS, KINDS
 
 ServerFactory = Callable[..., LiveServer]
 
@@ -63,9 +64,38 @@ def mariadb1011() -> Iterator[LiveServer]:
     yield from _shared("mariadb1011")
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.server(kind)) for kind in KINDS])
+@pytest.fixture(scope="session")
+def mysql55() -> Iterator[LiveServer]:
+    """MySQL 5.5: rows events of version 1, no checksums, whole seconds only."""
+    yield from _shared("mysql55")
+
+
+@pytest.fixture(scope="session")
+def mariadb105() -> Iterator[LiveServer]:
+    """MariaDB 10.5."""
+    yield from _shared("mariadb105")
+
+
+@pytest.fixture(scope="session")
+def mariadb118() -> Iterator[LiveServer]:
+    """MariaDB 11.8: the types and collations of the newest line."""
+    yield from _shared("mariadb118")
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.server(kind)) for kind in CORE_KINDS])
 def server(request: pytest.FixtureRequest) -> LiveServer:
-    """Each kind of server in turn."""
+    """Each kind of server of the core suite in turn."""
+    shared: LiveServer = request.getfixturevalue(request.param)
+    return shared
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.server(kind), *([] if kind in CORE_KINDS else [pytest.mark.torture])]
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=_marks(kind)) for kind in KINDS])
+def every_server(request: pytest.FixtureRequest) -> LiveServer:
+    """Each kind of server in turn; those beyond the core suite in `make torture`."""
     shared: LiveServer = request.getfixturevalue(request.param)
     return shared
 

