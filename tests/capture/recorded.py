@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import gzip
 import re
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from capture.table import Column
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 BINLOGS = SHARED / "data" / "binlogs"
@@ -79,25 +83,79 @@ def dumped_events(text: str) -> list[Dumped]:
     return events
 
 
-def printed(cell: dict[str, Any] | None, value: str) -> str:
-    """A cell as the tools print it; where they have two notations, the one of `value`, the tool's own text."""
+def printed(cell: dict[str, Any] | None, value: str, column: Column | None = None) -> str:
+    """A cell as the tools print it; where they have two notations, the one of `value`, the tool's own text.
+
+    `column` tells what the record does not: whether a number is unsigned, and the labels whose numbers are printed.
+    """
     if cell is None:
         return "NULL"
-    if cell["class"] in {"Integer", "Decimal"}:
-        return str(cell["value"])
-    if cell["class"] == "Timestamp":
+    kind = cell["class"]
+    if kind in {"Integer", "Decimal"}:
+        return _number(str(cell["value"]), value, column)
+    if kind == "Float":
+        return _float(cell["value"], value, column)
+    if kind == "Timestamp":
         return f"{cell['timestamp']}{_fraction(cell, value)}"
-    if cell["class"] == "DateTime":
-        date = f"{cell['year']:04d}-{cell['month']:02d}-{cell['day']:02d}"
-        text = f"{date} {cell['hour']:02d}:{cell['minute']:02d}:{cell['second']:02d}{_fraction(cell, value)}"
-        return f"'{text}'" if value.startswith("'") else text
-    return _quoted(cell["value"].decode("utf-8", "surrogateescape"), value)
+    if kind == "DateTime":
+        return _date_and_time(cell, value)
+    if kind == "TextObject":
+        return _label(cell, value, column)
+    content = cell["value"]
+    if kind == "BinaryObject" and value.startswith("["):
+        floats = struct.unpack(f"<{len(content) // 4}f", content)
+        return "[" + ",".join(f"{one:.5e}" for one in floats) + "]"
+    return _quoted(content.decode("utf-8", "surrogateescape"), value)
+
+
+_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+
+
+def _number(text: str, value: str, column: Column | None) -> str:
+    """A number; the tools print those with the highest bit set twice, as `-1 (255)`; bits they print as `b'01'`."""
+    if value.startswith("b'"):
+        return f"b'{int(text):0{len(value) - 3}b}'"
+    if " (" in value and column is not None:
+        negative = int(text) - (1 << _BITS[column.data_type]) if column.unsigned else int(text)
+        return f"{negative} ({negative + (1 << _BITS[column.data_type])})"
+    return text
+
+
+def _float(number: float, value: str, column: Column | None) -> str:
+    """FLOAT as `%g`, DOUBLE with 20 digits (which no shorter text of it has)."""
+    if column is not None and column.data_type == "float":
+        return f"{number:g}"
+    return value if float(value) == number else repr(number)
+
+
+def _date_and_time(cell: dict[str, Any], value: str) -> str:
+    quote = "'" if value.startswith("'") else ""
+    if cell["month"] is None:
+        if cell["hour"] is None:
+            return str(cell["year"])
+        sign = "-" if any((cell[name] or 0) < 0 for name in ("hour", "minute", "second", "millis")) else ""
+        text = f"{sign}{abs(cell['hour']):02d}:{abs(cell['minute']):02d}:{abs(cell['second']):02d}"
+        return f"{quote}{text}{_fraction(cell, value)}{quote}"
+    if cell["hour"] is None:
+        return f"{quote}{cell['year']:04d}:{cell['month']:02d}:{cell['day']:02d}{quote}"
+    date = f"{cell['year']:04d}-{cell['month']:02d}-{cell['day']:02d}"
+    return f"{quote}{date} {cell['hour']:02d}:{cell['minute']:02d}:{cell['second']:02d}{_fraction(cell, value)}{quote}"
+
+
+def _label(cell: dict[str, Any], value: str, column: Column | None) -> str:
+    """An ENUM as its number, a SET as its bits, JSON as its text."""
+    if cell["type"].upper() == "JSON" or column is None:
+        return _quoted(cell["value"], value)
+    if cell["type"].upper() == "ENUM":
+        return str(column.labels.index(cell["value"]) + 1 if cell["value"] else 0)
+    members = sum(1 << column.labels.index(label) for label in cell["value"].split(",") if label)
+    return f"b'{members:0{len(value) - 3}b}'"
 
 
 def _fraction(cell: dict[str, Any], value: str) -> str:
     """Fractional seconds to as many digits as the tool printed."""
     digits = len(value.rstrip("'").partition(".")[2])
-    return f".{cell['millis']:06d}"[: digits + 1] if digits else ""
+    return f".{abs(cell['millis'] or 0):06d}"[: digits + 1] if digits else ""
 
 
 _C_ESCAPES = {"\\": "\\\\", "'": "\\'", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from capture import file_source
-from capture.channel import State
 from capture.encode import EventEncoder
-from capture.errors import CaptureError, MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
+from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
 from capture.events import (
     BINLOG_MAGIC,
     Checksum,
     EventDecoder,
     EventType,
-    QueryEvent,
     RotateEvent,
-    TableMapEvent,
     decode_header,
     iter_events,
 )
@@ -29,8 +24,6 @@ from capture.file_source import FOLLOW_POLL_MS, BinlogFileReader, FileSource, bi
 from capture.position import BinlogPosition
 from capture.source import Flavour, SourceAddress, open_source
 from storage.clock import SystemClock
-from tests.capture.recorded import ABSENT, BINLOGS, dump_text, dumped_events
-from tests.capture.recorded import binlog_names as recorded_names
 from tests.capture.world import WAIT_S, World, running, settle
 from tests.fakes import ManualClock, ManualScheduler
 
@@ -249,59 +242,3 @@ async def test_a_channel_of_files_ends_with_them(tmp_path: Path) -> None:
     assert status.ended
     assert world.operations(heartbeats=True) == ["DDL", "DDL"]
     await world.close()
-
-
-# ---- recorded files, held against their independent decodes ----
-
-
-STOPPED_AT_LEAST, ENDED_AT_LEAST, ROWS_AT_LEAST = 20, 15, 100
-
-
-def databases_of(data: bytes) -> set[str]:
-    """The databases a file is about, as far as its events can be read."""
-    found, decoder = set(), EventDecoder()
-    try:
-        for raw in iter_events(data):
-            with suppress(CaptureError):
-                _, event = decoder.decode(raw)
-                if isinstance(event, TableMapEvent | QueryEvent) and event.database:
-                    found.add(event.database)
-    except CaptureError:
-        pass
-    return found
-
-
-@pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
-async def test_every_recorded_file_is_carried_over_exactly_or_stops_with_a_sentence(tmp_path: Path) -> None:
-    """Rows as the independent decode has them up to where the channel ends; nothing else ends it than a sentence."""
-    stopped, ended, rows = [], [], 0
-    for name in recorded_names():
-        data = (BINLOGS / name).read_bytes()
-        objects = [f"`{database}`" for database in sorted(databases_of(data))] or ["none"]
-        (folder := tmp_path / name).mkdir()
-        world = World(folder, ManualClock())
-        url = f"file://{BINLOGS / name}"
-        factory = partial(open_source, SourceAddress.parse(url), 1, SystemClock())
-        channel = world.channel(factory, *objects, url=url)
-        async with running(channel, *State):
-            status = await channel.wait_ended()
-        captured = [
-            (record.operation.replace("DELETE", "DELETE FROM").replace("INSERT", "INSERT INTO").split()[0])
-            for record in world.records()
-            if record.operation in ("INSERT", "UPDATE", "DELETE")
-        ]
-        expected = [kind for event in dumped_events(dump_text(name)) for kind, _, _ in event.rows]
-        assert captured == expected[: len(captured)], name
-        if status.ended:
-            ended.append(name)
-            assert captured == expected, name
-        else:
-            assert status.state is State.ERROR
-            assert status.reason is not None
-            assert len(status.reason) < 500
-            stopped.append((name, status.reason))
-        rows += len(captured)
-        await world.close()
-    assert len(ended) >= ENDED_AT_LEAST, stopped
-    assert len(stopped) >= STOPPED_AT_LEAST
-    assert rows >= ROWS_AT_LEAST

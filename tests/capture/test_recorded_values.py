@@ -1,0 +1,151 @@
+"""Every recorded binlog through a channel, value by value against what the servers' own tools print of it.
+
+A file's rows all come out as its independent decode has them, in its order, or the channel stops with the sentence that
+`STOPS` names for it, behind rows that are equal up to there. Nothing else ends a file.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from capture.channel import State
+from capture.dialect import Dialect
+from capture.errors import CaptureError
+from capture.file_source import read_info
+from capture.schema import SchemaHistory
+from capture.source import SourceAddress, open_source
+from storage.clock import SystemClock
+from tests.capture.recorded import ABSENT, BINLOGS, binlog, binlog_names, dump_text, dumped_events, printed
+from tests.capture.recorded_definitions import Before, before, give
+from tests.capture.world import StoredRecord, World, running
+from tests.fakes import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from capture.channel import ChannelStatus
+    from capture.table import Column
+
+ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
+
+STATEMENT = "changed rows and was logged as a statement, not as rows"
+NOT_RELEASED = "writes no row events of a released version; MySQL 5.1.20 or later is needed"
+PARTIAL_ROW = "A row image of test.ba lacks columns"
+
+STOPS = {
+    "4.1.26_v3_bug47142_master-bin.000001.bin": "does not begin with a format description",
+    "5.0.46_relay_corrupt-relay-bin.000624.bin": NOT_RELEASED,
+    "5.0.58_relay_bug33029-slave-relay-bin.000001.bin": NOT_RELEASED,
+    "5.1.15-ndb_pre-ga-rows_bug32407.001.bin": NOT_RELEASED,
+    "5.1.15-ndb_pre-ga-rows_ver_5_1-telco.001.bin": NOT_RELEASED,
+    "5.1.17_pre-ga-rows_ver_5_1_17.001.bin": NOT_RELEASED,
+    "5.1.23_rows-v1_ver_5_1_23.001.bin": "rows outside a transaction",
+    "5.1.30_incident_bug40482-bin.000001.bin": "changes were lost before they reached its binlog",
+    "5.1.37-ndb_rows-v1_write-full-row.bin": PARTIAL_ROW,
+    "5.1.37-ndb_rows-v1_write-partial-row.bin": PARTIAL_ROW,
+    "5.1.43_savepoint_binlog_savepoint.000001.bin": STATEMENT,
+    "5.1.63-google_stmt_mdev-4645-binlog_group_id_checksum.bin": "event headers of 31 bytes",
+    "5.1.63-google_stmt_mdev-4645-binlog_none.bin": STATEMENT,
+    "5.2.2-a_drop6_permuted-types_ver_5_1-wl2325_r.001.bin": NOT_RELEASED,
+    "5.2.2-a_drop6_permuted-types_ver_5_1-wl2325_s.001.bin": NOT_RELEASED,
+    "5.5.17_truncated_bug11747416_32228_binlog.000001.bin": "bytes into an event",
+    "5.6.24_gtid_binlog_transaction_with_GTID.000001.bin": STATEMENT,
+    "5.6.35_rows-v2_zalora-05.bin": STATEMENT,
+    "5.6.4_rows-v2_ver_trunk_row_v2.001.bin": STATEMENT,
+    "5.6.4_uservar_bug11747887-bin.000003.bin": STATEMENT,
+    "5.7.11_stmt_temporal-round.000001.bin": STATEMENT,
+    "5.7.22_charset_cross_version_utf8mb4.bin": STATEMENT,
+    "5.7.2_truncated_prev_gtid.000001.bin": "ends 9 bytes into an event",
+    "5.7.30_05_intvar_mysql-cdc-rs.bin": STATEMENT,
+    "5.7.30_13_rand_mysql-cdc-rs.bin": STATEMENT,
+    "5.7.30_14_user_var_mysql-cdc-rs.bin": STATEMENT,
+    "5.7.30_17_18_load_mysql-cdc-rs.bin": "LOAD DATA was logged as a statement, not as rows",
+    "5.7.6_anon-gtid_binlog_transaction.000001.bin": STATEMENT,
+    "8.0.13_stmt_temporal-round.000001.bin": STATEMENT,
+    "8.0.17_relay_rpl_unfiltered_hidden_gcol.bin": "the binlog has 3 columns, the history 2",
+    "8.0.30_recovery_orphan_begin_start.bin": "inside another",
+    "8.3.0-cluster_rows-v2_update-partial-row.bin": PARTIAL_ROW,
+    "8.3.0-cluster_rows-v2_write-partial-row.bin": PARTIAL_ROW,
+    "mariadb-10.6.26_badcrc_mdev-39404.bin": "its bytes are damaged",
+    "mysql-8.0-encrypted_rpl_nogtid_encryption_master-bin.000002.bin": "encrypted by MySQL",
+    "mysql-neg_truncated_event_14bytes.000001.bin": "does not begin with a format description",
+}
+"""Files that end before their end, and a part of the sentence that says why."""
+
+BY_HAND = {
+    "5.7.19_canal-tsdb_mysql-bin.000003.bin": (
+        "wanshao",
+        "CREATE TABLE `wanshao_test` (`c1` int NOT NULL, `c2` varchar(60) NULL, `c3` int NULL) DEFAULT CHARSET=latin1",
+    ),
+}
+"""Tables that a file alters before its first row of them, as they were before that."""
+
+pytestmark = pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
+
+
+@asynccontextmanager
+async def captured(name: str, folder: Path) -> AsyncIterator[tuple[World, ChannelStatus]]:
+    """A channel that has read a recorded file to where it ends, or stops."""
+    world = World(folder, ManualClock())
+    path = BINLOGS / name
+    known = before(binlog(name))
+    if name in BY_HAND:
+        known = Before(known.databases, [table for table in known.tables if "wanshao_test" not in table[1]])
+        known.tables.append(BY_HAND[name])
+    with suppress(CaptureError):  # the channel says why
+        give(world, await read_info(path, "binlog.000001"), known)
+    objects = [f"`{database}`" for database, _ in known.databases] or ["none"]
+    url = f"file://{path}"
+    channel = world.channel(partial(open_source, SourceAddress.parse(url), 1, SystemClock()), *objects, url=url)
+    try:
+        async with running(channel, *State):
+            status = await channel.wait_ended()
+        yield world, status
+    finally:
+        await world.close()
+
+
+class ColumnsThen:
+    """The columns of a record's table when it was written, from what the catalog keeps."""
+
+    def __init__(self, world: World, rows: list[StoredRecord]) -> None:
+        self._history: SchemaHistory | None = None
+        if rows:
+            version = rows[0].fields["source"]["version"]
+            self._history = SchemaHistory(Dialect.of(version), lambda *_: True)
+            self._history.restore(world.catalog.schema_versions("c"))
+
+    def of(self, record: StoredRecord) -> tuple[Column, ...]:
+        assert self._history is not None
+        database, _, table = record.fields["objectName"].partition(".")
+        position, _, number = record.fields["safeSourcePosition"].partition("@")
+        return self._history.table_at(database, table, (int(number), int(position))).columns
+
+
+@pytest.mark.parametrize("name", binlog_names())
+async def test_a_recorded_file(name: str, tmp_path: Path) -> None:
+    async with captured(name, tmp_path) as (world, status):
+        rows = [record for record in world.records() if record.operation in ROW_OPERATIONS]
+        expected = [row for event in dumped_events(dump_text(name)) for row in event.rows]
+        columns = ColumnsThen(world, rows)
+        for record, (kind, *images) in zip(rows, expected, strict=False):
+            assert record.operation == kind
+            for image, wanted in zip(("beforeImages", "afterImages"), images, strict=True):
+                cells = record.fields[image] or []
+                assert len(cells) == len(wanted)
+                for cell, text, column in zip(cells, wanted, columns.of(record), strict=False):
+                    assert printed(cell, text, column) == text, (str(record.fields["sourcePosition"]), column.name)
+        if status.reason is not None and "not supported yet" in status.reason:
+            pytest.xfail(status.reason)
+        if name in STOPS:
+            assert status.state is State.ERROR
+            assert status.reason is not None
+            assert STOPS[name] in status.reason
+        else:
+            assert status.ended, status.reason
+            assert len(rows) == len(expected)
