@@ -23,7 +23,8 @@ from capture.avro_text import (
 from capture.errors import MalformedEvent
 from capture.table import Column
 
-INTEGER, CHARACTER, DECIMAL, TIMESTAMP, DATETIME = (zigzag(index) for index in (1, 2, 3, 5, 6))
+INTEGER, CHARACTER, DECIMAL, FLOAT, TIMESTAMP, DATETIME = (zigzag(index) for index in (1, 2, 3, 4, 5, 6))
+BINARY_OBJECT, TEXT_OBJECT = zigzag(10), zigzag(11)
 """Union indexes of an image's cell."""
 NULL_CELL = zigzag(0)
 
@@ -42,8 +43,12 @@ class ColumnShape:
     metadata: int
 
 
+TEXT_SLICE = "text"
+"""Byte order of a Fixed that is not unpacked: its bytes are taken as Latin-1 text."""
+
+
 class Fixed(NamedTuple):
-    """A field of fixed size: byte order (`<` or `>`), struct code, size in bytes, the name it is unpacked into."""
+    """A field of fixed size: byte order (`<`, `>` or TEXT_SLICE), struct code, size in bytes, the name it goes into."""
 
     order: str
     code: str
@@ -72,14 +77,15 @@ def literal(text: str) -> str:
 
 _INTEGER_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 _INTEGER_DIGITS_MAX = 20
-_INTEGER_PRECISION = {1: 1, 2: 2, 3: 3, 4: 4, 8: 8}
-"""Precision by the bytes of the type; 3 for MEDIUMINT is a choice, no capture shows it."""
 
 
 @cache
 def _integer_starts(size: int) -> list[str]:
-    """What comes before the digits of an Integer, by the length of the digits."""
-    precision = zigzag(_INTEGER_PRECISION[size])
+    """What comes before the digits of an Integer, by the length of the digits.
+
+    The precision is the bytes of the type; 3 for MEDIUMINT and (n+7)/8 for BIT(n) are choices, no capture shows them.
+    """
+    precision = zigzag(size)
     return [INTEGER + precision + zigzag(length) for length in range(_INTEGER_DIGITS_MAX + 1)]
 
 
@@ -119,6 +125,25 @@ def mediumint(shape: ColumnShape) -> CellCode:
     return _digits(i, 3, (Fixed("<", "H", 2, f"v{i}_0"), high), f"v{i}_0 | v{i}_1 << 16")
 
 
+_BIT_CODES = {1: "B", 2: "H", 3: "BH", 4: "I", 5: "BI", 6: "HI", 7: "BHI", 8: "Q"}
+CODE_BYTES = {"B": 1, "H": 2, "I": 4, "Q": 8}
+
+
+def bit(shape: ColumnShape) -> CellCode:
+    """BIT(n): (n + 7) / 8 bytes, big endian, as the unsigned number they are. Metadata: n % 8 and n / 8."""
+    i, odd_bits, whole_bytes = shape.index, shape.metadata >> 8, shape.metadata & 0xFF
+    size = whole_bytes + bool(odd_bits)
+    if size == 1:
+        objects: dict[str, object] = {"tinyints_unsigned": _tinyint_cells(True)}
+        return CellCode(f"{{tinyints_unsigned[v{i}_0]}}", (Fixed("<", "B", 1, f"v{i}_0"),), objects=objects)
+    fixed = tuple(Fixed(">", code, CODE_BYTES[code], f"v{i}_{k}") for k, code in enumerate(_BIT_CODES[size]))
+    value, shift = "", 8 * size
+    for one in fixed:
+        shift -= 8 * one.size
+        value += f"{' | ' * bool(value)}{one.name}{f' << {shift}' * bool(shift)}"
+    return _digits(i, size, fixed, value)
+
+
 def _digits(i: int, size: int, fixed: tuple[Fixed, ...], value: str) -> CellCode:
     starts = f"integer{size}_starts"
     return CellCode(
@@ -134,7 +159,10 @@ def _character_starts(charset: str) -> TextCache[int]:
 
 
 def character(length_bytes: Callable[[ColumnShape], int]) -> Callable[[ColumnShape], CellCode]:
-    """VARCHAR and the TEXT types: a length of 1 to 4 bytes, little endian, and the bytes in the column's charset."""
+    """CHAR, VARCHAR and the TEXT types: a length of 1 to 4 bytes, little endian, the bytes in the column's charset.
+
+    A CHAR is in the binlog, and stays, without the spaces that fill it up.
+    """
 
     def generate(shape: ColumnShape) -> CellCode:
         i, charset = shape.index, shape.column.charset or "binary"
@@ -177,7 +205,7 @@ def _groups(i: int, integer_digits: int, scale: int) -> tuple[list[_Group], list
         codes = {1: "B", 2: "H", 3: "BH", 4: "I"}[DECIMAL_GROUP_BYTES[digits]]
         fixed = []
         for code in codes:
-            fixed.append(Fixed(">", code, {"B": 1, "H": 2, "I": 4}[code], f"v{i}_{k}"))
+            fixed.append(Fixed(">", code, CODE_BYTES[code], f"v{i}_{k}"))
             k += 1
         groups.append(_Group(digits, tuple(fixed)))
     return groups[: len(before)], groups[len(before) :]

@@ -9,9 +9,11 @@ dataTypeNumber.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from capture.binary_cells import binary, binary_object, double, float_, string_length_bytes
 from capture.cells import (
     CellCode,
     ColumnShape,
+    bit,
     character,
     decimal,
     integer,
@@ -19,15 +21,27 @@ from capture.cells import (
     tinyint,
 )
 from capture.errors import SchemaMismatch, UnsupportedColumn
+from capture.label_cells import enum, set_
 from capture.table import TableVersion
 from capture.table_map import FieldType, TableMapEvent
 from capture.temporal_cells import datetime2, datetime_before_56, timestamp2, timestamp_before_56
-from capture.values import (
-    DATETIME_WRITER,
-    DECIMAL_WRITER,
+from capture.temporal_values import DATE_WRITER, DATETIME_WRITER, TIME_WRITER, TIMESTAMP_WRITER, YEAR_WRITER
+from capture.text_values import (
+    BINARY_WRITER,
+    BLOB_WRITER,
+    CHAR_WRITER,
+    ENUM_WRITER,
+    SET_WRITER,
     TEXT_WRITER,
-    TIMESTAMP_WRITER,
+    VARBINARY_WRITER,
     VARCHAR_WRITER,
+)
+from capture.time_cells import date, time2, time_before_56, year
+from capture.values import (
+    BIT_WRITER,
+    DECIMAL_WRITER,
+    DOUBLE_WRITER,
+    FLOAT_WRITER,
     ValueWriter,
     integer_writer,
 )
@@ -53,27 +67,29 @@ def _varchar_length_bytes(shape: ColumnShape) -> int:
 
 
 def _blob_length_bytes(shape: ColumnShape) -> int:
-    """The TEXT types' metadata is the size of the length itself."""
+    """The TEXT and BLOB types' metadata is the size of the length itself."""
     return shape.metadata
 
+
+_BLOB: Mapping[FieldType, _Reader] = {_F.BLOB: binary_object("BLOB", _blob_length_bytes)}
 
 COLUMN_TYPES = (
     ColumnType(("tinyint",), 1, "Integer", {_F.TINY: tinyint}, integer_writer(_F.TINY, 1)),
     ColumnType(("smallint",), 2, "Integer", {_F.SHORT: integer(2)}, integer_writer(_F.SHORT, 2)),
     ColumnType(("int",), 3, "Integer", {_F.LONG: integer(4)}, integer_writer(_F.LONG, 4)),
-    ColumnType(("float",), 4, "Float"),
-    ColumnType(("double",), 5, "Float"),
+    ColumnType(("float",), 4, "Float", {_F.FLOAT: float_}, FLOAT_WRITER),
+    ColumnType(("double",), 5, "Float", {_F.DOUBLE: double}, DOUBLE_WRITER),
     ColumnType(
         ("timestamp",), 7, "Timestamp", {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: timestamp_before_56}, TIMESTAMP_WRITER
     ),
     ColumnType(("bigint",), 8, "Integer", {_F.LONGLONG: integer(8)}, integer_writer(_F.LONGLONG, 8)),
     ColumnType(("mediumint",), 9, "Integer", {_F.INT24: mediumint}, integer_writer(_F.INT24, 3)),
-    ColumnType(("date",), 10, "DateTime"),
-    ColumnType(("time",), 11, "DateTime"),
+    ColumnType(("date",), 10, "DateTime", {_F.DATE: date, _F.NEWDATE: date}, DATE_WRITER),
+    ColumnType(("time",), 11, "DateTime", {_F.TIME2: time2, _F.TIME: time_before_56}, TIME_WRITER),
     ColumnType(
         ("datetime",), 12, "DateTime", {_F.DATETIME2: datetime2, _F.DATETIME: datetime_before_56}, DATETIME_WRITER
     ),
-    ColumnType(("year",), 13, "DateTime"),
+    ColumnType(("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER),
     ColumnType(
         ("tinytext", "text", "mediumtext", "longtext"),
         15,
@@ -81,17 +97,26 @@ COLUMN_TYPES = (
         {_F.BLOB: character(_blob_length_bytes)},
         TEXT_WRITER,
     ),
-    ColumnType(("bit",), 16, "Integer"),
+    ColumnType(("bit",), 16, "Integer", {_F.BIT: bit}, BIT_WRITER),
     ColumnType(("json",), 245, "TextObject"),
     ColumnType(("decimal",), 246, "Decimal", {_F.NEWDECIMAL: decimal}, DECIMAL_WRITER),
-    ColumnType(("enum",), 247, "TextObject"),
-    ColumnType(("set",), 248, "TextObject"),
-    ColumnType(("tinyblob",), 249, "BinaryObject"),
-    ColumnType(("mediumblob",), 250, "BinaryObject"),
-    ColumnType(("longblob",), 251, "BinaryObject"),
-    ColumnType(("blob", "binary", "varbinary", "vector", "uuid", "inet4", "inet6"), 252, "BinaryObject"),
+    ColumnType(("enum",), 247, "TextObject", {_F.ENUM: enum}, ENUM_WRITER),
+    ColumnType(("set",), 248, "TextObject", {_F.SET: set_}, SET_WRITER),
+    ColumnType(("tinyblob",), 249, "BinaryObject", _BLOB, BLOB_WRITER),
+    ColumnType(("mediumblob",), 250, "BinaryObject", _BLOB, BLOB_WRITER),
+    ColumnType(("longblob",), 251, "BinaryObject", _BLOB, BLOB_WRITER),
+    ColumnType(("blob",), 252, "BinaryObject", _BLOB, BLOB_WRITER),
+    ColumnType(("binary",), 252, "BinaryObject", {_F.STRING: binary}, BINARY_WRITER),
+    ColumnType(
+        ("varbinary",),
+        252,
+        "BinaryObject",
+        {_F.VARCHAR: binary_object("BINARY", _varchar_length_bytes)},
+        VARBINARY_WRITER,
+    ),
+    ColumnType(("vector", "uuid", "inet4", "inet6"), 252, "BinaryObject"),
     ColumnType(("varchar",), 253, "Character", {_F.VARCHAR: character(_varchar_length_bytes)}, VARCHAR_WRITER),
-    ColumnType(("char",), 254, "Character"),
+    ColumnType(("char",), 254, "Character", {_F.STRING: character(string_length_bytes)}, CHAR_WRITER),
     ColumnType(
         (
             *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),

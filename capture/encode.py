@@ -316,8 +316,8 @@ def _status_block(status: QueryStatus) -> bytes:
 
 
 _NUMERIC = frozenset({FieldType.TINY, FieldType.SHORT, FieldType.INT24, FieldType.LONG})
-_NUMERIC |= {FieldType.LONGLONG, FieldType.NEWDECIMAL}
-_CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB})
+_NUMERIC |= {FieldType.LONGLONG, FieldType.NEWDECIMAL, FieldType.FLOAT, FieldType.DOUBLE, FieldType.YEAR}
+_CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB, FieldType.STRING})
 
 
 def _table_map_body(
@@ -349,11 +349,18 @@ def _field(kind: MetadataField, value: bytes) -> bytes:
 
 def _minimal_metadata(shapes: Sequence[ColumnShape], names: Charsets) -> bytes:
     """Signs of the numeric columns and collations of the character columns, each if there are any."""
-    signs = [shape.column.unsigned for shape in shapes if shape.field_type in _NUMERIC]
+    signs = [_is_unsigned(shape) for shape in shapes if shape.field_type in _NUMERIC]
     collations = [
-        names.collation(shape.column.collation or "binary").id for shape in shapes if shape.field_type in _CHARACTER
+        names.collation(shape.column.collation or "binary").id
+        for shape in shapes
+        if shape.field_type in _CHARACTER and not shape.column.labels
     ]
     return (_field(MetadataField.SIGNEDNESS, _high_bits(signs)) if signs else b"") + _charset_field(collations)
+
+
+def _is_unsigned(shape: ColumnShape) -> bool:
+    """A YEAR is unsigned without saying so."""
+    return shape.column.unsigned or shape.field_type == FieldType.YEAR
 
 
 def _charset_field(collations: list[int]) -> bytes:

@@ -7,26 +7,26 @@ halves of Unix times. A zero or partial date has zeros for its parts; a zero TIM
 from functools import cache
 
 from capture.avro_text import LOW_BITS, LOW_MASK, TextCache, high_varints, low_zigzags, small_zigzags, zigzag
-from capture.cells import DATETIME, TIMESTAMP, CellCode, ColumnShape, Fixed, literal
+from capture.cells import CODE_BYTES, DATETIME, TIMESTAMP, CellCode, ColumnShape, Fixed, literal
 from capture.errors import MalformedEvent
 
 _SET = zigzag(1)
 """Union index of a DateTime part that is there."""
-_FRACTION_CODES = ("", "B", "B", "H", "H", "BH", "BH")
+FRACTION_CODES = ("", "B", "B", "H", "H", "BH", "BH")
 FRACTION_UNIT_US = (1, 10_000, 10_000, 100, 100, 1, 1)
 """Fractional seconds are stored in whole bytes: hundredths, hundreds of microseconds, microseconds (by fsp)."""
-_CODE_BYTES = {"B": 1, "H": 2, "I": 4}
 _MONTHS_OF_YEAR = 13
 """DATETIME2 counts 13 months to the year, so that month 0 has a place."""
 
 
-def _part(value: int) -> str:
+def part(value: int) -> str:
+    """A part of a DateTime that is there."""
     return _SET + zigzag(value)
 
 
 def date_parts(year: int, month: int, day: int) -> str:
     """The start of a DateTime cell."""
-    return DATETIME + _part(year) + _part(month) + _part(day)
+    return DATETIME + part(year) + part(month) + part(day)
 
 
 def _packed_date(packed: int) -> str:
@@ -42,23 +42,23 @@ packed_dates = TextCache(_packed_date)
 
 @cache
 def _hours_and_minutes() -> list[str]:
-    return [_part(packed >> 6) + _part(packed & 0x3F) for packed in range(1 << 11)]
+    return [part(packed >> 6) + part(packed & 0x3F) for packed in range(1 << 11)]
 
 
 @cache
 def _seconds() -> list[str]:
-    return [_part(second) for second in range(1 << 6)]
+    return [part(second) for second in range(1 << 6)]
 
 
 def _fraction(i: int, k: int, fsp: int) -> tuple[tuple[Fixed, ...], str]:
     """The fields of fractional seconds and the expression of the microseconds."""
-    fixed = tuple(Fixed(">", code, _CODE_BYTES[code], f"v{i}_{k + n}") for n, code in enumerate(_FRACTION_CODES[fsp]))
+    fixed = tuple(Fixed(">", code, CODE_BYTES[code], f"v{i}_{k + n}") for n, code in enumerate(FRACTION_CODES[fsp]))
     names = [one.name for one in fixed]
     value = names[0] if len(names) == 1 else f"{names[0]} << 16 | {names[1]}"
     return fixed, value if FRACTION_UNIT_US[fsp] == 1 else f"{value} * {FRACTION_UNIT_US[fsp]}"
 
 
-def _split_zigzag(i: int, name: str, value: str) -> tuple[str, tuple[str, ...]]:
+def split_zigzag(i: int, name: str, value: str) -> tuple[str, tuple[str, ...]]:
     """Pieces and lines of the zigzag of a number from 0 to 2^32, mostly above LOW_MASK."""
     lines = (
         f"{name}{i} = {value}",
@@ -70,7 +70,8 @@ def _split_zigzag(i: int, name: str, value: str) -> tuple[str, tuple[str, ...]]:
     return f"{{{name}{i}_0}}{{{name}{i}_1}}", lines
 
 
-def _zigzag_tables() -> dict[str, object]:
+def zigzag_tables() -> dict[str, object]:
+    """What the lines of `split_zigzag` refer to."""
     return {"low_zigzags": low_zigzags(), "small_zigzags": small_zigzags(), "high_varints": high_varints}
 
 
@@ -91,8 +92,8 @@ def datetime2(shape: ColumnShape) -> CellCode:
     if not fsp:
         return CellCode(cell + literal(zigzag(0)), fixed, 0, (), objects)
     fraction, micros = _fraction(i, 2, fsp)
-    pieces, lines = _split_zigzag(i, "u", micros)
-    return CellCode(cell + pieces, fixed + fraction, 0, lines, objects | _zigzag_tables())
+    pieces, lines = split_zigzag(i, "u", micros)
+    return CellCode(cell + pieces, fixed + fraction, 0, lines, objects | zigzag_tables())
 
 
 def _decimal_date(number: int) -> str:
@@ -105,7 +106,7 @@ def _decimal_time(number: int) -> str:
     """A time written hhmmss, and no microseconds."""
     hour_and_minute, second = divmod(number, 100)
     hour, minute = divmod(hour_and_minute, 100)
-    return _part(hour) + _part(minute) + _part(second) + _part(0)
+    return part(hour) + part(minute) + part(second) + part(0)
 
 
 decimal_dates = TextCache(_decimal_date)
@@ -123,19 +124,19 @@ def datetime_before_56(shape: ColumnShape) -> CellCode:
 def timestamp2(shape: ColumnShape) -> CellCode:
     """TIMESTAMP from 5.6 on: Unix seconds, four bytes, big endian, 0 for the zero date; then the fraction."""
     i, fsp = shape.index, shape.metadata
-    pieces, lines = _split_zigzag(i, "s", f"v{i}_0")
+    pieces, lines = split_zigzag(i, "s", f"v{i}_0")
     fixed: tuple[Fixed, ...] = (Fixed(">", "I", 4, f"v{i}_0"),)
     if not fsp:
-        return CellCode(literal(TIMESTAMP) + pieces + literal(zigzag(0)), fixed, 0, lines, _zigzag_tables())
+        return CellCode(literal(TIMESTAMP) + pieces + literal(zigzag(0)), fixed, 0, lines, zigzag_tables())
     fraction, micros = _fraction(i, 1, fsp)
-    fraction_pieces, fraction_lines = _split_zigzag(i, "u", micros)
+    fraction_pieces, fraction_lines = split_zigzag(i, "u", micros)
     cell = literal(TIMESTAMP) + pieces + fraction_pieces
-    return CellCode(cell, fixed + fraction, 0, lines + fraction_lines, _zigzag_tables())
+    return CellCode(cell, fixed + fraction, 0, lines + fraction_lines, zigzag_tables())
 
 
 def timestamp_before_56(shape: ColumnShape) -> CellCode:
     """TIMESTAMP before 5.6: Unix seconds, four bytes, little endian."""
     i = shape.index
-    pieces, lines = _split_zigzag(i, "s", f"v{i}_0")
+    pieces, lines = split_zigzag(i, "s", f"v{i}_0")
     cell = literal(TIMESTAMP) + pieces + literal(zigzag(0))
-    return CellCode(cell, (Fixed("<", "I", 4, f"v{i}_0"),), 0, lines, _zigzag_tables())
+    return CellCode(cell, (Fixed("<", "I", 4, f"v{i}_0"),), 0, lines, zigzag_tables())

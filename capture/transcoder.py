@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from capture.avro_text import LOW_BITS, LOW_MASK, high_varints, low_zigzags, small_zigzags
-from capture.cells import NULL_CELL, CellCode, Fixed, literal
+from capture.cells import NULL_CELL, TEXT_SLICE, CellCode, Fixed, literal
 from capture.columns import column_codes, column_type
 from capture.envelope import IMAGE_ARRAY_END, NULL_IMAGE, Operation, RecordHead, RowEnvelope, image_array_start
 from capture.errors import MalformedEvent, UnsupportedEvent
@@ -281,6 +281,8 @@ class _Writer:
             run = [(at, one) for at, one in self._fields if one.order == order]
             if run:
                 self._unpack_run(order, run)
+        slices = [(at, one) for at, one in self._fields if one.order == TEXT_SLICE]
+        self.lines += (f"{one.name} = text[{_plus(at)}:{_plus(at + one.size)}]" for at, one in slices)
         self.lines += self._pending
         self._fields, self._pending = [], []
 

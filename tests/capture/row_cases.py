@@ -20,17 +20,33 @@ NUMBERS = {
     "tinyint": 1,
     "smallint": 2,
     "int": 3,
+    "float": 4,
+    "double": 5,
     "timestamp": 7,
     "bigint": 8,
     "mediumint": 9,
+    "date": 10,
+    "time": 11,
     "datetime": 12,
+    "year": 13,
     "tinytext": 15,
     "text": 15,
     "mediumtext": 15,
     "longtext": 15,
+    "bit": 16,
     "decimal": 246,
+    "enum": 247,
+    "set": 248,
+    "tinyblob": 249,
+    "mediumblob": 250,
+    "longblob": 251,
+    "blob": 252,
+    "binary": 252,
+    "varbinary": 252,
     "varchar": 253,
+    "char": 254,
 }
+DATETIME_PARTS = ("year", "month", "day", "hour", "minute", "second", "millis")
 COLLATIONS = {"utf8mb4": "utf8mb4_0900_ai_ci", "gbk": "gbk_chinese_ci", "latin1": "latin1_swedish_ci"}
 CODECS = {"utf8mb4": "utf-8", "gbk": "gbk", "latin1": "cp1252"}
 EPOCH = dt.datetime.fromisoformat("1970-01-01")
@@ -62,15 +78,40 @@ def expected_cell(column: Column, value: Any) -> dict[str, Any] | None:
         return {"class": "Integer", "precision": INTEGER_BYTES[column.data_type], "value": str(value)}
     if column.data_type == "decimal":
         return expected_decimal(decimal.Decimal(value), column.scale or 0)
-    if column.data_type == "datetime":
-        names = ("year", "month", "day", "hour", "minute", "second")
-        parts = dict(zip(names, value.timetuple()[:6], strict=True))
-        return {"class": "DateTime", **parts, "millis": value.microsecond}
+    if column.data_type in {"date", "time", "datetime", "year"}:
+        return {"class": "DateTime", **dict(zip(DATETIME_PARTS, _parts(column.data_type, value), strict=True))}
     if column.data_type == "timestamp":
         seconds = (value - EPOCH) // dt.timedelta(seconds=1)
         return {"class": "Timestamp", "timestamp": seconds, "millis": value.microsecond}
+    if column.data_type in {"float", "double"}:
+        return {"class": "Float", "value": float(value), "precision": 8, "scale": 15}
+    if column.data_type == "bit":
+        return {"class": "Integer", "precision": ((column.length or 1) + 7) // 8, "value": str(value)}
+    if column.data_type in {"enum", "set"}:
+        text = value if isinstance(value, str) else ",".join(one for one in column.labels if one in value)
+        return {"class": "TextObject", "type": column.data_type.upper(), "value": text}
+    if column.data_type.endswith("blob"):
+        return {"class": "BinaryObject", "type": "BLOB", "value": value}
+    if column.data_type.endswith("binary"):
+        size = (column.length or 1) if column.data_type == "binary" else 0
+        return {"class": "BinaryObject", "type": "BINARY", "value": value.ljust(size, b"\0")}
     charset = column.charset or "binary"
-    return {"class": "Character", "charset": charset, "value": value.encode(CODECS[charset])}
+    text = value.rstrip(" ") if column.data_type == "char" else value
+    return {"class": "Character", "charset": charset, "value": text.encode(CODECS[charset])}
+
+
+def _parts(data_type: str, value: Any) -> list[int | None]:
+    """The seven parts of a DateTime."""
+    if data_type == "date":
+        return [value.year, value.month, value.day, None, None, None, None]
+    if data_type == "year":
+        return [value, *[None] * 6]
+    if data_type == "datetime":
+        return [*value.timetuple()[:6], value.microsecond]
+    microseconds, sign = abs(value) // dt.timedelta(microseconds=1), -1 if value < dt.timedelta() else 1
+    seconds, fraction = divmod(microseconds, 10**6)
+    parts = (seconds // 3600, seconds // 60 % 60, seconds % 60, fraction)
+    return [None, None, None, *(sign * part for part in parts)]
 
 
 def expected_decimal(value: decimal.Decimal, scale: int) -> dict[str, Any]:
@@ -122,11 +163,52 @@ def values_of(column: Column) -> st.SearchStrategy[Any]:
         some = _moments(column, "1000-01-01", "9999-12-31T23:59:59")
     elif column.data_type == "timestamp":
         some = _moments(column, "1970-01-01T00:00:01", "2038-01-19T03:14:07")
+    elif column.data_type in _OTHERS:
+        some = _OTHERS[column.data_type](column)
     else:
         some = _texts(column)
         if column.data_type == "tinytext":
             some = some.filter(lambda text: len(text.encode(CODECS[column.charset or ""])) <= 255)
     return some | st.none() if column.nullable else some
+
+
+def _floats(column: Column) -> st.SearchStrategy[float]:
+    """Doubles; for a FLOAT those with so few digits that they survive in it."""
+    if column.data_type == "double":
+        return st.floats(0.0 if column.unsigned else None, allow_nan=False, allow_infinity=False)
+    exponents = st.integers(-43, 32)  # six digits times ten to the power: FLT_MIN_10_EXP is -37
+    return st.builds(
+        lambda digits, exponent: float(f"{digits}e{max(exponent, -37)}"),
+        st.integers(0 if column.unsigned else -999999, 999999),
+        exponents,
+    )
+
+
+def _times(column: Column) -> st.SearchStrategy[dt.timedelta]:
+    unit = 10 ** (6 - column.fsp)
+    limit = 839 * 3600 * 10**6 // unit - 1
+    return st.integers(-limit, limit).map(lambda count: dt.timedelta(microseconds=count * unit))
+
+
+def _sets(column: Column) -> st.SearchStrategy[Any]:
+    return st.sets(st.sampled_from(column.labels)) | st.just("") | st.just(column.labels)
+
+
+_OTHERS: dict[str, Any] = {
+    "float": _floats,
+    "double": _floats,
+    "bit": lambda column: st.integers(0, 2**column.length - 1),
+    "date": lambda column: st.dates(dt.date(1000, 1, 1)),
+    "time": _times,
+    "year": lambda column: st.just(0) | st.integers(1901, 2155),
+    "enum": lambda column: st.sampled_from(column.labels),
+    "set": _sets,
+    **dict.fromkeys(
+        ("tinyblob", "blob", "mediumblob", "longblob"),
+        lambda column: st.binary(max_size=255 if column.data_type == "tinyblob" else 400),
+    ),
+    **dict.fromkeys(("binary", "varbinary"), lambda column: st.binary(max_size=min(column.length, 400))),
+}
 
 
 @st.composite
@@ -141,10 +223,25 @@ def columns(draw: st.DrawFn, index: int) -> Column:
         return Column(
             name, data_type, precision=precision, scale=scale, unsigned=draw(st.booleans()), nullable=nullable
         )
-    if data_type in {"datetime", "timestamp"}:
+    if data_type in {"float", "double"}:
+        return Column(name, data_type, unsigned=draw(st.booleans()), nullable=nullable)
+    if data_type in {"datetime", "timestamp", "time"}:
         return Column(name, data_type, fsp=draw(st.integers(0, 6)), nullable=nullable)
+    if data_type in {"date", "year"} or data_type.endswith("blob"):
+        return Column(name, data_type, nullable=nullable)
+    if data_type == "bit":
+        return Column(name, data_type, length=draw(st.integers(1, 64)), nullable=nullable)
+    if data_type.endswith("binary"):
+        sizes = [1, 2, 254, 255] if data_type == "binary" else [0, 1, 255, 256, 5000]
+        return Column(name, data_type, length=draw(st.sampled_from(sizes)), nullable=nullable)
     charset = draw(st.sampled_from(sorted(CODECS)))
-    length = draw(st.sampled_from([0, 1, 63, 64, 127, 128, 255, 256, 5000])) if data_type == "varchar" else None
+    if data_type in {"enum", "set"}:
+        labels = draw(st.sampled_from([["a"], ["x", "订单"], [f"l{index}" for index in range(60)]]))
+        if charset == "latin1":
+            labels = [label.replace("订单", "é") for label in labels]
+        return text_column(name, data_type, charset, labels=tuple(labels), nullable=nullable)
+    lengths = {"varchar": [0, 1, 63, 64, 127, 128, 255, 256, 5000], "char": [1, 63, 64, 85, 86, 255]}
+    length = draw(st.sampled_from(lengths[data_type])) if data_type in lengths else None
     return text_column(name, data_type, charset, length=length, nullable=nullable)
 
 

@@ -355,7 +355,7 @@ def test_a_rows_event_of_another_width_than_its_table_map_is_malformed() -> None
         Transcoder(ORDER, table_map, "8.0.36").transcode(rows._replace(column_count=6), HEAD, 1)
 
 
-@pytest.mark.parametrize("data_type", ["json", "enum", "char", "float", "blob", "geometry", "no such type"])
+@pytest.mark.parametrize("data_type", ["interval", "no such type"])
 def test_unsupported_columns_are_refused_by_name(data_type: str) -> None:
     table = table_of(Column("id", "int"), Column("odd", data_type), name="orders")
     table_map = TableMapEvent(1, 0, "db", "orders", bytes([FieldType.LONG, FieldType.JSON]), (0, 0), (True, True))
