@@ -75,8 +75,7 @@ def _point(info: ServerInfo, position: BinlogPosition, gtid_set: GtidSet) -> Res
 
 async def current_end(source: Source, info: ServerInfo) -> tuple[BinlogPosition, GtidSet]:
     """Where the next event will be written, and all transactions before it. Raises SourceRefused if binlog is off."""
-    renamed = info.flavour is Flavour.MYSQL and Dialect.of(info.version).version >= _STATUS_RENAMED
-    rows = await source.query("SHOW BINARY LOG STATUS" if renamed else "SHOW MASTER STATUS")
+    rows = await source.query(status_statement(info))
     if not rows:
         raise SourceRefused(f"binary logging is off on {source.address}; set log_bin in my.cnf and restart it")
     file, position, *rest = rows[0]
@@ -84,6 +83,12 @@ async def current_end(source: Source, info: ServerInfo) -> tuple[BinlogPosition,
     if info.flavour is Flavour.MARIADB:
         return end, await mariadb_set_at(source, end) or GtidSet()
     return end, GtidSet.parse(rest[2] or "" if len(rest) > 2 else "")
+
+
+def status_statement(info: ServerInfo) -> str:
+    """What shows the binlog's end, the databases it is limited to, those it leaves out, and its GTID set."""
+    renamed = info.flavour is Flavour.MYSQL and Dialect.of(info.version).version >= _STATUS_RENAMED
+    return "SHOW BINARY LOG STATUS" if renamed else "SHOW MASTER STATUS"
 
 
 async def mariadb_set_at(source: Source, position: BinlogPosition) -> GtidSet | None:
