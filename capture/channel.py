@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING
 
 from capture.assembler import DDL, DML
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
+from capture.failover import reach
+from capture.position import ResumePoint
 from capture.record_limit import RECORD_BYTES_MAX
 from capture.resume import prepare
 from capture.selection import Selection
@@ -78,7 +80,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 class ChannelSpec:
     """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set.
 
-    `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel.
+    `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel. `schema_file`
+    has the definitions at a start in the past (`capture/schema_file.py`).
     """
 
     id: str
@@ -91,6 +94,7 @@ class ChannelSpec:
     id_base: int = 0
     compression: str = NONE.name
     record_bytes_max: int = RECORD_BYTES_MAX
+    schema_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,7 @@ class Channel:
             await self._catalog.run(self._catalog.probe)
         source = self._source_factory()
         try:
-            info = await source.connect()
+            source, info = await reach(source, self._log, self._catalog, self.spec.id)
             if self._log.recovered is None:
                 await self._precheck(source, info)
                 self._move(State.INITIAL)
@@ -303,6 +307,7 @@ class Channel:
             if source.queryable:
                 end, _ = await current_end(source, info)
                 session.pacer.read_heartbeat(at_end=resume.position.order >= end.order)
+            self._begin_segment_if_elsewhere(resume)
             await source.start(resume.position)
             self._session = session
             self._move(State.NORMAL)
@@ -311,6 +316,14 @@ class Channel:
             self._session = None
             await source.close()
             self._drop_unfinished()
+
+    def _begin_segment_if_elsewhere(self, resume: ResumePoint) -> None:
+        """A segment holds positions of the one server that its head names."""
+        recovered = self._log.recovered
+        if recovered is not None:
+            point = ResumePoint.from_recovered(recovered)
+            if point.server != resume.server or point.position.base != resume.position.base:
+                self._log.roll()
 
     async def _precheck(self, source: Source, info: ServerInfo) -> None:
         """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""

@@ -22,7 +22,7 @@ from capture.events import Checksum
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.schema import SchemaHistory, Session
-from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
+from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from capture.statements import TABLE_STATEMENTS, CreateTable, CreateTableLike
 
 if TYPE_CHECKING:
@@ -252,6 +252,9 @@ class EmbeddedSource:
     @property
     def address(self) -> str:
         return f"embedded:{self._server_uuid}"
+
+    def hosts(self) -> list[Source]:
+        return [self]
 
     def sibling(self) -> EmbeddedSource:
         raise SourceRefused("an embedded source has no second reader")

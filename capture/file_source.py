@@ -28,7 +28,7 @@ from capture.events import (
 from capture.format_description import decode_format_description
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, PositionError, file_name
 from capture.rewrite import rewrite_header
-from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo
+from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from storage.scheduler import LoopScheduler, Scheduler, sleep
 
 if TYPE_CHECKING:
@@ -190,6 +190,9 @@ class FileSource:
     @property
     def address(self) -> str:
         return f"file://{','.join(map(str, self._paths))}"
+
+    def hosts(self) -> list[Source]:
+        return [self]
 
     def sibling(self) -> FileSource:
         return FileSource(self._paths)

@@ -44,7 +44,7 @@ from storage.scheduler import LoopScheduler, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from capture.source import SourceAddress
+    from capture.source import Source, SourceAddress
     from storage.clock import Clock
     from storage.scheduler import Timer
 
@@ -123,8 +123,23 @@ class MysqlSource:
         return str(self._address)
 
     def sibling(self) -> MysqlSource:
-        address = replace(self._address)
-        return MysqlSource(address, random.randrange(1 << 31, 1 << 32), self._clock, scheduler=self._scheduler)
+        return MysqlSource(self._address, random.randrange(1 << 31, 1 << 32), self._clock, scheduler=self._scheduler)
+
+    def hosts(self) -> list[Source]:
+        if len(self._address.hosts) < 2:
+            return [self]
+        return [self._at(host) for host in self._address.hosts]
+
+    def _at(self, host: tuple[str, int]) -> MysqlSource:
+        source = MysqlSource(
+            replace(self._address, hosts=(host,)),
+            self._server_id,
+            self._clock,
+            scheduler=self._scheduler,
+            heartbeat_period_ms=self.heartbeat_period_ms,
+        )
+        source._reader_uuid = self._reader_uuid
+        return source
 
     # ---- queries ----
 
@@ -183,12 +198,12 @@ class MysqlSource:
         self._closing = [closed for closed in self._closing if not closed.done()] + [_abort(connection)]
 
     async def _open(self) -> Any:
-        """A connection to the first host that takes one, its session set up."""
+        """A connection to the first host that takes one, its session set up; later ones are to the same host."""
         failure: CaptureError = SourceUnavailable(f"the source {self.address} names no host")
         for host, port in self._address.hosts:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    return await _connect(self._address, host, port)
+                    connection = await _connect(self._address, host, port)
             except TimeoutError:
                 failure = SourceUnavailable(
                     f"the source {self.address} did not answer within {CONNECT_TIMEOUT_S} s; "
@@ -196,6 +211,9 @@ class MysqlSource:
                 )
             except Exception as error:
                 failure = failure_to_connect(self._address, host, port, error) or self._translate(error)
+            else:
+                self._address = replace(self._address, hosts=((host, port),))
+                return connection
         raise failure
 
     # ---- the dump ----

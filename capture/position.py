@@ -28,7 +28,7 @@ from uuid import UUID
 from capture.errors import CaptureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from storage.log import GtidInterval, RecoveredSource
 
@@ -199,6 +199,14 @@ class GtidSet:
                     rest.add(key, first, last)
         return rest
 
+    def of_server(self, sid: bytes) -> GtidSet:
+        """The MySQL transactions that the server with this UUID was the first to execute, whatever their tags."""
+        return GtidSet({key: [list(run) for run in runs] for key, runs in self._intervals.items() if key[:16] == sid})
+
+    def last(self) -> Iterator[tuple[bytes, int]]:
+        """The last transaction of each key."""
+        return ((key, runs[-1][1]) for key, runs in self._intervals.items())
+
     def copy(self) -> GtidSet:
         return GtidSet({key: [list(run) for run in runs] for key, runs in self._intervals.items()})
 
@@ -300,6 +308,13 @@ class ResumePoint:
     server_uuid: str | None = None
     server_id: int | None = None
     flavour: str | None = None
+    taken_over: GtidSet | None = None
+    """What had been captured from another server when this one took over: if it comes here, it is passed over."""
+
+    @property
+    def server(self) -> tuple[str | None, str | int | None]:
+        """Which server the position is on; where there is no uuid the id has to do."""
+        return self.flavour, self.server_uuid or self.server_id
 
     @classmethod
     def from_recovered(cls, recovered: RecoveredSource) -> ResumePoint:
@@ -320,6 +335,8 @@ class ResumePoint:
             "server_id": self.server_id,
             "flavour": self.flavour,
         }
+        if self.taken_over is not None:
+            content["taken_over"] = str(self.taken_over)
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
@@ -330,6 +347,9 @@ class ResumePoint:
         try:
             content: dict[str, Any] = json.loads(text)
             position = BinlogPosition(content.pop("file"), content.pop("position"))
+            taken_over = content.pop("taken_over", None)
+            if taken_over is not None:
+                content["taken_over"] = GtidSet.parse(taken_over)
             return cls(position, GtidSet.parse(content.pop("gtid_set")), **content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PositionError(f"the channel's start in the catalog cannot be read: {error}") from error

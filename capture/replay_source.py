@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from capture.source import ServerInfo
+    from capture.source import ServerInfo, Source
     from storage.clock import Clock
 
 HEARTBEAT_PERIOD_MS = 1_000
@@ -203,6 +203,9 @@ class ReplaySource:
     @property
     def address(self) -> str:
         return f"file://{','.join(map(str, self._paths))}"
+
+    def hosts(self) -> list[Source]:
+        return [self]
 
     def sibling(self) -> FileSource:
         return FileSource(self._paths)

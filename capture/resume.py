@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
+from capture.failover import known_point
 from capture.identity import require_same_source
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
@@ -40,8 +41,7 @@ async def prepare(
 ) -> tuple[ResumePoint, SchemaHistory]:
     """The position to stream from and the history at it. Raises SourceRefused, SourceUnavailable, PositionError."""
     row, is_history_lost = await catalog.run(_look, catalog, spec.id)
-    known = None if recovered is None else ResumePoint.from_recovered(recovered)
-    known = known or ResumePoint.from_json(row.start)
+    known = known_point(recovered, row.start)
     if known is None:
         return await _begin(source, info, spec, selection, catalog, row)
     await require_same_source(source, info, known)

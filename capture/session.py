@@ -21,6 +21,7 @@ from capture.batches import FLUSH_BYTES, encode
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
+from capture.identity import Recaptured
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
 from capture.snapshot import definition_since
@@ -99,6 +100,7 @@ class Session:
         """Boundaries that were reached, and how far the log must be visible for them."""
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
+        self._recaptured = Recaptured(source, resume)
         self._busy = False
         self._streaming: asyncio.Task[Any] | None = None
         self._failure: StorageError | None = None
@@ -188,6 +190,8 @@ class Session:
             return
         if step.header.timestamp:
             self.pacer.read_event(step.header.timestamp)
+        if self._recaptured(self.walker.gtid) and step.kind is not StepKind.FILE:
+            return
         try:
             self._assembler.take(step)
         except SchemaMismatch as mismatch:

@@ -233,6 +233,9 @@ class Source(Protocol):
     def sibling(self) -> Source:
         """Another reader of the same source, for looking around while this one streams."""
 
+    def hosts(self) -> list[Source]:
+        """One source for each host that the address names, in its order; itself where there is no choice."""
+
     async def close(self) -> None:
         """End stream and connections; may be called at any time, also twice."""
 

@@ -220,7 +220,10 @@ class Log(LogReader, Protocol):
         ...
 
     def roll(self) -> None:
-        """Begin a new segment with the next append, so that its snapshot is asked: a new server or base name."""
+        """Begin a new segment with the next append, so that its snapshot is asked: a new server or base name.
+
+        Positions are committed to no older segment from then on, also when that append is rolled back.
+        """
         ...
 
     def append(self, batch: bytes | Sequence[bytes]) -> None:
@@ -254,6 +257,14 @@ class Log(LogReader, Protocol):
 
     async def settle(self) -> None:
         """Wait while more is unflushed than the log has room for; what ends the waiting otherwise, a write raises."""
+        ...
+
+    async def flushed(self) -> None:
+        """Wait until everything committed is durable.
+
+        Raises:
+            LogWriteError: it cannot be flushed; roll back and resume at `recovered`.
+        """
         ...
 
     async def shown(self) -> None:

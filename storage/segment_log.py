@@ -303,7 +303,7 @@ class SegmentLog:
         if not positions:
             raise ValueError("a commit needs the position of at least one transaction")
         appender = self._active
-        if appender is None or appender.appended.size_bytes == 0:
+        if appender is None or appender.appended.size_bytes == 0 or self._is_roll_asked:
             # A position without any record in its segment is not worth a segment: resuming before it is as exact.
             assert self.end_offset == self._committed_end_offset
             return
@@ -349,6 +349,14 @@ class SegmentLog:
         while is_ahead() and self.upkeep.is_running and self._may_write:
             self.upkeep.wake()
             await self.upkeep.turn()
+
+    async def flushed(self) -> None:
+        while self.needs_flush and self.upkeep.is_running and self._may_write:
+            self.upkeep.wake()
+            await self.upkeep.turn()
+        if not self.upkeep.is_running:
+            self.flush()
+        self._raise_failure()
 
     async def shown(self) -> None:
         while self._awaiting and self.upkeep.is_running and self._may_write:

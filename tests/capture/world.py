@@ -174,6 +174,9 @@ class FedSource:
         self.ended = True
         self._wake.set()
 
+    def hosts(self) -> list[Source]:
+        return [self]
+
     def sibling(self) -> FedSource:
         return self
 
