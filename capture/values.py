@@ -7,13 +7,13 @@ are in `capture.text_values`, dates and times in `capture.temporal_values`.
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from capture.cells import DECIMAL_GROUP_BYTES, DECIMAL_GROUP_DIGITS, ColumnShape
 from capture.charsets import Charsets
@@ -21,8 +21,22 @@ from capture.errors import ValueRefused
 from capture.table import Column
 from capture.table_map import FieldType
 
-Value = int | float | str | bytes | Decimal | date | time | timedelta | Sequence[str] | AbstractSet[str] | None
-"""What callers may give for a column: a datetime is a date, and a SET takes its labels as a sequence or set too."""
+Value = (
+    int
+    | float
+    | str
+    | bytes
+    | Decimal
+    | date
+    | time
+    | timedelta
+    | Sequence[Any]
+    | AbstractSet[str]
+    | Mapping[str, Any]
+    | None
+)
+"""What callers may give for a column: a datetime is a date, a SET takes its labels as a sequence or set too, and JSON
+text or any value that JSON has."""
 
 
 class BinlogType(NamedTuple):
@@ -92,10 +106,11 @@ def _write_decimal(shape: ColumnShape, value: Value) -> bytes:
         raise Misfit(f"DECIMAL({precision},{scale}) has {precision - scale} digits before the point")
     if unscaled < 0 and shape.column.unsigned:
         raise Misfit("the column is UNSIGNED")
-    return _decimal_image(unscaled, precision, scale)
+    return decimal_image(unscaled, precision, scale)
 
 
-def _decimal_image(unscaled: int, precision: int, scale: int) -> bytes:
+def decimal_image(unscaled: int, precision: int, scale: int) -> bytes:
+    """The bytes of a DECIMAL of so many digits, given without its point."""
     digits = f"{abs(unscaled):0{precision}d}"
     point = precision - scale
     first = point % DECIMAL_GROUP_DIGITS
