@@ -413,6 +413,8 @@ def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
         start=str(config.start),
         compression=config.compression,
         record_bytes_max=config.record_limit_bytes,
+        allow_replica=config.allow_replica,
+        retention_ms=config.retention_ms,
     )
 
 

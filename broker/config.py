@@ -92,6 +92,7 @@ class ChannelConfig(_Table, frozen=True):
     compression: Literal["none", "gzip", "snappy", "lz4"] = "none"
     record_bytes_max: str = "90MiB"
     before_range: Literal["start", "nothing"] = "start"
+    allow_replica: bool = False
     groups: list[GroupConfig] = []
 
     @property

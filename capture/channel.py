@@ -81,7 +81,8 @@ class ChannelSpec:
     """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set.
 
     `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel. `schema_file`
-    has the definitions at a start in the past (`capture/schema_file.py`).
+    has the definitions at a start in the past (`capture/schema_file.py`). A replica or a read-only source is refused
+    unless `allow_replica`; `retention_ms` is how long the log keeps what was captured.
     """
 
     id: str
@@ -95,6 +96,8 @@ class ChannelSpec:
     compression: str = NONE.name
     record_bytes_max: int = RECORD_BYTES_MAX
     schema_file: str | None = None
+    allow_replica: bool = False
+    retention_ms: int = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
