@@ -22,6 +22,8 @@ from capture.cells import (
 )
 from capture.errors import SchemaMismatch, UnsupportedColumn
 from capture.label_cells import enum, set_
+from capture.object_cells import compressed_object, compressed_text, fixed_bytes, geometry, json
+from capture.object_values import FIXED_BYTES_WRITER, GEOMETRY_WRITER, JSON_WRITER, VECTOR_WRITER, compressible
 from capture.table import TableVersion
 from capture.table_map import FieldType, TableMapEvent
 from capture.temporal_cells import datetime2, datetime_before_56, timestamp2, timestamp_before_56
@@ -71,7 +73,11 @@ def _blob_length_bytes(shape: ColumnShape) -> int:
     return shape.metadata
 
 
-_BLOB: Mapping[FieldType, _Reader] = {_F.BLOB: binary_object("BLOB", _blob_length_bytes)}
+_BLOB: Mapping[FieldType, _Reader] = {
+    _F.BLOB: binary_object("BLOB", _blob_length_bytes),
+    _F.BLOB_COMPRESSED: compressed_object("BLOB", _blob_length_bytes),
+}
+_BLOB_WRITER = compressible(BLOB_WRITER)
 
 COLUMN_TYPES = (
     ColumnType(("tinyint",), 1, "Integer", {_F.TINY: tinyint}, integer_writer(_F.TINY, 1)),
@@ -94,28 +100,41 @@ COLUMN_TYPES = (
         ("tinytext", "text", "mediumtext", "longtext"),
         15,
         "Character",
-        {_F.BLOB: character(_blob_length_bytes)},
-        TEXT_WRITER,
+        {_F.BLOB: character(_blob_length_bytes), _F.BLOB_COMPRESSED: compressed_text(_blob_length_bytes)},
+        compressible(TEXT_WRITER),
     ),
     ColumnType(("bit",), 16, "Integer", {_F.BIT: bit}, BIT_WRITER),
-    ColumnType(("json",), 245, "TextObject"),
+    ColumnType(("json",), 245, "TextObject", {_F.JSON: json}, JSON_WRITER),
     ColumnType(("decimal",), 246, "Decimal", {_F.NEWDECIMAL: decimal}, DECIMAL_WRITER),
     ColumnType(("enum",), 247, "TextObject", {_F.ENUM: enum}, ENUM_WRITER),
     ColumnType(("set",), 248, "TextObject", {_F.SET: set_}, SET_WRITER),
-    ColumnType(("tinyblob",), 249, "BinaryObject", _BLOB, BLOB_WRITER),
-    ColumnType(("mediumblob",), 250, "BinaryObject", _BLOB, BLOB_WRITER),
-    ColumnType(("longblob",), 251, "BinaryObject", _BLOB, BLOB_WRITER),
-    ColumnType(("blob",), 252, "BinaryObject", _BLOB, BLOB_WRITER),
+    ColumnType(("tinyblob",), 249, "BinaryObject", _BLOB, _BLOB_WRITER),
+    ColumnType(("mediumblob",), 250, "BinaryObject", _BLOB, _BLOB_WRITER),
+    ColumnType(("longblob",), 251, "BinaryObject", _BLOB, _BLOB_WRITER),
+    ColumnType(("blob",), 252, "BinaryObject", _BLOB, _BLOB_WRITER),
     ColumnType(("binary",), 252, "BinaryObject", {_F.STRING: binary}, BINARY_WRITER),
     ColumnType(
         ("varbinary",),
         252,
         "BinaryObject",
-        {_F.VARCHAR: binary_object("BINARY", _varchar_length_bytes)},
-        VARBINARY_WRITER,
+        {
+            _F.VARCHAR: binary_object("BINARY", _varchar_length_bytes),
+            _F.VARCHAR_COMPRESSED: compressed_object("BINARY", _varchar_length_bytes),
+        },
+        compressible(VARBINARY_WRITER),
     ),
-    ColumnType(("vector", "uuid", "inet4", "inet6"), 252, "BinaryObject"),
-    ColumnType(("varchar",), 253, "Character", {_F.VARCHAR: character(_varchar_length_bytes)}, VARCHAR_WRITER),
+    ColumnType(("vector",), 252, "BinaryObject", {_F.VECTOR: binary_object("BLOB", _blob_length_bytes)}, VECTOR_WRITER),
+    ColumnType(("uuid", "inet4", "inet6"), 252, "BinaryObject", {_F.STRING: fixed_bytes}, FIXED_BYTES_WRITER),
+    ColumnType(
+        ("varchar",),
+        253,
+        "Character",
+        {
+            _F.VARCHAR: character(_varchar_length_bytes),
+            _F.VARCHAR_COMPRESSED: compressed_text(_varchar_length_bytes),
+        },
+        compressible(VARCHAR_WRITER),
+    ),
     ColumnType(("char",), 254, "Character", {_F.STRING: character(string_length_bytes)}, CHAR_WRITER),
     ColumnType(
         (
@@ -124,6 +143,8 @@ COLUMN_TYPES = (
         ),
         255,
         "BinaryGeometry",
+        {_F.GEOMETRY: geometry},
+        GEOMETRY_WRITER,
     ),
 )
 
@@ -135,10 +156,10 @@ def column_type(table: TableVersion, index: int) -> ColumnType:
     """The type of a column. Raises UnsupportedColumn, naming table and column, if it cannot be carried over."""
     column = table.columns[index]
     row = _BY_NAME.get(column.data_type)
-    if row is None or not row.readers or column.compressed:
+    if row is None or not row.readers:
         raise UnsupportedColumn(
             f"Column {column.name} of {table.database}.{table.table} has the type "
-            f"{column.data_type.upper()}{' COMPRESSED' * column.compressed}, which is not supported yet; "
+            f"{column.data_type.upper()}, which is not supported yet; "
             "list the tables to track in the channel's objects, without this one."
         )
     return row
