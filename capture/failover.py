@@ -33,9 +33,9 @@ from capture.start import binlog_files, current_end
 from capture.transactions import StepKind
 
 if TYPE_CHECKING:
+    from capture.binlog_files import BinlogFile
     from capture.position import BinlogPosition
     from capture.source import ServerInfo, Source
-    from capture.start import BinlogFile
     from capture.transactions import BinlogWalker, Step
     from storage.catalog import Catalog, ChannelRow
     from storage.log import Log, RecoveredSource

@@ -3,9 +3,11 @@
 What comes out is what a server sends in a dump: an artificial ROTATE that names file and position, the file's format
 description, then its events as they are. A file's own ROTATE is not sent; the next file is announced in the same way.
 
-Files are named by their own names if all of them are numbered members of one binlog (`mysql-bin.000001` …); else they
-are called `binlog.000001` and so on, in the order given. Reading happens in a thread: a cold page blocks nobody.
-Playing files at another time is the business of `capture/replay_source.py`.
+Which files an address means and what they are called is the business of `capture/binlog_files.py`, playing them at
+another time that of `capture/replay_source.py`. Reading happens in a thread: a cold page blocks nobody.
+
+A file that ends without a ROTATE was closed by a crash, or is still being written: followed, it has ended once the next
+one is there. What a server knows and its binlog does not (`capture.source.FILE_VARIABLES`) can stand in the address.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ import asyncio
 import struct
 from typing import IO, TYPE_CHECKING
 
+from capture.binlog_files import BinlogFile, binlog_names, find_files
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
-from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable
+from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
 from capture.events import (
     HEADER_BYTES,
     Checksum,
@@ -26,13 +29,13 @@ from capture.events import (
     decode_header,
 )
 from capture.format_description import decode_format_description
-from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, PositionError, file_name
+from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from storage.scheduler import LoopScheduler, Scheduler, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PIECE_BYTES = 1 << 16
@@ -46,7 +49,9 @@ _EXPLICIT_DEFAULTS, _EXPLICIT_DEFAULTS_MARIADB = (8, 0, 2), (10, 10, 0)
 
 _TYPE_CODE_OFFSET = 4
 _U32 = struct.Struct("<I")
-_SIZE_OFFSET = 9
+_SIZE_OFFSET, _END_POSITION_OFFSET, _FLAGS_OFFSET = 9, 13, 17
+_RELAY_LOG_FLAG = 0x40
+"""LOG_EVENT_RELAY_LOG_F: a replica wrote this event into its relay log (5.6+)."""
 
 
 class BinlogFileReader:
@@ -70,11 +75,24 @@ class BinlogFileReader:
 
     def _read_head(self) -> bytes:
         first = self.read_piece(1)
-        if not first or first[0][_TYPE_CODE_OFFSET] != EventType.FORMAT_DESCRIPTION:
-            raise MalformedEvent(
-                f"the binlog file {self.path} does not begin with a format description (binlog version 4)"
+        kind = first[0][_TYPE_CODE_OFFSET] if first else None
+        if kind == EventType.START_V3:
+            raise UnsupportedEvent(
+                f"the binlog file {self.path} is in the format of MySQL 4.1 or older; 5.1 or later is needed"
             )
+        if kind != EventType.FORMAT_DESCRIPTION:
+            raise MalformedEvent(
+                f"the binlog file {self.path} does not begin with a whole format description (binlog version 4)"
+            )
+        if first[0][_FLAGS_OFFSET] & _RELAY_LOG_FLAG:
+            raise self._relay_log()
         return first[0]
+
+    def _relay_log(self) -> UnsupportedEvent:
+        return UnsupportedEvent(
+            f"{self.path} is a replica's relay log: what stands in it has the positions of another server's binlog; "
+            f"name that server's binlog files, or those of the replica (log_replica_updates)"
+        )
 
     @property
     def has_checksums(self) -> bool:
@@ -105,6 +123,8 @@ class BinlogFileReader:
                 break
             size_bytes -= size
             if raw[_TYPE_CODE_OFFSET] == EventType.ROTATE:
+                if not _U32.unpack_from(raw, _END_POSITION_OFFSET)[0]:
+                    raise self._relay_log()
                 self.rotated_to = _rotated_to(raw, self.has_checksums)
             else:
                 events.append(raw)
@@ -117,6 +137,19 @@ class BinlogFileReader:
         self._file.seek(here)
         return end - here
 
+    def whole_bytes(self) -> int:
+        """Where the last whole event of the file ends; what is read next is not changed."""
+        here = self._file.tell()
+        end, position = self._file.seek(0, 2), BINLOG_MAGIC_BYTES
+        while position + HEADER_BYTES <= end:
+            self._file.seek(position + _SIZE_OFFSET)
+            (size,) = _U32.unpack(self._file.read(_U32.size))
+            if size < HEADER_BYTES or position + size > end:
+                break
+            position += size
+        self._file.seek(here)
+        return position
+
     def close(self) -> None:
         self._file.close()
 
@@ -125,34 +158,39 @@ def _rotated_to(raw: bytes, has_checksums: bool) -> str:
     return raw[HEADER_BYTES + 8 : len(raw) - 4 * has_checksums].decode("utf-8", "surrogateescape")
 
 
-def binlog_names(paths: Sequence[Path]) -> list[str]:
-    """What the files are called: their names if they are members of one binlog in order, else numbered from 1."""
-    try:
-        positions = [BinlogPosition(path.name, BINLOG_MAGIC_BYTES) for path in paths]
-        numbers = [position.number for position in positions]
-        if len({position.base for position in positions}) == 1 and numbers == sorted(set(numbers)):
-            return [position.file for position in positions]
-    except PositionError:
-        pass
-    return [file_name("binlog", number) for number, _ in enumerate(paths, start=1)]
-
-
-async def read_info(path: Path, name: str) -> ServerInfo:
-    """Who wrote a file, as far as its format description says."""
-    reader = await _opened(path)
+async def read_info(paths: Sequence[Path], variables: Mapping[str, str] | None = None) -> ServerInfo:
+    """Who wrote the files, as far as the first one's format description says and `variables` of the server add."""
+    names = binlog_names(paths)
+    reader = await _opened(paths[0])
     reader.close()
     version = reader.format.server_version
     dialect = Dialect.of(version)
     explicit = dialect.version >= (_EXPLICIT_DEFAULTS_MARIADB if dialect.is_mariadb else _EXPLICIT_DEFAULTS)
+    known = {"explicit_defaults_for_timestamp": "ON" if explicit else "OFF", **(variables or {})}
     return ServerInfo(
         version=version,
         flavour=Flavour.MARIADB if reader.format.is_mariadb else Flavour.MYSQL,
         server_id=decode_header(reader.head).server_id,
         server_uuid=None,
-        lower_case_table_names=0,
-        beginning=BinlogPosition(name, BINLOG_MAGIC_BYTES),
-        variables={"explicit_defaults_for_timestamp": "ON" if explicit else "OFF"},
+        lower_case_table_names=int(known.get("lower_case_table_names", "0")),
+        beginning=BinlogPosition(names[0], BINLOG_MAGIC_BYTES),
+        files=await asyncio.to_thread(_sizes, paths, names),
+        variables=known,
     )
+
+
+def _sizes(paths: Sequence[Path], names: Sequence[str]) -> tuple[BinlogFile, ...]:
+    """The files as a server would list them; only the last one may end within an event."""
+    sizes = [path.stat().st_size for path in paths[:-1]]
+    last = BinlogFileReader(paths[-1])
+    sizes.append(last.whole_bytes())
+    last.close()
+    return tuple(map(BinlogFile, names, sizes))
+
+
+def _next_name(name: str) -> str:
+    position = BinlogPosition(name, BINLOG_MAGIC_BYTES)
+    return file_name(position.base, position.number + 1)
 
 
 async def _opened(path: Path) -> BinlogFileReader:
@@ -171,15 +209,27 @@ def _close_unwanted(opening: asyncio.Future[BinlogFileReader]) -> None:
 
 
 class FileSource:
-    """One or several binlog files in the order given; with `follow` also what is written to them later."""
+    """One or several binlog files, an index, or a folder; with `follow` also what is written to them later.
+
+    `variables` are global variables of the server that wrote them, as far as they are known.
+    """
 
     paced_heartbeats = False
     queryable = False
     heartbeat_period_ms = HEARTBEAT_PERIOD_MS
 
-    def __init__(self, paths: Sequence[Path], *, follow: bool = False, scheduler: Scheduler | None = None) -> None:
-        self._paths = list(paths)
-        self._names = binlog_names(paths)
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        follow: bool = False,
+        variables: Mapping[str, str] | None = None,
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        self._given = list(paths)
+        self._paths: list[Path] = []
+        self._names: list[str] = []
+        self._variables = variables
         self._follow = follow
         self._scheduler = scheduler or LoopScheduler()
         self._reader: BinlogFileReader | None = None
@@ -189,16 +239,21 @@ class FileSource:
 
     @property
     def address(self) -> str:
-        return f"file://{','.join(map(str, self._paths))}"
+        return f"file://{','.join(map(str, self._given))}"
 
     def hosts(self) -> list[Source]:
         return [self]
 
     def sibling(self) -> FileSource:
-        return FileSource(self._paths)
+        return FileSource(self._given, variables=self._variables)
 
     async def connect(self) -> ServerInfo:
-        return await read_info(self._paths[0], self._names[0])
+        await self._find()
+        return await read_info(self._paths, self._variables)
+
+    async def _find(self) -> None:
+        self._paths = await asyncio.to_thread(find_files, self._given)
+        self._names = binlog_names(self._paths)
 
     async def query(self, sql: str) -> list[tuple[str | None, ...]]:
         raise SourceRefused(f"{self.address} are files, which answer no queries")
@@ -206,8 +261,13 @@ class FileSource:
     async def start(self, position: BinlogPosition) -> None:
         await self.close()
         self._announced = Checksum.NONE
+        if not self._paths:
+            await self._find()
         if position.file not in self._names:
-            raise SourceRefused(f"the position {position} is in none of the files {', '.join(self._names)}")
+            raise SourceRefused(
+                f"the position {position} is in none of the files of {self.address}, which go from {self._names[0]} to "
+                f"{self._names[-1]}"
+            )
         await self._open(self._names.index(position.file), position.position)
 
     async def _open(self, index: int, position: int) -> None:
@@ -234,19 +294,27 @@ class FileSource:
 
     async def _next_file(self, reader: BinlogFileReader) -> bool:
         """Go on with the next file, if this one has ended and there is one."""
-        if self._follow and reader.rotated_to is not None and self._index + 1 == len(self._paths):
-            successor = reader.path.with_name(reader.rotated_to)
-            if not successor.exists():
+        if self._follow and self._index + 1 == len(self._paths):
+            successor = reader.path.with_name(reader.rotated_to or _next_name(self._names[-1]))
+            if not await asyncio.to_thread(successor.exists):
                 return False
+            if late := await asyncio.to_thread(reader.read_piece, PIECE_BYTES):
+                self._announcement = late  # written between the last look and the next file's beginning
+                return True
             self._paths.append(successor)
             self._names.append(successor.name)
         if self._index + 1 == len(self._paths):
-            if not self._follow and (rest := reader.rest_bytes()):
-                raise MalformedEvent(f"the binlog file {reader.path} ends {rest} bytes into an event")
+            self._require_whole(reader)
             return False
+        self._require_whole(reader)
         reader.close()
         await self._open(self._index + 1, BINLOG_MAGIC_BYTES)
         return True
+
+    @staticmethod
+    def _require_whole(reader: BinlogFileReader) -> None:
+        if rest := reader.rest_bytes():
+            raise MalformedEvent(f"the binlog file {reader.path} ends {rest} bytes into an event")
 
     def pending(self) -> bool:
         return bool(self._announcement)

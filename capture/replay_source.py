@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from capture.binlog_files import binlog_names
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SourceRefused
 from capture.events import AnonymousGtidEvent, Checksum, GtidEvent
-from capture.file_source import PIECE_BYTES, BinlogFileReader, FileSource, binlog_names, read_info
+from capture.file_source import PIECE_BYTES, BinlogFileReader, FileSource, read_info
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.transactions import BinlogWalker, Step, StepKind
@@ -211,7 +212,7 @@ class ReplaySource:
         return FileSource(self._paths)
 
     async def connect(self) -> ServerInfo:
-        self._info = await read_info(self._paths[0], self._first.file)
+        self._info = await read_info(self._paths)
         return self._info
 
     async def query(self, sql: str) -> list[tuple[str | None, ...]]:

@@ -81,7 +81,7 @@ async def _begin(
     if source.queryable:
         point, history = await _snapshot(source, info, spec, selection)
     else:
-        point, history = _start_without_server(info, spec), _history(info, selection)
+        point, history = await _start_without_server(source, info, spec), _history(info, selection)
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=point.to_json()), versions)
     return point, history
@@ -114,7 +114,9 @@ def _history_of(
     return history
 
 
-def _start_without_server(info: ServerInfo, spec: ChannelSpec) -> ResumePoint:
+async def _start_without_server(source: Source, info: ServerInfo, spec: ChannelSpec) -> ResumePoint:
+    if info.files:
+        return await resolve_start(source, info, spec.start)
     assert info.beginning is not None
     position = info.beginning if spec.start == EARLIEST else _file_position(spec.start)
     return ResumePoint(position, GtidSet(), info.server_uuid, info.server_id, info.flavour)
@@ -125,7 +127,7 @@ def _file_position(text: str) -> BinlogPosition:
         return BinlogPosition.parse(text)
     except CaptureError:
         raise SourceRefused(
-            f"start = {text!r} needs a server; a source of files starts at earliest or at file:position"
+            f"start = {text!r} needs a binlog; this source starts at earliest or at file:position"
         ) from None
 
 

@@ -36,7 +36,10 @@ async def scan(
         await sibling.connect()
         await sibling.start(start)
         while walker.reached.order < end.order:
-            for raw in await sibling.read():
+            events = await sibling.read()
+            if not events:
+                return
+            for raw in events:
                 step = walker.walk(raw)
                 if walker.reached.order > end.order:
                     return

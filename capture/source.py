@@ -7,7 +7,7 @@ so that everything behind them is one path.
 Addresses are URLs; user, password and paths are percent-decoded:
 
     mysql:// mariadb:// polardb://   user:password@host:port[,host:port…]/?tls=…&tls_ca=…&tls_cert=…&tls_key=…
-    file://                          /path/to/mysql-bin.000001[,mysql-bin.000002…]?follow=true
+    file://                          /path/to/mysql-bin.000001[,mysql-bin.000002…]?follow=true&lower_case_table_names=…
 
 The password is never in a repr, a log line or an error text.
 """
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from capture.binlog_files import BinlogFile
     from capture.position import BinlogPosition
     from storage.clock import Clock
 
 MYSQL_PORT = 3306
 SERVER_SCHEMES = ("mysql", "mariadb", "polardb")
 FILE_SCHEME = "file"
+FILE_VARIABLES = ("lower_case_table_names", "collation_server")
+"""Global variables of the server that wrote the files, which they do not tell; options of a file source's address."""
 
 HEARTBEAT_PERIOD_MS = 5_000
 """How often a server that has nothing to send says so (`@master_heartbeat_period`); three missed periods mean dead."""
@@ -73,6 +76,7 @@ class SourceAddress:
     tls_key: str | None = None
     paths: tuple[str, ...] = ()
     follow: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, url: str) -> SourceAddress:
@@ -97,13 +101,21 @@ class SourceAddress:
 
 
 def _parse_files(scheme: str, location: str, options: dict[str, str]) -> SourceAddress:
-    _refuse_unknown(options, {"follow"})
+    _refuse_unknown(options, {"follow", *FILE_VARIABLES})
+    case = options.get("lower_case_table_names", "0")
+    if case not in ("0", "1", "2"):
+        raise SourceAddressError(f"lower_case_table_names={case!r} in the source address; allowed are 0, 1 and 2")
     paths = tuple(unquote(path) for path in location.split(",") if path)
     if not paths:
         raise SourceAddressError("the source address names no binlog file; write file:///path/to/mysql-bin.000001")
     folder = paths[0].rpartition("/")[0]
     whole = tuple(path if "/" in path or not folder else f"{folder}/{path}" for path in paths)
-    return SourceAddress(scheme, paths=whole, follow=_boolean("follow", options.get("follow", "false")))
+    return SourceAddress(
+        scheme,
+        paths=whole,
+        follow=_boolean("follow", options.get("follow", "false")),
+        variables=tuple((name, options[name]) for name in FILE_VARIABLES if name in options),
+    )
 
 
 def _parse_server(scheme: str, location: str, options: dict[str, str]) -> SourceAddress:
@@ -175,7 +187,7 @@ class ServerInfo:
 
     `server_uuid` is None where the server has none (MariaDB, files). `clock_offset_ms` is its clock minus ours.
     `variables` holds its global variables that matter here, by name, as text; empty for sources that are no server.
-    Those have a `beginning` instead: the first position there is.
+    Those have a `beginning` instead, the first position there is, and `files` where they are binlog files.
     """
 
     version: str
@@ -185,6 +197,7 @@ class ServerInfo:
     lower_case_table_names: int
     clock_offset_ms: int = 0
     beginning: BinlogPosition | None = None
+    files: Sequence[BinlogFile] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -249,7 +262,7 @@ def open_source(address: SourceAddress, server_id: int, clock: Clock, *, identit
     if address.scheme == FILE_SCHEME:
         from capture.file_source import FileSource
 
-        return FileSource(_as_paths(address.paths), follow=address.follow)
+        return FileSource(_as_paths(address.paths), follow=address.follow, variables=dict(address.variables))
     from capture.mysql_source import MysqlSource
 
     return MysqlSource(address, server_id, clock, identity=identity)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from capture.binlog_files import BinlogFile
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, SourceRefused
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, GtidSet, PositionError, ResumePoint
@@ -36,27 +37,12 @@ _STATUS_RENAMED = (8, 2, 0)
 _NO_BINARY_LOGGING = 1381
 
 
-class BinlogFile(NamedTuple):
-    """One row of SHOW BINARY LOGS."""
-
-    name: str
-    size_bytes: int
-
-    @property
-    def beginning(self) -> BinlogPosition:
-        return BinlogPosition(self.name, BINLOG_MAGIC_BYTES)
-
-    @property
-    def end(self) -> BinlogPosition:
-        return BinlogPosition(self.name, self.size_bytes)
-
-
 async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePoint:
     """Find the position for `text`. Raises SourceRefused (or PositionError) with the reason if there is none."""
     if text == NOW:
         position, gtid_set = await current_end(source, info)
         return _point(info, position, gtid_set)
-    files = await binlog_files(source)
+    files = list(info.files) or await binlog_files(source)
     if text == EARLIEST:
         return _point(info, files[0].beginning, await _set_before(source, info, files[0]))
     if (time_s := _time_s(text)) is not None:
@@ -75,6 +61,9 @@ def _point(info: ServerInfo, position: BinlogPosition, gtid_set: GtidSet) -> Res
 
 async def current_end(source: Source, info: ServerInfo) -> tuple[BinlogPosition, GtidSet]:
     """Where the next event will be written, and all transactions before it. Raises SourceRefused if binlog is off."""
+    if info.files:
+        end = info.files[-1].end
+        return end, await gtid_set_at(source, info, end) or GtidSet()
     rows = await source.query(status_statement(info))
     if not rows:
         raise SourceRefused(f"binary logging is off on {source.address}; set log_bin in my.cnf and restart it")

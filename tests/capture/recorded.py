@@ -124,7 +124,7 @@ def _number(text: str, value: str, column: Column | None) -> str:
 def _float(number: float, value: str, column: Column | None) -> str:
     """FLOAT as `%g`, DOUBLE with 20 digits (which no shorter text of it has)."""
     if column is not None and column.data_type == "float":
-        return f"{number:g}"
+        return f"{number:g}".ljust(len(value))
     return value if float(value) == number else repr(number)
 
 

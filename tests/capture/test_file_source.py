@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capture import file_source
+from capture.binlog_files import binlog_names, find_files
 from capture.encode import EventEncoder
 from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
 from capture.events import (
@@ -20,7 +21,7 @@ from capture.events import (
     decode_header,
     iter_events,
 )
-from capture.file_source import FOLLOW_POLL_MS, BinlogFileReader, FileSource, binlog_names
+from capture.file_source import FOLLOW_POLL_MS, BinlogFileReader, FileSource
 from capture.position import BinlogPosition
 from capture.source import Flavour, SourceAddress, open_source
 from storage.clock import SystemClock
@@ -111,11 +112,57 @@ def test_names_of_files_that_are_no_binlog_in_order(tmp_path: Path) -> None:
     def names(*files: str) -> list[str]:
         return binlog_names([tmp_path / file for file in files])
 
-    assert names("a.000007", "a.000009") == ["a.000007", "a.000009"]
+    assert names("a.000007", "a.000008") == ["a.000007", "a.000008"]
     assert names("crud.bin") == ["binlog.000001"]
     assert names("a.000007", "b.000008") == ["binlog.000001", "binlog.000002"]
-    assert names("a.000008", "a.000007") == ["binlog.000001", "binlog.000002"]
-    assert names("a.000007", "a.000007") == ["binlog.000001", "binlog.000002"]
+    assert names("a.000007", "b") == ["binlog.000001", "binlog.000002"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("a.000007", "a.000009"), "between the binlog files a.000007 and a.000009 a.000008 is missing"),
+        (("a.000008", "a.000007"), "a.000007 was written before a.000008"),
+        (("a.000007", "a.000007"), "a.000007 was written before a.000007"),
+        (("a.999999", "a.1000001"), "a.1000000 is missing"),
+    ],
+)
+def test_files_of_one_binlog_are_in_order_and_without_gaps(tmp_path: Path, given: tuple[str, ...], words: str) -> None:
+    with pytest.raises(SourceRefused, match=words):
+        find_files([tmp_path / name for name in given])
+
+
+def test_the_files_of_an_index(tmp_path: Path) -> None:
+    """Relative names count from the index; files copied away from where the server had them are beside it."""
+    folder, elsewhere = tmp_path / "copy", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "b.000002").touch()
+    index = folder / "b.index"
+    index.write_text(f"/var/lib/mysql/b.000001\n{elsewhere}/b.000002\n./b.000003\n\n")
+    assert find_files([index]) == [folder / "b.000001", elsewhere / "b.000002", folder / "b.000003"]
+    assert find_files([folder]) == find_files([index])
+    index.write_text("\n")
+    with pytest.raises(SourceRefused, match=r"b\.index names no binlog file"):
+        find_files([index])
+    with pytest.raises(SourceRefused, match=r"c\.index cannot be read: No such file"):
+        find_files([tmp_path / "c.index"])
+
+
+def test_the_files_of_a_folder_without_an_index(tmp_path: Path) -> None:
+    for name in ("b.000010", "b.000009", "auto.cnf", "ibdata1"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_files([tmp_path])] == ["b.000009", "b.000010"]
+    (tmp_path / "relay.000001").touch()
+    with pytest.raises(SourceRefused, match="has the binlogs b, relay; name the files to read, or their index"):
+        find_files([tmp_path])
+    for name in ("b.index", "relay.index"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceRefused, match=r"several indexes \(b\.index, relay\.index\)"):
+        find_files([tmp_path])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceRefused, match="has no file with a number after its last dot"):
+        find_files([tmp_path / "empty"])
 
 
 async def test_a_file_that_grows_is_followed_into_the_next(tmp_path: Path) -> None:
@@ -174,7 +221,7 @@ async def test_a_file_cut_within_an_event_says_so_behind_what_is_whole(tmp_path:
         (b"", MalformedEvent, "starts with nothing"),
         (b"SQLite format 3", MalformedEvent, "starts with 53 51 4c 69"),
         (b"\xfdbin" + b"x" * 100, UnsupportedEvent, "encrypted"),
-        (BINLOG_MAGIC, MalformedEvent, "does not begin with a format description"),
+        (BINLOG_MAGIC, MalformedEvent, "does not begin with a whole format description"),
         (BINLOG_MAGIC + b"\0" * 40, MalformedEvent, "less than its header"),
     ],
 )
