@@ -317,7 +317,12 @@ def _status_block(status: QueryStatus) -> bytes:
 
 _NUMERIC = frozenset({FieldType.TINY, FieldType.SHORT, FieldType.INT24, FieldType.LONG})
 _NUMERIC |= {FieldType.LONGLONG, FieldType.NEWDECIMAL, FieldType.FLOAT, FieldType.DOUBLE, FieldType.YEAR}
-_CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB, FieldType.STRING})
+_CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB, FieldType.STRING, FieldType.VECTOR})
+_CHARACTER |= {FieldType.VARCHAR_COMPRESSED, FieldType.BLOB_COMPRESSED}
+_GEOMETRIES = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon")
+_GEOMETRY_TYPES = {name: number for number, name in enumerate((*_GEOMETRIES, "geometrycollection"))}
+_GEOMETRY_TYPES["geomcollection"] = _GEOMETRY_TYPES["geometrycollection"]
+"""`Field::geometry_type` of sql/field.h."""
 
 
 def _table_map_body(
@@ -340,7 +345,8 @@ def _table_map_body(
 
 def _metadata_bytes(described: BinlogType) -> bytes:
     size = METADATA_BYTES.get(described.field_type, 0)
-    return described.metadata.to_bytes(size, "little" if described.field_type is FieldType.VARCHAR else "big")
+    little = described.field_type in {FieldType.VARCHAR, FieldType.VARCHAR_COMPRESSED}
+    return described.metadata.to_bytes(size, "little" if little else "big")
 
 
 def _field(kind: MetadataField, value: bytes) -> bytes:
@@ -348,14 +354,18 @@ def _field(kind: MetadataField, value: bytes) -> bytes:
 
 
 def _minimal_metadata(shapes: Sequence[ColumnShape], names: Charsets) -> bytes:
-    """Signs of the numeric columns and collations of the character columns, each if there are any."""
+    """Signs of numeric columns, collations of character columns, kinds of geometries, each if there are any."""
     signs = [_is_unsigned(shape) for shape in shapes if shape.field_type in _NUMERIC]
     collations = [
         names.collation(shape.column.collation or "binary").id
         for shape in shapes
         if shape.field_type in _CHARACTER and not shape.column.labels
     ]
-    return (_field(MetadataField.SIGNEDNESS, _high_bits(signs)) if signs else b"") + _charset_field(collations)
+    geometries = [_GEOMETRY_TYPES[shape.column.data_type] for shape in shapes if shape.field_type == FieldType.GEOMETRY]
+    metadata = (_field(MetadataField.SIGNEDNESS, _high_bits(signs)) if signs else b"") + _charset_field(collations)
+    if geometries:
+        metadata += _field(MetadataField.GEOMETRY_TYPE, b"".join(map(length_encoded, geometries)))
+    return metadata
 
 
 def _is_unsigned(shape: ColumnShape) -> bool:
