@@ -456,7 +456,7 @@ async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequ
         results = await precheck.run(source, spec, resume)
     finally:
         await source.close()
-    return [PrecheckItem(item.name, item.passed, item.found, item.remedy) for item in results]
+    return [PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy) for item in results]
 
 
 def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:

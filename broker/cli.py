@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from broker.config import Config
-    from broker.control import PrecheckItem
-    from broker.listener import Listener
-    from broker.render import Style
-
     Command = Callable[[argparse.Namespace], int]
 
 DONE: Final = 0
@@ -120,51 +116,11 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    import asyncio
+    from broker.check import run
 
-    from broker.app import channel_spec, run_precheck
-    from broker.provision import listener
-    from broker.render import style_for
-    from storage.clock import SystemClock
-
-    config, doubts = _config(arguments), list[str]()
+    config = _config(arguments)
     with _named(arguments.config):
-        for index, item in enumerate(config.listeners):
-            doubts += _doubts(listener(item, f"listeners[{index}]", SystemClock()))
-        specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]
-    style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
-    passed = True
-    for doubt in doubts:
-        print(f"warning: {doubt}")
-    for spec in specs:
-        items = asyncio.run(run_precheck(spec, SystemClock(), config.data_path))
-        passed = passed and all(item.passed for item in items)
-        print(f"{spec.id}  {spec.address}")
-        print(*(f"  {line}" for line in checked(items, style)), sep="\n")
-    if not specs:
-        print("the configuration is valid; it has no channels")
-    return DONE if passed else FAILED
-
-
-def _doubts(listener: Listener) -> Iterator[str]:
-    """What can be served as it is and yet is hardly meant so."""
-    if (exposure := listener.exposure(listener.bind)) is not None:
-        yield exposure
-    if listener.certificate is not None:
-        yield from listener.certificate.doubts()
-
-
-def checked(items: Sequence[PrecheckItem], style: Style) -> Iterator[str]:
-    """A precheck as lines: a table of what was found, and what mends it under each item that failed."""
-    from broker.render import printable, table
-
-    rows = [("ok" if item.passed else "FAILED", item.name, item.found) for item in items]
-    heading, *found = table(("", "item", "found"), rows, style)
-    yield heading
-    for item, line in zip(items, found, strict=True):
-        yield line if item.passed else f"{style.before}{line}{style.end}"
-        if item.remedy is not None:
-            yield f"        to do: {printable(item.remedy)}"
+        return run(config, as_json=arguments.json)
 
 
 def _tail(arguments: argparse.Namespace) -> int:
@@ -284,7 +240,9 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
     )
 
-    _add_config(_add(commands, "check", _check, "look at every configured source and say what is missing"))
+    check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")
+    _add_config(check)
+    check.add_argument("--json", action="store_true", help="as one JSON object")
 
     tail = _add(commands, "tail", _tail, "show the records of a topic, decoded")
     tail.add_argument("topic", metavar="TOPIC")

@@ -50,12 +50,16 @@ class ControlError(Exception):
 
 
 class PrecheckItem(NamedTuple):
-    """One row of a precheck: what was looked at, what was found, and what to do if it failed."""
+    """One row of a precheck: what was looked at, how it came out (`passed`, `warning`, `failed`), and what was found.
+
+    What that means and the statement or line that mends it, one on each line, are None for what passed.
+    """
 
     name: str
-    passed: bool
+    outcome: str
     found: str
-    remedy: str | None
+    means: str | None = None
+    remedy: str | None = None
 
 
 class GroupView(NamedTuple):

@@ -330,14 +330,19 @@ class Channel:
 
     async def _precheck(self, source: Source, info: ServerInfo) -> None:
         """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""
-        from capture.precheck import check  # 5 ms of a start, which a channel that has a log does without
+        from capture.precheck import Outcome, check  # 5 ms of a start, which a channel that has a log does without
 
         self._move(State.PRECHECKING)
-        failed = [item for item in await check(source, info, self.spec) if not item.passed]
+        items = await check(source, info, self.spec)
+        for item in items:
+            if item.outcome is Outcome.WARNING:
+                _log.warning("%s: %s; %s", item.name, item.found, item.means, extra={"channel": self.spec.id})
+        failed = [item for item in items if item.failed]
         if failed:
             found = "; ".join(f"{item.name}: {item.found}" for item in failed)
-            remedy = failed[0].remedy if len(failed) == 1 else "`binwire check` says what to do about each"
-            raise SourceRefused(f"precheck of {source.address} failed: {found}; {remedy}")
+            remedy = (failed[0].remedy or "").replace("\n", " ").removeprefix("-- ")
+            told = remedy if len(failed) == 1 else "`binwire check` says what to do about each"
+            raise SourceRefused(f"precheck of {source.address} failed: {found}; {told}")
 
     def _drop_unfinished(self) -> None:
         try:
