@@ -20,7 +20,7 @@ from capture.events import QueryEvent, RowsEvent, TableMapEvent
 from capture.position import GtidSet
 from capture.record_limit import check_rows, check_statement
 from capture.schema import Session
-from capture.statements import TABLE_STATEMENTS, CreateTable, TransactionControl, Unknown
+from capture.statements import TABLE_STATEMENTS, TransactionControl, Unknown
 from capture.transactions import BinlogWalker, Step, StepKind, statement_text
 from capture.transcoder import Transcoder
 from storage.log import GtidInterval, SourcePosition
@@ -200,17 +200,13 @@ class Assembler:
     def _statement(self, step: Step) -> None:
         event = step.event
         assert isinstance(event, QueryEvent)
-        self._require_known_charsets(step.statements, event.database)
+        undecided = self._history.undecided_charset(step.statements, event.database)
+        if undecided is not None:
+            raise UnsupportedStatement(
+                f"{undecided}: begin with the file that has its CREATE DATABASE, or name it in schema_file"
+            )
         text = statement_text(event)
-        status = event.status
-        session = Session(
-            event.database or None,
-            status.sql_mode or 0,
-            status.collation_server,
-            status.default_collation_for_utf8mb4,
-            status.explicit_defaults_for_timestamp,
-            status.flags2,
-        )
+        session = Session.of(event)
         position = (self._walker.number, step.end)
         for change in self._history.apply(step.statements, session, position, text):
             self._forget(change.database, change.table)
@@ -220,26 +216,6 @@ class Assembler:
             self._ddl(step, event, text)
         if step.ends_transaction:
             self._end_transaction(step)
-
-    def _require_known_charsets(self, statements: Sequence[Statement], default: str) -> None:
-        """A text column without a charset takes its database's: where nobody has said that one, nothing is guessed.
-
-        Happens only where no server can be asked: files that begin behind the CREATE DATABASE.
-        """
-        for statement in statements:
-            if not isinstance(statement, CreateTable) or statement.temporary or statement.charset is not None:
-                continue
-            database = statement.table.database or default
-            if not self._selection(database, statement.table.table) or self._history.knows_database(database):
-                continue
-            for column in statement.columns:
-                if column.data_type.name in _CHARACTER_TYPES and not (
-                    column.data_type.charset or column.data_type.collation
-                ):
-                    raise UnsupportedStatement(
-                        f"column {column.name} of {database}.{statement.table.table} has the default character set of "
-                        f"its database, which is not known: begin with the file that has CREATE DATABASE {database}"
-                    )
 
     def _ddl(self, step: Step, event: QueryEvent, text: str) -> None:
         self._thread_id = event.thread_id
@@ -341,9 +317,6 @@ class Assembler:
         self.pending.positions.append(position)
         self.pending.complete = len(self.pending.values)
         self._written_of_open = 0
-
-
-_CHARACTER_TYPES = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"})
 
 
 def _savepoint_name(step: Step) -> str:

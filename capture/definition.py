@@ -72,7 +72,8 @@ def create_sequence(database: str, table: str, rules: Rules) -> TableVersion:
 
 def renamed(table: TableVersion, database: str, name: str) -> TableVersion:
     """Return the table under another name."""
-    return TableVersion.of(database, name, table.columns, table.keys, table.charset, table.collation)
+    charset, collation = table.charset, table.collation
+    return TableVersion.of(database, name, table.columns, table.keys, charset, collation, partial=table.partial)
 
 
 def _period_columns() -> list[Column]:
@@ -84,6 +85,8 @@ def _period_columns() -> list[Column]:
 
 def alter(table: TableVersion, operations: Sequence[AlterOperation], rules: Rules) -> TableVersion:
     """Carry out the operations of ALTER TABLE but RENAME TO. Raises DefinitionError."""
+    if table.partial:
+        raise DefinitionError("it was altered, and what it was before is known from the binlog's metadata alone")
     collation = _altered_collation(table, operations, rules)
     columns, names = _altered_columns(table, operations, collation, rules)
     if any(isinstance(operation, ConvertCharset) for operation in operations):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from capture.ddl import parse
 from capture.definition import alter, create, create_sequence, renamed
 from capture.errors import UnsupportedStatement
-from capture.resolution import DefinitionError
+from capture.resolution import WITH_CHARSET, DefinitionError
 from capture.statements import (
     AlterDatabase,
     AlterTable,
@@ -30,7 +30,7 @@ from capture.statements import (
 from capture.table import TableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from capture.charsets import Collation
     from capture.schema import Change, Position, SchemaHistory, Session
@@ -80,6 +80,27 @@ def execute(
     if executor is not None:
         executor(execution, statement)
     return execution.changes
+
+
+def undecided_charset(history: SchemaHistory, statements: Iterable[Statement], default: str) -> str | None:
+    """Say which column a CREATE TABLE leaves to its database's default charset where nobody has said that one.
+
+    Happens where no server can be asked for it: files that begin behind the CREATE DATABASE.
+    """
+    for statement in statements:
+        if not isinstance(statement, CreateTable) or statement.temporary or statement.charset is not None:
+            continue
+        database = statement.table.database or default
+        if not history.is_tracked(database, statement.table.table) or history.knows_database(database):
+            continue
+        for column in statement.columns:
+            kind = column.data_type
+            if kind.name in WITH_CHARSET and not (kind.charset or kind.collation):
+                return (
+                    f"column {column.name} of {database}.{statement.table.table} has the default character set of its "
+                    f"database, which is not known"
+                )
+    return None
 
 
 def read_show_create(history: SchemaHistory, database: str, table: str, text: str) -> TableVersion | str:

@@ -25,7 +25,8 @@ _VARCHAR_BYTES_MAX = 65535
 _TEXT_BYTES_MAX = {"tinytext": 255, "text": 65535, "mediumtext": 2**24 - 1, "longtext": 2**32 - 1}
 _BLOBS = {"tinytext": "tinyblob", "text": "blob", "mediumtext": "mediumblob", "longtext": "longblob"}
 _BINARY = {**_BLOBS, "char": "binary", "varchar": "varbinary"}
-_WITH_CHARSET = frozenset({*_BINARY, "enum", "set"})
+WITH_CHARSET = frozenset({*_BINARY, "enum", "set"})
+"""Types whose columns have a character set."""
 _WITH_LENGTH = frozenset({"char", "varchar", "binary", "varbinary", "bit", "vector"})
 _CONVERT_RESIZES_SINCE = (5, 7, 0)
 _GEOMCOLLECTION_SINCE = (8, 0, 0)
@@ -106,7 +107,7 @@ def resolve_column(definition: ColumnDefinition, table_collation: Collation, rul
         invisible=definition.invisible,
         compressed=data_type.compressed,
     )
-    if name in _WITH_CHARSET:
+    if name in WITH_CHARSET:
         column = _with_collation(column, _column_collation(data_type, table_collation, rules))
     return _sized(column, data_type.length, rules.charsets)
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from capture.assembler import DML
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
 from capture.failover import known_point
 from capture.identity import require_same_source
+from capture.past import history_at, require_readable
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
-from capture.snapshot import Definitions, DefinitionsChanged, definitions_at
-from capture.start import EARLIEST, NOW, resolve_start
+from capture.snapshot import Definitions, DefinitionsChanged, definitions_at, definitions_now
+from capture.start import EARLIEST, NOW, point_at, resolve_start
 
 if TYPE_CHECKING:
     from capture.channel import ChannelSpec
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from capture.source import ServerInfo, Source
     from storage.catalog import Catalog, ChannelRow
     from storage.log import RecoveredSource
-
-SNAPSHOT_TRIES = 5
-"""How often a start at `now` is tried again because a table was changed while it was being read."""
 
 
 async def prepare(
@@ -78,40 +77,34 @@ def _history(info: ServerInfo, selection: Selection) -> SchemaHistory:
 async def _begin(
     source: Source, info: ServerInfo, spec: ChannelSpec, selection: Selection, catalog: Catalog, row: ChannelRow
 ) -> tuple[ResumePoint, SchemaHistory]:
-    if source.queryable:
-        point, history = await _snapshot(source, info, spec, selection)
+    definitions = None
+    if not source.queryable:
+        point = await _start_without_server(source, info, spec)
+    elif spec.start == NOW:
+        position, gtid_set, definitions = await definitions_now(source, info, selection)
+        point = point_at(info, position, gtid_set)
     else:
-        point, history = await _start_without_server(source, info, spec), _history(info, selection)
+        point = await resolve_start(source, info, spec.start)
+        definitions = await definitions_at(source, info, selection, point.position)
+        await _require_readable(source, info, spec, selection, point.position, definitions)
+    history = await history_at(point.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=point.to_json()), versions)
     return point, history
 
 
-async def _snapshot(
-    source: Source, info: ServerInfo, spec: ChannelSpec, selection: Selection
-) -> tuple[ResumePoint, SchemaHistory]:
-    tries_left = SNAPSHOT_TRIES if spec.start == NOW else 1
-    while True:
-        point = await resolve_start(source, info, spec.start)
-        tries_left -= 1
-        try:
-            definitions = await definitions_at(source, info, selection, point.position)
-        except DefinitionsChanged:
-            if not tries_left:
-                raise
-            continue
-        return point, _history_of(info, selection, definitions, point.position)
-
-
-def _history_of(
-    info: ServerInfo, selection: Selection, definitions: Definitions, position: BinlogPosition
-) -> SchemaHistory:
-    history = _history(info, selection)
-    for _, text in definitions.databases:
-        history.snapshot_database(text, position.order)
-    for database, text in definitions.tables:
-        history.snapshot_table(database, text, position.order)
-    return history
+async def _require_readable(
+    source: Source,
+    info: ServerInfo,
+    spec: ChannelSpec,
+    selection: Selection,
+    position: BinlogPosition,
+    definitions: Definitions,
+) -> None:
+    """Where not every definition of a start in the past is known, see that every row can be read all the same."""
+    if DML in spec.data_types and (definitions.unknown or definitions.replaced):
+        history = await history_at(position, definitions, spec.schema_file, _history(info, selection))
+        await require_readable(source, info, selection, position, definitions, history)
 
 
 async def _start_without_server(source: Source, info: ServerInfo, spec: ChannelSpec) -> ResumePoint:
@@ -149,11 +142,12 @@ async def _history_again(
             f"the catalog lost the definitions of the tables at {known.position}, and binlog files do not tell them; "
             f"{NEW_CHANNEL}"
         )
+    definitions = await definitions_at(source, info, selection, known.position)
     try:
-        definitions = await definitions_at(source, info, selection, known.position)
+        await _require_readable(source, info, spec, selection, known.position, definitions)
     except DefinitionsChanged as changed:
         raise SourceRefused(f"the catalog was lost, and {changed.found}; {NEW_CHANNEL}") from changed
-    history = _history_of(info, selection, definitions, known.position)
+    history = await history_at(known.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)
     return history

@@ -1,8 +1,8 @@
 """Looking through a stretch of binlog without capturing it: for statements, for positions, for a file's own head.
 
-Every scan runs on a sibling of the channel's source, so that it may happen while the channel streams. Rows and table
-maps are not decoded. Left to others: what the statements mean for a snapshot (`capture/snapshot.py`) and which position
-is looked for (`capture/start.py`).
+Every scan runs on a sibling of the channel's source, so that it may happen while the channel streams. Rows are never
+decoded, table maps where they are asked for. Left to others: what the statements mean for a snapshot
+(`capture/snapshot.py`) and which position is looked for (`capture/start.py`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 async def scan(
-    source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition
+    source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition, *, table_maps: bool = False
 ) -> AsyncGenerator[tuple[BinlogWalker, Step], None]:
     """Every step of the binlog from `start`, a transaction boundary, up to `end`; heartbeats and file heads included.
+    With `table_maps` those are decoded.
 
     Raises what the source and the walker raise.
     """
-    walker = BinlogWalker(start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=False)
+    walker = BinlogWalker(start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=table_maps)
     if start.order >= end.order:
         return
     sibling = source.sibling()

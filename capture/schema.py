@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from capture.dialect import Dialect
+    from capture.query_event import QueryEvent
     from capture.resolution import Rules
     from capture.statements import Statement
     from capture.table_map import TableMapEvent
 
 __all__ = ["Change", "Column", "Key", "Position", "SchemaHistory", "Session", "TableVersion"]
+
+FROM_METADATA = "-- read off the binlog's own metadata (binlog_row_metadata=FULL)"
+"""In the place of a statement, with the versions that were made so."""
 
 FOREIGN_TABLES_MAX = 1000  # tables of untracked databases remembered for RENAME and LIKE
 
@@ -62,6 +66,18 @@ class Session:
     default_collation_for_utf8mb4: int | None = None
     explicit_defaults_for_timestamp: bool | None = None
     flags2: int | None = None
+
+    @classmethod
+    def of(cls, event: QueryEvent) -> Session:
+        status = event.status
+        return cls(
+            event.database or None,
+            status.sql_mode or 0,
+            status.collation_server,
+            status.default_collation_for_utf8mb4,
+            status.explicit_defaults_for_timestamp,
+            status.flags2,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +243,12 @@ class SchemaHistory:
 
         return tuple(change for statement in statements for change in execute(self, statement, session, position, sql))
 
+    def undecided_charset(self, statements: Sequence[Statement], default: str) -> str | None:
+        """Say which column a CREATE TABLE leaves to a database's default charset that is not known."""
+        from capture.execution import undecided_charset
+
+        return undecided_charset(self, statements, default) if statements else None
+
     def rules(self, session: Session, database: str | None = None) -> Rules:
         """Return what decides beside a statement in this session and database."""
         from capture.resolution import Rules
@@ -332,13 +354,24 @@ class SchemaHistory:
 
     def check(self, table_map: TableMapEvent) -> TableVersion:
         """Return the version that the event's rows have. Raises SchemaMismatch where history and event disagree."""
-        from capture.table_check import mismatch
-
         version = self.table(table_map.database, table_map.table)
-        found = mismatch(version, table_map, self._charsets)
+        found = self.disagreement(version, table_map)
         if found is not None:
             raise SchemaMismatch(
                 f"the binlog disagrees with the schema history of {version.database}.{version.table}: {found}; the "
                 f"table must have been changed without a statement in the binlog"
             )
         return version
+
+    def disagreement(self, version: TableVersion, table_map: TableMapEvent) -> str | None:
+        """What an event says otherwise than a version, as half a sentence."""
+        from capture.table_check import mismatch
+
+        return mismatch(version, table_map, self._charsets)
+
+    def take_metadata(self, table_map: TableMapEvent, position: Position) -> None:
+        """Mend a table with what its TABLE_MAP at `position` says of itself. Raises MetadataGap."""
+        from capture.full_metadata import version_of
+
+        version = version_of(table_map, self.dialect)
+        self.set_table(version.database, version.table, version, position, FROM_METADATA)

@@ -21,10 +21,11 @@ from capture.batches import FLUSH_BYTES, encode
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
+from capture.full_metadata import MetadataGap
 from capture.identity import Recaptured
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
-from capture.snapshot import definition_since
+from capture.snapshot import StatementsAhead
 from capture.transactions import BinlogWalker, Step, StepKind
 from storage.encoding import encode_batch
 from storage.errors import StorageError
@@ -91,8 +92,8 @@ class Session:
         self._clock = task.clock
         self._source = source
         self._info = info
-        self._selection = selection
         self._history = history
+        self._ahead = StatementsAhead(source, info, selection)
         self._resume = self.published = resume.position
         self._resume_offset = self._committed_offset = self._log.end_offset
         """Where the log ended at the last commit, the one before this session first: a flush may still have to come."""
@@ -195,7 +196,7 @@ class Session:
         try:
             self._assembler.take(step)
         except SchemaMismatch as mismatch:
-            await self._read_definition_again(step, mismatch)
+            await self._mend(step, mismatch)
             self._assembler.take(step)
         if self._assembler.written_was_dropped:
             self._log.rollback()
@@ -314,14 +315,24 @@ class Session:
 
     # ---- definitions ----
 
-    async def _read_definition_again(self, step: Step, mismatch: SchemaMismatch) -> None:
-        """Mend the table that `step` announces, if the server's definition can be proven to hold there."""
+    async def _mend(self, step: Step, mismatch: SchemaMismatch) -> None:
+        """Make known the definition of the table that `step` announces: by the server's, if that can be proven to hold
+        there, or by what the event says of itself. Raises SchemaMismatch if neither can be had.
+        """
         event = step.event
-        if not isinstance(event, TableMapEvent) or not self._source.queryable:
+        if not isinstance(event, TableMapEvent):
             raise mismatch
         since = BinlogPosition(self.walker.file, step.start)
-        boundary = self.walker.position
-        text = await definition_since(
-            self._source, self._info, self._selection, event.database, event.table, boundary, since
-        )
-        self._history.resolve_table(event.database, text, since.order)
+        if self._source.queryable:
+            try:
+                text = await self._ahead.definition_since(event.database, event.table, self.walker.position, since)
+                self._history.resolve_table(event.database, text, since.order)
+                self._history.check(event)
+            except SchemaMismatch as unproven:
+                mismatch = unproven
+            else:
+                return
+        try:
+            self._history.take_metadata(event, since.order)
+        except MetadataGap as gap:
+            raise SchemaMismatch(f"{mismatch}; {gap}") from None

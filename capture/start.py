@@ -41,10 +41,10 @@ async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePo
     """Find the position for `text`. Raises SourceRefused (or PositionError) with the reason if there is none."""
     if text == NOW:
         position, gtid_set = await current_end(source, info)
-        return _point(info, position, gtid_set)
+        return point_at(info, position, gtid_set)
     files = list(info.files) or await binlog_files(source)
     if text == EARLIEST:
-        return _point(info, files[0].beginning, await _set_before(source, info, files[0]))
+        return point_at(info, files[0].beginning, await _set_before(source, info, files[0]))
     if (time_s := _time_s(text)) is not None:
         return await _at_time(source, info, files, time_s)
     if (asked := _position(text)) is not None:
@@ -52,7 +52,8 @@ async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePo
     return await _behind_set(source, info, files, GtidSet.parse(text))
 
 
-def _point(info: ServerInfo, position: BinlogPosition, gtid_set: GtidSet) -> ResumePoint:
+def point_at(info: ServerInfo, position: BinlogPosition, gtid_set: GtidSet) -> ResumePoint:
+    """A place in this server's binlog."""
     return ResumePoint(position, gtid_set, info.server_uuid, info.server_id, info.flavour)
 
 
@@ -152,11 +153,11 @@ async def _at_position(
     if file is None:
         raise _no_such_start(source, files, position)
     if position == file.beginning:
-        return _point(info, position, await _set_before(source, info, file))
+        return point_at(info, position, await _set_before(source, info, file))
     gtid_set = await gtid_set_at(source, info, position)
     if gtid_set is None:
         raise SourceRefused(f"the start position {position} is inside a transaction or an event; give the end of one")
-    return _point(info, position, gtid_set)
+    return point_at(info, position, gtid_set)
 
 
 def _no_such_start(source: Source, files: list[BinlogFile], position: BinlogPosition) -> SourceRefused:
@@ -220,10 +221,10 @@ async def _first_transaction_at(source: Source, info: ServerInfo, file: BinlogFi
         async for walker, step in steps:
             opens = step.kind is StepKind.BEGIN or (step.kind is StepKind.STATEMENT and step.ends_transaction)
             if opens and step.header.timestamp >= time_s:
-                return _point(info, boundary, gtid_set)
+                return point_at(info, boundary, gtid_set)
             boundary = walker.position
             _collect(gtid_set, walker.previous_gtids, walker.gtid if step.ends_transaction else None)
-    return _point(info, boundary, gtid_set)
+    return point_at(info, boundary, gtid_set)
 
 
 async def _behind_set(source: Source, info: ServerInfo, files: list[BinlogFile], wanted: GtidSet) -> ResumePoint:
@@ -259,7 +260,7 @@ async def _first_transaction_outside(
             f"the GTID set {wanted} has a gap: behind {boundary} the binlog of {source.address} holds transactions "
             f"that are in the set and others that are not; start from a set without gaps, or from a position"
         )
-    return _point(info, boundary, gtid_set)
+    return point_at(info, boundary, gtid_set)
 
 
 def _collect(into: GtidSet, previous: GtidSet | None, gtid: Gtid | None) -> None:

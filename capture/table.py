@@ -77,7 +77,8 @@ class TableVersion:
 
     `columns` are in table order and include generated and invisible ones. Build it with `TableVersion.of`, which
     computes `meta_version`: a CRC-32 of the definition, never 0, so that it changes with every schema change, is the
-    same after a restart, and fits the record's unsigned 32-bit tag.
+    same after a restart, and fits the record's unsigned 32-bit tag. A `partial` version was read off the binlog itself
+    (`capture/full_metadata.py`): good for reading rows, not for carrying out statements on it.
     """
 
     database: str
@@ -87,18 +88,28 @@ class TableVersion:
     charset: str
     collation: str
     meta_version: int
+    partial: bool = False
 
     @classmethod
     def of(
-        cls, database: str, table: str, columns: tuple[Column, ...], keys: tuple[Key, ...], charset: str, collation: str
+        cls,
+        database: str,
+        table: str,
+        columns: tuple[Column, ...],
+        keys: tuple[Key, ...],
+        charset: str,
+        collation: str,
+        *,
+        partial: bool = False,
     ) -> "TableVersion":
         body = _body(database, table, columns, keys, charset, collation)
         meta_version = zlib.crc32(_dump(body).encode()) or 1
-        return cls(database, table, columns, keys, charset, collation, meta_version)
+        return cls(database, table, columns, keys, charset, collation, meta_version, partial)
 
     def to_json(self) -> str:
         """Return the catalog's form: compact JSON, values equal to their default left out."""
-        return _dump(_body(self.database, self.table, self.columns, self.keys, self.charset, self.collation))
+        body = _body(self.database, self.table, self.columns, self.keys, self.charset, self.collation)
+        return _dump({**body, "partial": True} if self.partial else body)
 
     @classmethod
     def from_json(cls, text: str) -> "TableVersion":
@@ -106,7 +117,8 @@ class TableVersion:
         body = json.loads(text)
         columns = tuple(_column(item) for item in body["columns"])
         keys = tuple(_key(item) for item in body["keys"])
-        return cls.of(body["database"], body["table"], columns, keys, body["charset"], body["collation"])
+        charset, collation, partial = body["charset"], body["collation"], body.get("partial", False)
+        return cls.of(body["database"], body["table"], columns, keys, charset, collation, partial=partial)
 
     @property
     def primary_key(self) -> Key | None:
