@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.channel import State
+from capture.failover import reach
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.world import WAIT_S, StoredRecord, World, running, until
@@ -160,3 +161,161 @@ async def test_a_replica_takes_over_and_gives_back(world: World, pair: Pair) -> 
         await asyncio.to_thread(write, first, database, 6)
         await rows_are(world, [2, 3, 4, 5, 6])
     assert world.operations().count("DDL") == 1
+
+
+async def test_a_switch_under_load_loses_and_repeats_nothing(world: World, pair: Pair) -> None:
+    """Transactions of several statements and tables, the last before the switch and the first behind it at once."""
+    first, second = pair.first, pair.second
+    database = "shop"
+    first.execute_all(
+        f"CREATE DATABASE {database}",
+        f"CREATE TABLE {database}.t (id INT PRIMARY KEY)",
+        f"CREATE TABLE {database}.u (id INT PRIMARY KEY)",
+    )
+    await asyncio.to_thread(pair.wait_equal, second, first)
+
+    def load(server: LiveServer, numbers: range) -> None:
+        with server.connect(autocommit=False) as connection, connection.cursor() as cursor:
+            for number in numbers:
+                cursor.execute(f"INSERT INTO {database}.t (id) VALUES ({number}), ({-number})")
+                cursor.execute(f"INSERT INTO {database}.u (id) VALUES ({number})")
+                if number % 5:
+                    connection.commit()
+                else:
+                    connection.rollback()
+
+    async with running(on_both(world, pair, database)):
+        await asyncio.to_thread(load, first, range(1, 300))
+        await asyncio.to_thread(pair.wait_equal, second, first)
+        await asyncio.to_thread(pair.stop_following, second)
+        await asyncio.gather(asyncio.to_thread(first.kill), asyncio.to_thread(load, second, range(300, 600)))
+        wanted = [key for number in range(1, 600) if number % 5 for key in (number, -number, number)]
+        await rows_are(world, wanted)
+    operations = world.operations()
+    assert operations == ["BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"] * (len(wanted) // 3)
+
+
+async def test_a_replica_that_is_behind_is_waited_for_and_one_that_went_another_way_is_not(
+    world: World, mysql_pair: Pair
+) -> None:
+    first, second = mysql_pair.first, mysql_pair.second
+    first.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+    await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+    second.execute("STOP REPLICA")
+    channel = on_both(world, mysql_pair, "shop")
+    async with running(channel):
+        await asyncio.to_thread(write, first, "shop", 1)
+        await rows_are(world, [1])
+        uuid = first.execute("SELECT @@server_uuid")[0][0]
+        await asyncio.to_thread(first.stop)
+        await fails(channel, f"does not have {uuid}:")
+        assert channel.status().retried_until_ms is not None, "what is behind may come"
+        await asyncio.to_thread(mysql_pair.stop_following, second)
+        await asyncio.to_thread(write, second, "shop", 100)
+        await fails(channel, "has gone another way")
+        assert channel.status().retried_until_ms is not None, "the first server may come back"
+        await asyncio.to_thread(first.start, "--server-id=11", *OPTIONS["mysql97"])
+        await asyncio.to_thread(write, first, "shop", 2)
+        await rows_are(world, [1, 2])
+    await asyncio.to_thread(first.execute, "RESET BINARY LOGS AND GTIDS")
+    async with running(channel, State.ERROR):
+        status = await channel.wait_ended()
+    assert status.retried_until_ms is None, "both servers answered, and neither can ever go on"
+    assert "has gone another way" in (status.reason or "")
+    assert world.operations() == ["BEGIN", "INSERT", "COMMIT"] * 2
+
+
+async def test_what_the_replica_has_in_another_order_is_neither_lost_nor_repeated(
+    world: World, mysql_pair: Pair
+) -> None:
+    first, second = mysql_pair.first, mysql_pair.second
+    first.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+    async with running(on_both(world, mysql_pair, "shop")):
+        await asyncio.to_thread(write, first, "shop", 1)
+        await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+        await asyncio.to_thread(write, second, "shop", 50)  # of its own, between what it replicates
+        await asyncio.to_thread(write, first, "shop", 2, 3)
+        await rows_are(world, [1, 2, 3])
+        await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+        await asyncio.to_thread(first.kill)
+        await rows_are(world, [1, 2, 3, 50])
+        await asyncio.to_thread(mysql_pair.stop_following, second)
+        await asyncio.to_thread(write, second, "shop", 4)
+        await rows_are(world, [1, 2, 3, 50, 4])
+    async with running(on_both(world, mysql_pair, "shop")):
+        await asyncio.to_thread(write, second, "shop", 5)
+        await rows_are(world, [1, 2, 3, 50, 4, 5])
+
+
+async def test_a_replica_that_purged_what_was_not_captured_is_passed_over(world: World, mysql_pair: Pair) -> None:
+    first, second = mysql_pair.first, mysql_pair.second
+    first.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+    channel = on_both(world, mysql_pair, "shop")
+    async with running(channel):
+        await asyncio.to_thread(write, first, "shop", 1)
+        await rows_are(world, [1])
+        await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+        await asyncio.to_thread(write, second, "shop", 2)
+        second.execute("FLUSH BINARY LOGS")
+        second.execute(f"PURGE BINARY LOGS TO '{second.binlog_files()[-1][0]}'")
+        own = second.execute("SELECT @@server_uuid")[0][0]
+        await asyncio.to_thread(first.stop)
+        await fails(channel, f"has purged {own}:1 from its binlog, which were not captured")
+        await asyncio.to_thread(first.start, "--server-id=11", *OPTIONS["mysql97"])
+        await asyncio.to_thread(write, first, "shop", 3)
+        await rows_are(world, [1, 3])
+
+
+async def test_one_host_that_is_another_server_is_refused_whatever_its_gtids(world: World, mysql_pair: Pair) -> None:
+    first, second = mysql_pair.first, mysql_pair.second
+    first.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+    async with running(on_both(world, mysql_pair, "shop", url=first.url())):
+        await asyncio.to_thread(write, first, "shop", 1)
+        await rows_are(world, [1])
+    await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+    channel = on_both(world, mysql_pair, "shop", url=second.url())
+    async with running(channel, State.ERROR):
+        status = await channel.wait_ended()
+    assert "another server" in (status.reason or "")
+    assert "names several hosts" in (status.reason or "")
+
+
+async def test_a_kill_while_another_server_takes_over(tmp_path: Path, mysql_pair: Pair) -> None:
+    """Between the catalog's transaction and the first record of the new server; with either server there afterwards."""
+    first, second = mysql_pair.first, mysql_pair.second
+    first.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+    ids = {first: 11, second: 12}
+    world = World(tmp_path, CLOCK)
+    async with running(on_both(world, mysql_pair, "shop")):
+        await asyncio.to_thread(write, first, "shop", 1)
+        first.execute("ALTER TABLE shop.t ADD v INT")
+        await asyncio.to_thread(write, first, "shop", 2)
+        await rows_are(world, [1, 2])
+    await asyncio.to_thread(mysql_pair.wait_equal, second, first)
+    for number, (there, gone, killed_on) in enumerate(
+        [(second, first, second), (first, second, second), (second, first, first)], start=3
+    ):
+        """`gone` is down when the other takes over, which is killed in it; `there` is what is found afterwards."""
+        taken = killed_on
+        down = first if taken is second else second
+        await asyncio.to_thread(down.stop)
+        source = open_source(SourceAddress.parse(mysql_pair.url), 4711, CLOCK)
+        chosen, info = await reach(source, world.log, world.catalog, "c")
+        await chosen.close()
+        assert info.server_id == ids[taken]
+        await world.close(orderly=False)
+        world = World(tmp_path, CLOCK)
+        if there is down:
+            await asyncio.to_thread(taken.stop)
+            await asyncio.to_thread(down.start, f"--server-id={ids[down]}", *OPTIONS["mysql97"])
+        await asyncio.to_thread(mysql_pair.stop_following, there)
+        async with running(on_both(world, mysql_pair, "shop")):
+            await asyncio.to_thread(write, there, "shop", number)
+            await rows_are(world, [1, 2, *range(3, number + 1)])
+        await asyncio.to_thread(gone.start, f"--server-id={ids[gone]}", *OPTIONS["mysql97"])
+        await asyncio.to_thread(mysql_pair.follow, gone, there)
+        await asyncio.to_thread(mysql_pair.wait_equal, gone, there)
+    assert keys(world.records()) == [1, 2, 3, 4, 5]
+    fields = [len(record.fields["fields"]) for record in world.records() if record.operation == "INSERT"]
+    assert fields == [1, 2, 2, 2, 2]
+    await world.close()
