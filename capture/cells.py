@@ -27,6 +27,8 @@ INTEGER, CHARACTER, DECIMAL, FLOAT, TIMESTAMP, DATETIME = (zigzag(index) for ind
 BINARY_OBJECT, TEXT_OBJECT = zigzag(10), zigzag(11)
 """Union indexes of an image's cell."""
 NULL_CELL = zigzag(0)
+ABSENT_CELL = zigzag(12) + zigzag(1)
+"""EmptyObject NONE: the row image has no such column."""
 
 DECIMAL_GROUP_DIGITS = 9
 DECIMAL_GROUP_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)

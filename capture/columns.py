@@ -3,7 +3,7 @@
 `number` is the record's dataTypeNumber, `avro_class` the class of its cells; a NULL is Avro null whatever the type.
 `readers` has, for each FieldType a server may write the type as, the generator of the code that makes the cell; a type
 without readers is refused, never guessed. `writer` is the way back, from values to row images. Rows are in the order of
-dataTypeNumber.
+dataTypeNumber; the service documents 0 to 19 and 245 to 255, and those that no column gets say why (`never_sent`).
 """
 
 from collections.abc import Callable, Mapping
@@ -61,6 +61,7 @@ class ColumnType:
     avro_class: str
     readers: Mapping[FieldType, _Reader] = field(default_factory=dict)
     writer: ValueWriter | None = None
+    never_sent: str = ""
 
 
 def _varchar_length_bytes(shape: ColumnShape) -> int:
@@ -80,11 +81,13 @@ _BLOB: Mapping[FieldType, _Reader] = {
 _BLOB_WRITER = compressible(BLOB_WRITER)
 
 COLUMN_TYPES = (
+    ColumnType((), 0, "Decimal", never_sent="DECIMAL as it was before MySQL 5.0, whose row images no server writes"),
     ColumnType(("tinyint",), 1, "Integer", {_F.TINY: tinyint}, integer_writer(_F.TINY, 1)),
     ColumnType(("smallint",), 2, "Integer", {_F.SHORT: integer(2)}, integer_writer(_F.SHORT, 2)),
     ColumnType(("int",), 3, "Integer", {_F.LONG: integer(4)}, integer_writer(_F.LONG, 4)),
     ColumnType(("float",), 4, "Float", {_F.FLOAT: float_}, FLOAT_WRITER),
     ColumnType(("double",), 5, "Float", {_F.DOUBLE: double}, DOUBLE_WRITER),
+    ColumnType((), 6, "null", never_sent="the type of NULL, which no column has; a NULL is Avro null"),
     ColumnType(
         ("timestamp",), 7, "Timestamp", {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: timestamp_before_56}, TIMESTAMP_WRITER
     ),
@@ -96,6 +99,7 @@ COLUMN_TYPES = (
         ("datetime",), 12, "DateTime", {_F.DATETIME2: datetime2, _F.DATETIME: datetime_before_56}, DATETIME_WRITER
     ),
     ColumnType(("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER),
+    ColumnType((), 14, "DateTime", never_sent="DATE in three bytes, the only one there is since MySQL 5.0: sent as 10"),
     ColumnType(
         ("tinytext", "text", "mediumtext", "longtext"),
         15,
@@ -104,6 +108,9 @@ COLUMN_TYPES = (
         compressible(TEXT_WRITER),
     ),
     ColumnType(("bit",), 16, "Integer", {_F.BIT: bit}, BIT_WRITER),
+    ColumnType((), 17, "Timestamp", never_sent="TIMESTAMP as stored since MySQL 5.6: sent as 7"),
+    ColumnType((), 18, "DateTime", never_sent="DATETIME as stored since MySQL 5.6: sent as 12"),
+    ColumnType((), 19, "DateTime", never_sent="TIME as stored since MySQL 5.6: sent as 11"),
     ColumnType(("json",), 245, "TextObject", {_F.JSON: json}, JSON_WRITER),
     ColumnType(("decimal",), 246, "Decimal", {_F.NEWDECIMAL: decimal}, DECIMAL_WRITER),
     ColumnType(("enum",), 247, "TextObject", {_F.ENUM: enum}, ENUM_WRITER),
