@@ -145,12 +145,7 @@ EVENT_TYPES: dict[int, EventTypeRow] = {
         EventTypeRow(_E.TRANSACTION_CONTEXT, False, _S, _GROUP),
         EventTypeRow(_E.VIEW_CHANGE, False, _S, _GROUP),
         EventTypeRow(_E.XA_PREPARE, True, _R, "XA transactions are not supported yet; commit without XA"),
-        EventTypeRow(
-            _E.PARTIAL_UPDATE_ROWS,
-            True,
-            _R,
-            "partial JSON updates are not supported yet; set binlog_row_value_options='' on the source",
-        ),
+        EventTypeRow(_E.PARTIAL_UPDATE_ROWS, True, _D),
         EventTypeRow(
             _E.TRANSACTION_PAYLOAD,
             True,

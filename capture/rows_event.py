@@ -34,7 +34,8 @@ class RowsEvent(NamedTuple):
     """Row images, undecoded: `data[rows_start:rows_end]` of the raw event.
 
     WRITE and DELETE have one image per row, UPDATE two, before and after. `columns` and `columns_after` (UPDATE; the
-    same as `columns` otherwise) are bitmaps of the columns present in the images, least significant bit first.
+    same as `columns` otherwise) are bitmaps of the columns present in the images, least significant bit first. The
+    after images of `is_partial` events hold changes of JSON values, see `capture.partial_rows`.
     """
 
     kind: RowsKind
@@ -46,6 +47,7 @@ class RowsEvent(NamedTuple):
     data: bytes
     rows_start: int
     rows_end: int
+    is_partial: bool = False
 
     @property
     def ends_statement(self) -> bool:
@@ -64,6 +66,7 @@ ROWS_EVENTS: dict[int, tuple[RowsKind, bool]] = {
     EventType.WRITE_ROWS: (RowsKind.WRITE, True),
     EventType.UPDATE_ROWS: (RowsKind.UPDATE, True),
     EventType.DELETE_ROWS: (RowsKind.DELETE, True),
+    EventType.PARTIAL_UPDATE_ROWS: (RowsKind.UPDATE, True),
 }
 """Kind of change, and whether extra row information follows the flags (version 2)."""
 
@@ -91,4 +94,5 @@ def decode_rows(raw: bytes, start: int, end: int, type_code: int, table_id_bytes
         position += bitmap_bytes
     if position > end:
         raise IndexError
-    return RowsEvent(kind, table_id, flags, count, columns, columns_after, raw, position, end)
+    is_partial = type_code == EventType.PARTIAL_UPDATE_ROWS
+    return RowsEvent(kind, table_id, flags, count, columns, columns_after, raw, position, end, is_partial)
