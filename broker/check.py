@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PASSED, WARNING, FAILED = "passed", "warning", "failed"
 
 _SHOWN: Final = {PASSED: "ok", WARNING: "warning", FAILED: "FAILED"}
-_OUTCOME_COLUMNS: Final = 8
+_OUTCOME_COLUMNS: Final = 9
 _INDENT: Final = "    "
 _COLUMNS_MAX: Final = 110  # a sentence is not read in longer lines
 

@@ -50,7 +50,7 @@ _GTID_STEPS: Final = ("OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
 
 async def version(look: Look) -> Finding:
     """Old enough to be known, new enough to have row events, and no stranger."""
-    comment = look.variable("version_comment")
+    comment = look.variable("version_comment").removeprefix("(").removesuffix(")")
     found = f"{look.info.version}{f' ({comment})' if comment else ''}"
     flavour, known = look.info.flavour, f"{look.info.version} {comment}".lower()
     if any(fork in known for fork in _FORKS):
