@@ -414,6 +414,7 @@ def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
         compression=config.compression,
         record_bytes_max=config.record_limit_bytes,
         allow_replica=config.allow_replica,
+        row_image=config.row_image,
         retention_ms=config.retention_ms,
     )
 

@@ -93,6 +93,7 @@ class ChannelConfig(_Table, frozen=True):
     record_bytes_max: str = "90MiB"
     before_range: Literal["start", "nothing"] = "start"
     allow_replica: bool = False
+    row_image: Literal["full", "any"] = "full"
     groups: list[GroupConfig] = []
 
     @property
@@ -363,6 +364,7 @@ def _choices(path: str) -> str:
         "flush": ("interval", "before-visible"),
         "compression": ("none", "gzip", "snappy", "lz4"),
         "before_range": ("start", "nothing"),
+        "row_image": ("full", "any"),
     }[key]
     return " or ".join(choices)
 

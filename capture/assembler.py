@@ -68,6 +68,7 @@ class Assembler:
         data_types: frozenset[str],
         next_offset: int,
         record_bytes_max: int,
+        partial_images: bool,
         id_base: int,
         gtid_set: GtidSet,
         lower_case_table_names: int,
@@ -88,6 +89,7 @@ class Assembler:
         self._source_version = source_version
         self._data_types = data_types
         self._record_bytes_max = record_bytes_max
+        self._partial_images = partial_images
         self._id_base = id_base
         self._names_are_folded = lower_case_table_names != 0
         self._targets: dict[int, _Target] = {}
@@ -163,7 +165,9 @@ class Assembler:
     def _transcoder(self, event: TableMapEvent) -> Transcoder | None:
         if DML not in self._data_types or not self._selection(event.database, event.table):
             return None
-        return Transcoder(self._history.check(event), event, self._source_version)
+        return Transcoder(
+            self._history.check(event), event, self._source_version, partial_images=self._partial_images
+        )
 
     def _rows(self, step: Step) -> None:
         event = step.event

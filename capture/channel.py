@@ -76,13 +76,17 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
+FULL_IMAGES, ANY_IMAGES = "full", "any"
+"""What `row_image` may be: whole rows only, or records with placeholders for the columns that an image lacks."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelSpec:
     """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set.
 
     `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel. `schema_file`
     has the definitions at a start in the past (`capture/schema_file.py`). A replica or a read-only source is refused
-    unless `allow_replica`; `retention_ms` is how long the log keeps what was captured.
+    unless `allow_replica`; row images that lack columns stop the channel unless `row_image` is any; `retention_ms` is how long the log keeps what was captured.
     """
 
     id: str
@@ -97,6 +101,7 @@ class ChannelSpec:
     record_bytes_max: int = RECORD_BYTES_MAX
     schema_file: str | None = None
     allow_replica: bool = False
+    row_image: str = FULL_IMAGES
     retention_ms: int = 24 * 3_600_000
 
 
@@ -153,6 +158,7 @@ class Channel:
             progressed=self._on_progress,
             codec=codec_named(spec.compression),
             record_bytes_max=spec.record_bytes_max,
+            partial_images=spec.row_image == ANY_IMAGES,
         )
         self._state = State.NOT_STARTED
         self._reason: str | None = None

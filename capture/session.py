@@ -68,6 +68,7 @@ class Task:
     progressed: Callable[[], None]
     codec: Codec
     record_bytes_max: int
+    partial_images: bool
 
 
 class Session:
@@ -115,6 +116,7 @@ class Session:
             data_types=task.data_types,
             next_offset=self._log.end_offset,
             record_bytes_max=task.record_bytes_max,
+            partial_images=task.partial_images,
             id_base=task.id_base,
             gtid_set=resume.gtid_set.copy(),
             lower_case_table_names=info.lower_case_table_names,
