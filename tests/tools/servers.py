@@ -222,12 +222,14 @@ def _system_tables(scripts: Path) -> bytes:
 
 def _account_statements(build: ServerBuild) -> list[str]:
     users = "mysql.global_priv" if build.flavour == "mariadb" else "mysql.user"
+    # SHOW BINARY LOGS asks for SUPER before 5.5.25 (sql/sql_parse.cc, SQLCOM_SHOW_BINLOGS).
+    more = ", SUPER" if build.kind == "mysql55" else ""
     return [
         f"DELETE FROM {users} WHERE User=''",
         "DELETE FROM mysql.db WHERE User=''",  # 5.6 opens databases named test_… to everybody
         "FLUSH PRIVILEGES",
         f"CREATE USER '{REPL_USER}'@'%' IDENTIFIED BY '{REPL_PASSWORD}'",
-        f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{REPL_USER}'@'%'",
+        f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT{more} ON *.* TO '{REPL_USER}'@'%'",
     ]
 
 

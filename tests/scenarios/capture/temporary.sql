@@ -1,0 +1,31 @@
+-- Temporary and MEMORY tables: no rows of temporary tables, those of MEMORY tables like all others.
+
+CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB;
+-- => DDL CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB
+CREATE TEMPORARY TABLE tmp (id INT PRIMARY KEY, a INT) ENGINE=InnoDB;
+INSERT INTO tmp VALUES (1, 1), (2, 2);
+UPDATE tmp SET a = 3;
+INSERT INTO t SELECT id FROM tmp;
+-- => INSERT t (id=1)
+-- => INSERT t (id=2)
+ALTER TABLE tmp ADD COLUMN b INT;
+DELETE FROM tmp;
+TRUNCATE TABLE tmp;
+DROP TEMPORARY TABLE tmp;
+
+-- A temporary table that hides one of the same name.
+CREATE TEMPORARY TABLE t (other VARCHAR(5)) ENGINE=InnoDB;
+INSERT INTO t VALUES ('x');
+DROP TEMPORARY TABLE t;
+INSERT INTO t VALUES (3);
+-- => INSERT t (id=3)
+
+CREATE TABLE m (id INT PRIMARY KEY) ENGINE=MEMORY;
+-- => DDL CREATE TABLE m (id INT PRIMARY KEY) ENGINE=MEMORY
+INSERT INTO m VALUES (1), (2);
+-- => INSERT m (id=1)
+-- => INSERT m (id=2)
+DELETE FROM m WHERE id = 1;
+-- => DELETE m (id=1)
+TRUNCATE TABLE m;
+-- => DDL TRUNCATE TABLE m
