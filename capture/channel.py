@@ -86,7 +86,8 @@ class ChannelSpec:
 
     `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel. `schema_file`
     has the definitions at a start in the past (`capture/schema_file.py`). A replica or a read-only source is refused
-    unless `allow_replica`; row images that lack columns stop the channel unless `row_image` is any; `retention_ms` is how long the log keeps what was captured.
+    unless `allow_replica`, a row image that lacks columns unless `row_image` is any; `retention_ms` is how long the log
+    keeps what was captured.
     """
 
     id: str
