@@ -1,7 +1,7 @@
 """Scenarios: `.sql` files with the records that a channel must make of them beside the statements.
 
-One file of ``tests/scenarios/capture`` is one scenario. Its database is ``scenario``, empty when it begins, and there is
-a table ``elsewhere.t (id)`` that is not tracked. A statement ends with `;` at a line's end. What it must give stands in
+One file of ``tests/scenarios/capture`` is one scenario. Its database is ``scenario``, empty when it begins; there is a
+table ``elsewhere.t (id)`` that is not tracked. A statement ends with `;` at a line's end. What it must give stands in
 the comment lines behind it, one record a line::
 
     UPDATE t SET name = 'b' WHERE id = 1;
@@ -24,8 +24,8 @@ before a name, to all others. Other lines that mean something:
     -- server: --option …      the scenario needs a server of its own with these options
     -- show: cells keys        beside values also classes and sizes (cells), dataTypeNumbers (numbers), keys (keys)
 
-Cells: ``1`` Integer, ``dec 1.50`` Decimal, ``float 0.5`` Float, ``'a'`` Character (``_gbk'a'`` if not utf8mb4, ``x''`` if
-its bytes are no text of its charset), ``ts 1.000000`` Timestamp, ``dt`` and the parts that are set: DateTime,
+Cells: ``1`` Integer, ``dec 1.50`` Decimal, ``float 0.5`` Float, ``'a'`` Character (``_gbk'a'`` if not utf8mb4, ``x''``
+if its bytes are no text of its charset), ``ts 1.000000`` Timestamp, ``dt`` and the parts that are set: DateTime,
 ``JSON '{}'`` TextObject, ``BLOB x'00'`` BinaryObject, ``WKB x'…'`` BinaryGeometry, ``absent NONE`` EmptyObject, NULL.
 Of a value longer than 100 characters stand the first 20, its length and its CRC-32.
 Reading and rendering are here; running is in ``test_scenarios.py``.
@@ -111,7 +111,8 @@ class _Reader:
     def __init__(self, kind: str) -> None:
         self._kind = kind
         self._scenario = Scenario()
-        self._session, self._error, self._only = "a", None, ""
+        self._session, self._only = "a", ""
+        self._error: int | None = None
         self._sql: list[str] = []
         self._last: tuple[str, str, int | None, str] | None = None
         self._expected: list[str] = []
@@ -264,9 +265,8 @@ def _date_time(content: dict[str, Any]) -> str:
     """Date and time as far as their parts are set; a negative time has every part negative."""
     parts = [content[name] for name in ("year", "month", "day", "hour", "minute", "second", "millis")]
     forms = ("{:04d}", "-{:02d}", "-{:02d}", " {:02d}", ":{:02d}", ":{:02d}", ".{:06d}")
-    return (
-        "dt " + "".join(form.format(part) for form, part in zip(forms, parts, strict=True) if part is not None).strip()
-    )
+    texts = [form.format(part) for form, part in zip(forms, parts, strict=True) if part is not None]
+    return f"dt {''.join(texts).strip(': ')}"
 
 
 _CELLS = {
