@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capture.checking import Finding, Outcome, failed, identifier, lines, named, passed, warning
 from capture.grants import Grants
-from capture.source import Flavour, ServerRefusal
+from capture.source import Flavour
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -24,18 +24,21 @@ async def read_grants(source: Source, info: ServerInfo, variables: Mapping[str, 
     granted = Grants(await _lines(source, "SHOW GRANTS"), patterns=patterns)
     if not granted.roles:
         return granted, Grants()
-    if info.flavour is Flavour.MARIADB:
-        statements = [f"SHOW GRANTS FOR {role}" for role in granted.roles]
-    else:
-        statements = [f"SHOW GRANTS FOR CURRENT_USER() USING {', '.join(granted.roles)}"]
-    dormant: list[str] = []
-    for statement in statements:
-        try:
-            dormant += await _lines(source, statement)
-        except ServerRefusal:
-            # Whoever may not see what a role grants is told to grant it once more, which helps too.
-            continue
-    return granted, Grants(dormant, patterns=patterns)
+    if info.flavour is not Flavour.MARIADB:
+        using = f"SHOW GRANTS FOR CURRENT_USER() USING {', '.join(granted.roles)}"
+        return granted, Grants(await _lines(source, using), patterns=patterns)
+    if len(granted.roles) > 1 or (await source.query("SELECT CURRENT_ROLE()"))[0][0] is not None:
+        return granted, Grants()
+    return granted, Grants(await _lines_in_role(source, granted.roles[0]), patterns=patterns)
+
+
+async def _lines_in_role(source: Source, role: str) -> list[str]:
+    """MariaDB shows what a role grants to those who have it active, one at a time; this session only."""
+    await source.query(f"SET ROLE {role}")
+    try:
+        return await _lines(source, "SHOW GRANTS")
+    finally:
+        await source.query("SET ROLE NONE")
 
 
 async def _lines(source: Source, statement: str) -> list[str]:

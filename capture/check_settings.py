@@ -127,7 +127,7 @@ async def row_image(look: Look) -> Finding:
         return passed(found or "the server always writes full row images")
     means = "columns that were not changed would be missing from the records"
     remedy = set_global("binlog_row_image", "FULL")
-    if getattr(look.spec, "row_image", "full") == "any":
+    if look.spec.row_image == "any":
         return warning(f"{found}, not FULL; allowed by row_image", means, remedy)
     return failed(f"{found}, not FULL", means, remedy)
 

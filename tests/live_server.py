@@ -105,7 +105,7 @@ class LiveServer:
         return f"{self.flavour}://{name}:{secret}@{self.host}:{self.port}"
 
     @contextlib.contextmanager
-    def global_variable(self, name: str, value: str) -> Iterator[None]:
+    def global_variable(self, name: str, value: str | int) -> Iterator[None]:
         """Have a dynamic global variable at another value; new connections of the block see it."""
         before = self.execute(f"SELECT @@GLOBAL.{name}")[0][0]
         self.execute(f"SET GLOBAL {name} = %s", (value,))
