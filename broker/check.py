@@ -30,6 +30,7 @@ _SHOWN: Final = {PASSED: "ok", WARNING: "warning", FAILED: "FAILED"}
 _OUTCOME_COLUMNS: Final = 9
 _INDENT: Final = "    "
 _COLUMNS_MAX: Final = 110  # a sentence is not read in longer lines
+_UNBROKEN: Final = 1 << 20  # for programs that search the output
 
 
 class _Section(NamedTuple):
@@ -56,7 +57,7 @@ def run(config: Config, *, as_json: bool) -> int:
         print(json.dumps(_document(sections), ensure_ascii=False))
     else:
         style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
-        columns = min(_COLUMNS_MAX, shutil.get_terminal_size((_COLUMNS_MAX, 0)).columns)
+        columns = min(_COLUMNS_MAX, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _UNBROKEN
         for section in sections:
             print(*shown(section.id, section.place, section.items, style, columns), sep="\n")
         if not config.channels:

@@ -301,17 +301,18 @@ def test_check_names_the_doubts_and_does_not_fail_for_them(
     files: Certificates, authority: Authority, tmp_path: Path
 ) -> None:
     authority.issue(files.cert, files.key, hosts=HOSTS, valid_for=timedelta(days=3))
-    plain = '[[listeners]]\nname = "plain"\nbind = "0.0.0.0:18001"\nadvertised = "8.8.8.8:18001"\n'
+    plain = '[[listeners]]\nname = "plain"\nbind = "0.0.0.0:0"\nadvertised = "8.8.8.8:18001"\n'
     configuration = tmp_path / "binwire.toml"
     configuration.write_text(files.listener() + plain, "utf-8")
     ended = check_or_serve("check", configuration)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
-    assert [line.partition(str(files.cert))[2].partition(",")[0] for line in lines[:2]] == [
-        " is for db.example",
-        f" expires on {lines[1].partition('expires on ')[2].partition(',')[0]}",
-    ]
-    assert " and not for 127.0.0.1, where clients are told to connect" in lines[0]
-    assert lines[1].endswith(", in 2 days; renew it")
-    assert lines[2].startswith("warning: listener plain sends passwords and data in clear text to whoever reaches 8.8")
-    assert lines[3:] == ["the configuration is valid; it has no channels"]
+    names, end = [line for line in lines if f"the certificate {files.cert} " in line]
+    assert "  warning  certificate " in names
+    assert f"{files.cert} is for db.example, " in names
+    assert " and not for 127.0.0.1, where clients are told to connect" in names
+    assert end.endswith(", in 2 days")
+    assert lines[lines.index(end) + 1].endswith("to do: # renew it")
+    assert any(
+        "  listener plain sends passwords and data in clear text to whoever reaches 8.8" in line for line in lines
+    )

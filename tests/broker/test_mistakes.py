@@ -72,10 +72,21 @@ def check(folder: Path, source: str, **values: Any) -> tuple[int, str, str]:
     """`binwire check` on this source: exit status, output, errors."""
     file = folder / "binwire.toml"
     lines = (f"{key} = {json.dumps(value)}" for key, value in channel(source, **values).items())
-    file.write_text("[[channels]]\n" + "\n".join(lines), "utf-8")
+    file.write_text('[[listeners]]\nbind = "127.0.0.1:0"\n[[channels]]\n' + "\n".join(lines), "utf-8")
     command = [sys.executable, "-m", "binwire", "check", "-c", str(file)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def remedies(out: str) -> dict[str, str]:
+    """What `binwire check` says is to be done, by the items that failed; of more than one line the first."""
+    found, failed = dict[str, str](), None
+    for line in out.splitlines():
+        if (item := re.match(r"  (ok|warning|FAILED) +(\S+(?: \S+)*)", line)) is not None:
+            failed = item[2] if item[1] == "FAILED" else None
+        elif failed is not None and "to do: " in line:
+            found[failed] = line.partition("to do: ")[2]
+    return found
 
 
 def serve(folder: Path, configuration: str) -> tuple[int, str]:
@@ -117,7 +128,7 @@ async def test_a_source_out_of_reach_is_tried_again(tmp_path: Path, host: str, r
     assert "Secret-9" not in found.reason
     code, out, err = check(tmp_path, f"mysql://repl:Secret-9@{host}")
     assert (code, err) == (1, "")
-    assert f"  FAILED  reachable  {sentence}" in out
+    assert f"  FAILED   reachable  {sentence}" in out
     assert "Secret-9" not in out
 
 
@@ -242,8 +253,7 @@ async def test_a_missing_privilege(
     assert f"{lacking} privilege: not granted" in reason
     assert (remedy in reason) != ("`binwire check` says what to do about each" in reason)
     assert code == 1
-    assert f"FAILED  {lacking} privilege " in out
-    assert f"to do: {remedy}\n" in out
+    assert remedies(out)[f"{lacking} privilege"] == remedy
     assert "FAILED" not in "".join(line for line in mended.splitlines() if f" {lacking} privilege " in line)
 
 
@@ -275,10 +285,8 @@ async def test_a_binlog_without_whole_rows(
         code, out, _ = check(tmp_path, shop.url())
     assert f" failed: {variable}: {value}, not {wanted}; {remedy} -- and {variable} = {wanted} under [mysqld]" in reason
     assert code == 1
-    assert f"FAILED  {variable} " in out
-    [to_do] = [line.partition("to do: ")[2] for line in out.splitlines() if "to do: " in line]
-    assert to_do.startswith(remedy)
-    shop.execute(to_do)
+    assert remedies(out)[variable].startswith(remedy)
+    shop.execute(remedies(out)[variable])
 
 
 async def test_all_that_is_wrong_is_named(shop: LiveServer, tmp_path: Path) -> None:
@@ -291,7 +299,7 @@ async def test_all_that_is_wrong_is_named(shop: LiveServer, tmp_path: Path) -> N
 
 
 def test_a_server_id_that_is_not_chosen_yet(shop: LiveServer, tmp_path: Path) -> None:
-    assert ", this channel chosen at start\n" in check(tmp_path, shop.url())[1]
+    assert ", this channel chosen at start; 0 other replicas\n" in check(tmp_path, shop.url())[1]
     assert ", this channel 4713\n" in check(tmp_path, shop.url(), server_id=4713)[1]
 
 
@@ -300,8 +308,8 @@ async def test_a_binlog_file_that_is_not_there(tmp_path: Path) -> None:
     assert await refusal(tmp_path, f"file://{tmp_path}/mysql-bin.000001", start="earliest") == sentence
     code, out, _ = check(tmp_path, f"file://{tmp_path}/mysql-bin.000001", start="earliest")
     assert code == 1
-    assert f"FAILED  reachable  {sentence}" in out
-    assert "to do: name binlog files that this user may read in source\n" in out
+    assert f"FAILED   reachable  {sentence}" in out
+    assert "to do: -- name binlog files that this user may read in the channel's source\n" in out
 
 
 @pytest.mark.parametrize("name", ["shpo", "shop.nowhere"])
@@ -309,7 +317,7 @@ async def test_an_object_that_is_not_there(shop: LiveServer, tmp_path: Path, nam
     assert f"not found, or not visible to this account: {name}" in await refusal(tmp_path, shop.url(), objects=[name])
     code, out, _ = check(tmp_path, shop.url(), objects=["shop", name])
     assert code == 1
-    assert "FAILED  objects " in out
+    assert "FAILED   objects " in out
     assert name in out
 
 
@@ -329,7 +337,7 @@ async def test_a_start_that_is_not_there(shop: LiveServer, tmp_path: Path, start
     assert "another server" not in reason
     code, out, _ = check(tmp_path, shop.url(), start=start)
     assert code == 1
-    assert "FAILED  start position" in out
+    assert "FAILED   start position" in out
     assert start in out
 
 
@@ -382,8 +390,7 @@ async def test_a_source_that_changed_since_the_last_run(server_factory: ServerFa
     assert "binary logging" in off.reason
     code, out, _ = check(tmp_path, server.url())
     assert code == 1
-    assert "FAILED  binary logging" in out
-    assert "to do: log_bin = binlog under [mysqld] in my.cnf, then restart the server\n" in out
+    assert remedies(out) == {"binary logging": "log_bin = binlog  # under [mysqld] in my.cnf, then restart the server"}
 
     server.kill()
     server.start()
@@ -404,9 +411,9 @@ async def test_a_source_that_changed_since_the_last_run(server_factory: ServerFa
     assert "start a new channel: give it another id and topic in the configuration file" in purged.reason
     code, out, _ = check(tmp_path, server.url())
     assert code == 1
-    assert "FAILED  start position" in out
+    assert "FAILED   start position" in out
     assert "was purged from " in out
-    assert "to do: start a new channel: give it another id and topic in the configuration file\n" in out
+    assert "to do: -- start a new channel: give it another id and topic in the configuration file\n" in out
     assert first.high_watermark <= replaced.high_watermark == off.high_watermark <= back.high_watermark
     assert purged.high_watermark >= back.high_watermark
     new = await refusal(tmp_path / "new", server.url(), start="binlog.000001:4")
