@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.accounts import Verifier
+from broker.app import channel_spec
 from broker.config import Secret, from_document, load
 from broker.config_rules import ConfigError, duration_ms, size_bytes, source_account
 from broker.listener import Address
@@ -164,6 +165,14 @@ def test_what_a_time_before_the_range_finds():
     assert from_document(minimal(before_range="nothing"), Path("/x"), {}).channels[0].before_range == "nothing"
 
 
+@pytest.mark.parametrize("row_image", ["full", "any"])
+def test_row_images_are_whole_unless_the_channel_takes_any(row_image: str) -> None:
+    assert from_document(minimal(), Path("/x"), {}).channels[0].row_image == "full"
+    channel = from_document(minimal(row_image=row_image), Path("/x"), {}).channels[0]
+    assert channel.row_image == row_image
+    assert channel_spec(channel, "channels[0]").row_image == row_image
+
+
 def test_compression_and_the_largest_record_of_a_channel() -> None:
     channel = from_document(minimal(), Path("/x"), {}).channels[0]
     assert (channel.compression, channel.record_limit_bytes) == ("none", 90 << 20)
@@ -290,6 +299,7 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
             "channels[0].compression: found 'zstd'; allowed is none or gzip or snappy or lz4",
         ),
         (minimal(before_range="end"), "channels[0].before_range: found 'end'; allowed is start or nothing"),
+        (minimal(row_image="minimal"), "channels[0].row_image: found 'minimal'; allowed is full or any"),
         ({"data_dir": 7}, "data_dir: found 7; allowed is a text in quotes"),
         ({"data_dir": ""}, "data_dir: found ''; allowed is a folder such as \"data\""),
         ({"listeners": {}}, "listeners: found a table; allowed is one table or more, each headed [[listeners]]"),
