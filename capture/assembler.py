@@ -4,9 +4,13 @@ Sans-IO: no log, no loop. `Assembler.take` carries out one step; what it made wa
 written it. Invariant: the first `pending.complete` values belong to transactions that have ended, `pending.positions`
 names the ends of exactly those, and the rest is the transaction that is open.
 
+Rows of an XA transaction make no records before it is committed: `held` collects them, the session keeps them and gives
+them back by `begin_held` and `take_held`.
+
 Positions in records, as the service's captures have them: a row's sourcePosition is the end of its rows event, its
 safeSourcePosition the start of its statement's first TABLE_MAP; BEGIN, COMMIT and DDL have both at the end of their
-event. Every transaction gives BEGIN and COMMIT, also when nothing in it is tracked; DDL is that of the whole instance.
+event. What was prepared stands where XA COMMIT stands: the rows' safeSourcePosition is that event's start. Every
+transaction gives BEGIN and COMMIT, also when nothing in it is tracked; DDL is that of the whole instance.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ from capture.envelope import ControlRecords, RecordHead
 from capture.errors import UnsupportedStatement
 from capture.events import QueryEvent, RowsEvent, TableMapEvent
 from capture.position import GtidSet
+from capture.prepared import ROWS, TABLE, HeldEvent, HeldReader, HeldRows, SelectionChanged, read_untracked
 from capture.record_limit import check_rows, check_statement
 from capture.schema import Session
-from capture.statements import TABLE_STATEMENTS, TransactionControl, Unknown
-from capture.transactions import BinlogWalker, Step, StepKind, statement_text
+from capture.statements import TABLE_STATEMENTS, Unknown
+from capture.table import TableVersion
+from capture.transactions import BinlogWalker, Step, StepKind, savepoint_name, statement_text
 from capture.transcoder import Transcoder
 from storage.log import GtidInterval, SourcePosition
 
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.statements import Statement
+    from storage.prepared import Frame
 
 DML = "dml"
 DDL = "ddl"
@@ -53,6 +60,18 @@ class _Target(NamedTuple):
 
     table_map: TableMapEvent
     transcoder: Transcoder | None
+
+
+class _GivenBack(NamedTuple):
+    """Rows that were held and are carried over now: at `head`, None for their own places; transcoders by table id."""
+
+    reader: HeldReader
+    head: RecordHead | None
+    transcoders: dict[int, Transcoder | None]
+
+
+HELD_TRANSCODERS_MAX = 1000
+"""Transcoders kept for rows that come back; beyond, all are made again."""
 
 
 class Assembler:
@@ -82,6 +101,10 @@ class Assembler:
         self._transactions = 0
         self.written_was_dropped = False
         """A transaction was rolled back of which the log has a part: it must drop that, then call `realign`."""
+        self.held: HeldRows | None = None
+        """The XA transaction that is open."""
+        self._given_back = _GivenBack(HeldReader(), None, {})
+        self._transcoders_of_held: dict[bytes, Transcoder] = {}
         self._walker = walker
         self._history = history
         self._selection = selection
@@ -143,13 +166,21 @@ class Assembler:
             self.gtid_set = previous.copy()
 
     def _begin(self, step: Step) -> None:
+        self._savepoints.clear()
+        xid = self._walker.xid
+        if xid is not None:
+            self.held = HeldRows(xid, step)
+            self._statement_start = None
+            return
+        self._begin_record(step)
+
+    def _begin_record(self, step: Step) -> None:
         event = step.event
         status: QueryStatus | None = None
         self._thread_id = None
         if isinstance(event, QueryEvent):
             self._thread_id, status = event.thread_id, event.status
         self._statement_start = None
-        self._savepoints.clear()
         record = self._control.begin(self._next_id(), self._head(step), gtid=self._gtid_text(), status=status)
         self._add(record, step.header.timestamp)
 
@@ -158,42 +189,104 @@ class Assembler:
         assert isinstance(event, TableMapEvent)
         known = self._targets.get(event.table_id)
         if known is None or known.table_map is not event:
-            self._targets[event.table_id] = _Target(event, self._transcoder(event))
+            known = self._targets[event.table_id] = _Target(event, self._transcoder(event))
+        if self.held is not None:
+            version = None if known.transcoder is None else known.transcoder.table
+            self.held.table_map(step, self._raw(step), self._walker.table_id_bytes, version)
+            return
         if self._statement_start is None:
             self._statement_start = step.start
 
     def _transcoder(self, event: TableMapEvent) -> Transcoder | None:
         if DML not in self._data_types or not self._selection(event.database, event.table):
             return None
-        return Transcoder(
-            self._history.check(event), event, self._source_version, partial_images=self._partial_images
-        )
+        return Transcoder(self._history.check(event), event, self._source_version, partial_images=self._partial_images)
 
     def _rows(self, step: Step) -> None:
         event = step.event
         assert isinstance(event, RowsEvent)
         target = self._targets.get(event.table_id)
+        if self.held is not None and target is not None:
+            self.held.rows(step, self._raw(step), self._walker.table_id_bytes)
+            return
         if target is not None and target.transcoder is not None:
-            records = target.transcoder.transcode(event, self._head(step), self._next_id())
-            size_bytes = sum(map(len, records))
-            if size_bytes > self._record_bytes_max:
-                check_rows(records, target.transcoder.table, self._record_bytes_max)
-            pending = self.pending
-            pending.values += records
-            pending.timestamps_ms += [step.header.timestamp * 1000] * len(records)
-            pending.size_bytes += size_bytes
-            self.next_offset += len(records)
+            self._add_rows(target.transcoder, event, self._head(step))
         elif target is None and not event.is_dummy:
             raise UnsupportedStatement(f"rows of table id {event.table_id}, which no table map announced")
         if event.ends_statement:
             self._statement_start = None
 
+    def _raw(self, step: Step) -> bytes:
+        return self._walker.without_checksum(step.raw, step.start, step.end)
+
+    def _add_rows(self, transcoder: Transcoder, event: RowsEvent, head: RecordHead) -> None:
+        records = transcoder.transcode(event, head, self._next_id())
+        size_bytes = sum(map(len, records))
+        if size_bytes > self._record_bytes_max:
+            check_rows(records, transcoder.table, self._record_bytes_max)
+        pending = self.pending
+        pending.values += records
+        pending.timestamps_ms += [head.timestamp * 1000] * len(records)
+        pending.size_bytes += size_bytes
+        self.next_offset += len(records)
+
+    # ---- XA transactions ----
+
+    def begin_held(self, begin: Step, commit: Step | None) -> None:
+        """Rows that were held follow: BEGIN. With `commit` they all stand where that does, else in their own places."""
+        self._begin_record(begin)
+        head = None
+        if commit is not None:
+            head = self._head(commit)._replace(safe_source_position=f"{commit.start}@{self._walker.number}")
+        self._given_back = _GivenBack(HeldReader(), head, {})
+
+    def take_held(self, frame: Frame) -> None:
+        """Take back a frame of `held`. Raises SelectionChanged where rows were left out that are wanted by now."""
+        reader, head, targets = self._given_back
+        if frame.kind == TABLE:
+            table = reader.table(frame)
+            transcoder = None
+            if DML in self._data_types and self._selection(table.event.database, table.event.table):
+                transcoder = self._transcoders_of_held.get(table.key)
+                if transcoder is None:
+                    version = TableVersion.from_json(table.definition)
+                    transcoder = Transcoder(version, table.event, self._source_version)
+                    if len(self._transcoders_of_held) >= HELD_TRANSCODERS_MAX:
+                        self._transcoders_of_held.clear()
+                    self._transcoders_of_held[table.key] = transcoder
+            targets[table.event.table_id] = transcoder
+        elif frame.kind == ROWS:
+            rows = reader.rows(frame)
+            transcoder = targets[rows.event.table_id]
+            if transcoder is not None:
+                self._add_rows(transcoder, rows.event, head or self._own_head(rows))
+        else:
+            database, name = read_untracked(frame)
+            if DML in self._data_types and self._selection(database, name):
+                raise SelectionChanged(f"{database}.{name} was not tracked when the transaction was prepared")
+
+    def _own_head(self, rows: HeldEvent) -> RecordHead:
+        number, header = self._walker.number, rows.header
+        position, safe = f"{rows.end}@{number}", f"{rows.statement_start}@{number}"
+        return RecordHead(header.timestamp, position, safe, self._thread_id, header.server_id, self.read_ms)
+
+    def _prepare(self, step: Step) -> None:
+        """XA PREPARE: the transaction's position counts, its rows do not yet."""
+        self.held = None
+        self._note_gtid()
+        self._end_transaction(step)
+
     def _savepoint(self, step: Step) -> None:
-        self._savepoints[_savepoint_name(step)] = self._made_of_open()
+        if self.held is not None:
+            self.held.savepoint(savepoint_name(step))
+            return
+        self._savepoints[savepoint_name(step)] = self._made_of_open()
 
     def _rollback_to(self, step: Step) -> None:
         """Take back the records since a savepoint; the server leaves them in the log where it cannot cut them out."""
-        keep = self._savepoints.get(_savepoint_name(step))
+        if self.held is not None and self.held.rollback_to(savepoint_name(step)):
+            return
+        keep = self._savepoints.get(savepoint_name(step))
         surplus = 0 if keep is None else self._made_of_open() - keep
         if keep is None or surplus > len(self.pending.values) - self.pending.complete:
             raise UnsupportedStatement(
@@ -249,6 +342,7 @@ class Assembler:
             del self._targets[table_id]
 
     def _commit(self, step: Step) -> None:
+        self.held = None
         record = self._control.commit(self._next_id(), self._head(step), gtid=self._gtid_text())
         self._add(record, step.header.timestamp)
         self._note_gtid()
@@ -256,6 +350,7 @@ class Assembler:
 
     def _rollback(self, step: Step) -> None:
         """A transaction that changed nothing in the end: its records go, its position counts."""
+        self.held = None
         self.written_was_dropped = self._written_of_open > 0
         self._drop(len(self.pending.values) - self.pending.complete)
         self._note_gtid()
@@ -323,12 +418,6 @@ class Assembler:
         self._written_of_open = 0
 
 
-def _savepoint_name(step: Step) -> str:
-    control = step.statements[0]
-    assert isinstance(control, TransactionControl)
-    return (control.name or "").lower()
-
-
 def _is_ddl(statement: Statement) -> bool:
     """Whether a statement is given as DDL: tables and databases, also where it was not understood."""
     if isinstance(statement, Unknown):
@@ -360,5 +449,8 @@ _ACTIONS = {
     StepKind.STATEMENT: Assembler._statement,
     StepKind.COMMIT: Assembler._commit,
     StepKind.ROLLBACK: Assembler._rollback,
+    StepKind.PREPARE: Assembler._prepare,
+    StepKind.XA_COMMIT: Assembler._commit,
+    StepKind.XA_ROLLBACK: Assembler._rollback,
     StepKind.HEARTBEAT: Assembler._heartbeat,
 }

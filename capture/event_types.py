@@ -71,6 +71,7 @@ class EventType(IntEnum):
     MARIADB_WRITE_ROWS_COMPRESSED = 169
     MARIADB_UPDATE_ROWS_COMPRESSED = 170
     MARIADB_DELETE_ROWS_COMPRESSED = 171
+    MARIADB_PARTIAL_ROWS = 172
 
 
 class Handling(Enum):
@@ -91,7 +92,6 @@ class EventTypeRow(NamedTuple):
 
 
 _LOAD_DATA = "LOAD DATA was logged as a statement, not as rows; set binlog_format=ROW on the source"
-_COMPRESSED = "log_bin_compress is on at the MariaDB source; compressed events are not supported yet, so set it to OFF"
 _PRE_GA = "row events of a MySQL 5.1 beta have another layout; capture from MySQL 5.1.20 or later"
 _CONTEXT = "context of the statement that follows; that statement stops the channel if it changes rows"
 _GROUP = "group replication's own bookkeeping, no row data"
@@ -144,14 +144,9 @@ EVENT_TYPES: dict[int, EventTypeRow] = {
         EventTypeRow(_E.PREVIOUS_GTIDS, False, _D),
         EventTypeRow(_E.TRANSACTION_CONTEXT, False, _S, _GROUP),
         EventTypeRow(_E.VIEW_CHANGE, False, _S, _GROUP),
-        EventTypeRow(_E.XA_PREPARE, True, _R, "XA transactions are not supported yet; commit without XA"),
+        EventTypeRow(_E.XA_PREPARE, False, _D),
         EventTypeRow(_E.PARTIAL_UPDATE_ROWS, True, _D),
-        EventTypeRow(
-            _E.TRANSACTION_PAYLOAD,
-            True,
-            _R,
-            "compressed transactions are not supported yet; set binlog_transaction_compression=OFF on the source",
-        ),
+        EventTypeRow(_E.TRANSACTION_PAYLOAD, True, _D),
         EventTypeRow(_E.HEARTBEAT_V2, False, _D),
         EventTypeRow(_E.GTID_TAGGED, False, _D),
         EventTypeRow(_E.AURORA_PADDING, False, _S, "padding written by Amazon Aurora"),
@@ -165,12 +160,19 @@ EVENT_TYPES: dict[int, EventTypeRow] = {
             _R,
             "the binlog file is encrypted by MariaDB; read it from the running server instead",
         ),
-        EventTypeRow(_E.MARIADB_QUERY_COMPRESSED, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_WRITE_ROWS_COMPRESSED_V1, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_UPDATE_ROWS_COMPRESSED_V1, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_DELETE_ROWS_COMPRESSED_V1, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_WRITE_ROWS_COMPRESSED, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_UPDATE_ROWS_COMPRESSED, True, _R, _COMPRESSED),
-        EventTypeRow(_E.MARIADB_DELETE_ROWS_COMPRESSED, True, _R, _COMPRESSED),
+        EventTypeRow(_E.MARIADB_QUERY_COMPRESSED, True, _D),
+        EventTypeRow(_E.MARIADB_WRITE_ROWS_COMPRESSED_V1, True, _D),
+        EventTypeRow(_E.MARIADB_UPDATE_ROWS_COMPRESSED_V1, True, _D),
+        EventTypeRow(_E.MARIADB_DELETE_ROWS_COMPRESSED_V1, True, _D),
+        EventTypeRow(_E.MARIADB_WRITE_ROWS_COMPRESSED, True, _D),
+        EventTypeRow(_E.MARIADB_UPDATE_ROWS_COMPRESSED, True, _D),
+        EventTypeRow(_E.MARIADB_DELETE_ROWS_COMPRESSED, True, _D),
+        EventTypeRow(
+            _E.MARIADB_PARTIAL_ROWS,
+            True,
+            _R,
+            "a rows event was written in fragments (MariaDB 12.3 on, for rows larger than a replica's "
+            "slave_max_allowed_packet), which are not supported yet",
+        ),
     )
 }

@@ -3,17 +3,20 @@
 Every event is a 19-byte header — timestamp u32 | type u8 | server id u32 | size u32 | end position u32 | flags u16,
 little endian —, a body, and, where the file's format description says so, a CRC-32 of all before it. The table of event
 types is in `capture.event_types`; the bodies that are a subject of their own are in `capture.format_description`,
-`capture.gtid`, `capture.query_event`, `capture.rows_event` and `capture.table_map`.
+`capture.gtid`, `capture.query_event`, `capture.rows_event`, `capture.table_map`, `capture.xa`, `capture.payload`
+(MySQL's compressed transactions) and `capture.compressed_events` (MariaDB's).
 
 The invariant: what `EventDecoder.decode` returns is complete and its checksum holds; what it cannot read exactly it
 refuses (UnsupportedEvent) or calls broken (MalformedEvent). Row data is not copied: a RowsEvent points into the raw
-event. What the events mean for tables, transactions and records is left to schema, channel and transcoder.
+event, one that was compressed into its plain form. What the events mean for tables, transactions and records is left to
+schema, channel and transcoder.
 """
 
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
+from capture.compressed_events import COMPRESSED_ROWS, decode_compressed_rows, plain_query
 from capture.errors import CaptureError, MalformedEvent, UnsupportedEvent
 from capture.event_types import EVENT_TYPES, LOG_EVENT_IGNORABLE_FLAG, EventType, Handling
 from capture.format_description import (
@@ -39,9 +42,11 @@ from capture.gtid import (
     decode_mariadb_gtid_list,
     decode_previous_gtids,
 )
+from capture.payload import TransactionPayloadEvent, decode_payload
 from capture.query_event import QueryEvent, QueryStatus, decode_query
 from capture.rows_event import ROWS_EVENTS, STATEMENT_END_FLAG, RowsEvent, RowsKind, decode_rows
 from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent, decode_table_map, read_length_encoded
+from capture.xa import XaPrepareEvent, decode_xa_prepare
 
 __all__ = [
     "BINLOG_MAGIC",
@@ -71,6 +76,8 @@ __all__ = [
     "RowsKind",
     "SidIntervals",
     "TableMapEvent",
+    "TransactionPayloadEvent",
+    "XaPrepareEvent",
     "XidEvent",
     "check_magic",
     "decode_header",
@@ -86,6 +93,7 @@ _ARTIFICIAL_FLAG = 0x0020
 _HEADER = struct.Struct("<IBIIIH")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_SIZE_AT = 9
 
 
 class EventHeader(NamedTuple):
@@ -142,6 +150,8 @@ Event: TypeAlias = (
     | TableMapEvent
     | RowsEvent
     | HeartbeatEvent
+    | TransactionPayloadEvent
+    | XaPrepareEvent
 )
 """What `EventDecoder.decode` returns."""
 
@@ -220,6 +230,20 @@ class EventDecoder:
         except CaptureError as error:
             raise type(error)(f"{_sentence(error)} ({_where(header)})") from None
 
+    def inside(self) -> "EventDecoder":
+        """The decoder of events within a TRANSACTION_PAYLOAD: they have no checksums and share the table maps."""
+        decoder = EventDecoder()
+        decoder.format, decoder.table_id_bytes = self.format, self.table_id_bytes
+        decoder._table_maps = self._table_maps
+        return decoder
+
+    def without_checksum(self, raw: bytes) -> bytes:
+        """The event as it would be in a log without checksums."""
+        if self.checksum is Checksum.NONE:
+            return raw
+        end = len(raw) - CHECKSUM_BYTES
+        return b"".join((raw[:_SIZE_AT], _U32.pack(end), raw[_SIZE_AT + _U32.size : end]))
+
     def _check(self, raw: bytes, header: EventHeader) -> int:
         """Verify the checksum; the end of the body."""
         end = header.size_bytes
@@ -280,6 +304,18 @@ def _rows(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> R
     return decode_rows(raw, HEADER_BYTES, end, header.type_code, decoder.table_id_bytes)
 
 
+def _compressed_rows(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> RowsEvent:
+    return decode_compressed_rows(raw, HEADER_BYTES, end, header.type_code, decoder.table_id_bytes)
+
+
+def _payload(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> TransactionPayloadEvent:
+    return decode_payload(raw, HEADER_BYTES, end)
+
+
+def _compressed_query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
+    return plain_query(decode_query(raw, HEADER_BYTES, end))
+
+
 def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
     return decode_query(raw, HEADER_BYTES, end)
 
@@ -332,6 +368,10 @@ _DECODERS: dict[int, _BodyDecoder] = {
     EventType.XID: _xid,
     EventType.TABLE_MAP: EventDecoder._table_map,
     **dict.fromkeys(ROWS_EVENTS, _rows),
+    **dict.fromkeys(COMPRESSED_ROWS, _compressed_rows),
+    EventType.MARIADB_QUERY_COMPRESSED: _compressed_query,
+    EventType.TRANSACTION_PAYLOAD: _payload,
+    EventType.XA_PREPARE: _of_body(decode_xa_prepare),
     EventType.HEARTBEAT: _heartbeat,
     EventType.GTID: _of_body(decode_gtid),
     EventType.ANONYMOUS_GTID: _of_body(decode_anonymous_gtid),

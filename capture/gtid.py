@@ -12,6 +12,7 @@ import struct
 from typing import NamedTuple
 
 from capture.errors import MalformedEvent, UnsupportedEvent
+from capture.xa import Xid, read_xid_in_gtid
 
 _NUMBERED = struct.Struct("<B16sq")
 _LOGICAL_CLOCK = struct.Struct("<Bqq")
@@ -98,13 +99,17 @@ class PreviousGtidsEvent(NamedTuple):
 
 
 class MariadbGtidEvent(NamedTuple):
-    """MariaDB's GTID: starts an event group and stands in for BEGIN unless the group is `standalone`."""
+    """MariaDB's GTID: starts an event group and stands in for BEGIN unless the group is `standalone`.
+
+    `xid` is that of an XA transaction that is prepared by this group, or committed or rolled back by its statement.
+    """
 
     domain_id: int
     server_id: int
     sequence: int
     flags: int
     extra_flags: int = 0
+    xid: Xid | None = None
 
     @property
     def standalone(self) -> bool:
@@ -260,16 +265,17 @@ def _read_uuid(body: bytes, position: int) -> tuple[bytes, int]:
 
 
 def decode_mariadb_gtid(body: bytes, server_id: int) -> MariadbGtidEvent:
-    """Body of MariaDB's GTID; `server_id` is the event header's. Raises UnsupportedEvent for XA transactions.
+    """Body of MariaDB's GTID; `server_id` is the event header's.
 
-    Sequence u64 | domain u32 | flags u8 [| commit id u64] | extra flags u8 (10.8 on; zeros in older servers) …
-    (`Gtid_log_event::write` in MariaDB's sql/log_event_server.cc).
+    Sequence u64 | domain u32 | flags u8 [| commit id u64] [| XA id] | extra flags u8 (10.8 on; zeros in older servers)
+    … (`Gtid_log_event::write` in MariaDB's sql/log_event_server.cc).
     """
     sequence, domain_id, flags = _MARIADB.unpack_from(body)
-    if flags & (_MARIADB_PREPARED_XA | _MARIADB_COMPLETED_XA):
-        raise UnsupportedEvent("XA transactions are not supported yet; commit without XA")
     at = _MARIADB.size + (_U64.size if flags & _MARIADB_GROUP_COMMIT_ID else 0)
-    return MariadbGtidEvent(domain_id, server_id, sequence, flags, body[at] if at < len(body) else 0)
+    xid = None
+    if flags & (_MARIADB_PREPARED_XA | _MARIADB_COMPLETED_XA):
+        xid, at = read_xid_in_gtid(body, at)
+    return MariadbGtidEvent(domain_id, server_id, sequence, flags, body[at] if at < len(body) else 0, xid)
 
 
 def decode_mariadb_gtid_list(body: bytes) -> MariadbGtidListEvent:

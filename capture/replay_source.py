@@ -70,11 +70,11 @@ def recorded_groups(path: Path, start: BinlogPosition, dialect: Dialect, checksu
         time_ms, is_exact = None, False
         announcement = reader.begin(start, checksum)
         for raw in chain(announcement, chain.from_iterable(pieces)):
-            step = walker.walk(raw)
             events.append(raw)
-            if time_ms is None and (found := _time_ms(step)) is not None:
-                time_ms, is_exact = found
-            if step.ends_transaction:
+            for step in walker.steps(raw):
+                if time_ms is None and step is not None and (found := _time_ms(step)) is not None:
+                    time_ms, is_exact = found
+            if not walker.is_open:
                 used = checksum if raw is announcement[0] else reader.format.checksum
                 yield Group(events, time_ms, is_exact, (time_ms or 0) // 1000, used, walker.position)
                 events, time_ms, is_exact = [], None, False

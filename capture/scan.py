@@ -7,6 +7,7 @@ decoded, table maps where they are asked for. Left to others: what the statement
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,15 @@ async def scan(
             if not events:
                 return
             for raw in events:
-                step = walker.walk(raw)
-                if walker.reached.order > end.order:
-                    return
-                yield walker, step
-                if walker.reached.order == end.order or _is_at_end(walker, step):
+                step: Step | None = None
+                for step in walker.steps(raw):
+                    if walker.reached.order > end.order:
+                        return
+                    if step is None:
+                        await asyncio.sleep(0)
+                    else:
+                        yield walker, step
+                if walker.reached.order == end.order or (step is not None and _is_at_end(walker, step)):
                     return
     finally:
         await sibling.close()

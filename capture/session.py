@@ -1,9 +1,10 @@
 """One stream of a channel, from a proven position until the source ends or something goes wrong.
 
 Writing: everything that had arrived becomes one append and one commit (group commit); a transaction larger than
-`FLUSH_BYTES` is appended piece by piece and committed at its end. A disk slower than the source makes it wait
-(`Log.settle`). A schema version is durable in the catalog before
-the first record behind it becomes visible. The loop is given back every `SLICE_MS`.
+`FLUSH_BYTES` is appended piece by piece and committed at its end; of a compressed one a piece is opened at a time. A
+disk slower than the source makes it wait (`Log.settle`). A schema version is durable in the catalog, and the rows of a
+prepared XA transaction in their file, before the first record or position behind them becomes visible. The loop is
+given back every `SLICE_MS`.
 
 Invariant: whatever ends a session, the log's visible part ends at a transaction boundary, and every transaction before
 the offending event is visible. Nothing of a session is remembered by the next one but log and catalog.
@@ -23,10 +24,12 @@ from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
 from capture.full_metadata import MetadataGap
 from capture.identity import Recaptured
+from capture.lookback import LookBack
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
 from capture.snapshot import StatementsAhead
 from capture.transactions import BinlogWalker, Step, StepKind
+from capture.two_phase import UNSYNCED_MAX, TwoPhase, server_name
 from storage.encoding import encode_batch
 from storage.errors import StorageError
 from storage.scheduler import SLICE_MS
@@ -121,6 +124,14 @@ class Session:
             gtid_set=resume.gtid_set.copy(),
             lower_case_table_names=info.lower_case_table_names,
         )
+        self._xa = TwoPhase(
+            self._log,
+            resume,
+            server_name(info.flavour, info.server_uuid, info.server_id),
+            self.walker,
+            self._assembler,
+            LookBack(source, info, selection, history, self.walker),
+        )
         self._log.attach(self._snapshot)
 
     def _snapshot(self) -> bytes:
@@ -146,6 +157,7 @@ class Session:
         Raises CaptureError, with the position where the binlog itself is the reason, and StorageError.
         """
         self._streaming = asyncio.current_task()
+        await asyncio.to_thread(self._xa.recover)
         unsubscribe = self._log.subscribe(self._on_visible)
         if self._source.paced_heartbeats:
             self._timer = self._task.scheduler.call_later(RECORD_PERIOD_MS, self._on_timer)
@@ -170,6 +182,7 @@ class Session:
             unsubscribe()
             if self._timer is not None:
                 self._timer.cancel()
+            self._xa.close()
 
     async def _take_all(self, events: Sequence[bytes]) -> None:
         self.pacer.heard()
@@ -180,26 +193,43 @@ class Session:
             except CaptureError as error:
                 await self._flush()
                 raise self._located(error) from None
-            if self._assembler.pending.size_bytes >= FLUSH_BYTES:
-                await self._flush()
-            await self._give_way()
+            await self._relieve()
+
+    async def _relieve(self) -> None:
+        """Write what has come together, and let others run."""
+        if self._assembler.pending.size_bytes >= FLUSH_BYTES or self._xa.store.unsynced_count >= UNSYNCED_MAX:
+            await self._flush()
+        await self._give_way()
 
     async def _take(self, raw: bytes) -> None:
         step = self.walker.walk(raw)
         if step.kind is StepKind.HEARTBEAT:
             self._take_heartbeat(step)
-            return
+        elif step.kind is StepKind.PAYLOAD:
+            for inner in self.walker.unpack(step):
+                if inner is not None:
+                    await self._take_step(inner)
+                await self._relieve()
+        else:
+            await self._take_step(step)
+
+    async def _take_step(self, step: Step) -> None:
         if self.walker.reached_order <= self._resume_order:
             return
         if step.header.timestamp:
             self.pacer.read_event(step.header.timestamp)
         if self._recaptured(self.walker.gtid) and step.kind is not StepKind.FILE:
             return
+        if self._xa.ends(step):
+            await self._xa.end(step, self._relieve)
+            return
         try:
             self._assembler.take(step)
         except SchemaMismatch as mismatch:
             await self._mend(step, mismatch)
             self._assembler.take(step)
+        if self._assembler.held is not None:
+            self._xa.tend(self._assembler.held)
         if self._assembler.written_was_dropped:
             self._log.rollback()
             self._assembler.realign(self._log.end_offset)
@@ -248,7 +278,7 @@ class Session:
 
     def _write_heartbeat_if_due(self) -> bool:
         is_before_resume = self.walker.position.order < self._resume_order
-        if self.walker.in_transaction or is_before_resume or not self.pacer.due():
+        if self.walker.in_transaction or self._xa.publishing or is_before_resume or not self.pacer.due():
             return False
         self._assembler.read_ms = self._clock.now_ms()
         self._assembler.heartbeat(self.pacer.take())
@@ -261,6 +291,9 @@ class Session:
         rows = self._history.take_rows(self._task.channel_id)
         if rows:
             await self._task.catalog.run(self._task.catalog.add_schema_versions, rows)
+        if self._xa.store.needs_sync:
+            await asyncio.to_thread(self._xa.store.sync)
+        self._xa.store.delete_ended(self._log.durable_offset)
         await self._log.settle()
         pending = self._assembler.pending
         await self._append(pending.complete)

@@ -7,7 +7,10 @@ walker, so that both agree on what a transaction is.
 A transaction begins
     MySQL      with the Query BEGIN, a GTID event in front of it if the server writes them
     MariaDB    with its GTID event, unless that says `standalone`: then one statement follows, without COMMIT
-and ends with XID, the Query COMMIT, or ROLLBACK; any other statement outside one is a transaction of its own.
+    XA         with the Query XA START (MariaDB: with a GTID event that names the XA id)
+and ends with XID, the Query COMMIT, or ROLLBACK; an XA transaction with XA_PREPARE, whose rows count only when XA
+COMMIT follows, a transaction of its own (with one phase it is the commit itself). Any other statement outside one is a
+transaction of its own too. All of one may stand in a TRANSACTION_PAYLOAD: its events share the payload's place.
 MariaDB may log an ALTER TABLE twice, when it starts and when it is committed or failed: only the commit counts.
 A format description in the middle of one means that the server died: the rest of that transaction will never come,
 and its GTID was not executed.
@@ -20,6 +23,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from capture.compressed_events import COMPRESSED_ROWS
 from capture.errors import NEW_CHANNEL, MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
 from capture.event_types import EventType
 from capture.events import (
@@ -33,13 +37,18 @@ from capture.events import (
     PreviousGtidsEvent,
     QueryEvent,
     RotateEvent,
+    TransactionPayloadEvent,
+    XaPrepareEvent,
     decode_header,
 )
+from capture.payload import events_in
 from capture.position import BinlogPosition, GtidSet, mariadb_key, mysql_key
+from capture.rows_event import ROWS_EVENTS
 from capture.statements import DataChange, TransactionControl, Unknown
+from capture.xa import Xid, parse_xid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from capture.dialect import Dialect
     from capture.statements import Statement
@@ -51,18 +60,21 @@ _HIGH_BITS = ~0xFFFFFFFF
 _LOW_HALF = 1 << 31
 
 _TYPE_CODE_OFFSET = 4
-_ROWS_TYPES = frozenset(
-    {
-        EventType.WRITE_ROWS_V1,
-        EventType.UPDATE_ROWS_V1,
-        EventType.DELETE_ROWS_V1,
-        EventType.WRITE_ROWS,
-        EventType.UPDATE_ROWS,
-        EventType.DELETE_ROWS,
-    }
-)
+_ROWS_TYPES = frozenset(ROWS_EVENTS) | COMPRESSED_ROWS
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _GTIDS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.ANONYMOUS_GTID})
+_QUERIES = frozenset({EventType.QUERY, EventType.MARIADB_QUERY_COMPRESSED})
+_NEVER_IN_PAYLOAD = (
+    _HEARTBEATS
+    | _GTIDS
+    | {
+        EventType.FORMAT_DESCRIPTION,
+        EventType.ROTATE,
+        EventType.STOP,
+        EventType.PREVIOUS_GTIDS,
+        EventType.TRANSACTION_PAYLOAD,
+    }
+)
 
 
 class StepKind(Enum):
@@ -75,9 +87,13 @@ class StepKind(Enum):
     ROWS = "rows"
     SAVEPOINT = "savepoint"
     ROLLBACK_TO = "rollback to savepoint"
+    PAYLOAD = "payload"
     STATEMENT = "statement"
     COMMIT = "commit"
     ROLLBACK = "rollback"
+    PREPARE = "xa prepare"
+    XA_COMMIT = "xa commit"
+    XA_ROLLBACK = "xa rollback"
     HEARTBEAT = "heartbeat"
 
 
@@ -92,7 +108,8 @@ class Gtid(NamedTuple):
 class Step(NamedTuple):
     """One event. `start` and `end` are its bytes in the file; `ends_transaction`: nothing is open behind it.
 
-    `event` is None where it was not decoded; `statements` is what a Query says, empty for the other kinds.
+    `event` is None where it was not decoded; `statements` is what a Query says, empty for the other kinds. `raw` is the
+    event of a TABLE_MAP or ROWS as it came. Within a payload `start` and `end` are the payload's.
     """
 
     kind: StepKind
@@ -102,6 +119,7 @@ class Step(NamedTuple):
     end: int
     ends_transaction: bool = False
     statements: Sequence[Statement] = ()
+    raw: bytes = b""
 
 
 class BinlogWalker:
@@ -114,6 +132,8 @@ class BinlogWalker:
         self.in_transaction = False
         self.gtid: Gtid | None = None
         """The GTID of the transaction that is open, or of the step just returned."""
+        self.xid: Xid | None = None
+        """The id of the XA transaction that is open, or of the step just returned; None for all others."""
         self.previous_gtids: GtidSet | None = None
         """What the file's own head says of all files before it, once that was read."""
         self._decoder = EventDecoder(Checksum.CRC32 if checksum else Checksum.NONE)
@@ -127,6 +147,11 @@ class BinlogWalker:
     @property
     def file(self) -> str:
         return self._file
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction, or what announces one, was begun and not ended."""
+        return self.in_transaction or self._pending_gtid
 
     @property
     def number(self) -> int:
@@ -144,22 +169,80 @@ class BinlogWalker:
         return BinlogPosition(self._file, self._end)
 
     def walk(self, raw: bytes) -> Step:
-        """Take the next event. Raises MalformedEvent, UnsupportedEvent, UnsupportedStatement, SourceRefused."""
+        """Take the next event; of a PAYLOAD step the events within are to be taken by `unpack` before the next one.
+
+        Raises MalformedEvent, UnsupportedEvent, UnsupportedStatement, SourceRefused.
+        """
         kind = raw[_TYPE_CODE_OFFSET] if len(raw) > _TYPE_CODE_OFFSET else 0
         if kind in _HEARTBEATS:
             header, event = self._decoder.decode(raw)
             return Step(StepKind.HEARTBEAT, header, event, self._end, self._end)
-        if not self._decode_rows and (kind in _ROWS_TYPES or kind == EventType.TABLE_MAP):
-            header, event = decode_header(raw), None
-        else:
-            header, event = self._decoder.decode(raw)
+        header, event = self._decode(self._decoder, kind, raw)
         if kind == EventType.ROTATE:
             return self._rotate(header, event)
         start, end = self._move(header)
-        if kind in _ROWS_TYPES or kind == EventType.TABLE_MAP:
+        if kind == EventType.TRANSACTION_PAYLOAD:
+            return Step(StepKind.PAYLOAD, header, event, start, end)
+        return self._step(kind, header, event, start, end, raw)
+
+    def unpack(self, step: Step) -> Iterator[Step | None]:
+        """The steps within a PAYLOAD step; None where a piece of it completed no event and others may run.
+
+        Raises what `walk` raises.
+        """
+        if self.in_transaction:
+            raise MalformedEvent(f"a transaction begins at {self._file}:{step.start} inside another")
+        assert isinstance(step.event, TransactionPayloadEvent)
+        self._pending_gtid, has_gtid = True, self._pending_gtid
+        if not has_gtid:
+            self.gtid = None
+        decoder = self._decoder.inside()
+        for raw in events_in(step.event):
+            if raw is None:
+                yield None
+                continue
+            kind = raw[_TYPE_CODE_OFFSET]
+            if kind in _NEVER_IN_PAYLOAD or not self.is_open:
+                raise MalformedEvent(
+                    f"the TRANSACTION_PAYLOAD at {self._file}:{step.start} holds an event of type {kind} that cannot "
+                    f"stand where it does"
+                )
+            header, event = self._decode(decoder, kind, raw)
+            yield self._step(kind, header, event, step.start, step.end, raw)
+        if self.is_open:
+            raise MalformedEvent(f"the TRANSACTION_PAYLOAD at {self._file}:{step.start} ends within its transaction")
+
+    def steps(self, raw: bytes) -> Iterator[Step | None]:
+        """The step of the next event, or those within it: `walk` and `unpack` in one."""
+        step = self.walk(raw)
+        if step.kind is StepKind.PAYLOAD:
+            yield from self.unpack(step)
+        else:
+            yield step
+
+    @property
+    def table_id_bytes(self) -> int:
+        """How table ids stand in the events of the file being read."""
+        return self._decoder.table_id_bytes
+
+    def without_checksum(self, raw: bytes, start: int, end: int) -> bytes:
+        """A TABLE_MAP's or ROWS's raw event, that stands at `start` to `end`, without the checksum it has in a file."""
+        return self._decoder.without_checksum(raw) if end - start == len(raw) else raw
+
+    def _decode(self, decoder: EventDecoder, kind: int, raw: bytes) -> tuple[EventHeader, Event | None]:
+        if not self._decode_rows and (kind in _ROWS_TYPES or kind == EventType.TABLE_MAP):
+            return decode_header(raw), None
+        return decoder.decode(raw)
+
+    def _step(self, kind: int, header: EventHeader, event: Event | None, start: int, end: int, raw: bytes) -> Step:
+        """What an event is that stands at `start` to `end`."""
+        if kind in _ROWS_TYPES:
             self._require_transaction(start)
-            return Step(StepKind.TABLE_MAP if kind == EventType.TABLE_MAP else StepKind.ROWS, header, event, start, end)
-        if kind == EventType.QUERY:
+            return Step(StepKind.ROWS, header, event, start, end, raw=raw)
+        if kind == EventType.TABLE_MAP:
+            self._require_transaction(start)
+            return Step(StepKind.TABLE_MAP, header, event, start, end, raw=raw)
+        if kind in _QUERIES:
             assert isinstance(event, QueryEvent)
             return self._query(header, event, start, end)
         if kind == EventType.XID:
@@ -168,6 +251,8 @@ class BinlogWalker:
             return self._begin_group(header, event, start, end)
         if kind in (EventType.FORMAT_DESCRIPTION, EventType.STOP):
             return self._format_description(header, event, start, end)
+        if isinstance(event, XaPrepareEvent):
+            return self._prepare(header, event, start, end)
         if isinstance(event, PreviousGtidsEvent | MariadbGtidListEvent):
             self.previous_gtids = _previous_gtids(event)
         return self._pass(StepKind.NOTHING, header, event, start, end)
@@ -209,10 +294,9 @@ class BinlogWalker:
 
     def _pass(self, kind: StepKind, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
         """An event that neither opens nor ends anything."""
-        open_ = self.in_transaction or self._pending_gtid
-        if not open_:
+        if not self.is_open:
             self.position = self.reached
-        return Step(kind, header, event, start, end, not open_)
+        return Step(kind, header, event, start, end, not self.is_open)
 
     def _begin_group(self, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
         if self.in_transaction:
@@ -224,7 +308,7 @@ class BinlogWalker:
         elif isinstance(event, MariadbGtidEvent):
             self.gtid = Gtid(mariadb_key(event.domain_id, event.server_id), event.sequence, event.text)
             if not event.standalone:
-                self.in_transaction = True
+                self.in_transaction, self.xid = True, event.xid
                 return Step(StepKind.BEGIN, header, event, start, end)
         else:
             self.gtid = None
@@ -279,16 +363,22 @@ class BinlogWalker:
             raise MalformedEvent(f"a transaction begins at {self._file}:{start} inside another")
         if not self._pending_gtid:
             self.gtid = None
-        self.in_transaction = True
+        self.in_transaction, self.xid = True, None
         return Step(StepKind.BEGIN, header, event, start, end)
+
+    def _prepare(self, header: EventHeader, event: XaPrepareEvent, start: int, end: int) -> Step:
+        if not self.in_transaction or self.xid != event.xid:
+            raise MalformedEvent(
+                f"XA PREPARE {event.xid} at {self._file}:{start} stands behind "
+                f"{f'the rows of XA transaction {self.xid}' if self.in_transaction and self.xid else 'no XA START'}"
+            )
+        return self._finish(StepKind.COMMIT if event.one_phase else StepKind.PREPARE, header, event, start, end)
 
     def _control(
         self, control: TransactionControl, header: EventHeader, event: QueryEvent, start: int, end: int
     ) -> Step:
         if control.verb.startswith("XA"):
-            raise UnsupportedStatement(
-                f"{_shown(event)} at {self._file}:{start}: XA transactions are not supported yet; commit without XA"
-            )
+            return self._xa(control, header, event, start, end)
         if control.verb == "BEGIN":
             return self._begin(header, event, start, end)
         if control.verb == "COMMIT":
@@ -298,6 +388,26 @@ class BinlogWalker:
         kinds = {"SAVEPOINT": StepKind.SAVEPOINT, "ROLLBACK TO": StepKind.ROLLBACK_TO}
         kind = kinds.get(control.verb, StepKind.NOTHING)
         return Step(kind, header, event, start, end, False, (control,))
+
+    def _xa(self, control: TransactionControl, header: EventHeader, event: QueryEvent, start: int, end: int) -> Step:
+        if control.verb == "XA START":
+            step = self._begin(header, event, start, end)
+            self.xid = self._xid(control, event, start)
+            return step._replace(statements=(control,))
+        if control.verb == "XA END" and self.in_transaction:
+            return Step(StepKind.NOTHING, header, event, start, end, False, (control,))
+        if control.verb not in _XA_ENDS:
+            raise UnsupportedStatement(f"{_shown(event)} at {self._file}:{start} does not belong there")
+        inside, outside = _XA_ENDS[control.verb]
+        kind = inside if self.in_transaction else outside
+        self.xid = self._xid(control, event, start)
+        return self._finish(kind, header, event, start, end, (control,))
+
+    def _xid(self, control: TransactionControl, event: QueryEvent, start: int) -> Xid:
+        try:
+            return parse_xid(control.name or "")
+        except ValueError as error:
+            raise UnsupportedStatement(f"{_shown(event)} at {self._file}:{start}: {error}") from error
 
     def _refuse_unsafe(self, statement: Statement, event: QueryEvent, start: int) -> None:
         """Stop at what may have changed rows without row events."""
@@ -311,6 +421,20 @@ class BinlogWalker:
                 f"{_shown(event)} at {self._file}:{start} is not understood ({statement.reason}), so it may have "
                 f"changed tracked tables"
             )
+
+
+_XA_ENDS = {
+    "XA COMMIT": (StepKind.COMMIT, StepKind.XA_COMMIT),
+    "XA ROLLBACK": (StepKind.ROLLBACK, StepKind.XA_ROLLBACK),
+}
+"""What the verb is for the transaction that is open, and where none is: for one that was prepared before."""
+
+
+def savepoint_name(step: Step) -> str:
+    """The name of a SAVEPOINT or ROLLBACK_TO step, as servers compare them."""
+    control = step.statements[0]
+    assert isinstance(control, TransactionControl)
+    return (control.name or "").lower()
 
 
 def statement_text(event: QueryEvent) -> str:

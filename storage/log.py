@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
@@ -200,6 +201,16 @@ class LogReader(Protocol):
 
 class Log(LogReader, Protocol):
     """What capture may do, beside reading."""
+
+    @property
+    def directory(self) -> Path:
+        """Where what must be kept beside the log is kept: it is copied, moved and deleted with it."""
+        ...
+
+    @property
+    def durable_offset(self) -> int:
+        """Everything below was flushed."""
+        ...
 
     @property
     def end_offset(self) -> int:

@@ -35,11 +35,15 @@ from capture.events import (
     RowsEvent,
     RowsKind,
     TableMapEvent,
+    TransactionPayloadEvent,
+    XaPrepareEvent,
     XidEvent,
     iter_events,
 )
 from capture.gtid import Interval, SidIntervals
+from capture.payload import events_in
 from capture.table import Column, Key
+from capture.xa import Xid
 from tests.capture.recorded import ABSENT, BINLOGS, Dumped, binlog, binlog_names, dump_text, dumped_events
 from tests.capture.row_cases import table_of, text_column
 
@@ -59,14 +63,8 @@ REFUSED = {
     "5.6.4_rows-v2": (UnsupportedEvent, "BEGIN_LOAD_QUERY: LOAD DATA was logged as a statement"),
     "5.7.2_truncated": (MalformedEvent, "The binlog file ends at 129, within the header of the event at 120."),
     "5.7.30_17_18_load": (UnsupportedEvent, "BEGIN_LOAD_QUERY: LOAD DATA was logged as a statement"),
-    "8.0.30_recovery_duplicate_xid_xa_commit": (UnsupportedEvent, "XA_PREPARE: XA transactions are not supported yet"),
-    "8.0.30_recovery_duplicate_xid_xa_prepare": (UnsupportedEvent, "XA_PREPARE: XA transactions are not supported"),
-    "8.0.30_recovery_malformed_xid_xa_commit": (UnsupportedEvent, "XA_PREPARE: XA transactions are not supported yet"),
-    "8.0.30_recovery_malformed_xid_xa_rollback": (UnsupportedEvent, "XA_PREPARE: XA transactions are not supported"),
-    "8.0.30_recovery_orphan_begin_start": (UnsupportedEvent, "XA_PREPARE: XA transactions are not supported yet"),
-    "8.0.31_transaction-payload": (UnsupportedEvent, "TRANSACTION_PAYLOAD: compressed transactions are not supported"),
-    "8.0.32_transaction-payload": (UnsupportedEvent, "TRANSACTION_PAYLOAD: compressed transactions are not supported"),
-    "8.0.40_payload-and-partial-json": (UnsupportedEvent, "TRANSACTION_PAYLOAD: compressed transactions are not"),
+    "8.0.30_recovery_duplicate_xid_xa_prepare": (MalformedEvent, "An event's CRC-32 is"),
+    "8.0.30_recovery_malformed_xid_xa": (MalformedEvent, "An event's CRC-32 is"),
     "mariadb-10.6.26_badcrc": (MalformedEvent, "An event's CRC-32 is 04e0a427 where the event says 00000000"),
     "mysql-8.0-encrypted": (UnsupportedEvent, "The binlog file is encrypted by MySQL"),
     "mysql-neg_truncated_event_14bytes": (MalformedEvent, "The binlog file ends at 14, within the header of the event"),
@@ -85,9 +83,17 @@ def refusal(name: str) -> tuple[type[CaptureError], str] | None:
     return found[0] if found else None
 
 
-def decode_all(data: bytes) -> list[tuple[EventHeader, Event | None]]:
+def decode_all(data: bytes) -> list[tuple[EventHeader, Event | None, bytes | None]]:
+    """The events of a file, with their bytes; those within a payload behind it, without."""
     decoder = EventDecoder()
-    return [decoder.decode(raw) for raw in iter_events(data)]
+    found: list[tuple[EventHeader, Event | None, bytes | None]] = []
+    for raw in iter_events(data):
+        header, event = decoder.decode(raw)
+        found.append((header, event, raw))
+        if isinstance(event, TransactionPayloadEvent):
+            inside = decoder.inside()
+            found += [(*inside.decode(inner), None) for inner in events_in(event) if inner is not None]
+    return found
 
 
 @WITHOUT_ANY
@@ -109,9 +115,10 @@ def test_recorded_files_decode_as_the_servers_own_tools_do(name: str) -> None:
     dumped = dumped_events(dump_text(name))
     decoded = decode_all(data)
     assert len(decoded) == len(dumped) or (name in TOOL_GAVE_UP and len(decoded) > len(dumped) > 0)
-    for (header, event), printed, raw in zip(decoded, dumped, raws, strict=False):
-        assert (header.server_id, header.end_position) == (printed.server_id, printed.end), printed.text
-        if printed.crc is not None:
+    for (header, event, raw), printed in zip(decoded, dumped, strict=False):
+        end = printed.end if raw is None else header.end_position  # what stands within a payload has none of its own
+        assert (header.server_id, end) == (printed.server_id, printed.end), printed.text
+        if printed.crc is not None and raw is not None:
             assert struct.unpack("<I", raw[-CHECKSUM_BYTES:])[0] == int(printed.crc, 16)
         if event is None:
             assert EVENT_TYPES[header.type_code].handling is Handling.SKIPPED
@@ -125,6 +132,11 @@ def assert_agrees(event: Event, printed: Dumped) -> None:
         FormatDescriptionEvent: agree_format,
         RotateEvent: agree_rotate,
         QueryEvent: agree_query,
+        TransactionPayloadEvent: lambda event, printed: (
+            f"payload_size={event.payload_end - event.payload_start}" in printed.text
+            and f"uncompressed_size={event.uncompressed_bytes}" in printed.text
+        ),
+        XaPrepareEvent: lambda event, printed: printed.text == f"XA PREPARE {event.xid}",
         XidEvent: lambda event, printed: printed.text == f"Xid = {event.xid}",
         GtidEvent: agree_gtid,
         AnonymousGtidEvent: agree_gtid,
@@ -195,7 +207,8 @@ def agree_gtid_list(event: MariadbGtidListEvent, printed: Dumped) -> bool:
 def agree_rows(event: RowsEvent, printed: Dumped) -> bool:
     name = {RowsKind.WRITE: "Write", RowsKind.UPDATE: "Update", RowsKind.DELETE: "Delete"}[event.kind]
     flags = " flags: STMT_END_F" if event.ends_statement else ""
-    return printed.text.startswith(f"{name}_rows: table id {event.table_id}{flags}")
+    partial = "_partial" if event.is_partial else ""
+    return printed.text.startswith(f"{name}_rows{partial}: table id {event.table_id}{flags}")
 
 
 # Events of our own making
@@ -423,11 +436,14 @@ def test_unknown_event_types_are_refused_unless_marked_ignorable() -> None:
 
 
 @pytest.mark.parametrize("flag", [64, 128])
-def test_mariadbs_xa_transactions_are_refused(flag: int) -> None:
-    raw = bytearray(golden_raw(GOLDEN_BYTES[EventType.MARIADB_GTID][0]))
-    raw[HEADER_BYTES + 12] |= flag
-    with pytest.raises(UnsupportedEvent, match=r"^XA transactions are not supported yet; .* \(event ends at 38\)$"):
-        EventDecoder().decode(bytes(raw))
+def test_mariadbs_gtid_names_the_xa_transaction(flag: int) -> None:
+    digits = (
+        f"05000000a20700000 000000000 2f000000 0000 0a00000000000000 02000000 {4 | flag:02x} 07000000 03 01 6f6e6562 02"
+    )
+    _, event = EventDecoder().decode(golden_raw(digits))
+    assert isinstance(event, MariadbGtidEvent)
+    assert event.xid == Xid(7, b"one", b"b")
+    assert event.alters_nothing
 
 
 def test_every_event_type_that_may_change_rows_is_decoded_or_refused() -> None:
