@@ -30,5 +30,12 @@ class Dialect:
         major, minor, patch = self.version
         return major * 10000 + minor * 100 + patch
 
+    @property
+    def explicit_defaults_for_timestamp(self) -> bool:
+        """The variable's default. Before MySQL 5.6.6 and MariaDB 10.1.8 there is none, and servers do as with OFF."""
+        return self.version >= _EXPLICIT_DEFAULTS_SINCE[self.flavour]
+
+
+_EXPLICIT_DEFAULTS_SINCE = {"mysql": (8, 0, 2), "mariadb": (10, 10, 0)}
 
 MYSQL_NEWEST = Dialect("mysql", (9, 7, 0))

@@ -17,7 +17,6 @@ import struct
 from typing import IO, TYPE_CHECKING
 
 from capture.binlog_files import BinlogFile, binlog_names, find_files
-from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import MalformedEvent, SourceRefused, SourceUnavailable, UnsupportedEvent
 from capture.events import (
@@ -43,9 +42,6 @@ PIECE_BYTES = 1 << 16
 
 FOLLOW_POLL_MS = 200
 """How often a file that is being written is looked at for more; the standard library has no way to be told."""
-
-_EXPLICIT_DEFAULTS, _EXPLICIT_DEFAULTS_MARIADB = (8, 0, 2), (10, 10, 0)
-"""Versions from which explicit_defaults_for_timestamp is ON by default."""
 
 _TYPE_CODE_OFFSET = 4
 _U32 = struct.Struct("<I")
@@ -164,9 +160,7 @@ async def read_info(paths: Sequence[Path], variables: Mapping[str, str] | None =
     reader = await _opened(paths[0])
     reader.close()
     version = reader.format.server_version
-    dialect = Dialect.of(version)
-    explicit = dialect.version >= (_EXPLICIT_DEFAULTS_MARIADB if dialect.is_mariadb else _EXPLICIT_DEFAULTS)
-    known = {"explicit_defaults_for_timestamp": "ON" if explicit else "OFF", **(variables or {})}
+    known = variables or {}
     return ServerInfo(
         version=version,
         flavour=Flavour.MARIADB if reader.format.is_mariadb else Flavour.MYSQL,

@@ -62,12 +62,13 @@ def _look(catalog: Catalog, channel_id: str) -> tuple[ChannelRow, bool]:
 
 
 def _history(info: ServerInfo, selection: Selection) -> SchemaHistory:
+    dialect, explicit = Dialect.of(info.version), info.variables.get("explicit_defaults_for_timestamp")
     return SchemaHistory(
-        Dialect.of(info.version),
+        dialect,
         selection,
         lower_case_table_names=info.lower_case_table_names,
         collation_server=info.variables.get("collation_server"),
-        explicit_defaults_for_timestamp=info.variables.get("explicit_defaults_for_timestamp", "ON") == "ON",
+        explicit_defaults_for_timestamp=dialect.explicit_defaults_for_timestamp if explicit is None else explicit == "ON",
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 BINLOGS = SHARED / "data" / "binlogs"
 ABSENT = f"{BINLOGS} is absent"
+ABSENT_CELL = "(absent)"
 
 _HEAD = re.compile(
     r"^#(?P<stamp>\d{6} [ \d]\d:\d\d:\d\d) server id (?P<server>\d+)  end_log_pos (?P<end>\d+)"
@@ -77,6 +78,7 @@ def dumped_events(text: str) -> list[Dumped]:
         elif line == "### SET":
             target = events[-1].rows[-1][2]
         elif cell := _CELL.match(line):
+            target += [ABSENT_CELL] * (int(cell["number"]) - 1 - len(target))
             target.append(cell["value"])
         else:
             events[-1].lines.append(line)
@@ -91,6 +93,8 @@ def printed(cell: dict[str, Any] | None, value: str, column: Column | None = Non
     if cell is None:
         return "NULL"
     kind = cell["class"]
+    if kind == "EmptyObject":
+        return ABSENT_CELL if cell["symbol"] == "NONE" else str(cell)
     if kind in {"Integer", "Decimal"}:
         return _number(str(cell["value"]), value, column)
     if kind == "Float":

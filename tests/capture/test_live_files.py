@@ -69,12 +69,15 @@ def _recovered(world: World) -> tuple[int, int]:
 
 
 async def test_files_give_the_records_of_a_live_capture(server: LiveServer, tmp_path: Path) -> None:
-    worlds = [World(tmp_path / name, CLOCK) for name in ("live", "index", "followed") if not (tmp_path / name).mkdir()]
+    folders = [tmp_path / name for name in ("live", "index", "followed")]
+    for folder in folders:
+        folder.mkdir()
+    worlds = [World(folder, CLOCK) for folder in folders]
     live, index, followed = worlds
     database = server.fresh_database()
     start = "{}:{}".format(*server.binlog_position())
-    folder = server.binlog_path(".")
-    (index_file,) = [path for path in folder.glob("*.index") if "relay" not in path.name]
+    binlogs = server.binlog_path(".")
+    (index_file,) = [path for path in binlogs.glob("*.index") if "relay" not in path.name]
 
     def channel(world: World, url: str) -> Any:
         return world.channel(lambda: open_source(SourceAddress.parse(url), 4720, CLOCK), database, url=url, start=start)

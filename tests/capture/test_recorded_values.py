@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capture.channel import State
-from capture.dialect import Dialect
 from capture.errors import CaptureError
 from capture.file_source import read_info
-from capture.schema import SchemaHistory
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
-from tests.capture.recorded import ABSENT, BINLOGS, binlog, binlog_names, dump_text, dumped_events, printed
+from tests.capture.recorded import ABSENT, BINLOGS, binlog, binlog_names
 from tests.capture.recorded_definitions import Before, before, give
-from tests.capture.world import StoredRecord, World, running
+from tests.capture.recorded_rows import compared
+from tests.capture.world import World, running
 from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
@@ -29,13 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.channel import ChannelStatus
-    from capture.table import Column
-
-ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
 
 STATEMENT = "changed rows and was logged as a statement, not as rows"
 NOT_RELEASED = "writes no row events of a released version; MySQL 5.1.20 or later is needed"
-PARTIAL_ROW = "lacks columns"
 RELAY_LOG = "is a replica's relay log"
 
 STOPS = {
@@ -47,8 +42,6 @@ STOPS = {
     "5.1.17_pre-ga-rows_ver_5_1_17.001.bin": NOT_RELEASED,
     "5.1.23_rows-v1_ver_5_1_23.001.bin": "rows outside a transaction",
     "5.1.30_incident_bug40482-bin.000001.bin": "changes were lost before they reached its binlog",
-    "5.1.37-ndb_rows-v1_write-full-row.bin": PARTIAL_ROW,
-    "5.1.37-ndb_rows-v1_write-partial-row.bin": PARTIAL_ROW,
     "5.1.43_savepoint_binlog_savepoint.000001.bin": RELAY_LOG,
     "5.1.63-google_stmt_mdev-4645-binlog_group_id_checksum.bin": "event headers of 31 bytes",
     "5.1.63-google_stmt_mdev-4645-binlog_none.bin": STATEMENT,
@@ -71,9 +64,6 @@ STOPS = {
     "8.0.17_relay_rpl_unfiltered_hidden_gcol.bin": RELAY_LOG,
     "8.0.28_relay_rpl_no_gipk_low_column_number.bin": RELAY_LOG,
     "8.0.30_recovery_orphan_begin_start.bin": "inside another",
-    "8.0.40_minimal-metadata_unsigned.bin": PARTIAL_ROW,
-    "8.3.0-cluster_rows-v2_update-partial-row.bin": PARTIAL_ROW,
-    "8.3.0-cluster_rows-v2_write-partial-row.bin": PARTIAL_ROW,
     "mariadb-10.0.17_rows-v1_tiflow.bin": "fractional seconds in an old format of MariaDB",
     "mariadb-10.6.26_badcrc_mdev-39404.bin": "its bytes are damaged",
     "mysql-8.0-encrypted_rpl_nogtid_encryption_master-bin.000002.bin": "encrypted by MySQL",
@@ -105,7 +95,9 @@ async def captured(name: str, folder: Path) -> AsyncIterator[tuple[World, Channe
         give(world, await read_info([path]), known)
     objects = [f"`{database}`" for database, _ in known.databases] or ["none"]
     url = f"file://{path}"
-    channel = world.channel(partial(open_source, SourceAddress.parse(url), 1, SystemClock()), *objects, url=url)
+    channel = world.channel(
+        partial(open_source, SourceAddress.parse(url), 1, SystemClock()), *objects, url=url, row_image="any"
+    )
     try:
         async with running(channel, *State):
             status = await channel.wait_ended()
@@ -114,36 +106,10 @@ async def captured(name: str, folder: Path) -> AsyncIterator[tuple[World, Channe
         await world.close()
 
 
-class ColumnsThen:
-    """The columns of a record's table when it was written, from what the catalog keeps."""
-
-    def __init__(self, world: World, rows: list[StoredRecord]) -> None:
-        self._history: SchemaHistory | None = None
-        if rows:
-            version = rows[0].fields["source"]["version"]
-            self._history = SchemaHistory(Dialect.of(version), lambda *_: True)
-            self._history.restore(world.catalog.schema_versions("c"))
-
-    def of(self, record: StoredRecord) -> tuple[Column, ...]:
-        assert self._history is not None
-        database, _, table = record.fields["objectName"].partition(".")
-        position, _, number = record.fields["safeSourcePosition"].partition("@")
-        return self._history.table_at(database, table, (int(number), int(position))).columns
-
-
 @pytest.mark.parametrize("name", binlog_names())
 async def test_a_recorded_file(name: str, tmp_path: Path) -> None:
     async with captured(name, tmp_path) as (world, status):
-        rows = [record for record in world.records() if record.operation in ROW_OPERATIONS]
-        expected = [row for event in dumped_events(dump_text(name)) for row in event.rows]
-        columns = ColumnsThen(world, rows)
-        for record, (kind, *images) in zip(rows, expected, strict=False):
-            assert record.operation == kind
-            for image, wanted in zip(("beforeImages", "afterImages"), images, strict=True):
-                cells = record.fields[image] or []
-                assert len(cells) == len(wanted)
-                for cell, text, column in zip(cells, wanted, columns.of(record), strict=False):
-                    assert printed(cell, text, column) == text, (str(record.fields["sourcePosition"]), column.name)
+        rows, expected = compared(world, name)
         if status.reason is not None and "not supported yet" in status.reason:
             pytest.xfail(status.reason)
         if name in STOPS:
@@ -152,4 +118,4 @@ async def test_a_recorded_file(name: str, tmp_path: Path) -> None:
             assert STOPS[name] in status.reason
         else:
             assert status.ended, status.reason
-            assert len(rows) == len(expected)
+            assert rows == expected

@@ -1,0 +1,125 @@
+"""Recorded binlogs through a whole dump session with servers of the versions that wrote them.
+
+`CASES` is what the README's table of versions tested by replay rests on: one row per version, with the recorded files
+that its scripted server (`tests/replay_server.py`) sends. Values are held against the files' independent decodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capture.channel import State
+from capture.source import SourceAddress, open_source
+from storage.clock import SystemClock
+from tests.capture.recorded import ABSENT, BINLOGS, binlog
+from tests.capture.recorded_definitions import before
+from tests.capture.recorded_rows import compared
+from tests.capture.world import WAIT_S, World, running
+from tests.replay_server import BinlogFile, ReplayServer, Script
+from tests.server_versions import VERSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from capture.channel import Channel, ChannelStatus
+
+CLOCK = SystemClock()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A version's server and a file it sends; `rows` is how many there are in it."""
+
+    version: str
+    file: str
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.version}-{self.file.removesuffix('.bin')}"
+
+
+CASES = (
+    Case("mysql-5.1", "5.1.34_rows-v1-timestamp_canal_mysql-bin.000002.bin", 1),
+    Case("mysql-5.5", "5.5.27_rows-v1_sakila.bin", 47273),
+    Case("mysql-5.6", "5.6.35_rows-v2_zalora-01.bin", 10),
+    Case("mysql-5.6", "5.6.35_rows-v2_zalora-02.bin", 1),
+    Case("mysql-5.7", "5.7.32_gtid-rows_zalora-gtid-01.bin", 10),
+    Case("mysql-5.7", "5.7.21_rows-v2_checksum-crc32.bin", 63),
+    Case("mysql-5.7", "5.7.44_rows-v2_binlogviz_minimal.bin", 4),
+    Case("mysql-8.0", "8.0.46_full-metadata_01-crud.bin", 8),
+    Case("mysql-8.0", "8.0.45_rows-v2_percona-gtid_binlog.000002.bin", 6),
+    Case("mysql-8.4", "8.2.0_write_ints_mysql-cdc-rs.bin", 1),
+    Case("mysql-9.6", "9.6.0_gtid-tagged_binlog_transaction_with_GTID_TAG.bin", 1),
+    Case("mysql-9.6", "9.0.1_vector.bin", 10),
+    Case("mariadb-10.0", "mariadb-10.0.15_rows-v1_zalora-07.bin", 2),
+    Case("mariadb-10.0", "mariadb-10.0.11_rows-v1_mdev6020-mysql-bin.000001.bin", 8006),
+    Case("mariadb-10.5", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
+    Case("mariadb-11.4", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
+    Case("percona-5.7", "5.7.24-percona_rows-v2-decimal_easypost.bin", 2),
+    Case("percona-8.0", "8.0.45_rows-v2_percona-position_binlog.000001.bin", 6),
+    Case("polardb-8.0.1", "8.0.40_time-negative_time_issue.bin", 1),
+)
+
+pytestmark = pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
+
+
+def server_of(case: Case) -> tuple[ReplayServer, list[str]]:
+    """The server with the recorded file in its binlog, and the objects to track."""
+    data = binlog(case.file)
+    known = before(data)
+    version = VERSIONS[case.version]
+    server = ReplayServer(version, files_of(data), Script(known.databases, known.tables))
+    if "binlog_checksum" in version.variables:
+        server.version = version.with_variables(binlog_checksum="CRC32" if server.files[0].has_checksums else "NONE")
+    return server, [f"`{database}`" for database, _ in known.databases]
+
+
+def files_of(data: bytes) -> list[BinlogFile]:
+    """The file under the name its ROTATE tells, with a next file that has begun, or under a name of ours."""
+    file = BinlogFile("mysql-bin.000007", data)
+    last = list(file.events())[-1][1]
+    if last[4] != 4:
+        return [file]
+    following = last[27 : len(last) - 4 * file.has_checksums].decode()
+    base, _, number = following.rpartition(".")
+    file.name = f"{base}.{int(number) - 1:06d}"
+    return [file, BinlogFile(following, data[:4] + file.head)]
+
+
+def channel_of(world: World, server: ReplayServer, objects: list[str], **more: Any) -> Channel:
+    factory = partial(open_source, SourceAddress.parse(server.url), 4730, CLOCK, identity="replay")
+    return world.channel(factory, *objects, url=server.url, **more)
+
+
+@asynccontextmanager
+async def captured(world: World, server: ReplayServer, objects: list[str], **more: Any) -> AsyncIterator[ChannelStatus]:
+    """A channel that has everything of the server's binlog, or stands still."""
+    channel = channel_of(world, server, objects, **more)
+    end = f"{server.files[-1].name}:{len(server.files[-1].data)}"
+    changed = asyncio.Event()
+    ends = [world.log.subscribe(changed.set), channel.subscribe(changed.set)]
+    async with running(channel, State.NORMAL, State.ERROR), asyncio.timeout(WAIT_S):
+        while (status := channel.status()).state is State.NORMAL and status.position != end:
+            changed.clear()
+            await changed.wait()
+        yield status
+    for stop in ends:
+        stop()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_recorded_binlog_by_its_versions_server(case: Case, tmp_path: Path) -> None:
+    server, objects = server_of(case)
+    world = World(tmp_path, CLOCK)
+    async with server, captured(world, server, objects) as status:
+        assert status.state is State.NORMAL, status.reason
+    assert compared(world, case.file) == (case.rows, case.rows)
+    assert server.unanswered == []
+    await world.close()
