@@ -33,6 +33,7 @@ from capture.values import Misfit, decimal_image
 _T = JsonType
 _SMALL_MAX = 0xFFFF
 _KEY_BYTES_MAX = 0xFFFF
+_DECIMAL_DIGITS_MAX = 65
 
 
 class Opaque(NamedTuple):
@@ -147,6 +148,8 @@ def _decimal(value: Decimal) -> bytes:
         raise Misfit(f"JSON has no {value}")
     scale = max(0, -exponent)
     precision = max(len(digits) + max(0, exponent), scale, 1)
+    if precision > _DECIMAL_DIGITS_MAX:
+        raise Misfit(f"a DECIMAL has up to {_DECIMAL_DIGITS_MAX} digits")
     unscaled = int("".join(map(str, digits))) * 10 ** max(0, exponent)
     image = decimal_image(-unscaled if sign else unscaled, precision, scale)
     return _opaque(Opaque(FieldType.NEWDECIMAL, bytes([precision, scale]) + image))

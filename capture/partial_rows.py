@@ -25,8 +25,8 @@ _LENGTH_BYTES = 4
 
 def plain_update(rows: RowsEvent, table_map: TableMapEvent) -> RowsEvent:
     """The event with its diffs applied, in a buffer of its own. Raises MalformedEvent and UnsupportedEvent."""
-    images = _Images(rows, table_map)
     try:
+        images = _Images(rows, table_map)
         return rows._replace(data=images.rewritten(), rows_start=0, rows_end=images.size_bytes, is_partial=False)
     except IndexError as error:
         raise MalformedEvent(
