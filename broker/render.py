@@ -24,9 +24,12 @@ _SENTENCE_COLUMNS_MIN: Final = 40  # a narrower terminal breaks the lines itself
 VALUE_COLUMNS_MAX: Final = 48  # terminal columns a value may take in the side-by-side view
 CHANGED_MARK: Final = "≠"
 NULL: Final = "NULL"
+ABSENT: Final = "(absent)"  # the row image has no such column; never the text of a value that is one
 
 # MySQL's character sets under the names of Python's codecs; MySQL's latin1 is Windows-1252, its ucs2 is big-endian.
+# Of those that Python does not know, the ASCII half is read; swe7 has none.
 CODECS: Final[Mapping[str, str]] = {
+    "armscii8": "ascii",
     "ascii": "ascii",
     "big5": "big5",
     "cp1250": "cp1250",
@@ -37,19 +40,24 @@ CODECS: Final[Mapping[str, str]] = {
     "cp852": "cp852",
     "cp866": "cp866",
     "cp932": "cp932",
+    "dec8": "ascii",
     "eucjpms": "euc_jp",
     "euckr": "euc_kr",
     "gb18030": "gb18030",
     "gb2312": "gb2312",
     "gbk": "gbk",
+    "geostd8": "ascii",
     "greek": "iso8859_7",
     "hebrew": "iso8859_8",
+    "hp8": "hp_roman8",
+    "keybcs2": "ascii",
     "koi8r": "koi8_r",
     "koi8u": "koi8_u",
     "latin1": "cp1252",
     "latin2": "iso8859_2",
     "latin5": "iso8859_9",
     "latin7": "iso8859_13",
+    "macce": "mac_latin2",
     "macroman": "mac_roman",
     "sjis": "shift_jis",
     "tis620": "tis_620",
@@ -73,7 +81,8 @@ class Shown(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        return self.before is not None and self.after is not None and self.before != self.after
+        known = self.before not in (None, ABSENT) and self.after not in (None, ABSENT)
+        return known and self.before != self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +189,24 @@ def _escaped(character: str) -> str:
 
 
 def value_text(cell: Mapping[str, Any] | None) -> str:
-    """One image cell as text; NULL, text, number, time or bytes in hexadecimal."""
+    """One image cell as text: NULL, text, number, time, or bytes in one of MySQL's notations for them."""
     plain = plain_value(cell)
-    if plain is None:
+    if cell is None or plain is None:
         return NULL
-    return "0x" + plain.hex() if isinstance(plain, bytes) else str(plain)
+    if cell["class"] == "EmptyObject":
+        return ABSENT
+    if not isinstance(plain, bytes):
+        return str(plain)
+    return (_binary_text(plain) if cell["class"] == "BinaryObject" else None) or "0x" + plain.hex()
+
+
+def _binary_text(content: bytes) -> str | None:
+    """Bytes of a column without character set that a terminal can show as text, in quotes."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return f"_binary '{text}'" if text == printable(text) and "'" not in text else None
 
 
 def plain_value(cell: Mapping[str, Any] | None) -> str | int | float | bytes | None:
@@ -318,7 +340,7 @@ def _shown_cell(text: str | None) -> str:
 
 
 def json_line(offset: int, record: Mapping[str, Any]) -> str:
-    """One record as a line of JSON: images by column name, bytes as `{"hex": …}`, the rest under the record's names."""
+    """One record as a line of JSON: images by column name, bytes as `{"hex": …}`, absent as `{"empty": …}`."""
     document: dict[str, Any] = {
         "offset": offset,
         "id": record["id"],
@@ -342,6 +364,8 @@ def json_line(offset: int, record: Mapping[str, Any]) -> str:
 
 def _json_value(value: Any) -> Any:
     plain = plain_value(value)
+    if value is not None and value["class"] == "EmptyObject":
+        return {"empty": plain}
     return {"hex": plain.hex()} if isinstance(plain, bytes) else plain
 
 

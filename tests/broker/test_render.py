@@ -98,11 +98,43 @@ UPDATE = record(fields=ORDER_FIELDS, beforeImages=BEFORE, afterImages=AFTER)
         ({"class": "BinaryGeometry", "type": "WKB", "value": b"\x01"}, "0x01"),
         ({"class": "TextGeometry", "type": "WKT", "value": "POINT(1 2)"}, "POINT(1 2)"),
         ({"class": "TextObject", "type": "JSON", "value": '{"a": 1}'}, '{"a": 1}'),
-        ({"class": "EmptyObject", "symbol": "NONE"}, "NONE"),
+        ({"class": "EmptyObject", "symbol": "NONE"}, "(absent)"),
+        ({"class": "BinaryObject", "type": "BLOB", "value": b""}, "_binary ''"),
+        ({"class": "BinaryObject", "type": "BLOB", "value": "订单 #7".encode()}, "_binary '订单 #7'"),
+        ({"class": "BinaryObject", "type": "BLOB", "value": b"it's"}, "0x69742773"),
+        ({"class": "BinaryObject", "type": "BLOB", "value": b"a\n"}, "0x610a"),
+        ({"class": "BinaryObject", "type": "BINARY", "value": b"ab\x00\x00"}, "0x61620000"),
+        ({"class": "TextObject", "type": "SET", "value": ""}, ""),
+        ({"class": "Float", "value": -0.0, "precision": 8, "scale": 15}, "-0.0"),
+        (datetime_value(year=0), "0000"),
+        (datetime_value(year=2021, month=0, day=0), "2021-00-00"),
+        (datetime_value(hour=-1, minute=0, second=0, millis=-500000), "-01:00:00.500000"),
+        (character("abc", "dec8", "ascii"), "abc"),
+        ({"class": "Character", "charset": "dec8", "value": b"\xe9"}, "0xe9"),
+        ({"class": "Character", "charset": "swe7", "value": b"{"}, "0x7b"),
     ],
 )
 def test_every_class_of_value_has_a_text(value, text):
     assert value_text(value) == text
+
+
+def test_an_absent_column_is_neither_null_nor_changed():
+    absent = {"class": "EmptyObject", "symbol": "NONE"}
+    fields = [{"name": name, "dataTypeNumber": 3} for name in ("id", "changed", "left out", "both")]
+    minimal = record(
+        fields=fields,
+        beforeImages=[integer(1), absent, integer(3), absent],
+        afterImages=[absent, integer(2), absent, None],
+    )
+    assert list(lines(1, minimal, PLAIN))[2:] == [
+        "          id        1           (absent)",
+        "          changed   (absent)    2",
+        "          left out  3           (absent)",
+        "          both      (absent)    NULL",
+    ]
+    shown = json.loads(json_line(1, minimal))
+    assert shown["before"] == {"id": 1, "changed": {"empty": "NONE"}, "left out": 3, "both": {"empty": "NONE"}}
+    assert shown["after"]["both"] is None
 
 
 def test_a_time_with_a_zone():
