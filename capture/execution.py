@@ -30,7 +30,7 @@ from capture.statements import (
 from capture.table import TableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from capture.charsets import Collation
     from capture.schema import Change, Position, SchemaHistory, Session
@@ -60,7 +60,7 @@ class _Execution:
 
     def lost(self, database: str, table: str, reason: str) -> None:
         """Record that a table is not known any more, if anybody could care."""
-        if self.history.is_tracked(database, table) or self.history.state(database, table) is not None:
+        if self.history.is_tracked(database, table) or self.history.exists(database, table):
             self.set(database, table, self.sentence(database, table, reason))
 
     def sentence(self, database: str, table: str, reason: str) -> str:
@@ -80,6 +80,17 @@ def execute(
     if executor is not None:
         executor(execution, statement)
     return execution.changes
+
+
+def tables_read(statement: Statement) -> Iterator[TableName]:
+    """List the tables whose definition a statement needs; of all others it matters only whether they are there."""
+    if isinstance(statement, AlterTable):
+        yield statement.table
+    elif isinstance(statement, CreateTableLike):
+        yield statement.source
+    elif isinstance(statement, RenameTable):
+        for old, _ in statement.renames:
+            yield old
 
 
 def undecided_charset(history: SchemaHistory, statements: Iterable[Statement], default: str) -> str | None:
@@ -164,7 +175,7 @@ def _may_exist(execution: _Execution, database: str, table: str, *, if_not_exist
     """Say whether IF NOT EXISTS found a table, which the log does not tell: known ones did exist."""
     if not if_not_exists:
         return False
-    if execution.history.state(database, table) is not None:
+    if execution.history.exists(database, table):
         return True
     # A tracked table that existed would be known; of others nothing is.
     if execution.history.keeps(database) and not execution.history.is_tracked(database, table):
@@ -185,7 +196,7 @@ def _drop_table(execution: _Execution, statement: DropTable) -> None:
 
 
 def _forget(execution: _Execution, database: str, table: str) -> None:
-    if execution.history.state(database, table) is not None:
+    if execution.history.exists(database, table):
         execution.set(database, table, None)
 
 

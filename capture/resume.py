@@ -48,9 +48,7 @@ async def prepare(
         return known, await _history_again(source, info, spec, selection, known, catalog, row)
     number, position = known.position.order
     await catalog.run(catalog.drop_schema_versions_after, spec.id, number, position)
-    history = _history(info, selection)
-    history.restore(await catalog.run(catalog.newest_schema_versions, spec.id))
-    return known, history
+    return known, await _kept_history(info, selection, catalog, spec.id)
 
 
 def _look(catalog: Catalog, channel_id: str) -> tuple[ChannelRow, bool]:
@@ -68,8 +66,16 @@ def _history(info: ServerInfo, selection: Selection) -> SchemaHistory:
         selection,
         lower_case_table_names=info.lower_case_table_names,
         collation_server=info.variables.get("collation_server"),
-        explicit_defaults_for_timestamp=dialect.explicit_defaults_for_timestamp if explicit is None else explicit == "ON",
+        explicit_defaults_for_timestamp=dialect.explicit_defaults_for_timestamp
+        if explicit is None
+        else explicit == "ON",
     )
+
+
+async def _kept_history(info: ServerInfo, selection: Selection, catalog: Catalog, channel_id: str) -> SchemaHistory:
+    history = _history(info, selection)
+    history.restore_entries(await catalog.run(catalog.schema_entries, channel_id))
+    return history
 
 
 # ---- a new channel ----
@@ -91,7 +97,7 @@ async def _begin(
     history = await history_at(point.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=point.to_json()), versions)
-    return point, history
+    return point, await _kept_history(info, selection, catalog, spec.id)
 
 
 async def _require_readable(
@@ -151,4 +157,4 @@ async def _history_again(
     history = await history_at(known.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)
-    return history
+    return await _kept_history(info, selection, catalog, spec.id)

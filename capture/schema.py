@@ -1,15 +1,17 @@
 """The schema history: what every tracked table looked like at every source position.
 
-Entries per table, oldest first, each with the position from which it holds: a definition, or None once dropped, or
-"unresolved" with a sentence where a statement could not be followed. `apply` carries out the statements of a Query
-event, `check` compares a TABLE_MAP, and neither ever guesses: what is unresolved raises SchemaMismatch when it is
-needed, and `resolve_table` mends it with a definition read at a proven position.
+Per table the newest entry, with the position from which it holds: a definition, or "unresolved" with a sentence where a
+statement could not be followed; a dropped table has none. What was before is in the catalog. `apply` carries out the
+statements of a Query event, `check` compares a TABLE_MAP, and neither ever guesses: what is unresolved raises
+SchemaMismatch when it is needed, and is mended with a definition read at a proven position (`resolve_table`) or by what
+the TABLE_MAP says of itself (`take_metadata`).
 
 What is kept: every table of a database of which something is tracked, so that a shadow table of gh-ost or
 pt-online-schema-change is known when it is renamed into place. Tables of other databases are remembered, a bounded
 number of them and in memory only, from their CREATE on, for a RENAME or LIKE that brings them in; one that is not
-remembered makes the tracked table unresolved. Definitions are parsed when first asked for: tables nobody touches cost
-their text. Rows for the catalog are collected by `take_rows`; what `restore` is given is what they hold.
+remembered makes the tracked table unresolved. The texts of tables that nobody touches stay in the catalog: what needs
+one raises DefinitionsNotLoaded before anything has changed, and is asked again when it was loaded; it is parsed then.
+Rows for the catalog are collected by `take_rows`; what `restore` is given is what they hold.
 
 How a statement changes a definition is `capture/definition.py`'s business, whether it is understood `capture/ddl.py`'s;
 both are loaded with the first statement. `Column`, `Key` and `TableVersion` are re-exported from `capture/table.py`.
@@ -20,6 +22,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from sys import intern
 from typing import TYPE_CHECKING
 
 from capture.charsets import Collation, charsets
@@ -28,13 +31,14 @@ from capture.table import Column, Key, TableVersion
 from storage.catalog import SchemaVersionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from capture.dialect import Dialect
     from capture.query_event import QueryEvent
     from capture.resolution import Rules
     from capture.statements import Statement
     from capture.table_map import TableMapEvent
+    from storage.catalog import SchemaEntryRow
 
 __all__ = ["Change", "Column", "Key", "Position", "SchemaHistory", "Session", "TableVersion"]
 
@@ -82,41 +86,70 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a statement did to one table: `old` None: was not known, `new` None: dropped, or unresolved.
+    """What a statement did to one table: `new` None: dropped, or unresolved.
 
     `unresolved` is a sentence: the table changed in a way that could not be followed.
     """
 
     database: str
     table: str
-    old: TableVersion | None
     new: TableVersion | None
     unresolved: str | None = None
 
 
-class _Entry:
-    """A table from a position on. `definition` is the catalog's text, parsed when `state` is first asked for."""
+class DefinitionsNotLoaded(Exception):
+    """Definitions that are needed lie in the catalog under `sequences`: `load` them and ask again. No error."""
 
-    __slots__ = ("_read", "_state", "definition", "position")
+    def __init__(self, entries: Mapping[int, _Entry]) -> None:
+        super().__init__("definitions are not in memory")
+        self._entries = entries
+
+    @property
+    def sequences(self) -> tuple[int, ...]:
+        return tuple(self._entries)
+
+    def load(self, texts: Mapping[int, str], history: SchemaHistory) -> None:
+        for sequence, entry in self._entries.items():
+            entry.load(texts[sequence], history.read)
+
+
+class _Entry:
+    """A table from a position on: in the catalog under `sequence`, or as its text, parsed when `state` is asked for."""
+
+    __slots__ = ("_read", "_state", "_text", "position", "sequence")
 
     def __init__(
         self,
         position: Position,
-        definition: str | None,
+        text: str | None = None,
         read: Callable[[str], TableVersion | str] | None = None,
         state: TableVersion | str | None = None,
+        sequence: int | None = None,
     ) -> None:
         self.position = position
-        self.definition = definition
+        self.sequence = sequence
+        self._text = text
         self._read = read
         self._state = state
 
     @property
     def state(self) -> TableVersion | str | None:
-        """The version, a sentence that says why it is not known, or None for a table that is gone."""
-        if self._read is not None and self.definition is not None:
-            self._state, self._read = self._read(self.definition), None
+        """The version, a sentence that says why it is not known, or None for a table that is gone.
+
+        Raises DefinitionsNotLoaded.
+        """
+        if self._text is not None and self._read is not None:
+            self._state, self._text = self._read(self._text), None
+        elif self.sequence is not None:
+            raise DefinitionsNotLoaded({self.sequence: self})
         return self._state
+
+    @property
+    def exists(self) -> bool:
+        return self.sequence is not None or self._text is not None or self._state is not None
+
+    def load(self, text: str, read: Callable[[str], TableVersion | str]) -> None:
+        self._text, self._read, self.sequence = text, read, None
 
 
 class SchemaHistory:
@@ -179,7 +212,7 @@ class SchemaHistory:
         """Take a table from its SHOW CREATE TABLE text; it is parsed when the table is first asked for."""
         table = self._name_in(create_sql)
         definition = json.dumps({"database": database, "table": table, "show_create": create_sql}, ensure_ascii=False)
-        self._add(database, table, _Entry(position, definition, self._read), create_sql)
+        self._add(database, table, _Entry(position, definition, self.read), definition, create_sql)
 
     resolve_table = snapshot_table
     """Mend an unresolved table with its SHOW CREATE TABLE text, proven to hold since `position`."""
@@ -200,13 +233,25 @@ class SchemaHistory:
             if upto is not None and position > upto:
                 break
             if row.table:
-                entry = _Entry(position, row.definition, self._read if row.definition is not None else None)
+                entry = _Entry(position, row.definition, self.read)
                 self._tables.setdefault(self._key(row.database, row.table), []).append(entry)
-            elif row.definition is None:
-                self._databases.pop(self._fold(row.database), None)
             else:
-                collation = self._charsets.collation(json.loads(row.definition)["collation"])
-                self._databases[self._fold(row.database)] = collation
+                self._restore_database(row.database, row.definition)
+
+    def restore_entries(self, rows: Iterable[SchemaEntryRow]) -> None:
+        """Take back where the newest versions stand; their texts stay in the catalog until they are needed."""
+        for row in rows:
+            if not row.table:
+                self._restore_database(row.database, row.definition)
+            elif row.exists:
+                entry = _Entry((row.file_number, row.position), sequence=row.sequence)
+                self._tables[self._key(intern(row.database), row.table)] = [entry]
+
+    def _restore_database(self, database: str, definition: str | None) -> None:
+        if definition is None:
+            self._databases.pop(self._fold(database), None)
+        else:
+            self._databases[self._fold(database)] = self._charsets.collation(json.loads(definition)["collation"])
 
     def take_rows(self, channel_id: str) -> list[SchemaVersionRow]:
         """Hand over the rows that came about since the last call, for the catalog, oldest first.
@@ -217,7 +262,7 @@ class SchemaHistory:
         last = {(row.file_number, row.position, row.database, row.table): row for row in rows}
         return [replace(row, channel_id=channel_id) for row in last.values()]
 
-    def _read(self, definition: str) -> TableVersion | str:
+    def read(self, definition: str) -> TableVersion | str:
         """Read a catalog definition: a table version, a SHOW CREATE TABLE text, or why there is neither."""
         body = json.loads(definition)
         if "unresolved" in body:
@@ -237,10 +282,16 @@ class SchemaHistory:
 
         Returns what changed in databases of which something is tracked. What cannot be followed becomes an unresolved
         change; statements that change no table are passed over, and so is Unknown without tables: what to do about
-        that is the channel's decision. Raises UnsupportedStatement for a tracked database's unknown default charset.
+        that is the channel's decision. Raises UnsupportedStatement for a tracked database's unknown default charset,
+        and DefinitionsNotLoaded before anything is changed.
         """
-        from capture.execution import execute
+        from capture.execution import execute, tables_read
 
+        names = [name for statement in statements for name in tables_read(statement)]
+        keys = {self._key(*self.name(name.database or session.database or "", name.table)) for name in names}
+        entries = [entry for key in keys for entry in self._tables.get(key, ())[-1:]]
+        if unloaded := {entry.sequence: entry for entry in entries if entry.sequence is not None}:
+            raise DefinitionsNotLoaded(unloaded)
         return tuple(change for statement in statements for change in execute(self, statement, session, position, sql))
 
     def undecided_charset(self, statements: Sequence[Statement], default: str) -> str | None:
@@ -280,6 +331,11 @@ class SchemaHistory:
     def is_tracked(self, database: str, table: str) -> bool:
         return self._tracked(database, table)
 
+    def exists(self, database: str, table: str) -> bool:
+        """Say whether a table is known to be there, whatever it looks like."""
+        key = self._key(database, table)
+        return key in self._foreign or (key in self._tables and self._tables[key][-1].exists)
+
     def state(self, database: str, table: str) -> TableVersion | str | None:
         """Return the current version, why it is not known, or None: no such table, or never heard of."""
         key = self._key(database, table)
@@ -290,7 +346,6 @@ class SchemaHistory:
         self, database: str, table: str, state: TableVersion | str | None, position: Position, sql: str
     ) -> Change | None:
         """Record what a table is from `position` on; returns the change if the history keeps it."""
-        old = self.state(database, table)
         key = self._key(database, table)
         if not self.keeps(database):
             self._foreign.pop(key, None)
@@ -302,15 +357,15 @@ class SchemaHistory:
         definition = state.to_json() if isinstance(state, TableVersion) else None
         if isinstance(state, str):
             definition = json.dumps({"unresolved": state}, ensure_ascii=False)
-        self._add(database, table, _Entry(position, definition, None, state), sql)
-        old_version = old if isinstance(old, TableVersion) else None
-        if isinstance(state, str):
-            return Change(database, table, old_version, None, state)
-        return Change(database, table, old_version, state)
+        self._add(database, table, _Entry(position, state=state), definition, sql)
+        return Change(database, table, None, state) if isinstance(state, str) else Change(database, table, state)
 
-    def _add(self, database: str, table: str, entry: _Entry, sql: str) -> None:
-        self._tables.setdefault(self._key(database, table), []).append(entry)
-        self._rows.append(SchemaVersionRow("", *entry.position, database, table, entry.definition, sql))
+    def _add(self, database: str, table: str, entry: _Entry, definition: str | None, sql: str) -> None:
+        if entry.exists:
+            self._tables[self._key(database, table)] = [entry]
+        else:
+            self._tables.pop(self._key(database, table), None)
+        self._rows.append(SchemaVersionRow("", *entry.position, database, table, definition, sql))
 
     def knows_database(self, database: str) -> bool:
         return self._fold(database) in self._databases
@@ -332,7 +387,7 @@ class SchemaHistory:
     def tables_of(self, database: str) -> list[str]:
         """List the tables that a database has, by their names as compared."""
         folded = self._fold(database)
-        kept = [table for (owner, table), entries in self._tables.items() if owner == folded and entries[-1].definition]
+        kept = [table for (owner, table), entries in self._tables.items() if owner == folded and entries[-1].exists]
         return kept + [table for owner, table in self._foreign if owner == folded]
 
     # ---- questions ----
@@ -342,7 +397,10 @@ class SchemaHistory:
         return self._version(self.state(database, table), database, table)
 
     def table_at(self, database: str, table: str, position: Position) -> TableVersion:
-        """Return the version that held for an event at `position`. Raises SchemaMismatch."""
+        """Return the version that held for an event at `position`, of those that `restore` was given.
+
+        Raises SchemaMismatch.
+        """
         entries = self._tables.get(self._key(database, table), [])
         state = next((entry.state for entry in reversed(entries) if entry.position <= position), None)
         return self._version(state, database, table)

@@ -27,6 +27,7 @@ from capture.identity import Recaptured
 from capture.lookback import LookBack
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
 from capture.position import BinlogPosition, GtidSet, SourceSnapshot, file_name
+from capture.schema import DefinitionsNotLoaded
 from capture.snapshot import StatementsAhead
 from capture.transactions import BinlogWalker, Step, StepKind
 from capture.two_phase import UNSYNCED_MAX, TwoPhase, server_name
@@ -225,9 +226,8 @@ class Session:
             return
         try:
             self._assembler.take(step)
-        except SchemaMismatch as mismatch:
-            await self._mend(step, mismatch)
-            self._assembler.take(step)
+        except (SchemaMismatch, DefinitionsNotLoaded) as lacking:
+            await self._take_with_definitions(step, lacking)
         if self._assembler.held is not None:
             self._xa.tend(self._assembler.held)
         if self._assembler.written_was_dropped:
@@ -349,6 +349,20 @@ class Session:
         self._assembler.written(count)
 
     # ---- definitions ----
+
+    async def _take_with_definitions(self, step: Step, lacking: SchemaMismatch | DefinitionsNotLoaded) -> None:
+        """Carry out a step once what it lacks was loaded from the catalog, or mended."""
+        if isinstance(lacking, DefinitionsNotLoaded):
+            catalog = self._task.catalog
+            lacking.load(await catalog.run(catalog.schema_definitions, lacking.sequences), self._history)
+            try:
+                self._assembler.take(step)
+            except SchemaMismatch as mismatch:
+                lacking = mismatch
+            else:
+                return
+        await self._mend(step, lacking)
+        self._assembler.take(step)
 
     async def _mend(self, step: Step, mismatch: SchemaMismatch) -> None:
         """Make known the definition of the table that `step` announces: by the server's, if that can be proven to hold

@@ -151,6 +151,22 @@ class SchemaVersionRow:
     ddl: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaEntryRow:
+    """Where a schema version stands, without its text: `definition` is that of a database, None for a table.
+
+    `exists` is 0 for what was dropped.
+    """
+
+    sequence: int
+    file_number: int
+    position: int
+    database: str
+    table: str
+    definition: str | None
+    exists: int
+
+
 class Catalog:
     """An open catalog; made by `open`, ended by `close`."""
 
@@ -372,6 +388,19 @@ class Catalog:
         """
         return [SchemaVersionRow(*row) for row in self._select(_NEWEST_SCHEMA_VERSIONS, channel_id)]
 
+    def schema_entries(self, channel_id: str) -> list[SchemaEntryRow]:
+        """The newest versions again, without the texts of tables: there may be very many, of which few are needed."""
+        rows = self._select(_NEWEST_SCHEMA_ENTRIES, channel_id)
+        return [SchemaEntryRow(*row) for row in rows]
+
+    def schema_definitions(self, sequences: Iterable[int]) -> dict[int, str]:
+        """The texts of versions of tables, by the number of their entry."""
+        found = {}
+        for sequence in sequences:
+            for row in self._select("SELECT definition FROM schema_versions WHERE sequence = ?", sequence):
+                found[sequence] = row[0]
+        return found
+
     def add_schema_versions(self, rows: Iterable[SchemaVersionRow]) -> None:
         self._change(
             "INSERT INTO schema_versions (channel_id, file_number, position, database, table_name, definition, ddl) "
@@ -514,13 +543,16 @@ def _select(row: type, table: str) -> str:
 _SCHEMA_VERSIONS: Final = (
     "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions"
 )
-_NEWEST_SCHEMA_VERSIONS: Final = f"""{_SCHEMA_VERSIONS} WHERE sequence IN (
+_NEWEST: Final = """WHERE sequence IN (
     SELECT sequence FROM (
         SELECT sequence, row_number() OVER (
             PARTITION BY database, table_name ORDER BY file_number DESC, position DESC, sequence DESC
         ) AS age FROM schema_versions WHERE channel_id = ?
     ) WHERE age = 1
-) ORDER BY file_number, position, sequence"""  # noqa: S608 — made of names of this module
+) ORDER BY file_number, position, sequence"""
+_NEWEST_SCHEMA_VERSIONS: Final = f"{_SCHEMA_VERSIONS} {_NEWEST}"
+_NEWEST_SCHEMA_ENTRIES: Final = f"""SELECT sequence, file_number, position, database, table_name,
+    CASE table_name WHEN '' THEN definition END, definition IS NOT NULL FROM schema_versions {_NEWEST}"""  # noqa: S608
 _QUERIES: Final = (
     "SELECT key, value FROM settings",
     _select(ChannelRow, "channels"),

@@ -15,9 +15,19 @@ from capture.ddl import parse
 from capture.dialect import Dialect
 from capture.errors import SchemaMismatch, UnsupportedStatement
 from capture.query_event import QueryStatus
-from capture.schema import FOREIGN_TABLES_MAX, Change, Column, Key, SchemaHistory, Session, TableVersion
+from capture.schema import (
+    FOREIGN_TABLES_MAX,
+    Change,
+    Column,
+    DefinitionsNotLoaded,
+    Key,
+    SchemaHistory,
+    Session,
+    TableVersion,
+)
 from capture.selection import Selection
 from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent
+from storage.catalog import Catalog
 
 MYSQL97 = Dialect("mysql", (9, 7, 0))
 MYSQL57 = Dialect("mysql", (5, 7, 44))
@@ -58,13 +68,14 @@ def scene():
 # ---- versions ----
 
 
-def test_a_change_has_the_version_before_and_after(scene):
+def test_a_change_has_the_version_after_it(scene):
     (created,) = scene.run(ORDERS)
-    assert (created.database, created.table, created.old) == ("shop", "orders", None)
+    assert (created.database, created.table) == ("shop", "orders")
     (altered,) = scene.run("ALTER TABLE orders ADD note TEXT")
-    assert altered == Change("shop", "orders", created.new, scene.history.table("shop", "orders"))
+    assert altered == Change("shop", "orders", scene.history.table("shop", "orders"))
+    assert altered.new != created.new
     (dropped,) = scene.run("DROP TABLE orders")
-    assert dropped == Change("shop", "orders", altered.new, None)
+    assert dropped == Change("shop", "orders", None)
     with pytest.raises(SchemaMismatch, match=r"does not know the table shop\.orders"):
         scene.history.table("shop", "orders")
 
@@ -74,7 +85,8 @@ def test_a_version_holds_from_the_end_of_its_statement(scene):
     first = scene.position
     scene.run("ALTER TABLE orders DROP price")
     second = scene.position
-    history = scene.history
+    history = scene.new_history()
+    history.restore(scene.history.take_rows("channel"))
     assert len(history.table_at("shop", "orders", first).columns) == 3
     assert len(history.table_at("shop", "orders", (1, second[1] - 1)).columns) == 3
     assert len(history.table_at("shop", "orders", second).columns) == 2
@@ -159,7 +171,7 @@ def test_lower_case_table_names(setting):
     (created,) = scene.run("CREATE TABLE Orders (Id INT)", database="SHOP")
     expected = ("shop", "orders") if setting == 1 else ("SHOP", "Orders")
     assert (created.new.database, created.new.table) == expected
-    assert scene.run("ALTER TABLE sHOP.ORDERS ADD b INT")[0].old == created.new
+    assert scene.run("ALTER TABLE sHOP.ORDERS ADD b INT")[0].new != created.new
     assert scene.columns("orders") == scene.columns("ORDERS", "SHOP") == ["Id", "b"]
     scene.run("DROP TABLE orders", database="shop")
     assert scene.history.tables_of("shop") == []
@@ -247,7 +259,7 @@ def test_if_not_exists_may_have_found_an_untracked_table():
 def test_an_unknown_operation_on_a_tracked_table_stops_it(scene):
     scene.run(ORDERS)
     (change,) = scene.run("ALTER TABLE orders FROBNICATE")
-    assert change.old is not None
+    assert change.new is None
     assert change.unresolved == (
         "the definition of shop.orders is not known since the statement that ends at position 120 of binlog file 1: "
         "FROBNICATE at character 20 is not understood"
@@ -538,3 +550,41 @@ def test_a_compressed_column_has_a_type_of_its_own():
 def test_a_query_events_status_is_what_a_session_is_made_of():
     """The fields of Session are those of QueryStatus that matter, under the same names."""
     assert set(Session.__dataclass_fields__) - {"database"} <= set(QueryStatus._fields)
+
+
+# ---- what stays in the catalog until it is needed ----
+
+
+def test_texts_are_loaded_when_they_are_needed(scene, tmp_path):
+    scene.run(ORDERS)
+    scene.run("CREATE TABLE other (a INT)")
+    scene.run("CREATE TABLE third (a INT)")
+    catalog = Catalog.open(tmp_path / "catalog.db")
+    try:
+        catalog.add_schema_versions(scene.history.take_rows("channel"))
+        scene.history = scene.new_history()
+        scene.history.restore_entries(catalog.schema_entries("channel"))
+        loaded: list[tuple[int, ...]] = []
+
+        def run(sql: str) -> tuple[Change, ...]:
+            try:
+                return tuple(scene.run(sql))
+            except DefinitionsNotLoaded as absent:
+                loaded.append(absent.sequences)
+                absent.load(catalog.schema_definitions(absent.sequences), scene.history)
+                return tuple(scene.run(sql))
+
+        assert sorted(scene.history.tables_of("shop")) == ["orders", "other", "third"]
+        assert run("CREATE TABLE IF NOT EXISTS third (b BIGINT)") == ()
+        assert run("DROP TABLE third, missing") == (Change("shop", "third", None),)
+        assert run("CREATE TABLE third (c INT)")[0].new is not None
+        assert loaded == []
+        run("ALTER TABLE orders ADD x INT")
+        run("ALTER TABLE orders DROP x")
+        assert len(loaded) == 1
+        run("RENAME TABLE orders TO swap, other TO orders, swap TO other")
+        assert len(loaded) == 2
+        assert (scene.columns("orders"), scene.columns("third")) == (["a"], ["c"])
+        assert len(scene.columns("other")) == 3
+    finally:
+        catalog.close()
