@@ -27,7 +27,7 @@ before a name, to all others. Other lines that mean something:
 Cells: ``1`` Integer, ``dec 1.50`` Decimal, ``float 0.5`` Float, ``'a'`` Character (``_gbk'a'`` if not utf8mb4, ``x''``
 if its bytes are no text of its charset), ``ts 1.000000`` Timestamp, ``dt`` and the parts that are set: DateTime,
 ``JSON '{}'`` TextObject, ``BLOB x'00'`` BinaryObject, ``WKB x'…'`` BinaryGeometry, ``absent NONE`` EmptyObject, NULL.
-Of a value longer than 100 characters stand the first 20, its length and its CRC-32.
+Of a value longer than 160 characters stand the first 20, its length and its CRC-32.
 Reading and rendering are here; running is in ``test_scenarios.py``.
 """
 
@@ -50,9 +50,10 @@ DATABASE, ELSEWHERE, LAST = "scenario", "elsewhere", "scenario_end"
 
 _DIRECTIVE = re.compile(r"-- (only|error|session|start|restart|stops|for|objects|data|server|show)(?:: (.*))?$")
 _EXPECTED = re.compile(r"-- (?:([!a-z0-9 ]+) )?=> (.*)$")
-_SHOWN_MAX, _SHOWN_OF_LONG = 100, 20
+_SHOWN_MAX, _SHOWN_OF_LONG = 160, 20
 _ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
 _CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "latin1": "cp1252", "ucs2": "utf-16-be"}
+_CODECS |= {"utf16": "utf-16-be", "utf32": "utf-32-be", "koi8r": "koi8-r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,8 @@ def rendered(record: dict[str, Any], shown: frozenset[str] = frozenset()) -> str
     """A decoded record (`tests.decoded.decode_value`) as a scenario writes it."""
     operation, name = record["operation"], record["objectName"]
     if operation == "DDL":
-        return f"DDL {record['afterImages']}" if name == DATABASE else f"DDL in {name}: {record['afterImages']}"
+        text = record["afterImages"].replace("\n", "\\n")
+        return f"DDL {text}" if name == DATABASE else f"DDL in {name}: {text}"
     if operation not in _ROW_OPERATIONS:
         return str(operation)
     before, after = (_image(record["fields"], record[side], shown) for side in ("beforeImages", "afterImages"))
@@ -264,9 +266,13 @@ def _shortened(text: str, length: int) -> str:
 def _date_time(content: dict[str, Any]) -> str:
     """Date and time as far as their parts are set; a negative time has every part negative."""
     parts = [content[name] for name in ("year", "month", "day", "hour", "minute", "second", "millis")]
-    forms = ("{:04d}", "-{:02d}", "-{:02d}", " {:02d}", ":{:02d}", ":{:02d}", ".{:06d}")
-    texts = [form.format(part) for form, part in zip(forms, parts, strict=True) if part is not None]
-    return f"dt {''.join(texts).strip(': ')}"
+    forms = (("", 4), ("-", 2), ("-", 2), (" ", 2), (":", 2), (":", 2), (".", 6))
+    texts = [
+        f"{mark}{'-' * (part < 0)}{abs(part):0{digits}d}"
+        for (mark, digits), part in zip(forms, parts, strict=True)
+        if part is not None
+    ]
+    return f"dt {''.join(texts).lstrip()}"
 
 
 _CELLS = {

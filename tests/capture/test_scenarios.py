@@ -16,7 +16,7 @@ from storage.clock import SystemClock
 from tests.capture import scenario
 from tests.capture.scenario import DATABASE, ELSEWHERE, LAST, Scenario
 from tests.capture.world import WAIT_S, World
-from tests.decoded import Record, decode_value, transactions
+from tests.decoded import decode_value
 from tests.tools.server_builds import CORE_KINDS
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ class Run:
             self._server.execute_all(*(f"DROP DATABASE IF EXISTS {name}" for name in (DATABASE, ELSEWHERE, LAST)))
             await world.close()
         assert [record.fields["id"] for record in records] == sorted(record.fields["id"] for record in records)
-        list(transactions(Record(one.offset, one.timestamp_ms, None, one.value) for one in records))
         lines = [scenario.rendered(decode_value(record.value), self._read.shown) for record in records]
         if self._read.stops is None:
             assert lines[-2:] == ["BEGIN", "COMMIT"], "the last transaction is ours, and nothing of it is tracked"
