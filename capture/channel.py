@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from capture.assembler import DDL, DML
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 from capture.failover import reach
+from capture.file_continuity import forget_files
 from capture.position import ResumePoint
 from capture.record_limit import RECORD_BYTES_MAX
 from capture.resume import prepare
@@ -309,6 +310,7 @@ class Channel:
         try:
             source, info = await reach(source, self._log, self._catalog, self.spec.id)
             if self._log.recovered is None:
+                await self._catalog.run(forget_files, self._catalog, self.spec.id)
                 await self._precheck(source, info)
                 self._move(State.INITIAL)
             selection = Selection(self.spec.objects, info.lower_case_table_names)

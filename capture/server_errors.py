@@ -53,6 +53,14 @@ _DUMP_FAILURES = (
         "the position {position} is past the end of that binlog file on {address}: the server lost the end of its "
         f"binlog or is another server; {NEW_CHANNEL}",
     ),
+    *(
+        _DumpFailure(
+            text,
+            "{address} finds no event in its binlog that it can send behind {position}: the file was damaged, or is "
+            f"another one than the one captured, as after a reset or a restore; {NEW_CHANNEL}",
+        )
+        for text in ("exceeded max_allowed_packet", "bogus data in log event", "read failed", "checksum verification")
+    ),
     _DumpFailure("Binary log is not open", "binary logging is off on {address}; set log_bin in my.cnf and restart it"),
 )
 

@@ -23,6 +23,7 @@ from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
 from capture.full_metadata import MetadataGap
+from capture.file_continuity import FileContinuity, is_rotate
 from capture.identity import Recaptured
 from capture.lookback import LookBack
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
@@ -107,6 +108,7 @@ class Session:
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._recaptured = Recaptured(source, resume)
+        self._files = FileContinuity(task.catalog, task.channel_id, info, source)
         self._busy = False
         self._streaming: asyncio.Task[Any] | None = None
         self._failure: StorageError | None = None
@@ -203,7 +205,10 @@ class Session:
         await self._give_way()
 
     async def _take(self, raw: bytes) -> None:
+        before = self.walker.reached if is_rotate(raw) else None
         step = self.walker.walk(raw)
+        if step.kind is StepKind.FILE:
+            await self._files.check(self.walker, step, before)
         if step.kind is StepKind.HEARTBEAT:
             self._take_heartbeat(step)
         elif step.kind is StepKind.PAYLOAD:
