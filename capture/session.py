@@ -22,8 +22,8 @@ from capture.batches import FLUSH_BYTES, encode
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
-from capture.full_metadata import MetadataGap
 from capture.file_continuity import FileContinuity, is_rotate
+from capture.full_metadata import MetadataGap
 from capture.identity import Recaptured
 from capture.lookback import LookBack
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
