@@ -127,8 +127,19 @@ def mediumint(shape: ColumnShape) -> CellCode:
     return _digits(i, 3, (Fixed("<", "H", 2, f"v{i}_0"), high), f"v{i}_0 | v{i}_1 << 16")
 
 
-_BIT_CODES = {1: "B", 2: "H", 3: "BH", 4: "I", 5: "BI", 6: "HI", 7: "BHI", 8: "Q"}
+_BIG_ENDIAN_CODES = {1: "B", 2: "H", 3: "BH", 4: "I", 5: "BI", 6: "HI", 7: "BHI", 8: "Q"}
 CODE_BYTES = {"B": 1, "H": 2, "I": 4, "Q": 8}
+
+
+def big_endian(i: int, size: int, first: int = 0) -> tuple[tuple[Fixed, ...], str]:
+    """An unsigned number of `size` bytes: its fields, named from `first` on, and the expression of its value."""
+    codes = enumerate(_BIG_ENDIAN_CODES[size], first)
+    fixed = tuple(Fixed(">", code, CODE_BYTES[code], f"v{i}_{k}") for k, code in codes)
+    pieces, shift = [], 8 * size
+    for one in fixed:
+        shift -= 8 * one.size
+        pieces.append(f"{one.name} << {shift}" if shift else one.name)
+    return fixed, " | ".join(pieces)
 
 
 def bit(shape: ColumnShape) -> CellCode:
@@ -138,11 +149,7 @@ def bit(shape: ColumnShape) -> CellCode:
     if size == 1:
         objects: dict[str, object] = {"tinyints_unsigned": _tinyint_cells(True)}
         return CellCode(f"{{tinyints_unsigned[v{i}_0]}}", (Fixed("<", "B", 1, f"v{i}_0"),), objects=objects)
-    fixed = tuple(Fixed(">", code, CODE_BYTES[code], f"v{i}_{k}") for k, code in enumerate(_BIT_CODES[size]))
-    value, shift = "", 8 * size
-    for one in fixed:
-        shift -= 8 * one.size
-        value += f"{' | ' * bool(value)}{one.name}{f' << {shift}' * bool(shift)}"
+    fixed, value = big_endian(i, size)
     return _digits(i, size, fixed, value)
 
 

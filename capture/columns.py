@@ -22,6 +22,7 @@ from capture.cells import (
 )
 from capture.errors import SchemaMismatch, UnsupportedColumn
 from capture.label_cells import enum, set_
+from capture.mariadb_time_cells import with_fraction
 from capture.object_cells import compressed_object, compressed_text, fixed_bytes, geometry, json
 from capture.object_values import FIXED_BYTES_WRITER, GEOMETRY_WRITER, JSON_WRITER, VECTOR_WRITER, compressible
 from capture.table import TableVersion
@@ -89,14 +90,24 @@ COLUMN_TYPES = (
     ColumnType(("double",), 5, "Float", {_F.DOUBLE: double}, DOUBLE_WRITER),
     ColumnType((), 6, "null", never_sent="the type of NULL, which no column has; a NULL is Avro null"),
     ColumnType(
-        ("timestamp",), 7, "Timestamp", {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: timestamp_before_56}, TIMESTAMP_WRITER
+        ("timestamp",),
+        7,
+        "Timestamp",
+        {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: with_fraction("timestamp", timestamp_before_56)},
+        TIMESTAMP_WRITER,
     ),
     ColumnType(("bigint",), 8, "Integer", {_F.LONGLONG: integer(8)}, integer_writer(_F.LONGLONG, 8)),
     ColumnType(("mediumint",), 9, "Integer", {_F.INT24: mediumint}, integer_writer(_F.INT24, 3)),
     ColumnType(("date",), 10, "DateTime", {_F.DATE: date, _F.NEWDATE: date}, DATE_WRITER),
-    ColumnType(("time",), 11, "DateTime", {_F.TIME2: time2, _F.TIME: time_before_56}, TIME_WRITER),
     ColumnType(
-        ("datetime",), 12, "DateTime", {_F.DATETIME2: datetime2, _F.DATETIME: datetime_before_56}, DATETIME_WRITER
+        ("time",), 11, "DateTime", {_F.TIME2: time2, _F.TIME: with_fraction("time", time_before_56)}, TIME_WRITER
+    ),
+    ColumnType(
+        ("datetime",),
+        12,
+        "DateTime",
+        {_F.DATETIME2: datetime2, _F.DATETIME: with_fraction("datetime", datetime_before_56)},
+        DATETIME_WRITER,
     ),
     ColumnType(("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER),
     ColumnType((), 14, "DateTime", never_sent="DATE in three bytes, the only one there is since MySQL 5.0: sent as 10"),
@@ -156,7 +167,6 @@ COLUMN_TYPES = (
 )
 
 _BY_NAME = {name: row for row in COLUMN_TYPES for name in row.names}
-_FORMATS_BEFORE_56 = frozenset({_F.TIMESTAMP, _F.DATETIME})
 
 
 def column_type(table: TableVersion, index: int) -> ColumnType:
@@ -193,10 +203,5 @@ def _column_code(table: TableVersion, table_map: TableMapEvent, index: int) -> C
         raise SchemaMismatch(
             f"Column {column.name} of {table.database}.{table.table} is {column.data_type.upper()} in the schema "
             f"history and of the binlog type {field_type} in the binlog."
-        )
-    if field_type in _FORMATS_BEFORE_56 and column.fsp:
-        raise UnsupportedColumn(
-            f"Column {column.name} of {table.database}.{table.table} has fractional seconds in an old format of "
-            f"MariaDB, which is not supported; run ALTER TABLE … FORCE with mysql56_temporal_format=ON."
         )
     return reader(ColumnShape(index, column, field_type, table_map.column_metadata[index]))

@@ -23,7 +23,7 @@ _FIRST_YEAR = 1900
 """What a YEAR's byte counts from, unless it is 0."""
 HOURS_MAX = 838
 _NO_TIME_OF_DAY = 4 * _UNSET
-_NO_DATE = DATETIME + 3 * _UNSET
+NO_DATE = DATETIME + 3 * _UNSET
 
 
 @cache
@@ -55,7 +55,7 @@ def year(shape: ColumnShape) -> CellCode:
 
 @cache
 def _hours() -> list[str]:
-    return [_NO_DATE + part(hour) for hour in range(HOURS_MAX + 1)]
+    return [NO_DATE + part(hour) for hour in range(HOURS_MAX + 1)]
 
 
 @cache
@@ -63,10 +63,11 @@ def _minutes_and_seconds() -> list[str]:
     return [part(packed >> 6) + part(packed & 0x3F) for packed in range(1 << 12)]
 
 
-def _negative_time(hour: int, minute: int, second: int, microseconds: int) -> str:
+def negative_time(hour: int, minute: int, second: int, microseconds: int) -> str:
+    """The cell of a negative TIME, from its parts without sign."""
     if hour > HOURS_MAX:
         raise MalformedEvent(f"A TIME is -{hour} hours, which no server writes.")
-    return _NO_DATE + part(-hour) + part(-minute) + part(-second) + part(-microseconds)
+    return NO_DATE + part(-hour) + part(-minute) + part(-second) + part(-microseconds)
 
 
 @cache
@@ -76,7 +77,7 @@ def _negative_times(fsp: int) -> TextCache[int]:
 
     def make(packed: int) -> str:
         whole, fraction = packed >> fraction_bits, packed & (1 << fraction_bits) - 1
-        return _negative_time(whole >> 12, whole >> 6 & 0x3F, whole & 0x3F, fraction * FRACTION_UNIT_US[fsp])
+        return negative_time(whole >> 12, whole >> 6 & 0x3F, whole & 0x3F, fraction * FRACTION_UNIT_US[fsp])
 
     return TextCache(make)
 
@@ -130,8 +131,8 @@ def _decimal_time(number: int) -> str:
     hour_and_minute, second = divmod(abs(hhmmss), 100)
     hour, minute = divmod(hour_and_minute, 100)
     if hhmmss < 0:
-        return _negative_time(hour, minute, second, 0)
-    return _NO_DATE + part(hour) + part(minute) + part(second) + part(0)
+        return negative_time(hour, minute, second, 0)
+    return NO_DATE + part(hour) + part(minute) + part(second) + part(0)
 
 
 _decimal_times = TextCache(_decimal_time)

@@ -257,13 +257,6 @@ def test_temporal_formats_before_56() -> None:
     ]
 
 
-def test_fractional_seconds_in_mariadbs_old_format_are_refused() -> None:
-    table = table_of(Column("t", "timestamp", fsp=3))
-    table_map = TableMapEvent(1, 0, "db", "t", bytes([FieldType.TIMESTAMP]), (0,), (True,))
-    with pytest.raises(UnsupportedColumn, match=r"Column t of db\.t has fractional seconds in an old format"):
-        Transcoder(table, table_map, "10.0.17-MariaDB")
-
-
 def test_a_negative_datetime_is_malformed() -> None:
     table = table_of(Column("d", "datetime"))
     table_map = TableMapEvent(1, 0, "db", "t", bytes([FieldType.DATETIME2]), (0,), (True,))
