@@ -4,6 +4,7 @@
 `readers` has, for each FieldType a server may write the type as, the generator of the code that makes the cell; a type
 without readers is refused, never guessed. `writer` is the way back, from values to row images. Rows are in the order of
 dataTypeNumber; the service documents 0 to 19 and 245 to 255, and those that no column gets say why (`never_sent`).
+`rule` tells people how bytes become the cell.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class ColumnType:
     readers: Mapping[FieldType, _Reader] = field(default_factory=dict)
     writer: ValueWriter | None = None
     never_sent: str = ""
+    rule: str = ""
 
 
 def _varchar_length_bytes(shape: ColumnShape) -> int:
@@ -81,13 +83,45 @@ _BLOB: Mapping[FieldType, _Reader] = {
 }
 _BLOB_WRITER = compressible(BLOB_WRITER)
 
+_LENGTH = "1 to 4 bytes of length (the metadata says how many), little endian"
+
 COLUMN_TYPES = (
     ColumnType((), 0, "Decimal", never_sent="DECIMAL as it was before MySQL 5.0, whose row images no server writes"),
-    ColumnType(("tinyint",), 1, "Integer", {_F.TINY: tinyint}, integer_writer(_F.TINY, 1)),
-    ColumnType(("smallint",), 2, "Integer", {_F.SHORT: integer(2)}, integer_writer(_F.SHORT, 2)),
-    ColumnType(("int",), 3, "Integer", {_F.LONG: integer(4)}, integer_writer(_F.LONG, 4)),
-    ColumnType(("float",), 4, "Float", {_F.FLOAT: float_}, FLOAT_WRITER),
-    ColumnType(("double",), 5, "Float", {_F.DOUBLE: double}, DOUBLE_WRITER),
+    ColumnType(
+        ("tinyint",),
+        1,
+        "Integer",
+        {_F.TINY: tinyint},
+        integer_writer(_F.TINY, 1),
+        rule="1 byte, two's complement unless UNSIGNED; precision 1, the bytes of the type",
+    ),
+    ColumnType(
+        ("smallint",),
+        2,
+        "Integer",
+        {_F.SHORT: integer(2)},
+        integer_writer(_F.SHORT, 2),
+        rule="2 bytes, little endian, two's complement unless UNSIGNED; precision 2, the bytes of the type",
+    ),
+    ColumnType(
+        ("int",),
+        3,
+        "Integer",
+        {_F.LONG: integer(4)},
+        integer_writer(_F.LONG, 4),
+        rule="4 bytes, little endian, two's complement unless UNSIGNED; precision 4, the bytes of the type",
+    ),
+    ColumnType(
+        ("float",),
+        4,
+        "Float",
+        {_F.FLOAT: float_},
+        FLOAT_WRITER,
+        rule="4 bytes, little endian, IEEE 754; the shortest decimal that reads back as this float",
+    ),
+    ColumnType(
+        ("double",), 5, "Float", {_F.DOUBLE: double}, DOUBLE_WRITER, rule="8 bytes, little endian, IEEE 754, as it is"
+    ),
     ColumnType((), 6, "null", never_sent="the type of NULL, which no column has; a NULL is Avro null"),
     ColumnType(
         ("timestamp",),
@@ -95,12 +129,39 @@ COLUMN_TYPES = (
         "Timestamp",
         {_F.TIMESTAMP2: timestamp2, _F.TIMESTAMP: with_fraction("timestamp", timestamp_before_56)},
         TIMESTAMP_WRITER,
+        rule="4 bytes, big endian (before MySQL 5.6 little), seconds since 1970 in UTC, then 0 to 3 bytes of fraction",
     ),
-    ColumnType(("bigint",), 8, "Integer", {_F.LONGLONG: integer(8)}, integer_writer(_F.LONGLONG, 8)),
-    ColumnType(("mediumint",), 9, "Integer", {_F.INT24: mediumint}, integer_writer(_F.INT24, 3)),
-    ColumnType(("date",), 10, "DateTime", {_F.DATE: date, _F.NEWDATE: date}, DATE_WRITER),
     ColumnType(
-        ("time",), 11, "DateTime", {_F.TIME2: time2, _F.TIME: with_fraction("time", time_before_56)}, TIME_WRITER
+        ("bigint",),
+        8,
+        "Integer",
+        {_F.LONGLONG: integer(8)},
+        integer_writer(_F.LONGLONG, 8),
+        rule="8 bytes, little endian, two's complement unless UNSIGNED; precision 8, the bytes of the type",
+    ),
+    ColumnType(
+        ("mediumint",),
+        9,
+        "Integer",
+        {_F.INT24: mediumint},
+        integer_writer(_F.INT24, 3),
+        rule="3 bytes, little endian, two's complement unless UNSIGNED; precision 3, the bytes of the type",
+    ),
+    ColumnType(
+        ("date",),
+        10,
+        "DateTime",
+        {_F.DATE: date, _F.NEWDATE: date},
+        DATE_WRITER,
+        rule="3 bytes, little endian: 15 bits year, 4 month, 5 day; parts that are zero stay zero",
+    ),
+    ColumnType(
+        ("time",),
+        11,
+        "DateTime",
+        {_F.TIME2: time2, _F.TIME: with_fraction("time", time_before_56)},
+        TIME_WRITER,
+        rule="3 bytes, big endian, less 0x800000: 10 bits hour, 6 minute, 6 second, then 0 to 3 bytes of fraction",
     ),
     ColumnType(
         ("datetime",),
@@ -108,8 +169,11 @@ COLUMN_TYPES = (
         "DateTime",
         {_F.DATETIME2: datetime2, _F.DATETIME: with_fraction("datetime", datetime_before_56)},
         DATETIME_WRITER,
+        rule="5 bytes, big endian: 1 bit set, 17 bits year * 13 + month, 5 day, 5 hour, 6 minute, 6 second, then the fraction",
     ),
-    ColumnType(("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER),
+    ColumnType(
+        ("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER, rule="1 byte: years since 1900, 0 is the year 0000"
+    ),
     ColumnType((), 14, "DateTime", never_sent="DATE in three bytes, the only one there is since MySQL 5.0: sent as 10"),
     ColumnType(
         ("tinytext", "text", "mediumtext", "longtext"),
@@ -117,20 +181,63 @@ COLUMN_TYPES = (
         "Character",
         {_F.BLOB: character(_blob_length_bytes), _F.BLOB_COMPRESSED: compressed_text(_blob_length_bytes)},
         compressible(TEXT_WRITER),
+        rule=f"{_LENGTH}, then the bytes in the column's character set, unchanged",
     ),
-    ColumnType(("bit",), 16, "Integer", {_F.BIT: bit}, BIT_WRITER),
+    ColumnType(
+        ("bit",),
+        16,
+        "Integer",
+        {_F.BIT: bit},
+        BIT_WRITER,
+        rule="a byte for each 8 bits begun, big endian, an unsigned number; precision: these bytes",
+    ),
     ColumnType((), 17, "Timestamp", never_sent="TIMESTAMP as stored since MySQL 5.6: sent as 7"),
     ColumnType((), 18, "DateTime", never_sent="DATETIME as stored since MySQL 5.6: sent as 12"),
     ColumnType((), 19, "DateTime", never_sent="TIME as stored since MySQL 5.6: sent as 11"),
-    ColumnType(("json",), 245, "TextObject", {_F.JSON: json}, JSON_WRITER),
-    ColumnType(("decimal",), 246, "Decimal", {_F.NEWDECIMAL: decimal}, DECIMAL_WRITER),
-    ColumnType(("enum",), 247, "TextObject", {_F.ENUM: enum}, ENUM_WRITER),
-    ColumnType(("set",), 248, "TextObject", {_F.SET: set_}, SET_WRITER),
-    ColumnType(("tinyblob",), 249, "BinaryObject", _BLOB, _BLOB_WRITER),
-    ColumnType(("mediumblob",), 250, "BinaryObject", _BLOB, _BLOB_WRITER),
-    ColumnType(("longblob",), 251, "BinaryObject", _BLOB, _BLOB_WRITER),
-    ColumnType(("blob",), 252, "BinaryObject", _BLOB, _BLOB_WRITER),
-    ColumnType(("binary",), 252, "BinaryObject", {_F.STRING: binary}, BINARY_WRITER),
+    ColumnType(
+        ("json",),
+        245,
+        "TextObject",
+        {_F.JSON: json},
+        JSON_WRITER,
+        rule="4 bytes of length, then MySQL's binary JSON; written as MySQL writes it, character for character",
+    ),
+    ColumnType(
+        ("decimal",),
+        246,
+        "Decimal",
+        {_F.NEWDECIMAL: decimal},
+        DECIMAL_WRITER,
+        rule="4 bytes for each 9 digits, big endian, the first bit inverted, all if negative; precision: the digits there are",
+    ),
+    ColumnType(
+        ("enum",),
+        247,
+        "TextObject",
+        {_F.ENUM: enum},
+        ENUM_WRITER,
+        rule="the number of the label, from 1, in 1 or 2 bytes, little endian; 0 is the empty text",
+    ),
+    ColumnType(
+        ("set",),
+        248,
+        "TextObject",
+        {_F.SET: set_},
+        SET_WRITER,
+        rule="a bit for each label, in 1 to 8 bytes, little endian; the labels with a comma between",
+    ),
+    ColumnType(("tinyblob",), 249, "BinaryObject", _BLOB, _BLOB_WRITER, rule=f"{_LENGTH}, then the bytes"),
+    ColumnType(("mediumblob",), 250, "BinaryObject", _BLOB, _BLOB_WRITER, rule=f"{_LENGTH}, then the bytes"),
+    ColumnType(("longblob",), 251, "BinaryObject", _BLOB, _BLOB_WRITER, rule=f"{_LENGTH}, then the bytes"),
+    ColumnType(("blob",), 252, "BinaryObject", _BLOB, _BLOB_WRITER, rule=f"{_LENGTH}, then the bytes"),
+    ColumnType(
+        ("binary",),
+        252,
+        "BinaryObject",
+        {_F.STRING: binary},
+        BINARY_WRITER,
+        rule="1 byte of length, 2 where values may be longer than 255, then the bytes, the zeros that the server cuts at the end put back",
+    ),
     ColumnType(
         ("varbinary",),
         252,
@@ -140,9 +247,24 @@ COLUMN_TYPES = (
             _F.VARCHAR_COMPRESSED: compressed_object("BINARY", _varchar_length_bytes),
         },
         compressible(VARBINARY_WRITER),
+        rule="1 byte of length, 2 where values may be longer than 255, then the bytes",
     ),
-    ColumnType(("vector",), 252, "BinaryObject", {_F.VECTOR: binary_object("BLOB", _blob_length_bytes)}, VECTOR_WRITER),
-    ColumnType(("uuid", "inet4", "inet6"), 252, "BinaryObject", {_F.STRING: fixed_bytes}, FIXED_BYTES_WRITER),
+    ColumnType(
+        ("vector",),
+        252,
+        "BinaryObject",
+        {_F.VECTOR: binary_object("BLOB", _blob_length_bytes)},
+        VECTOR_WRITER,
+        rule=f"{_LENGTH}, then 4-byte floats, little endian, as they are",
+    ),
+    ColumnType(
+        ("uuid", "inet4", "inet6"),
+        252,
+        "BinaryObject",
+        {_F.STRING: fixed_bytes},
+        FIXED_BYTES_WRITER,
+        rule="1 byte of length, then the bytes in the order of the text, the zeros that the server cuts put back",
+    ),
     ColumnType(
         ("varchar",),
         253,
@@ -152,8 +274,16 @@ COLUMN_TYPES = (
             _F.VARCHAR_COMPRESSED: compressed_text(_varchar_length_bytes),
         },
         compressible(VARCHAR_WRITER),
+        rule="1 byte of length, 2 where values may be longer than 255 bytes, then the bytes in the column's character set, unchanged",
     ),
-    ColumnType(("char",), 254, "Character", {_F.STRING: character(string_length_bytes)}, CHAR_WRITER),
+    ColumnType(
+        ("char",),
+        254,
+        "Character",
+        {_F.STRING: character(string_length_bytes)},
+        CHAR_WRITER,
+        rule="1 byte of length, 2 where values may be longer than 255 bytes, then the bytes, without the spaces at the end that the server cuts",
+    ),
     ColumnType(
         (
             *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
@@ -163,6 +293,7 @@ COLUMN_TYPES = (
         "BinaryGeometry",
         {_F.GEOMETRY: geometry},
         GEOMETRY_WRITER,
+        rule=f"{_LENGTH}, then 4 bytes of SRID, left out, and well-known binary (WKB)",
     ),
 )
 
