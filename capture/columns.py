@@ -84,6 +84,7 @@ _BLOB: Mapping[FieldType, _Reader] = {
 _BLOB_WRITER = compressible(BLOB_WRITER)
 
 _LENGTH = "1 to 4 bytes of length (the metadata says how many), little endian"
+_LENGTH_OF_255 = "1 byte of length, 2 where values may be longer than 255 bytes"
 
 COLUMN_TYPES = (
     ColumnType((), 0, "Decimal", never_sent="DECIMAL as it was before MySQL 5.0, whose row images no server writes"),
@@ -169,7 +170,7 @@ COLUMN_TYPES = (
         "DateTime",
         {_F.DATETIME2: datetime2, _F.DATETIME: with_fraction("datetime", datetime_before_56)},
         DATETIME_WRITER,
-        rule="5 bytes, big endian: 1 bit set, 17 bits year * 13 + month, 5 day, 5 hour, 6 minute, 6 second, then the fraction",
+        rule="5 bytes, big endian: 1 bit set, 17 year * 13 + month, 5 day, 5 hour, 6 minute, 6 second, then fraction",
     ),
     ColumnType(
         ("year",), 13, "DateTime", {_F.YEAR: year}, YEAR_WRITER, rule="1 byte: years since 1900, 0 is the year 0000"
@@ -208,7 +209,7 @@ COLUMN_TYPES = (
         "Decimal",
         {_F.NEWDECIMAL: decimal},
         DECIMAL_WRITER,
-        rule="4 bytes for each 9 digits, big endian, the first bit inverted, all if negative; precision: the digits there are",
+        rule="4 bytes for each 9 digits, big endian, the first bit inverted, all if negative; precision: its digits",
     ),
     ColumnType(
         ("enum",),
@@ -236,7 +237,7 @@ COLUMN_TYPES = (
         "BinaryObject",
         {_F.STRING: binary},
         BINARY_WRITER,
-        rule="1 byte of length, 2 where values may be longer than 255, then the bytes, the zeros that the server cuts at the end put back",
+        rule=f"{_LENGTH_OF_255}, then the bytes, the zeros that the server cuts at the end put back",
     ),
     ColumnType(
         ("varbinary",),
@@ -247,7 +248,7 @@ COLUMN_TYPES = (
             _F.VARCHAR_COMPRESSED: compressed_object("BINARY", _varchar_length_bytes),
         },
         compressible(VARBINARY_WRITER),
-        rule="1 byte of length, 2 where values may be longer than 255, then the bytes",
+        rule=f"{_LENGTH_OF_255}, then the bytes",
     ),
     ColumnType(
         ("vector",),
@@ -274,7 +275,7 @@ COLUMN_TYPES = (
             _F.VARCHAR_COMPRESSED: compressed_text(_varchar_length_bytes),
         },
         compressible(VARCHAR_WRITER),
-        rule="1 byte of length, 2 where values may be longer than 255 bytes, then the bytes in the column's character set, unchanged",
+        rule=f"{_LENGTH_OF_255}, then the bytes in the column's character set, unchanged",
     ),
     ColumnType(
         ("char",),
@@ -282,7 +283,7 @@ COLUMN_TYPES = (
         "Character",
         {_F.STRING: character(string_length_bytes)},
         CHAR_WRITER,
-        rule="1 byte of length, 2 where values may be longer than 255 bytes, then the bytes, without the spaces at the end that the server cuts",
+        rule=f"{_LENGTH_OF_255}, then the bytes, without the spaces at the end that the server cuts",
     ),
     ColumnType(
         (
