@@ -137,6 +137,14 @@ def _tail(arguments: argparse.Namespace) -> int:
     )
 
 
+def _explain(arguments: argparse.Namespace) -> int:
+    from broker.explain import run
+
+    config = _config(arguments)
+    with _named(arguments.config):
+        return run(config, arguments.topic, arguments.offset, as_json=arguments.json)
+
+
 def _status(arguments: argparse.Namespace) -> int:
     from broker.status import run
 
@@ -255,6 +263,12 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--all", action="store_true", help="heartbeats too")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    explain = _add(commands, "explain", _explain, "show a record beside the bytes of the binlog it was made of")
+    explain.add_argument("topic", metavar="TOPIC")
+    explain.add_argument("offset", type=_offset, metavar="OFFSET", help="as `binwire tail` shows it")
+    _add_config(explain)
+    explain.add_argument("--json", action="store_true", help="as one JSON object")
+
     status = _add(commands, "status", _status, "show the channels, consumer groups and listeners of a running server")
     _add_place(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
@@ -352,6 +366,12 @@ def _data_directory(arguments: argparse.Namespace) -> Path:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of records; write 1 or more")
+    return int(text)
+
+
+def _offset(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an offset; write a number as `binwire tail` shows it")
     return int(text)
 
 
