@@ -11,6 +11,8 @@ Protocol: one request per connection, JSON lines in both directions, UTF-8.
                                      -> {"record": {"offset": 7, "timestamp_ms": …, "value": "<base64>"}} …,
                                         {"caught_up": 107} once when the records that were there have been sent,
                                         {"end": 107} when nothing more comes
+    {"request": "record", "topic": "…", "offset": 7}
+                                     -> {"before": {…}} if there is a record before it, {"record": {…}} as in tail
     {"request": "reload"}            -> {"reloaded": "one sentence about what changed"}
     anything that cannot be done     -> {"error": "one sentence"}
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.log import LogReader
+    from storage.records import Record
 
 REQUEST_BYTES_MAX: Final = 64 << 10
 TAIL_READ_BYTES: Final = 256 << 10  # of the log at a time; the next is read when the client has taken these
@@ -194,10 +197,12 @@ class ControlServer:
                     await lines.send({"status": await resident(self._status)})
                 case "tail":
                     await self._tail(request, reader, lines)
+                case "record":
+                    await self._record(request, lines)
                 case "reload":
                     await lines.send({"reloaded": await self._reload()})
                 case other:
-                    raise ControlError(f"there is no request {other!r}; there are status, tail and reload")
+                    raise ControlError(f"there is no request {other!r}; there are status, tail, record and reload")
         except (ConfigError, ControlError, StorageError) as error:
             await lines.send({"error": str(error)})
         except ValueError as error:
@@ -238,6 +243,21 @@ class ControlServer:
             unsubscribe()
             gone.cancel()
 
+    async def _record(self, request: dict[str, Any], lines: _Lines) -> None:
+        """One record, and the one before it: where that ended, this one's event may begin."""
+        log, offset = self._channels.find_log(str(request.get("topic"))), request.get("offset")
+        if log is None:
+            raise ControlError(f"there is no topic {request.get('topic')!r}; `binwire status` lists the topics")
+        first, end = log.log_start_offset, log.high_watermark
+        if not isinstance(offset, int) or not first <= offset < end:
+            raise ControlError(f"there is no offset {offset!r} in {log.topic}, which has {first} to {end - 1}")
+        if offset > first and (before := await resident(partial(_record_at, log, offset - 1))) is not None:
+            await lines.send({"before": before})
+        found = await resident(partial(_record_at, log, offset))
+        if found is None:
+            raise ControlError(f"the offset {offset} of {log.topic} is in a gap: no record has it")
+        await lines.send({"record": found})
+
 
 class _Lines:
     """JSON lines to one client, never more than it takes."""
@@ -265,6 +285,25 @@ def _copy(log: LogReader, offset: int) -> bytes:
         return bytes(part.view)
 
 
+def _record_at(log: LogReader, offset: int) -> dict[str, Any] | None:
+    """The record with this offset as it is sent, None where a gap is."""
+    from storage.records import iter_batches, iter_records
+
+    with log.read(offset, 1) as part:
+        data = bytes(part.view)
+    for batch in iter_batches(data):
+        for record in iter_records(batch):
+            if record.offset == offset:
+                return _fields(record)
+    return None
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """A record for the line that carries it."""
+    value = base64.b64encode(record.value or b"").decode()
+    return {"offset": record.offset, "timestamp_ms": record.timestamp_ms, "value": value}
+
+
 async def _send_visible(log: LogReader, offset: int, lines: _Lines) -> int:
     """Send everything visible from `offset` on; returns the next offset."""
     from storage.records import iter_batches, iter_records
@@ -276,9 +315,7 @@ async def _send_visible(log: LogReader, offset: int, lines: _Lines) -> int:
         for batch in iter_batches(data):
             for record in iter_records(batch):
                 if record.offset >= offset:
-                    value = base64.b64encode(record.value or b"").decode()
-                    fields = {"offset": record.offset, "timestamp_ms": record.timestamp_ms, "value": value}
-                    await lines.send({"record": fields})
+                    await lines.send({"record": _fields(record)})
             offset = max(offset, batch.header.next_offset)
     return offset
 

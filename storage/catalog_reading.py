@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from storage.catalog import VERSION, later_version
+from storage.catalog import VERSION, SchemaVersionRow, later_version
 from storage.catalog_failures import OPENED, corrupt, failure_of
 from storage.errors import CatalogCorrupt
 from storage.files import FILE_MODE
@@ -61,6 +61,22 @@ def _read(path: Path) -> CatalogContent:
         topics = dict(connection.execute("SELECT id, topic FROM channels ORDER BY id").fetchall())
         offsets = connection.execute("SELECT group_id, topic, offset FROM offsets ORDER BY 1, 2").fetchall()
         return CatalogContent(damages, topics, tuple(offsets), tuple(_orphans(connection)))
+
+
+def read_schema_versions(path: Path, channel_id: str, database: str, table: str) -> list[SchemaVersionRow]:
+    """What is kept of a table's definitions and of its database's, oldest first; none without a catalog.
+
+    Raises: as `read_catalog`.
+    """
+    if not path.exists():
+        return []
+    with _opened(path) as connection:
+        rows = connection.execute(
+            "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions "
+            "WHERE channel_id = ? AND database = ? AND table_name IN ('', ?) ORDER BY sequence",
+            (channel_id, database, table),
+        ).fetchall()
+    return [SchemaVersionRow(*row) for row in rows]
 
 
 def copy_catalog(path: Path, target: Path) -> None:

@@ -71,6 +71,25 @@ def find_end(files: Files, directory: Path, bases: Sequence[int]) -> End | None:
     return None
 
 
+def snapshot_at(directory: Path, offset: int) -> bytes | None:
+    """What the segment that holds an offset keeps of its source; None without such a segment.
+
+    Raises:
+        StorageError: the system refuses to read it.
+    """
+    files = Files()
+    try:
+        bases = [base for base in base_offsets(files, directory) if base <= offset]
+        if not bases:
+            return None
+        with closing(PositionFile.open(files, source_path(log_path(directory, bases[-1])), write=False)) as file:
+            return bytes(file.header.snapshot)
+    except (CorruptLog, FileNotFoundError):
+        return None
+    except OSError as error:
+        raise StorageError(f"the log in {directory} cannot be read ({error.strerror})") from error
+
+
 def last_source(directory: Path) -> RecoveredSource | None:
     """The source position of the last record in the log at `directory`; None if there is no log, or nothing in it.
 
