@@ -367,3 +367,101 @@ async def test_images_that_lack_columns_stop_a_channel_and_any_continues_it(worl
     changed = world.records()[4].fields
     assert shown_cells(changed["beforeImages"]) == ["1", ..., ...]
     assert shown_cells(changed["afterImages"]) == [..., "2", ...]
+
+
+# ---- columns that statements do not name ----
+
+
+@dataclass(frozen=True)
+class Unnamed:
+    """A table with columns that no INSERT names: where it can be, its definition, and all columns of a record."""
+
+    kinds: tuple[str, ...]
+    definition: str
+    columns: tuple[str, ...]
+    setting: str = ""
+
+
+MYSQL8 = ("mysql97",)
+GENERATED = ("mysql97", "mariadb1011", "mariadb105", "mariadb118")
+UNNAMED = {
+    "virtual and stored": Unnamed(
+        GENERATED,
+        "(a INT PRIMARY KEY, b VARCHAR(9), v VARCHAR(20) AS (CONCAT(b, '!')) VIRTUAL, s INT AS (a * 2) STORED, z INT)",
+        ("a", "b", "v", "s", "z"),
+    ),
+    "virtual and indexed": Unnamed(
+        GENERATED,
+        "(a INT PRIMARY KEY, b VARCHAR(9), v VARCHAR(20) AS (UPPER(b)) VIRTUAL, z INT, KEY (v))",
+        ("a", "b", "v", "z"),
+    ),
+    "virtual of every size": Unnamed(
+        GENERATED,
+        "(a INT PRIMARY KEY, b VARCHAR(9), t TEXT AS (REPEAT(b, 300)) VIRTUAL, "
+        "d DECIMAL(9,2) AS (a / 3) VIRTUAL, z INT)",
+        ("a", "b", "t", "d", "z"),
+    ),
+    "invisible": Unnamed(
+        ("mysql97", "mariadb1011", "mariadb105", "mariadb118"),
+        "(a INT PRIMARY KEY, b VARCHAR(9), i INT INVISIBLE DEFAULT 8, z INT)",
+        ("a", "b", "i", "z"),
+    ),
+    "functional index": Unnamed(
+        MYSQL8,
+        "(a INT PRIMARY KEY, b VARCHAR(9), z INT, KEY f ((UPPER(b))), UNIQUE KEY g (a, (z + 1)))",
+        ("a", "b", "z"),
+    ),
+    "multi-valued index": Unnamed(
+        MYSQL8,
+        "(a INT PRIMARY KEY, b VARCHAR(9), z INT, j VARCHAR(30) DEFAULT '[1, 2]', "
+        "KEY f ((CAST(CAST(j AS JSON) AS UNSIGNED ARRAY))))",
+        ("a", "b", "z", "j"),
+    ),
+    "generated primary key": Unnamed(
+        MYSQL8,
+        "(a INT, b VARCHAR(9), z INT)",
+        ("my_row_id", "a", "b", "z"),
+        "SET SESSION sql_generate_invisible_primary_key = ON",
+    ),
+    "row hash of a long unique key": Unnamed(
+        ("mariadb1011", "mariadb105", "mariadb118"),
+        "(a INT PRIMARY KEY, b VARCHAR(9), x TEXT DEFAULT 'x', z INT, UNIQUE KEY (x, b))",
+        ("a", "b", "x", "z"),
+    ),
+}
+
+
+def hidden_columns_left_out(record: dict[str, Any], columns: Sequence[str]) -> list[Any]:
+    """The cells of these columns; what is beyond them is MariaDB's own."""
+    names = [found["name"] for found in record["fields"]]
+    assert [name for name in names if not name.startswith("DB_ROW_HASH_")] == list(columns)
+    return [cell for name, cell in zip(names, record["afterImages"], strict=True) if name in columns]
+
+
+@pytest.mark.parametrize("case", UNNAMED)
+def test_columns_that_statements_do_not_name_are_in_the_records(every_server: LiveServer, case: str) -> None:
+    server, unnamed = every_server, UNNAMED[case]
+    if server.kind not in unnamed.kinds:
+        pytest.skip(f"{server.version} has no such columns")
+    database = server.fresh_database()
+    with closing(server.connect(database=database, charset="utf8mb4", conv={}, autocommit=True)) as connection:
+        cursor = connection.cursor()
+        if unnamed.setting:
+            cursor.execute(unnamed.setting)
+        cursor.execute(f"CREATE TABLE t {unnamed.definition}")
+        cursor.execute("SHOW CREATE TABLE t")
+        ((_, create_sql),) = cursor.fetchall()
+        cursor.execute("FLUSH BINARY LOGS")
+        file, _ = server.binlog_position()
+        cursor.execute("INSERT INTO t (a, b, z) VALUES (1, 'one', 3), (2, NULL, NULL)")
+        cursor.execute("UPDATE t SET b = 'two', z = 2 WHERE a = 2")
+        cursor.execute(f"SELECT {', '.join(unnamed.columns)} FROM t ORDER BY a")
+        wanted = [tuple(None if value is None else str(value) for value in row) for row in cursor.fetchall()]
+    records = records_of(server, file, create_sql, database)
+    shown = []
+    for record in records:
+        cells = hidden_columns_left_out(record, unnamed.columns)
+        values = [None if cell is None else cell["value"] for cell in cells]
+        shown.append(tuple(value.decode() if isinstance(value, bytes) else value for value in values))
+    assert [record["operation"] for record in records] == ["INSERT", "INSERT", "UPDATE"]
+    assert [shown[0], shown[2]] == wanted
