@@ -250,7 +250,9 @@ class Assembler:
                 transcoder = self._transcoders_of_held.get(table.key)
                 if transcoder is None:
                     version = TableVersion.from_json(table.definition)
-                    transcoder = Transcoder(version, table.event, self._source_version)
+                    transcoder = Transcoder(
+                        version, table.event, self._source_version, partial_images=self._partial_images
+                    )
                     if len(self._transcoders_of_held) >= HELD_TRANSCODERS_MAX:
                         self._transcoders_of_held.clear()
                     self._transcoders_of_held[table.key] = transcoder
