@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from storage.catalog import SchemaVersionRow
 
 _COLUMNS_MIN, _COLUMNS_MAX = 80, 140
-_BYTES_A_LINE: Final = 16
-_LINES_A_PART: Final = 8
-"""Of hexadecimal; what is longer is cut in people's output and whole in JSON."""
+_WIDE_COLUMNS: Final = 110
+_BYTES_A_LINE, _BYTES_A_NARROW_LINE = 16, 8
+_BYTES_A_PART: Final = 128
+"""What is longer is cut in people's output and whole in JSON."""
 _OFFSET_DIGITS: Final = 4
-_HEXADECIMAL_COLUMNS: Final = _BYTES_A_LINE * 3 - 1
 _READER_IDS: Final = (1 << 31, (1 << 32) - 1)
 
 
@@ -183,15 +183,18 @@ def shown(offset: int, record: dict[str, Any], explanation: Explanation, style: 
         facts = [event.place, f"{len(event.data):,} bytes", *([event.note] if event.note else [])]
         yield f"{style.bold}{event.name}{style.end}  {style.dim}{'  '.join(facts)}{style.end}"
         names = min(max(width(printable(part.name)) for part in event.parts), columns // 5)
+        ruled = set[int | None]()
         for part in event.parts:
-            yield from _part(part, event.data, record, names, style, columns)
+            known = part.column in ruled
+            ruled.add(part.column)
+            yield from _part(part._replace(rule="" if known else part.rule), event.data, record, names, style, columns)
 
 
 def _facts(record: Mapping[str, Any], explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "made of", explanation.origin
     yield "ends at", f"{explanation.position} (sourcePosition {record['sourcePosition']})"
     if record["safeSourcePosition"] != record["sourcePosition"]:
-        yield "begins at", f"the first TABLE_MAP of its statement (safeSourcePosition {record['safeSourcePosition']})"
+        yield "begins at", f"where the rows of its statement begin (safeSourcePosition {record['safeSourcePosition']})"
     yield "source time", f"{datetime.fromtimestamp(record['sourceTimestamp'], UTC):%Y-%m-%d %H:%M:%S} UTC"
     if (gtid := record["tags"].get("GTID")) is not None:
         yield "transaction", gtid
@@ -208,24 +211,26 @@ def _facts(record: Mapping[str, Any], explanation: Explanation) -> Iterator[tupl
 
 def _part(part: Part, data: bytes, record: Mapping[str, Any], names: int, style: Style, columns: int) -> Iterator[str]:
     """A part's bytes beside its name and what it says; what does not fit beside them stands below."""
-    hexadecimal = list(_hexadecimal(data[part.start : part.end])) or ["–"]
-    said = list(_said(part, record, style, max(columns - _OFFSET_DIGITS - _HEXADECIMAL_COLUMNS - names - 8, 20)))
+    a_line = _BYTES_A_LINE if columns >= _WIDE_COLUMNS else _BYTES_A_NARROW_LINE
+    byte_columns = a_line * 3 - 1
+    hexadecimal = list(_hexadecimal(data[part.start : part.end], a_line)) or ["–"]
+    said = list(_said(part, record, style, max(columns - _OFFSET_DIGITS - byte_columns - names - 8, 20)))
     colour = (style.before if part.image == "before" else style.insert) if part.column is not None else ""
     for number in range(max(len(hexadecimal), len(said))):
-        place = f"{part.start + number * _BYTES_A_LINE:0{_OFFSET_DIGITS}x}" if number < len(hexadecimal) else ""
+        place = f"{part.start + number * a_line:0{_OFFSET_DIGITS}x}" if number < len(hexadecimal) else ""
         shown_bytes = hexadecimal[number] if number < len(hexadecimal) else ""
         name = clip(printable(part.name), names) if number == 0 else ""
         text = said[number] if number < len(said) else ""
         yield (
-            f"  {style.dim}{place:<{_OFFSET_DIGITS}}{style.end}  {colour}{pad(shown_bytes, _HEXADECIMAL_COLUMNS)}"
+            f"  {style.dim}{place:<{_OFFSET_DIGITS}}{style.end}  {colour}{pad(shown_bytes, byte_columns)}"
             f"{style.end if colour else ''}  {style.name}{pad(name, names)}{style.end}  {text}"
         ).rstrip()
 
 
-def _hexadecimal(data: bytes) -> Iterator[str]:
-    kept = data[: _LINES_A_PART * _BYTES_A_LINE]
-    for start in range(0, len(kept), _BYTES_A_LINE):
-        yield kept[start : start + _BYTES_A_LINE].hex(" ")
+def _hexadecimal(data: bytes, a_line: int) -> Iterator[str]:
+    kept = data[:_BYTES_A_PART]
+    for start in range(0, len(kept), a_line):
+        yield kept[start : start + a_line].hex(" ")
     if len(kept) < len(data):
         yield f"… {len(data) - len(kept):,} more bytes"
 
