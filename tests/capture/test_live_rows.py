@@ -57,8 +57,8 @@ def fits_a_row(case: Case) -> bool:
     return sum(4 * (column.length or 0) for column in case.table.columns) < ROW_BYTES_MAX
 
 
-def records_of(server: LiveServer, file: str, create_sql: str, database: str) -> list[dict[str, Any]]:
-    """All records of the tables of a database in a binlog file, decoded."""
+def records_of(server: LiveServer, file: str, create_sql: str, database: str, **options: Any) -> list[dict[str, Any]]:
+    """All records of the tables of a database in a binlog file, decoded. `options` are the transcoder's."""
     history = SchemaHistory(Dialect.of(server.version), lambda name, table: name == database)
     history.snapshot_database(server.execute(f"SHOW CREATE DATABASE {quoted(database)}")[0][1], (0, 0))
     history.snapshot_table(database, create_sql, (0, 0))
@@ -67,7 +67,7 @@ def records_of(server: LiveServer, file: str, create_sql: str, database: str) ->
     for raw in iter_events(server.binlog_path(file).read_bytes()):
         _, event = decoder.decode(raw)
         if isinstance(event, TableMapEvent) and event.database == database:
-            transcoders[event.table_id] = Transcoder(history.check(event), event, server.version)
+            transcoders[event.table_id] = Transcoder(history.check(event), event, server.version, **options)
         if isinstance(event, RowsEvent) and event.table_id in transcoders:
             records += transcoders[event.table_id].transcode(event, HEAD, 1)
     return [avro.decode(record) for record in records]
