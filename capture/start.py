@@ -34,7 +34,7 @@ SECONDS_BELOW = 10**11
 """A plain number below this is seconds, from here on milliseconds (the rule of ListOffsets)."""
 
 _STATUS_RENAMED = (8, 2, 0)
-_NO_BINARY_LOGGING = 1381
+_NO_BINARY_LOGGING, _NO_SUCH_FUNCTION = 1381, 1305
 
 
 async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePoint:
@@ -82,8 +82,13 @@ def status_statement(info: ServerInfo) -> str:
 
 
 async def mariadb_set_at(source: Source, position: BinlogPosition) -> GtidSet | None:
-    """MariaDB's GTID position at a place in its binlog, None where it cannot tell."""
-    rows = await source.query(f"SELECT BINLOG_GTID_POS('{_escape(position.file)}', {position.position})")
+    """MariaDB's GTID position at a place in its binlog, None where it cannot tell: it has GTIDs since 10.0."""
+    try:
+        rows = await source.query(f"SELECT BINLOG_GTID_POS('{_escape(position.file)}', {position.position})")
+    except ServerRefusal as refusal:
+        if refusal.code != _NO_SUCH_FUNCTION:
+            raise
+        return None
     found = rows[0][0]
     return None if found is None else GtidSet.parse(found)
 

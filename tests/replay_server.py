@@ -4,7 +4,7 @@ What a capture asks for is answered as that version would: the greeting with its
 variables, the words of its statements, errors with its codes for what it does not know, SHOW CREATE from a script. A
 dump sends what the version's server sends: an artificial ROTATE, the format description (from the middle of a file one
 that takes no room), the events as they were recorded, the next file, heartbeats at the end; error 1236 for what it
-refuses. Nothing of `capture` decodes or encodes here but the events' headers.
+refuses. Nothing of `capture` is used here but to tell which GTIDs a file has.
 
 Statements that no row answers are syntax errors and stand in `unanswered`, which tests look at.
 """
@@ -21,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from capture.events import EventDecoder, GtidEvent, MariadbGtidEvent, MariadbGtidListEvent, PreviousGtidsEvent
+from capture.position import GtidSet, mariadb_key, mysql_key
 from tests.server_versions import CACHING_SHA2
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ _QUIT, _INIT_DB, _QUERY, _PING, _REGISTER, _DUMP = 0x01, 0x02, 0x03, 0x0E, 0x15,
 _PACKET_BYTES_MAX = (1 << 24) - 1
 _DEPRECATE_EOF = 1 << 24
 _HEADER = struct.Struct("<IBIIIH")
-_ROTATE, _FORMAT_DESCRIPTION, _GTID, _HEARTBEAT, _MARIADB_GTID = 4, 15, 33, 27, 162
+_ROTATE, _FORMAT_DESCRIPTION, _HEARTBEAT = 4, 15, 27
+_HEADS = frozenset({_FORMAT_DESCRIPTION, 163})
+_TELL_GTIDS = frozenset({_FORMAT_DESCRIPTION, 33, 35, 42, 162, 163})
 _ARTIFICIAL, _IN_USE = 0x20, 0x01
 _CREATED_AT = 19 + 2 + 50
 
@@ -94,12 +98,16 @@ def name_in(create: str) -> str:
 
 @dataclass
 class ReplayServer:
-    """A running server. `cut_after`: how many events the next dump sends before its connection is cut."""
+    """A running server.
+
+    `cut_after`: how many events the next dump to the reader `cut_reader` has before its connection is cut.
+    """
 
     version: ServerVersion
     files: list[BinlogFile]
     script: Script = field(default_factory=Script)
     cut_after: int | None = None
+    cut_reader: int = 0
     port: int = 0
     unanswered: list[str] = field(default_factory=list)
     dumps: list[tuple[str, int]] = field(default_factory=list)
@@ -145,24 +153,27 @@ class ReplayServer:
         }
 
     def executed(self, file: str | None = None, position: int = 1 << 40) -> str:
-        """The GTIDs in the binlog up to a place, as the server writes a set."""
-        intervals: dict[str, list[int]] = {}
+        """The GTIDs in the binlog up to a place, those before its first file included, as the server writes a set."""
+        found, decoder = GtidSet(), EventDecoder()
         for one in self.files:
             for start, raw in one.events():
-                if file == one.name and start >= position:
-                    break
-                if raw[4] == _GTID:
-                    uuid = raw[20:36].hex()
-                    sid = f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
-                    intervals.setdefault(sid, []).append(int.from_bytes(raw[36:44], "little"))
-                elif raw[4] == _MARIADB_GTID:
-                    sequence, domain = struct.unpack_from("<QI", raw, 19)
-                    intervals[f"{domain}"] = [int.from_bytes(raw[5:9], "little"), sequence]
+                if file == one.name and start >= position and raw[4] not in _HEADS:
+                    break  # BINLOG_GTID_POS counts a file's list also at its beginning (sql/sql_repl.cc)
+                _, event = decoder.decode(raw) if raw[4] in _TELL_GTIDS else (None, None)
+                if isinstance(event, PreviousGtidsEvent):
+                    for sid, tag, intervals in event.sets:
+                        for first, last in intervals:
+                            found.add(mysql_key(sid, tag), first, last)
+                elif isinstance(event, MariadbGtidListEvent):
+                    for domain, server_id, sequence in event.gtids:
+                        found.add(mariadb_key(domain, server_id), sequence)
+                elif isinstance(event, GtidEvent):
+                    found.add(mysql_key(event.sid, event.tag), event.gno)
+                elif isinstance(event, MariadbGtidEvent):
+                    found.add(mariadb_key(event.domain_id, event.server_id), event.sequence)
             if file == one.name:
                 break
-        if self.version.is_mariadb:
-            return ",".join(f"{domain}-{server}-{sequence}" for domain, (server, sequence) in intervals.items())
-        return ",".join(f"{sid}:{min(found)}-{max(found)}" for sid, found in intervals.items())
+        return str(found)
 
 
 class Session:
@@ -313,6 +324,8 @@ class Session:
         return [(file.name, str(len(file.data)), *encrypted) for file in self._server.files]
 
     def _gtid_position(self, found: re.Match[str]) -> Rows:
+        if "gtid_domain_id" not in self._server.variables():
+            raise SqlError(1305, "42000", "FUNCTION BINLOG_GTID_POS does not exist")
         return [(self._server.executed(found[1], int(found[2])),)]
 
     def _show_create(self, found: re.Match[str]) -> Rows:
@@ -337,16 +350,16 @@ class Session:
     # ---- the dump ----
 
     async def _dump(self, command: bytes) -> None:
-        position, _, _ = struct.unpack_from("<IHI", command, 1)
+        position, _, reader = struct.unpack_from("<IHI", command, 1)
         name = command[11:].decode()
         self._server.dumps.append((name, position))
         try:
-            await self._stream(name, position)
+            await self._stream(name, position, self._server.cut_after if reader == self._server.cut_reader else None)
         except SqlError as error:
             self._error(error)
         await self._writer.drain()
 
-    async def _stream(self, name: str, position: int) -> None:
+    async def _stream(self, name: str, position: int, left: int | None) -> None:
         files = self._server.files
         numbers = [number for number, file in enumerate(files) if file.name == name]
         if self._server.variables()["log_bin"] != "ON":
@@ -359,7 +372,6 @@ class Session:
         if position not in {4, len(first.data), *(start for start, _ in first.events())}:
             raise _fatal("bogus data in log event; the first event starts inside another")
         crc = self._checksum_agreed()
-        left = self._server.cut_after
         for file in files[numbers[0] :]:
             self._event(_artificial_rotate(file, position, crc))
             crc = file.has_checksums

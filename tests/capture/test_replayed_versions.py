@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.channel import State
+from capture.encode import EventEncoder, RowMetadata
+from capture.events import BINLOG_MAGIC, Checksum
 from capture.source import SourceAddress, open_source
+from capture.table import Column, Key, TableVersion
 from storage.clock import SystemClock
 from tests.capture.recorded import ABSENT, BINLOGS, binlog
 from tests.capture.recorded_definitions import before
@@ -29,8 +32,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capture.channel import Channel, ChannelStatus
+    from tests.server_versions import ServerVersion
 
 CLOCK = SystemClock()
+
+
+READER = 4730
+MADE = "made"
+"""In place of a recorded file, where there is none of a version: events as its server writes them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,8 @@ CASES = (
     Case("mysql-8.4", "8.2.0_write_ints_mysql-cdc-rs.bin", 1),
     Case("mysql-9.6", "9.6.0_gtid-tagged_binlog_transaction_with_GTID_TAG.bin", 1),
     Case("mysql-9.6", "9.0.1_vector.bin", 10),
+    Case("mariadb-5.5", MADE, 8),
+    Case("aurora-3", MADE, 8),
     Case("mariadb-10.0", "mariadb-10.0.15_rows-v1_zalora-07.bin", 2),
     Case("mariadb-10.0", "mariadb-10.0.11_rows-v1_mdev6020-mysql-bin.000001.bin", 8006),
     Case("mariadb-10.5", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
@@ -72,13 +83,58 @@ pytestmark = pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
 
 def server_of(case: Case) -> tuple[ReplayServer, list[str]]:
     """The server with the recorded file in its binlog, and the objects to track."""
-    data = binlog(case.file)
-    known = before(data)
     version = VERSIONS[case.version]
+    data = made(version) if case.file == MADE else binlog(case.file)
+    known = before(data)
     server = ReplayServer(version, files_of(data), Script(known.databases, known.tables))
     if "binlog_checksum" in version.variables:
         server.version = version.with_variables(binlog_checksum="CRC32" if server.files[0].has_checksums else "NONE")
     return server, [f"`{database}`" for database, _ in known.databases]
+
+
+TIME = 1_700_000_000
+MADE_OPERATIONS = ["DDL", *["BEGIN", "INSERT", "UPDATE", "DELETE", "COMMIT"] * 2, "DDL", "BEGIN", "INSERT", "COMMIT"]
+
+
+def made(version: ServerVersion) -> bytes:
+    """A binlog of a version that nobody recorded: rows of version 1 without GTIDs, or with Aurora's padding in between.
+
+    Padding is of the types 100 and 101, marked ignorable (osheroff/mysql-binlog-connector-java#23).
+    """
+    is_aurora = "aurora_version" in version.variables
+    encoder = EventEncoder(
+        server_id=7,
+        server_version=version.version,
+        checksum=Checksum.CRC32 if is_aurora else Checksum.NONE,
+        rows_version=2 if is_aurora else 1,
+        row_metadata=RowMetadata.MINIMAL if is_aurora else RowMetadata.NONE,
+    )
+    columns = (Column("id", "int", nullable=False), Column("a", "bigint"))
+    table = TableVersion.of("d", "t", columns, (Key("PRIMARY", ("id",), True),), "latin1", "latin1_swedish_ci")
+    wider = TableVersion.of("d", "t", (*columns, Column("b", "int")), table.keys, "latin1", "latin1_swedish_ci")
+
+    def padding() -> bytes:
+        if not is_aurora:
+            return b""
+        size = encoder.position % 7
+        return b"".join(encoder.event(kind, TIME, bytes(size), flags=0x80) for kind in (100, 101))  # type: ignore[arg-type]
+
+    def statement(sql: str, database: str = "d") -> bytes:
+        head = encoder.anonymous_gtid(TIME) if is_aurora else b""
+        return head + encoder.query(TIME, sql, database=database, thread_id=5) + padding()
+
+    def transaction(number: int, of: TableVersion, row: list[int]) -> bytes:
+        events = [statement("BEGIN"), encoder.table_map(TIME, of, number), encoder.write_rows(TIME, of, number, [row])]
+        if of is table:
+            events += [padding(), encoder.update_rows(TIME, of, number, [(row, [row[0], -1])])]
+            events.append(encoder.delete_rows(TIME, of, number, [[row[0], -1]]))
+        return b"".join([*events, encoder.xid(TIME, number), padding()])
+
+    head = BINLOG_MAGIC + encoder.format_description(TIME) + padding()
+    create = statement("CREATE TABLE t (id INT PRIMARY KEY, a BIGINT) DEFAULT CHARSET=latin1")
+    rows = transaction(1, table, [1, 2]) + transaction(2, table, [3, 4])
+    alter = statement("ALTER TABLE t ADD b INT")
+    return head + create + rows + alter + transaction(3, wider, [5, 6, 7])
 
 
 def files_of(data: bytes) -> list[BinlogFile]:
@@ -94,7 +150,7 @@ def files_of(data: bytes) -> list[BinlogFile]:
 
 
 def channel_of(world: World, server: ReplayServer, objects: list[str], **more: Any) -> Channel:
-    factory = partial(open_source, SourceAddress.parse(server.url), 4730, CLOCK, identity="replay")
+    factory = partial(open_source, SourceAddress.parse(server.url), READER, CLOCK, identity="replay")
     return world.channel(factory, *objects, url=server.url, **more)
 
 
@@ -120,6 +176,64 @@ async def test_a_recorded_binlog_by_its_versions_server(case: Case, tmp_path: Pa
     world = World(tmp_path, CLOCK)
     async with server, captured(world, server, objects) as status:
         assert status.state is State.NORMAL, status.reason
-    assert compared(world, case.file) == (case.rows, case.rows)
+    if case.file == MADE:
+        assert world.operations() == MADE_OPERATIONS
+    else:
+        assert compared(world, case.file) == (case.rows, case.rows)
     assert server.unanswered == []
     await world.close()
+
+
+# ---- kills and cuts ----
+
+RESUMED = tuple(
+    case
+    for case in CASES
+    if case.version in ("mysql-5.1", "mysql-5.6", "aurora-3", "mariadb-5.5", "mariadb-10.0", "mysql-9.6")
+    and case.rows <= 10
+) + tuple(case for case in CASES if case.file.startswith(("5.7.32", "8.0.46", "mariadb-10.5")))
+
+
+def comparable(world: World) -> list[dict[str, Any]]:
+    """Records without their ids, which count heartbeats too, and without when they were read."""
+    return [
+        {
+            **{name: value for name, value in record.fields.items() if name not in ("id", "tags")},
+            "tags": {name: value for name, value in record.tags.items() if name != "readerThroughoutTime"},
+        }
+        for record in world.records()
+    ]
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+async def test_a_dump_cut_and_a_process_killed_behind_any_event(case: Case, tmp_path: Path) -> None:
+    """What was captured goes on from the last boundary: the records are those of a run that was never disturbed."""
+    server, objects = server_of(case)
+    server.cut_reader = READER
+    async with server:
+        wanted = await undisturbed(server, objects, World(tmp_path, CLOCK))
+        events = sum(1 for file in server.files for _ in file.events()) - len(server.files)
+        for count in range(events):
+            folder = tmp_path / str(count)
+            folder.mkdir()
+            world = World(folder, CLOCK)
+            server.cut_after = count
+            async with captured(world, server, objects) as status:
+                assert status.state is State.ERROR
+                assert status.retried_until_ms is not None, status.reason
+            await world.close(orderly=False)
+            world = World(folder, CLOCK)
+            async with captured(world, server, objects) as status:
+                assert status.state is State.NORMAL, status.reason
+            assert comparable(world) == wanted, f"cut behind event {count}"
+            await world.close()
+    assert server.unanswered == []
+
+
+async def undisturbed(server: ReplayServer, objects: list[str], world: World) -> list[dict[str, Any]]:
+    async with captured(world, server, objects) as status:
+        assert status.state is State.NORMAL, status.reason
+    records = comparable(world)
+    await world.close()
+    assert records
+    return records
