@@ -128,8 +128,7 @@ class ReplayServer:
     def url(self) -> str:
         from urllib.parse import quote
 
-        scheme = "mariadb" if self.version.is_mariadb else "mysql"
-        return f"{scheme}://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}?tls=disabled"
+        return f"{self.version.scheme}://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}?tls=disabled"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -47,6 +47,13 @@ class ServerVersion:
         return "MariaDB" in self.version
 
     @property
+    def scheme(self) -> str:
+        """How its address begins."""
+        if self.is_mariadb:
+            return "mariadb"
+        return "polardb" if "polardb_version" in self.variables else "mysql"
+
+    @property
     def has_gtids(self) -> bool:
         return "gtid_mode" in self.variables
 

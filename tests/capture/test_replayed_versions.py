@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.channel import State
+from capture.ddl import parse
+from capture.dialect import Dialect
 from capture.encode import EventEncoder, RowMetadata
 from capture.events import BINLOG_MAGIC, Checksum
 from capture.source import SourceAddress, open_source
@@ -182,6 +184,29 @@ async def test_a_recorded_binlog_by_its_versions_server(case: Case, tmp_path: Pa
         assert compared(world, case.file) == (case.rows, case.rows)
     assert server.unanswered == []
     await world.close()
+
+
+# ---- what is of one version only ----
+
+
+async def test_polardb_with_its_binlog_switched_off(tmp_path: Path) -> None:
+    """PolarDB writes none until loose_polar_log_bin is set; the precheck names the switch, not my.cnf."""
+    server, objects = server_of(Case("polardb-8.0.1", "8.0.40_time-negative_time_issue.bin", 0))
+    server.version = server.version.with_variables(log_bin="OFF", polar_log_bin="OFF")
+    world = World(tmp_path, CLOCK)
+    async with server, captured(world, server, objects) as status:
+        assert status.state is State.ERROR
+        assert status.reason is not None
+        assert "loose_polar_log_bin = ON" in status.reason
+        assert "my.cnf" not in status.reason
+    await world.close()
+
+
+def test_polardbs_own_syntax_is_a_comment_to_everybody_else() -> None:
+    """`/*!99990 <its own version> …*/` in definitions and DDL ("Kernel versions 5.6, 5.7, and 8.0")."""
+    plain = "CREATE TABLE `t` (`a` int DEFAULT NULL, KEY `a` (`a`){}) DEFAULT CHARSET=utf8mb4"
+    dialect = Dialect.of(VERSIONS["polardb-8.0.1"].version)
+    assert parse(plain.format(" /*!99990 800020200 GLOBAL */"), 0, dialect) == parse(plain.format(""), 0, dialect)
 
 
 # ---- kills and cuts ----
