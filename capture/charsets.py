@@ -64,7 +64,7 @@ _ROWS = (
     Charset("cp1251", 1, "cp1251", "51:general_ci 14:bulgarian_ci 23:ukrainian_ci 50:bin 52:general_cs"),
     Charset("hebrew", 1, "iso8859-8", "16:general_ci 71:bin"),
     Charset("tis620", 1, "tis-620", "18:thai_ci 89:bin"),
-    Charset("euckr", 2, "euc_kr", "19:korean_ci 85:bin"),
+    Charset("euckr", 2, "cp949", "19:korean_ci 85:bin"),
     Charset("latin7", 1, "iso8859-13", "41:general_ci 20:estonian_cs 42:general_cs 79:bin"),
     Charset("koi8u", 1, "koi8-u", "22:general_ci 75:bin"),
     Charset("gb2312", 2, "gb2312", "24:chinese_ci 86:bin"),
@@ -93,7 +93,7 @@ _ROWS = (
     Charset("utf16le", 4, "utf-16-le", "56:general_ci 62:bin"),
     Charset("cp1256", 1, "cp1256", "57:general_ci 67:bin"),
     Charset("utf32", 4, "utf-32-be", "60:general_ci 61:bin", 160),
-    Charset("binary", 1, "latin-1", "63:"),
+    Charset("binary", 1, "utf-8", "63:"),
     Charset("geostd8", 1, None, "92:general_ci 93:bin"),
     Charset("cp932", 2, "cp932", "95:japanese_ci 96:bin"),
     Charset("eucjpms", 3, "euc_jp", "97:japanese_ci 98:bin"),
@@ -252,7 +252,12 @@ def charsets(dialect: Dialect) -> Charsets:
     return Charsets(dialect)
 
 
-_CODEC_BY_COLLATION: dict[int, str] = {}
+_INEXACT = frozenset(
+    {"big5", "ujis", "sjis", "eucjpms", "gb18030", "tis620", "greek", "hebrew", "koi8u", "cp866", "cp1256"}
+    | {"dec8", "swe7", "armscii8", "geostd8", "keybcs2"}
+)
+"""Charsets of which Python has another idea than MySQL for a few characters, or none at all."""
+_ROW_BY_COLLATION: dict[int, Charset] = {}
 
 
 def decode_sql(sql: bytes, collation_id: int) -> str:
@@ -266,12 +271,31 @@ def decode_sql(sql: bytes, collation_id: int) -> str:
 
 
 def decode_text(text: bytes, collation_id: int) -> str:
-    """Decode text of any charset, UTF-16 and the like included, by a collation id; undecodable bytes become U+FFFD."""
-    if not _CODEC_BY_COLLATION:
+    """Decode text of any charset, UTF-16 and the like included, by a collation id; undecodable bytes become U+FFFD.
+
+    Text of the charset binary counts as UTF-8, as servers take it where they need characters.
+    """
+    row = _row_of(collation_id)
+    return text.decode("utf-8" if row is None else row.codec or "latin-1", "replace")
+
+
+def certain_text(text: bytes, collation_id: int) -> str | None:
+    """Decode as `decode_text`; None where the server may read other characters in these bytes."""
+    row = _row_of(collation_id)
+    shown = decode_text(text, collation_id)
+    if row is None or "\ufffd" in shown:
+        return None
+    plain = all(one.isascii() and (one.isalnum() or one in " _-") for one in shown)
+    return None if row.name in _INEXACT and not plain else shown
+
+
+def _row_of(collation_id: int) -> Charset | None:
+    if not _ROW_BY_COLLATION:
         dialect = Dialect("mariadb", (10, 11, 0))
-        pairs = [(number, row) for row in _ROWS for number, _ in (*_suffixes(row, dialect), *_uca900_of(row))]
-        _CODEC_BY_COLLATION.update({number: row.codec or "latin-1" for number, row in pairs})
-    return text.decode(_CODEC_BY_COLLATION.get(collation_id, "utf-8"), "replace")
+        for row in _ROWS:
+            _ROW_BY_COLLATION.update(dict.fromkeys((number for number, _ in _suffixes(row, dialect)), row))
+            _ROW_BY_COLLATION.update(dict.fromkeys((number for number, _ in _uca900_of(row)), row))
+    return _ROW_BY_COLLATION.get(collation_id)
 
 
 def _uca900_of(row: Charset) -> list[tuple[int, str]]:

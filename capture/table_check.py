@@ -9,7 +9,7 @@ visibility and the primary key. Everything that is there is compared; nothing is
 
 from collections.abc import Callable
 
-from capture.charsets import Charsets, decode_text
+from capture.charsets import Charsets, certain_text, decode_text
 from capture.table import Column, TableVersion
 from capture.table_map import FieldType, TableMapEvent, string_real_type
 
@@ -158,8 +158,12 @@ def _optional_mismatch(column: Column, index: int, table_map: TableMapEvent, cha
             return f"has {name} in the binlog and {column.collation} in the history"
     labels = optional.labels[index] if optional.labels is not None else None
     if labels is not None and collation_id is not None:
-        shown = tuple(decode_text(label, collation_id) for label in labels)
-        if shown != column.labels:
+        certain = [certain_text(label, collation_id) for label in labels]
+        fits = len(labels) == len(column.labels) and all(
+            one in (None, known) for one, known in zip(certain, column.labels, strict=True)
+        )
+        if not fits:
+            shown = tuple(decode_text(label, collation_id) for label in labels)
             return f"has the labels {shown} in the binlog and {column.labels} in the history"
     return None
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.charsets import charsets, decode_sql, decode_text
+from capture.charsets import certain_text, charsets, decode_sql, decode_text
 from capture.dialect import Dialect
 from tests.live_server import LiveServer
 
@@ -135,3 +135,42 @@ def test_a_backslash_within_a_multibyte_character_is_no_escape():
 @given(st.binary(max_size=40), st.sampled_from([1, 8, 13, 28, 33, 45, 63, 95, 248, 4095]))
 def test_any_bytes_decode_to_text_that_can_be_stored(sql, collation_id):
     decode_sql(sql, collation_id).encode()
+
+
+def two_bytes(charset: str) -> list[bytes]:
+    """Every byte, and for the charsets with more of them to a character every pair that is one."""
+    single = [bytes([one]) for one in range(0x100)]
+    if charset not in {"gbk", "gb2312", "euckr", "cp932"}:
+        return single
+    return single + [bytes([lead, trail]) for lead in range(0x81, 0xFF) for trail in range(0x40, 0xFF)]
+
+
+EIGHT_BITS = ["latin1", "latin2", "latin5", "latin7", "ascii", "cp850", "cp852", "cp1250", "cp1251", "cp1257"]
+EIGHT_BITS += ["hp8", "koi8r", "macce", "macroman"]
+
+
+@pytest.mark.parametrize("name", [*EIGHT_BITS, "gbk", "gb2312", "euckr", "cp932"])
+def test_what_is_certain_is_what_the_server_reads(mysql97: LiveServer, name: str):
+    known = charsets(Dialect.of(mysql97.version))
+    number, samples, certain = known.default_collation(name).id, two_bytes(name), 0
+    for first in range(0, len(samples), 1000):
+        part = samples[first : first + 1000]
+        asked = ", ".join(f"HEX(CONVERT(CONVERT(x'{one.hex()}' USING {name}) USING utf8mb4))" for one in part)
+        (shown,) = mysql97.execute(f"SELECT {asked}")
+        for sample, wanted in zip(part, shown, strict=True):
+            text = certain_text(sample, number)
+            if text is None or wanted is None:
+                continue
+            assert text.encode().hex().upper() == wanted, sample
+            certain += 1
+    assert certain >= 120
+
+
+def test_text_of_charsets_that_python_reads_otherwise_is_certain_only_where_it_is_plain():
+    by_name = {name: charsets(Dialect("mysql", (9, 7, 0))).default_collation(name).id for name in ("swe7", "sjis")}
+    assert certain_text(b"large-1 a_b", by_name["swe7"]) == "large-1 a_b"
+    assert certain_text(b"{", by_name["swe7"]) is None
+    assert certain_text(b"\x81\x5f", by_name["sjis"]) is None
+    assert certain_text("订".encode(), 63) == "订"
+    assert certain_text(b"\xff", 63) is None
+    assert certain_text(b"a", 65000) is None
