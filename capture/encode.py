@@ -22,10 +22,12 @@ from capture.errors import UnsupportedColumn, ValueRefused
 from capture.event_types import EventType
 from capture.events import BINLOG_MAGIC, CHECKSUM_BYTES, HEADER_BYTES, STATEMENT_END_FLAG, Checksum, RowsKind
 from capture.gtid import PreviousGtidsEvent
+from capture.payload import Compression
 from capture.query_event import QueryStatus
 from capture.table import TableVersion
 from capture.table_map import METADATA_BYTES, FieldType, MetadataField
 from capture.values import BinlogType, Value, ValueWriter, write_value
+from capture.xa import Xid
 
 Row = Mapping[str, Value] | Sequence[Value]
 """A row's values by column name (columns left out are NULL), or all of them in table order."""
@@ -166,6 +168,25 @@ class EventEncoder:
     def xid(self, timestamp: int, xid: int) -> bytes:
         """XID: commit of a transaction."""
         return self.event(EventType.XID, timestamp, struct.pack("<Q", xid))
+
+    def xa_prepare(self, timestamp: int, xid: Xid, *, one_phase: bool = False) -> bytes:
+        """XA_PREPARE: the rows behind XA START are prepared, or committed in one phase."""
+        parts = xid.global_part + xid.branch_part
+        sizes = struct.pack("<BiII", one_phase, xid.format, len(xid.global_part), len(xid.branch_part))
+        return self.event(EventType.XA_PREPARE, timestamp, sizes + parts)
+
+    def payload(self, timestamp: int, events: Iterable[bytes], compression: Compression = Compression.ZSTD) -> bytes:
+        """TRANSACTION_PAYLOAD: a whole transaction, of which `events` are the raw events without checksums."""
+        content = b"".join(events)
+        data = content
+        if compression is Compression.ZSTD:
+            import zstandard
+
+            data = zstandard.compress(content)
+        fields = ((2, compression), (3, len(content)), (1, len(data)))
+        encoded = ((kind, length_encoded(value)) for kind, value in fields)
+        head = b"".join(bytes([kind, len(number)]) + number for kind, number in encoded)
+        return self.event(EventType.TRANSACTION_PAYLOAD, timestamp, head + b"\0" + data)
 
     def table_map(self, timestamp: int, table: TableVersion, table_id: int) -> bytes:
         """TABLE_MAP: the rows events with `table_id` that follow are rows of `table`."""

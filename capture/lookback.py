@@ -18,15 +18,17 @@ from capture.events import QueryEvent, TableMapEvent
 from capture.position import BinlogPosition
 from capture.prepared import HeldRows
 from capture.scan import scan
+from capture.schema import DefinitionsNotLoaded
 from capture.start import binlog_files
 from capture.transactions import BinlogWalker, Step, StepKind, savepoint_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
+    from capture.table import TableVersion
     from capture.two_phase import TwoPhase
     from capture.xa import Xid
 
@@ -35,13 +37,20 @@ class LookBack:
     """Reads the rows of a transaction that is committed where `walker` stands."""
 
     def __init__(
-        self, source: Source, info: ServerInfo, selection: Selection, history: SchemaHistory, walker: BinlogWalker
+        self,
+        source: Source,
+        info: ServerInfo,
+        selection: Selection,
+        history: SchemaHistory,
+        walker: BinlogWalker,
+        load: Callable[[DefinitionsNotLoaded], Awaitable[None]],
     ) -> None:
         self._source = source
         self._info = info
         self._selection = selection
         self._history = history
         self._walker = walker
+        self._load = load
 
     async def __call__(self, two_phase: TwoPhase, xid: Xid) -> HeldRows:
         """The rows of `xid`; what is large is written by `two_phase.tend`. Raises SourceRefused if they are gone."""
@@ -98,19 +107,18 @@ class LookBack:
                         if step.kind is StepKind.BEGIN and walker.xid == xid:
                             held = HeldRows(xid, step)
                         elif held is not None and walker.position.order < end.order:
-                            self._hold(held, walker, step)
+                            await self._hold(held, walker, step)
                             tend(held)
         finally:
             await sibling.close()
         assert held is not None
         return held
 
-    def _hold(self, held: HeldRows, walker: BinlogWalker, step: Step) -> None:
+    async def _hold(self, held: HeldRows, walker: BinlogWalker, step: Step) -> None:
         event = step.event
         if step.kind is StepKind.TABLE_MAP:
             assert isinstance(event, TableMapEvent)
-            tracked = self._selection(event.database, event.table)
-            version = self._history.check(event) if tracked else None
+            version = await self._version(event)
             raw = walker.without_checksum(step.raw, step.start, step.end)
             held.table_map(step, raw, walker.table_id_bytes, version)
         elif step.kind is StepKind.ROWS:
@@ -119,6 +127,16 @@ class LookBack:
             held.savepoint(savepoint_name(step))
         elif step.kind is StepKind.ROLLBACK_TO:
             held.rollback_to(savepoint_name(step))
+
+    async def _version(self, event: TableMapEvent) -> TableVersion | None:
+        """The table's definition, None for one that is not tracked."""
+        if not self._selection(event.database, event.table):
+            return None
+        try:
+            return self._history.check(event)
+        except DefinitionsNotLoaded as lacking:
+            await self._load(lacking)
+        return self._history.check(event)
 
     async def _require_unchanged(self, held: HeldRows, start: BinlogPosition, end: BinlogPosition) -> None:
         """Raises SourceRefused where a table of the transaction was changed before it was committed."""

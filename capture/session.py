@@ -133,7 +133,7 @@ class Session:
             server_name(info.flavour, info.server_uuid, info.server_id),
             self.walker,
             self._assembler,
-            LookBack(source, info, selection, history, self.walker),
+            LookBack(source, info, selection, history, self.walker, self._load),
         )
         self._log.attach(self._snapshot)
 
@@ -358,8 +358,7 @@ class Session:
     async def _take_with_definitions(self, step: Step, lacking: SchemaMismatch | DefinitionsNotLoaded) -> None:
         """Carry out a step once what it lacks was loaded from the catalog, or mended."""
         if isinstance(lacking, DefinitionsNotLoaded):
-            catalog = self._task.catalog
-            lacking.load(await catalog.run(catalog.schema_definitions, lacking.sequences), self._history)
+            await self._load(lacking)
             try:
                 self._assembler.take(step)
             except SchemaMismatch as mismatch:
@@ -368,6 +367,11 @@ class Session:
                 return
         await self._mend(step, lacking)
         self._assembler.take(step)
+
+    async def _load(self, lacking: DefinitionsNotLoaded) -> None:
+        """Take definitions from the catalog."""
+        catalog = self._task.catalog
+        lacking.load(await catalog.run(catalog.schema_definitions, lacking.sequences), self._history)
 
     async def _mend(self, step: Step, mismatch: SchemaMismatch) -> None:
         """Make known the definition of the table that `step` announces: by the server's, if that can be proven to hold

@@ -173,9 +173,11 @@ async def test_rows_that_were_purged_stop_the_channel(world: World, preparing: L
     database = await asyncio.to_thread(preparing.fresh_database)
     await run(preparing, f"CREATE TABLE {database}.t (a INT PRIMARY KEY)")
     await asyncio.to_thread(prepare, preparing, "'gone'", f"INSERT INTO {database}.t VALUES (1)")
-    await run(preparing, "FLUSH LOGS")
-    file, _ = await asyncio.to_thread(preparing.binlog_position)
-    await run(preparing, f"PURGE BINARY LOGS TO '{file}'")
+    prepared_in, _ = await asyncio.to_thread(preparing.binlog_position)
+    while prepared_in in dict(preparing.binlog_files()):  # MariaDB keeps what it might need after a crash a little
+        await run(preparing, "FLUSH LOGS")
+        file, _ = await asyncio.to_thread(preparing.binlog_position)
+        await run(preparing, f"PURGE BINARY LOGS TO '{file}'")
     channel = live(world, preparing, database)
     async with running(channel):
         await finish(preparing, "COMMIT", "'gone'")

@@ -74,7 +74,7 @@ def test_golden_bytes() -> None:
 
 def test_what_was_prepared_is_there_again(store: PreparedStore, tmp_path: Path) -> None:
     write(store)
-    assert store.needs_sync
+    assert store.unsynced_count == 1
     store.sync()
     assert not store.needs_sync
     wanted = [Frame(*frame) for frame in FRAMES]
