@@ -111,7 +111,7 @@ def events_in(payload: TransactionPayloadEvent) -> Iterator[bytes | None]:
         raise _lies(payload, str(payload.uncompressed_bytes - left_bytes))
     if splitter.waiting_bytes:
         raise MalformedEvent(
-            f"a TRANSACTION_PAYLOAD ends within an event, {splitter.waiting_bytes} bytes behind its start"
+            f"a TRANSACTION_PAYLOAD ends within an event of which it has {splitter.waiting_bytes} bytes"
         )
 
 
