@@ -27,6 +27,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
+from capture.authentication import answer
 from capture.connecting import (
     PROTOCOL_VERSION,
     NotMysql,
@@ -318,6 +319,10 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
                     raise SourceRefused(f"the source {address} does not offer TLS, and tls={address.tls} asks for it")
                 self._ssl_context = None
                 self._client_flag &= ~_CLIENT_SSL
+
+        async def _process_auth(self: Any, plugin_name: bytes, packet: Any) -> Any:
+            asked = plugin_name.decode("ascii", "replace")
+            return await answer(self, address, asked, packet, super()._process_auth)
 
     connection: Any = _Connection(
         host=host,

@@ -19,8 +19,13 @@ from capture.source import ServerRefusal
 if TYPE_CHECKING:
     from capture.position import BinlogPosition
 
-ACCESS_DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698, 2059})
-RETRIABLE = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1927, 2002, 2003, 2006, 2013})
+ACCESS_DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698, 2059, 3118, 3955, 4151})
+"""3118, 3955 (MySQL), 4151 (MariaDB): the account is locked."""
+
+RETRIABLE = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1317, 1927, 2002, 2003, 2006, 2013})
+"""1129: the host is blocked until somebody runs FLUSH HOSTS; 1040, 1203, 1226: too many connections, for now."""
+
+PASSWORD_EXPIRED = frozenset({1820, 1862})
 BINLOG_FATAL = 1236
 
 
@@ -94,7 +99,9 @@ def _dump_failure(error: ServerError, address: str, position: BinlogPosition | N
 def _refusal(code: int, text: str, address: str) -> CaptureError:
     if code in RETRIABLE or code == 0:
         return SourceUnavailable(f"the source {address} is not available: {text}")
-    if code in ACCESS_DENIED:
+    if code in PASSWORD_EXPIRED:
+        text = f"the password of its account has expired; ALTER USER … IDENTIFIED BY renews it ({text})"
+    if code in ACCESS_DENIED or code in PASSWORD_EXPIRED:
         return ServerRefusal(f"the source {address} denies access: {text}", code)
     return ServerRefusal(f"the source {address} answered with error {code}: {text}", code)
 
