@@ -93,12 +93,13 @@ def _knows_checksums(server_version: str) -> bool:
     return tuple(numbers) >= ((5, 3, 0) if "MariaDB" in server_version else (5, 6, 1))
 
 
+_ROWS_V1 = (EventType.WRITE_ROWS_V1, EventType.UPDATE_ROWS_V1, EventType.DELETE_ROWS_V1)
 _POST_HEADER_BYTES = {
-    EventType.QUERY: {13},
-    EventType.ROTATE: {8},
-    EventType.TABLE_MAP: {6, 8},
-    EventType.WRITE_ROWS_V1: {0, 6, 8},
-    EventType.WRITE_ROWS: {10},
+    EventType.QUERY: frozenset({13}),
+    EventType.ROTATE: frozenset({8}),
+    EventType.TABLE_MAP: frozenset({6, 8}),
+    **dict.fromkeys(_ROWS_V1, frozenset({0, 6, 8})),
+    **dict.fromkeys((EventType.WRITE_ROWS, EventType.UPDATE_ROWS, EventType.DELETE_ROWS), frozenset({10})),
 }
 """Fixed parts the decoders can read. MySQL 9 gives 0 for the row events of version 1, which it no longer knows."""
 
@@ -115,3 +116,9 @@ def _check_post_header_bytes(server_version: str, lengths: bytes) -> None:
                 f"the binlog of server {server_version} has {lengths[event_type - 1]} fixed bytes in {event_type.name} "
                 f"events, which no released server writes"
             )
+    table_map = lengths[EventType.TABLE_MAP - 1]
+    if any(lengths[event_type - 1] not in (0, table_map) for event_type in _ROWS_V1):
+        raise UnsupportedEvent(
+            f"the binlog of server {server_version} numbers tables in TABLE_MAP events otherwise than in rows events, "
+            f"which no released server does"
+        )

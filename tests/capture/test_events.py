@@ -461,20 +461,6 @@ def test_the_same_table_map_is_the_same_object() -> None:
     assert first is not other
 
 
-def test_a_four_byte_table_id_is_read_where_the_format_says_so() -> None:
-    encoder = EventEncoder(server_version="5.1.34-log", checksum=Checksum.NONE)
-    raw = bytearray(encoder.format_description(5))[:-5]
-    struct.pack_into("<I", raw, 9, len(raw))
-    lengths = HEADER_BYTES + 57
-    raw[lengths + EventType.TABLE_MAP - 1] = 6
-    decoder = EventDecoder()
-    decoder.decode(bytes(raw))
-    table_map = encoder.table_map(5, TABLE, 2)
-    body = table_map[HEADER_BYTES : HEADER_BYTES + 4] + table_map[HEADER_BYTES + 6 :]
-    shorter = struct.pack("<IBIIIH", 5, EventType.TABLE_MAP, 1, HEADER_BYTES + len(body), 0, 0) + body
-    assert decoder.decode(shorter)[1] == EventDecoder().decode(table_map)[1]
-
-
 def test_files_are_cut_into_events_and_what_is_no_binlog_is_refused() -> None:
     encoder = EventEncoder()
     raws = [encoder.format_description(5), encoder.xid(5, 1)]
