@@ -2,8 +2,9 @@
 
 Owns the order that makes the copy consistent without anybody's help:
 
+    0  the files of prepared XA transactions are opened: what is deleted meanwhile is not lost to the copy
     1  the end of every log: its last COMMIT, made durable here, so that no failed flush takes it back later
-    2  every log up to there: closed segments whole, the last one cut behind that COMMIT
+    2  every log up to there: closed segments whole, the last one cut behind that COMMIT; then the prepared transactions
     3  the catalog at one later moment: it has every schema version that the copied records were written by; what lies
        beyond them is dropped when capture resumes, as after a crash (`capture.resume`)
     4  a `state` that says: not orderly, of an unknown boot, with offsets reserved far above the original's
@@ -38,6 +39,7 @@ from storage.files import FILE_MODE, Files
 from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES
 from storage.peek import End, base_offsets, find_end
 from storage.positions import Kind, PositionFile
+from storage.prepared import PreparedCopy
 from storage.recovery import last_commit_until
 from storage.segment import log_path, segment_paths, source_path
 from storage.segment_walk import Problem, Progress, Verification, iter_slots, walk_segment
@@ -82,10 +84,10 @@ def back_up(
     path, target = path.resolve(), target.absolute()
     _require_target(path, target)
     partial = target.with_name(target.name + PARTIAL_SUFFIX)
+    logs: dict[str, _LogCopy] = {}
     try:
-        logs = {
-            topic: _LogCopy(files, topic_path(path, topic), topic_path(partial, topic)) for topic in topics_in(path)
-        }
+        for topic in topics_in(path):
+            logs[topic] = _LogCopy(files, topic_path(path, topic), topic_path(partial, topic))
         _require_space(target.parent, sum(log.needed_bytes() for log in logs.values()) + _catalog_bytes(path))
         _make_partial(partial)
         try:
@@ -100,6 +102,9 @@ def back_up(
         raise StorageError(
             f"the backup {target} could not be made ({error.strerror}{where}); see to it and start the backup again"
         ) from error
+    finally:
+        for log in logs.values():
+            log.close()
     return result
 
 
@@ -218,13 +223,15 @@ class _LogCopy:
         self._files = files
         self._source = source
         self._target = target
+        self._prepared = PreparedCopy(files, source)
         self._survey()
 
     def needed_bytes(self) -> int:
         """What the copy takes."""
+        needed = self._prepared.size_bytes
         if self._end is None:
-            return 0
-        needed = self._end.commit.log_position
+            return needed
+        needed += self._end.commit.log_position
         for base_offset in self._bases:
             for path in segment_paths(log_path(self._source, base_offset)):
                 if path.suffix != ".log" or base_offset != self._end.base_offset:
@@ -240,12 +247,16 @@ class _LogCopy:
                 shutil.rmtree(self._target, ignore_errors=True)
                 self._survey()
                 continue
+            self._prepared.run(self._target)
             self._write_state()
             return result
         raise StorageError(
             f"the log in {self._source} was taken back {_TRIES_MAX} times while it was copied, because its disk fails "
             f"to flush; see to the disk, then start the backup again"
         )
+
+    def close(self) -> None:
+        self._prepared.close()
 
     def _survey(self) -> None:
         """Find the end, and make sure that it stays."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -368,6 +368,58 @@ class PreparedStore:
             yield
         except OSError as error:
             raise write_failures.refused(self._topic, self._directory, what, error) from error
+
+
+class PreparedCopy:
+    """The files of a log that is copied while it is written to. Made before the log's end is looked for: what is
+    finished and deleted behind that end is still prepared in the copy, and one that ended before it says so.
+    """
+
+    def __init__(self, files: Files, source: Path) -> None:
+        self._files = files
+        self._source = source
+        self._opened: dict[str, int] = {}
+        self._open_all()
+
+    def _open_all(self) -> None:
+        for path in prepared_paths(self._files, self._source):
+            if path.name not in self._opened:
+                with suppress(FileNotFoundError):
+                    self._opened[path.name] = self._files.open(path, write=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all that is to be copied."""
+        return sum(map(self._files.size, self._opened.values()))
+
+    def run(self, target: Path) -> None:
+        """Copy them, and those that have come since; durable when the directory's names are."""
+        self._open_all()
+        for name, descriptor in self._opened.items():
+            with self._files.opened(target / name, create=True) as copy:
+                self._files.copy(descriptor, copy, self._files.size(descriptor))
+                self._files.sync(copy)
+
+    def close(self) -> None:
+        while self._opened:
+            self._files.close(self._opened.popitem()[1])
+
+
+def damages(files: Files, directory: Path) -> Iterator[tuple[Path, str]]:
+    """Every file of a directory that is not what was written, with a sentence; beside the process that writes, too."""
+    for path in prepared_paths(files, directory):
+        for last in (False, True):  # a slot that is being written is whole the second time
+            try:
+                file = read_head(files, path)
+                for _ in read_frames(files, file) if file is not None else ():
+                    pass
+            except FileNotFoundError:
+                break
+            except CorruptLog as damage:
+                if last:
+                    yield path, str(damage)
+            else:
+                break
 
 
 def _is_behind(place: Place, reached: Place) -> bool:

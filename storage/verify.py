@@ -16,6 +16,7 @@ from typing import Final
 
 from storage.files import Files
 from storage.peek import base_offsets, find_end
+from storage.prepared import damages
 from storage.segment import log_path
 from storage.segment_walk import NOTHING_TO_DO, RESTORE, Problem, Progress, Verification, walk_segment
 from storage.state import UNREADABLE, LogState, read_state, state_path
@@ -43,6 +44,7 @@ def verify(
     """
     files = files or Files()
     result = Verification()
+    result.problems += _prepared_problems(files, directory)
     state = read_state(files, directory)  # before the walk: what it says is durable, the walk must find
     bases = base_offsets(files, directory)
     end = find_end(files, directory, bases)
@@ -109,6 +111,14 @@ def _is_quiet(files: Files, directory: Path, bases: list[int]) -> bool:
 
 
 # ---- what is found, in words ----
+
+
+def _prepared_problems(files: Files, directory: Path) -> list[Problem]:
+    effect = "no record is lost; when the transaction is committed its rows are read from the source's binlog again"
+    return [
+        Problem(path, 0, -1, what, -1, effect, "keep the binlog since XA PREPARE, or restore a backup")
+        for path, what in damages(files, directory)
+    ]
 
 
 def _missing(path: Path, offset: int, next_offset: int) -> Problem:

@@ -14,6 +14,7 @@ from storage.files import Files
 from storage.prepared import (
     Frame,
     Place,
+    PreparedCopy,
     PreparedFile,
     PreparedStore,
     decode_frames,
@@ -23,6 +24,7 @@ from storage.prepared import (
     prepared_paths,
     read_head,
 )
+from storage.verify import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,6 +200,35 @@ def test_a_refusal_of_the_system_names_topic_and_reason(store: PreparedStore, tm
     path.unlink()
     with pytest.raises(LogWriteError, match="the log of topic topic could not be written"):
         store.finish(XID, Place(SERVER, 1, 300), 17)
+
+
+def test_damage_is_told_of_by_verify(store: PreparedStore, tmp_path: Path) -> None:
+    write(store)
+    store.begin(b"open")
+    store.sync()
+    assert verify(tmp_path).problems == []
+    path = prepared_paths(Files(), tmp_path)[0]
+    spoiled = bytearray(path.read_bytes())
+    spoiled[2000] ^= 1
+    path.write_bytes(spoiled)
+    (problem,) = verify(tmp_path).problems
+    assert problem.path == path
+    assert "does not match its checksum" in problem.what
+
+
+def test_a_copy_keeps_what_is_finished_and_deleted_while_it_is_made(store: PreparedStore, tmp_path: Path) -> None:
+    write(store, b"before")
+    store.sync()
+    copy = PreparedCopy(Files(), tmp_path)
+    write(store, b"since", 200)
+    store.finish(b"before", Place(SERVER, 1, 300), 17)
+    store.sync()
+    store.delete_ended(18)
+    (target := tmp_path / "target").mkdir()
+    copy.run(target)
+    copy.close()
+    assert opened(target, 299).xids == [b"before", b"since"]
+    assert opened(target, 300).xids == [b"before", b"since"], "the end was taken back by the run before"
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=300)), max_size=20), st.integers(0, 5000))
