@@ -60,12 +60,11 @@ class Plan:
                 f"{path}.id: found {config.id!r}, but the topic {topic!r} has the data of channel {owner!r}; keep "
                 "that id, or give the channel another topic"
             )
-        row = replace(
-            kept or new_channel_row(config.id, topic, self._clock),
-            name=config.display_name,
-            source=source,
-            objects=json.dumps(config.objects, ensure_ascii=False),
-        )
+        row = kept or new_channel_row(config.id, topic, self._clock)
+        if row.start is None:
+            # Of a channel that has begun capture decides when others come into force (capture/objects.py).
+            row = replace(row, objects=json.dumps(config.objects, ensure_ascii=False))
+        row = replace(row, name=config.display_name, source=source)
         if config.server_id:
             row = replace(row, server_id=config.server_id)
         return self._take(row)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,8 @@ from capture.file_continuity import forget_files
 from capture.position import ResumePoint
 from capture.record_limit import RECORD_BYTES_MAX
 from capture.resume import prepare
-from capture.selection import Selection
 from capture.session import Counters, Session, Task
+from capture.source import StreamEnded
 from capture.start import current_end
 from storage.compression import NONE, codec_named
 from storage.errors import LogWriteError, StorageError, StorageUnavailable
@@ -52,6 +52,8 @@ _log = logging.getLogger("binwire.capture")
 
 BACKOFF_FIRST_MS = 250
 BACKOFF_MAX_MS = 30_000
+CONTENDED_MS = 60_000
+"""Two readers with one server_id end each other's streams: what each carries in between does not make them faster."""
 STORAGE_BACKOFF_MAX_MS = 5_000
 """For what log and catalog could not write: whoever made room on the disk need not wait, and no server is asked."""
 RETRY_MS = 7 * 24 * 3_600_000
@@ -169,6 +171,8 @@ class Channel:
         self._task: asyncio.Task[None] | None = None
         self._subscribers: list[Callable[[], None]] = []
         self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
+        self.refused_objects: str | None = None
+        """Why the objects of `spec` are not in force, once a session has begun without them."""
         self._reconnects = 0
         self._ended = False
         self._is_storage_doubtful = False
@@ -181,6 +185,15 @@ class Channel:
         if self._task is None or self._task.done():
             self._ended = False
             self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
+
+    async def take_objects(self, objects: tuple[str, ...]) -> None:
+        """Ask for other objects. A channel that runs takes them at its next boundary, and `refused_objects` says
+        afterwards why it did not; another takes them when it starts.
+        """
+        self.spec = replace(self.spec, objects=objects)
+        if self._task is not None:
+            await self.stop()
+            await self.start()
 
     async def stop(self) -> None:
         """End at the last finished transaction; what was appended behind it is dropped."""
@@ -275,13 +288,15 @@ class Channel:
         failing_since_ms: int | None = None
         backoff_ms = BACKOFF_FIRST_MS
         while True:
-            carried = self._counters.transactions
+            carried, begun_ms = self._counters.transactions, self._clock.now_ms()
             try:
                 await self._run_session()
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
                 if failing_since_ms is None or self._counters.transactions > carried:
-                    failing_since_ms, backoff_ms = self._clock.now_ms(), BACKOFF_FIRST_MS
+                    failing_since_ms = self._clock.now_ms()
+                    if not isinstance(error, StreamEnded) or failing_since_ms - begun_ms >= CONTENDED_MS:
+                        backoff_ms = BACKOFF_FIRST_MS
                 until_ms = failing_since_ms + RETRY_MS
                 if self._clock.now_ms() >= until_ms:
                     self._move(State.ERROR, f"{error}; tried again for seven days without success")
@@ -313,8 +328,8 @@ class Channel:
                 await self._catalog.run(forget_files, self._catalog, self.spec.id)
                 await self._precheck(source, info)
                 self._move(State.INITIAL)
-            selection = Selection(self.spec.objects, info.lower_case_table_names)
-            resume, history = await prepare(source, info, self.spec, selection, self._log.recovered, self._catalog)
+            resume, history, selection, refused = await prepare(source, info, self.spec, self._log, self._catalog)
+            self._tell_refused_objects(refused)
             session = Session(self._work, source, info, selection, history, resume)
             if source.queryable:
                 end, _ = await current_end(source, info)
@@ -328,6 +343,11 @@ class Channel:
             self._session = None
             await source.close()
             self._drop_unfinished()
+
+    def _tell_refused_objects(self, refused: str | None) -> None:
+        if refused is not None and refused != self.refused_objects:
+            _log.warning("%s", refused, extra={"channel": self.spec.id})
+        self.refused_objects = refused
 
     def _begin_segment_if_elsewhere(self, resume: ResumePoint) -> None:
         """A segment holds positions of the one server that its head names."""

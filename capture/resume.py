@@ -9,46 +9,59 @@ that a new channel's need. That the source is the one the position came from is 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from capture.assembler import DML
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
 from capture.failover import known_point
 from capture.identity import require_same_source
+from capture.objects import objects_in_force, objects_text, take_objects
 from capture.past import history_at, require_readable
 from capture.position import BinlogPosition, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
+from capture.selection import Selection
 from capture.snapshot import Definitions, DefinitionsChanged, definitions_at, definitions_now
 from capture.start import EARLIEST, NOW, point_at, resolve_start
 
 if TYPE_CHECKING:
     from capture.channel import ChannelSpec
-    from capture.selection import Selection
     from capture.source import ServerInfo, Source
     from storage.catalog import Catalog, ChannelRow
-    from storage.log import RecoveredSource
+    from storage.log import Log
 
 
-async def prepare(
-    source: Source,
-    info: ServerInfo,
-    spec: ChannelSpec,
-    selection: Selection,
-    recovered: RecoveredSource | None,
-    catalog: Catalog,
-) -> tuple[ResumePoint, SchemaHistory]:
+class Prepared(NamedTuple):
+    """What a session begins with. `refused` says why objects that were asked for are not those of `selection`."""
+
+    resume: ResumePoint
+    history: SchemaHistory
+    selection: Selection
+    refused: str | None = None
+
+
+async def prepare(source: Source, info: ServerInfo, spec: ChannelSpec, log: Log, catalog: Catalog) -> Prepared:
     """The position to stream from and the history at it. Raises SourceRefused, SourceUnavailable, PositionError."""
     row, is_history_lost = await catalog.run(_look, catalog, spec.id)
-    known = known_point(recovered, row.start)
+    selection = Selection(spec.objects, info.lower_case_table_names)
+    known = known_point(log.recovered, row.start)
     if known is None:
-        return await _begin(source, info, spec, selection, catalog, row)
+        return Prepared(*await _begin(source, info, spec, selection, catalog, row), selection)
     await require_same_source(source, info, known)
     if is_history_lost:
-        return known, await _history_again(source, info, spec, selection, known, catalog, row)
+        return Prepared(known, await _history_again(source, info, spec, selection, known, catalog, row), selection)
     number, position = known.position.order
     await catalog.run(catalog.drop_schema_versions_after, spec.id, number, position)
-    return known, await _kept_history(info, selection, catalog, spec.id)
+    refused = None
+    if (objects := objects_in_force(row)) and set(objects) != set(spec.objects):
+        try:
+            await take_objects(
+                source, info, spec, row, known.position, log, catalog, lambda added: _history(info, added)
+            )
+        except SourceRefused as refusal:
+            refused = f"the objects stay {', '.join(objects)}: {refusal}"
+            selection = Selection(objects, info.lower_case_table_names)
+    return Prepared(known, await _kept_history(info, selection, catalog, spec.id), selection, refused)
 
 
 def _look(catalog: Catalog, channel_id: str) -> tuple[ChannelRow, bool]:
@@ -96,7 +109,8 @@ async def _begin(
         await _require_readable(source, info, spec, selection, point.position, definitions)
     history = await history_at(point.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
-    await catalog.run(catalog.renew_definitions, replace(row, start=point.to_json()), versions)
+    row = replace(row, start=point.to_json(), objects=objects_text(spec.objects))
+    await catalog.run(catalog.renew_definitions, row, versions)
     return point, await _kept_history(info, selection, catalog, spec.id)
 
 
@@ -156,5 +170,6 @@ async def _history_again(
         raise SourceRefused(f"the catalog was lost, and {changed.found}; {NEW_CHANNEL}") from changed
     history = await history_at(known.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
-    await catalog.run(catalog.renew_definitions, replace(row, start=row.start or known.to_json()), versions)
+    row = replace(row, start=row.start or known.to_json(), objects=objects_text(spec.objects))
+    await catalog.run(catalog.renew_definitions, row, versions)
     return await _kept_history(info, selection, catalog, spec.id)

@@ -113,6 +113,11 @@ class DefinitionsNotLoaded(Exception):
             entry.load(texts[sequence], history.read)
 
 
+def is_unresolved(definition: str) -> bool:
+    """Whether the catalog's text says why a table is not known."""
+    return definition.startswith('{"unresolved"')
+
+
 class _Entry:
     """A table from a position on: in the catalog under `sequence`, or as its text, parsed when `state` is asked for."""
 
@@ -212,7 +217,7 @@ class SchemaHistory:
         """Take a table from its SHOW CREATE TABLE text; it is parsed when the table is first asked for."""
         table = self._name_in(create_sql)
         definition = json.dumps({"database": database, "table": table, "show_create": create_sql}, ensure_ascii=False)
-        self._add(database, table, _Entry(position, definition, self.read), definition, create_sql)
+        self._add(database, table, _Entry(position, definition, self.read), definition, None)
 
     resolve_table = snapshot_table
     """Mend an unresolved table with its SHOW CREATE TABLE text, proven to hold since `position`."""
@@ -241,6 +246,8 @@ class SchemaHistory:
     def restore_entries(self, rows: Iterable[SchemaEntryRow]) -> None:
         """Take back where the newest versions stand; their texts stay in the catalog until they are needed."""
         for row in rows:
+            if not self.keeps(row.database):
+                continue  # of objects that were removed: nobody follows what happens to it
             if not row.table:
                 self._restore_database(row.database, row.definition)
             elif row.exists:
@@ -360,7 +367,7 @@ class SchemaHistory:
         self._add(database, table, _Entry(position, state=state), definition, sql)
         return Change(database, table, None, state) if isinstance(state, str) else Change(database, table, state)
 
-    def _add(self, database: str, table: str, entry: _Entry, definition: str | None, sql: str) -> None:
+    def _add(self, database: str, table: str, entry: _Entry, definition: str | None, sql: str | None) -> None:
         if entry.exists:
             self._tables[self._key(database, table)] = [entry]
         else:

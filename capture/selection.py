@@ -57,6 +57,10 @@ class Selection:
             return database in self._touched
         return database in self.databases or (database, self._fold(table)) in self.tables
 
+    def keeps(self, database: str, table: str) -> bool:
+        """Whether a table's definition is followed: of all tables of a database of which anything is tracked."""
+        return self(database, "")
+
     def name(self, database: str, table: str) -> tuple[str, str]:
         """The names as the server compares them."""
         return self._fold(database), self._fold(table)

@@ -161,7 +161,9 @@ class _Reading:
             f"SELECT table_schema, table_name FROM information_schema.tables WHERE table_type IN ({_TABLE_TYPES})"  # noqa: S608
         )
         return sorted(
-            (database, table) for database, table in rows if database and table and self.selection(database, "")
+            (database, table)
+            for database, table in rows
+            if database and table and self.selection.keeps(database, table)
         )
 
     async def _read_database(self, database: str) -> None:

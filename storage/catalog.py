@@ -291,6 +291,12 @@ class Catalog:
             self.put_channel(row)
             self._forget_setting(_DEFINITIONS_LOST + row.id)
 
+    def change_objects(self, row: ChannelRow, versions: Iterable[SchemaVersionRow]) -> None:
+        """The objects of a channel and the definitions of what they add become durable in one transaction."""
+        with self._transaction():
+            self.add_schema_versions(versions)
+            self.put_channel(row)
+
     def offer_log(self, topic: str) -> None:
         """Say that somebody wants the log of a topic to go on although its channel is not known any more."""
         self.set_setting(_UNCLAIMED + topic, "")
