@@ -7,6 +7,7 @@ or compares.
 """
 
 import json
+import re
 import zlib
 from dataclasses import dataclass, fields
 from typing import Any
@@ -163,4 +164,9 @@ def _body(
 
 
 def _dump(body: dict[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    """Compact JSON that is UTF-8: of text that was not, single bytes are escaped (the label x'ff' as a surrogate)."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
