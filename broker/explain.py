@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.config_rules import ConfigError
 from broker.control import ask
-from broker.render import clip, json_line, lines, pad, printable, style_for, value_text, width, wrapped
+from broker.render import clip, json_line, lines, printable, style_for, value_text, width, wrapped
 from storage.directory import catalog_path, topic_path
 
 if TYPE_CHECKING:
@@ -221,10 +221,13 @@ def _part(part: Part, data: bytes, record: Mapping[str, Any], names: int, style:
         shown_bytes = hexadecimal[number] if number < len(hexadecimal) else ""
         name = clip(printable(part.name), names) if number == 0 else ""
         text = said[number] if number < len(said) else ""
-        yield (
-            f"  {style.dim}{place:<{_OFFSET_DIGITS}}{style.end}  {colour}{pad(shown_bytes, byte_columns)}"
-            f"{style.end if colour else ''}  {style.name}{pad(name, names)}{style.end}  {text}"
-        ).rstrip()
+        line = f"  {style.dim}{place:<{_OFFSET_DIGITS}}{style.end}  {colour}{shown_bytes}{style.end if colour else ''}"
+        if name or text:
+            gap = " " * (byte_columns - width(shown_bytes))
+            line += f"{gap}  {style.name}{name}{style.end}" + (
+                " " * (names - width(name)) + f"  {text}" if text else ""
+            )
+        yield line
 
 
 def _hexadecimal(data: bytes, a_line: int) -> Iterator[str]:

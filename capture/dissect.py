@@ -43,6 +43,7 @@ _QUERY: Final = (
     ("error code", 2),
     ("status length", 2),
 )
+_TWO_FACTS: Final = frozenset({FieldType.NEWDECIMAL, FieldType.BIT})
 _U16: Final = struct.Struct("<H")
 _STATEMENT_SHOWN_CHARACTERS: Final = 200
 
@@ -172,7 +173,8 @@ def _type_name(code: int) -> str:
 def _metadata(event: TableMapEvent) -> Iterator[str]:
     for index, (code, value) in enumerate(zip(event.column_types, event.column_metadata, strict=True)):
         if METADATA_BYTES.get(code):
-            yield f"{_type_name(code)} {index + 1}: {value}"
+            shown = f"({value >> 8},{value & 0xFF})" if code in _TWO_FACTS else str(value)
+            yield f"{_type_name(code)} {index + 1}: {shown}"
 
 
 # ---- rows ----
