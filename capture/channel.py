@@ -25,7 +25,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from capture.assembler import DDL, DML
-from capture.errors import CaptureError, SourceRefused, SourceUnavailable
+from capture.errors import CaptureError, ReadAgain, SourceRefused, SourceUnavailable
 from capture.failover import reach
 from capture.file_continuity import forget_files
 from capture.position import ResumePoint
@@ -104,6 +104,7 @@ class ChannelSpec:
     compression: str = NONE.name
     record_bytes_max: int = RECORD_BYTES_MAX
     schema_file: str | None = None
+    ghost_ddl: str = "follow"
     allow_replica: bool = False
     row_image: str = FULL_IMAGES
     retention_ms: int = 24 * 3_600_000
@@ -185,6 +186,10 @@ class Channel:
         if self._task is None or self._task.done():
             self._ended = False
             self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return self.spec.objects
 
     async def take_objects(self, objects: tuple[str, ...]) -> None:
         """Ask for other objects. A channel that runs takes them at its next boundary, and `refused_objects` says
@@ -291,6 +296,8 @@ class Channel:
             carried, begun_ms = self._counters.transactions, self._clock.now_ms()
             try:
                 await self._run_session()
+            except ReadAgain:
+                continue
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
                 if failing_since_ms is None or self._counters.transactions > carried:

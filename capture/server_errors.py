@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from capture.connecting import in_words, system_reason
 from capture.errors import NEW_CHANNEL, CaptureError, SourceUnavailable
 from capture.packets import EndOfStream, ServerError
-from capture.source import ServerRefusal
+from capture.source import ServerRefusal, StreamEnded
 
 if TYPE_CHECKING:
     from capture.position import BinlogPosition
@@ -26,7 +26,8 @@ RETRIABLE = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 122
 """1129: the host is blocked until somebody runs FLUSH HOSTS; 1040, 1203, 1226: too many connections, for now."""
 
 PASSWORD_EXPIRED = frozenset({1820, 1862})
-BINLOG_FATAL = 1236
+DUMP_FATAL = frozenset({1236, 4052})
+"""4052: MariaDB's own number for a second reader with the same server_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,15 @@ _DUMP_FAILURES = (
 
 def translate(error: Exception, address: str, position: BinlogPosition | None, server_id: int) -> CaptureError:
     """The error in words: of the source at `address`, for a dump from `position` by the reader `server_id`."""
-    if isinstance(error, ServerError) and error.code == BINLOG_FATAL:
+    if isinstance(error, ServerError) and error.code in DUMP_FATAL:
         return _dump_failure(error, address, position, server_id)
     if isinstance(error, ServerError):
         return _refusal(error.code, error.message, address)
     if isinstance(error, EndOfStream):
-        return SourceUnavailable(f"the source {address} ended the binlog stream")
+        return StreamEnded(
+            f"the source {address} ended the binlog stream: it shuts down, somebody killed the dump, or another reader "
+            f"with server_id {server_id} took it over"
+        )
     if isinstance(error, CaptureError):
         return error
     reason = system_reason(error)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from capture.errors import CaptureError, SourceRefused
+from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,6 +179,10 @@ class ServerRefusal(SourceRefused):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StreamEnded(SourceUnavailable):
+    """The server ended a stream in good order and goes on: perhaps for another reader, which will do the same to us."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
+from capture.source import StreamEnded
 from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
@@ -260,6 +261,33 @@ async def test_rollback_to_a_savepoint_takes_its_rows_back(world: World, channel
     async with running(channel):
         await visible(channel, shop)
     assert ids(world) == [1, 6, 7]
+    assert [record.fields["id"] for record in world.records()] == list(range(len(world.records())))
+
+
+async def test_rows_that_the_log_has_already_are_taken_back_too(world: World, channel: Channel, shop: Shop) -> None:
+    """The transaction is read again without them, as often as it takes."""
+    shop.transaction(1)
+    shop.begin()
+    shop.query("SAVEPOINT a")
+    shop.insert(2, table=OTHER)
+    for number in range(10, 40):
+        shop.insert(number, note="x" * 60_000)
+    shop.query("ROLLBACK TO a")
+    shop.insert(3)
+    shop.query("SAVEPOINT b")
+    for number in range(50, 80):
+        shop.insert(number, note="x" * 60_000)
+    shop.query("SAVEPOINT c")
+    for number in range(80, 110):
+        shop.insert(number, note="x" * 60_000)
+    shop.query("ROLLBACK TO c")
+    shop.insert(4, note="x" * 60_000)
+    shop.commit()
+    shop.transaction(5)
+    async with running(channel):
+        await visible(channel, shop)
+        assert channel.status().reconnects == 0
+    assert ids(world) == [1, 3, *range(50, 80), 4, 5]
     assert [record.fields["id"] for record in world.records()] == list(range(len(world.records())))
 
 
@@ -868,3 +896,28 @@ async def test_the_loop_is_given_back_between_slices(
     bystander.cancel()
     events = 300 * 5
     assert turns > events / (2 * SLICE_MS)
+
+
+@pytest.mark.parametrize("how", ["cut", "ended"])
+async def test_a_stream_that_the_server_ends_again_and_again_is_asked_for_ever_more_slowly(
+    channel: Channel, shop: Shop, source: FedSource, scheduler: ManualScheduler, clock: ManualClock, how: str
+) -> None:
+    """As two readers with one server_id do to each other; what is carried over in between does not hide it."""
+    waits = []
+    async with running(channel):
+        for number in range(9):
+            shop.transaction(number)
+            await visible(channel, shop)
+            source.fail(StreamEnded(how) if how == "ended" else SourceUnavailable(how))
+            async with asyncio.timeout(WAIT_S):
+                await channel.wait_for(State.ERROR)
+            before_ms = clock.monotonic_ms()
+            while channel.status().state is State.ERROR:
+                scheduler.advance(25)
+                await settle(5)
+                await asyncio.sleep(0.001)
+            waits.append(clock.monotonic_ms() - before_ms)
+    if how == "cut":
+        assert max(waits) < 4 * BACKOFF_FIRST_MS
+    else:
+        assert waits[-1] >= BACKOFF_MAX_MS / 2
