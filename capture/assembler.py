@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from capture.envelope import ControlRecords, RecordHead
-from capture.errors import UnsupportedStatement
+from capture.errors import ReadAgain, UnsupportedStatement
 from capture.events import QueryEvent, RowsEvent, TableMapEvent
 from capture.position import GtidSet
 from capture.prepared import ROWS, TABLE, HeldEvent, HeldReader, HeldRows, SelectionChanged, read_untracked
@@ -74,6 +74,11 @@ HELD_TRANSCODERS_MAX = 1000
 """Transcoders kept for rows that come back; beyond, all are made again."""
 
 
+TakenBack = dict[tuple[int, int], list[range]]
+"""Rows events of large transactions that were rolled back to a savepoint: by the transaction's boundary, their numbers
+in it. Outlives the session that found them."""
+
+
 class Assembler:
     """Makes the records of one stream. Ids are the offsets the records will have, plus `id_base`."""
 
@@ -91,6 +96,7 @@ class Assembler:
         id_base: int,
         gtid_set: GtidSet,
         lower_case_table_names: int,
+        taken_back: TakenBack | None = None,
     ) -> None:
         self.pending = Pending()
         self.next_offset = next_offset
@@ -119,7 +125,11 @@ class Assembler:
         self._statement_start: int | None = None
         self._thread_id: int | None = None
         self._written_of_open = 0
-        self._savepoints: dict[str, int] = {}
+        self._savepoints: dict[str, tuple[int, int]] = {}
+        """Records and rows events of the open transaction at each."""
+        self._rows_events = 0
+        """Of the open transaction."""
+        self._taken_back: TakenBack = {} if taken_back is None else taken_back
 
     # ---- what the channel takes away ----
 
@@ -167,6 +177,7 @@ class Assembler:
 
     def _begin(self, step: Step) -> None:
         self._savepoints.clear()
+        self._rows_events = 0
         xid = self._walker.xid
         if xid is not None:
             self.held = HeldRows(xid, step)
@@ -209,7 +220,10 @@ class Assembler:
         if self.held is not None and target is not None:
             self.held.rows(step, self._raw(step), self._walker.table_id_bytes)
             return
-        if target is not None and target.transcoder is not None:
+        self._rows_events += 1
+        if self._taken_back and self._is_taken_back():
+            pass
+        elif target is not None and target.transcoder is not None:
             self._add_rows(target.transcoder, event, self._head(step))
         elif target is None and not event.is_dummy:
             raise UnsupportedStatement(f"rows of table id {event.table_id}, which no table map announced")
@@ -279,22 +293,35 @@ class Assembler:
         self._end_transaction(step)
 
     def _savepoint(self, step: Step) -> None:
+        name = savepoint_name(step)
         if self.held is not None:
-            self.held.savepoint(savepoint_name(step))
-            return
-        self._savepoints[savepoint_name(step)] = self._made_of_open()
+            self.held.savepoint(name)
+        else:
+            self._savepoints[name] = (self._made_of_open(), self._rows_events)
 
     def _rollback_to(self, step: Step) -> None:
-        """Take back the records since a savepoint; the server leaves them in the log where it cannot cut them out."""
-        if self.held is not None and self.held.rollback_to(savepoint_name(step)):
+        """Take back the records since a savepoint; the server leaves them in the log where it cannot cut them out.
+
+        Those that the log has already are left out when the transaction is read again.
+        """
+        name = savepoint_name(step)
+        is_known = self.held.rollback_to(name) if self.held is not None else name in self._savepoints
+        if not is_known:
+            raise UnsupportedStatement(f"ROLLBACK TO {name} at {self._walker.file}:{step.start} names no savepoint")
+        if self.held is not None:
             return
-        keep = self._savepoints.get(savepoint_name(step))
-        surplus = 0 if keep is None else self._made_of_open() - keep
-        if keep is None or surplus > len(self.pending.values) - self.pending.complete:
-            raise UnsupportedStatement(
-                f"ROLLBACK TO SAVEPOINT at {self._walker.file}:{step.start} takes back rows that were already written"
-            )
+        keep, events = self._savepoints[name]
+        surplus = self._made_of_open() - keep
+        if surplus > len(self.pending.values) - self.pending.complete:
+            place = self._walker.position.order
+            self._taken_back.setdefault(place, []).append(range(events, self._rows_events))
+            raise ReadAgain(f"ROLLBACK TO {name} takes back rows that were already written")
         self._drop(surplus)
+
+    def _is_taken_back(self) -> bool:
+        """Whether the rows event at hand was read before, and rolled back to a savepoint behind it."""
+        events = self._taken_back.get(self._walker.position.order, ())
+        return any(self._rows_events - 1 in span for span in events)
 
     def _statement(self, step: Step) -> None:
         event = step.event
@@ -411,6 +438,8 @@ class Assembler:
         gtid = self._walker.gtid
         interval = None if gtid is None else GtidInterval(gtid.key, gtid.number, gtid.number)
         self._statement_start = None
+        for place in [place for place in self._taken_back if place < self._walker.position.order]:
+            del self._taken_back[place]
         self._transactions += 1
         self._complete(SourcePosition(self._walker.number, step.end, interval))
 

@@ -8,6 +8,7 @@
     ├── RecordTooLarge        a row makes a record larger than the channel may write
     ├── SchemaMismatch        the schema history and the binlog disagree about a table
     ├── ValueRefused          a value given to the event encoder does not fit its column
+    ├── ReadAgain             the open transaction is to be read once more, by what is known of it now
     ├── SourceUnavailable     the source cannot be reached now; trying again may help
     └── SourceRefused         the source answered no; somebody has to do something first
 
@@ -49,6 +50,10 @@ class SchemaMismatch(CaptureError):
 
 class ValueRefused(CaptureError):
     """A value that does not fit its column; the message names table and column."""
+
+
+class ReadAgain(CaptureError):
+    """The open transaction is to be read from its beginning again; no error, and nothing is lost by it."""
 
 
 class SourceUnavailable(CaptureError):

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from capture.assembler import Assembler
+from capture.assembler import Assembler, TakenBack
 from capture.batches import FLUSH_BYTES, encode
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
@@ -74,6 +74,8 @@ class Task:
     codec: Codec
     record_bytes_max: int
     partial_images: bool
+    taken_back: dict[str, TakenBack] = field(default_factory=dict)
+    """By the name of the server."""
 
 
 class Session:
@@ -90,6 +92,7 @@ class Session:
         history: SchemaHistory,
         resume: ResumePoint,
     ) -> None:
+        server = server_name(info.flavour, info.server_uuid, info.server_id)
         self.walker = BinlogWalker(resume.position, Dialect.of(info.version), checksum=info.has_checksums)
         self.pacer = HeartbeatPacer(task.clock, info.clock_offset_ms, source.heartbeat_period_ms)
         self._task = task
@@ -126,11 +129,12 @@ class Session:
             id_base=task.id_base,
             gtid_set=resume.gtid_set.copy(),
             lower_case_table_names=info.lower_case_table_names,
+            taken_back=task.taken_back.setdefault(server, {}),
         )
         self._xa = TwoPhase(
             self._log,
             resume,
-            server_name(info.flavour, info.server_uuid, info.server_id),
+            server,
             self.walker,
             self._assembler,
             LookBack(source, info, selection, history, self.walker, self._load),
