@@ -311,7 +311,22 @@ def column_type(table: TableVersion, index: int) -> ColumnType:
             f"{column.data_type.upper()}, which is not supported yet; "
             "list the tables to track in the channel's objects, without this one."
         )
+    odd = next((label for label in column.labels if not label.isascii() and not _is_text(label)), None)
+    if odd is not None:
+        raise UnsupportedColumn(
+            f"Column {column.name} of {table.database}.{table.table} has the label x'{_bytes(odd).hex()}', which is no "
+            "text that a record could hold; list the tables to track in the channel's objects, without this one."
+        )
     return row
+
+
+def _is_text(label: str) -> bool:
+    """False for a label with bytes that the server could not show as UTF-8."""
+    return not any("\ud800" <= one <= "\udfff" for one in label)
+
+
+def _bytes(label: str) -> bytes:
+    return label.encode("utf-8", "surrogateescape")
 
 
 def column_codes(table: TableVersion, table_map: TableMapEvent) -> list[CellCode]:

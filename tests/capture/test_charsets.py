@@ -137,6 +137,12 @@ def test_any_bytes_decode_to_text_that_can_be_stored(sql, collation_id):
     decode_sql(sql, collation_id).encode()
 
 
+def test_statements_of_a_binary_client_are_utf8():
+    """What servers take them for: `SET NAMES binary` and then a table named in UTF-8."""
+    sql = "CREATE TABLE `订单` (e ENUM('é'))"
+    assert decode_sql(sql.encode(), 63) == sql
+
+
 def two_bytes(charset: str) -> list[bytes]:
     """Every byte, and for the charsets with more of them to a character every pair that is one."""
     single = [bytes([one]) for one in range(0x100)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from capture.columns import COLUMN_TYPES, column_codes, column_type
+from capture.errors import UnsupportedColumn
 from capture.events import FieldType, TableMapEvent
-from capture.table import Column
+from capture.table import Column, TableVersion
 from tests.capture.row_cases import NUMBERS, table_of
 
 NAMES_AND_NUMBERS = NUMBERS | {
@@ -50,6 +53,16 @@ def test_a_type_is_read_and_written_or_refused() -> None:
 def test_the_type_of_a_column_is_that_of_its_keyword() -> None:
     for data_type, number in NUMBERS.items():
         assert column_type(table_of(Column("c", data_type)), 0).number == number
+
+
+def test_a_label_that_is_no_text_is_refused_and_its_definition_is_kept() -> None:
+    """As `SHOW CREATE TABLE` of MySQL 9.7 has it: enum('a',x'ff')."""
+    table = table_of(Column("c", "enum", labels=("é", "a\udcff"), charset="binary", collation="binary"))
+    assert TableVersion.from_json(table.to_json()) == table
+    assert table.to_json().encode()
+    with pytest.raises(UnsupportedColumn, match=r"^Column c of db\.t has the label x'61ff', which is no text"):
+        column_type(table, 0)
+    assert column_type(table_of(Column("c", "enum", labels=("é", "订😀"))), 0).number == 247
 
 
 def test_a_decimal_takes_the_bytes_the_server_gives_it() -> None:

@@ -275,6 +275,37 @@ def test_every_character_set_by_its_name_and_its_bytes(every_server: LiveServer)
                 assert [cell["class"] for cell in image[:3]] == ["BinaryObject" if binary else "Character"] * 3, name
 
 
+LABELS = ("é", "€", "Ω", "ж", "订", "日", "한", "ก", "א", "ş", "～", "—", "¥", "Ա", "ა", "ł", "\\\\", "ﾊ", "①", "№")
+
+
+@pytest.mark.parametrize("kind", ["mysql97", "mariadb1011"])
+def test_labels_of_every_character_set_fit_those_in_full_row_metadata(server_factory: Any, kind: str) -> None:
+    server = server_factory(kind, "--binlog-row-metadata=FULL")
+    database = server.fresh_database()
+    with closing(server.connect(database=database, charset="utf8mb4", autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW CHARACTER SET")
+        for name in [row[0] for row in cursor.fetchall()]:
+            labels = []
+            for label in LABELS:
+                cursor.execute(f"SELECT CONVERT(CONVERT('{label}' USING {name}) USING utf8mb4) = BINARY '{label}'")
+                labels += [label] if cursor.fetchone() == (1,) else []
+            listed = ", ".join(f"'{label}'" for label in ("a", *labels))
+            cursor.execute("DROP TABLE IF EXISTS t")
+            cursor.execute(
+                f"CREATE TABLE t (e ENUM({listed}) CHARACTER SET {name}, s SET({listed}) CHARACTER SET {name})"
+            )
+            cursor.execute("FLUSH BINARY LOGS")
+            file, _ = server.binlog_position()
+            cursor.execute(f"INSERT INTO t VALUES ({len(labels) + 1}, 1), (1, {2 ** len(labels) + 1})")
+            cursor.execute("SELECT CONVERT(e USING utf8mb4), CONVERT(s USING utf8mb4) FROM t")
+            wanted = cursor.fetchall()
+            cursor.execute("SHOW CREATE TABLE t")
+            ((_, create_sql),) = cursor.fetchall()
+            images = [record["afterImages"] for record in records_of(server, file, create_sql, database)]
+            assert tuple(tuple(cell["value"] for cell in image) for image in images) == wanted, name
+
+
 # ---- row images that lack columns ----
 
 ABSENT = {"class": "EmptyObject", "symbol": "NONE"}
