@@ -298,8 +298,6 @@ class Channel:
                 await self._run_session()
             except ReadAgain:
                 continue
-            except ReadAgain:
-                continue
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
                 if failing_since_ms is None or self._counters.transactions > carried:
