@@ -24,8 +24,9 @@ from capture.events import BINLOG_MAGIC, CHECKSUM_BYTES, HEADER_BYTES, STATEMENT
 from capture.gtid import PreviousGtidsEvent
 from capture.payload import Compression
 from capture.query_event import QueryStatus
-from capture.table import TableVersion
+from capture.table import Column, TableVersion
 from capture.table_map import METADATA_BYTES, FieldType, MetadataField
+from capture.text_values import encoded_text
 from capture.values import BinlogType, Value, ValueWriter, write_value
 from capture.xa import Xid
 
@@ -360,7 +361,7 @@ def _table_map_body(
     if metadata is not RowMetadata.NONE:
         body += _minimal_metadata(shapes, names)
     if metadata is RowMetadata.FULL:
-        body += _full_metadata(table)
+        body += _full_metadata(table, names)
     return body
 
 
@@ -389,27 +390,50 @@ def _minimal_metadata(shapes: Sequence[ColumnShape], names: Charsets) -> bytes:
     return metadata
 
 
+def _label_metadata(columns: Sequence[Column], names: Charsets) -> bytes:
+    """Collations and labels of ENUM and SET columns, each if there are any; labels in the column's charset."""
+    labelled = [column for column in columns if column.labels]
+    collations = [names.collation(column.collation or "binary").id for column in labelled]
+    kinds = MetadataField.ENUM_AND_SET_DEFAULT_CHARSET, MetadataField.ENUM_AND_SET_COLUMN_CHARSET
+    metadata = _charset_field(collations, *kinds)
+    for kind, data_type in ((MetadataField.SET_STR_VALUE, "set"), (MetadataField.ENUM_STR_VALUE, "enum")):
+        lists = [[encoded_text(one, label) for label in one.labels] for one in labelled if one.data_type == data_type]
+        if lists:
+            texts = (length_encoded(len(labels)) + b"".join(map(_text, labels)) for labels in lists)
+            metadata += _field(kind, b"".join(texts))
+    return metadata
+
+
+def _text(data: bytes) -> bytes:
+    return length_encoded(len(data)) + data
+
+
 def _is_unsigned(shape: ColumnShape) -> bool:
     """A YEAR is unsigned without saying so."""
     return shape.column.unsigned or shape.field_type == FieldType.YEAR
 
 
-def _charset_field(collations: list[int]) -> bytes:
+def _charset_field(
+    collations: list[int],
+    default_kind: MetadataField = MetadataField.DEFAULT_CHARSET,
+    listed_kind: MetadataField = MetadataField.COLUMN_CHARSET,
+) -> bytes:
     """The most frequent collation and the exceptions from it, or all of them where that is as short (as in MySQL)."""
     if not collations:
         return b""
     default = max(collations, key=collations.count)
     others = [(index, collation) for index, collation in enumerate(collations) if collation != default]
     if 2 * len(others) >= len(collations):
-        return _field(MetadataField.COLUMN_CHARSET, b"".join(map(length_encoded, collations)))
+        return _field(listed_kind, b"".join(map(length_encoded, collations)))
     pairs = b"".join(length_encoded(index) + length_encoded(collation) for index, collation in others)
-    return _field(MetadataField.DEFAULT_CHARSET, length_encoded(default) + pairs)
+    return _field(default_kind, length_encoded(default) + pairs)
 
 
-def _full_metadata(table: TableVersion) -> bytes:
-    """Column names, the primary key and which columns are visible."""
+def _full_metadata(table: TableVersion, charset_names: Charsets) -> bytes:
+    """Column names, labels, the primary key and which columns are visible."""
     names = [column.name.encode() for column in table.columns]
-    fields = _field(MetadataField.COLUMN_NAME, b"".join(length_encoded(len(name)) + name for name in names))
+    fields = _field(MetadataField.COLUMN_NAME, b"".join(map(_text, names)))
+    fields += _label_metadata(table.columns, charset_names)
     if table.primary_key is not None:
         indexes = [names.index(part.encode()) for part in table.primary_key.columns]
         fields += _field(MetadataField.SIMPLE_PRIMARY_KEY, b"".join(map(length_encoded, indexes)))

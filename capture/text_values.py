@@ -29,7 +29,8 @@ _CODECS = {
 _THREE_BYTE_CHARSETS = frozenset({"utf8", "utf8mb3", "ucs2"})
 
 
-def _encoded(column: Column, value: Value) -> bytes:
+def encoded_text(column: Column, value: Value) -> bytes:
+    """A text in the charset of a column. Raises Misfit."""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -53,7 +54,7 @@ def _describe_varchar(column: Column, charsets: Charsets) -> BinlogType:
 
 
 def _write_varchar(shape: ColumnShape, value: Value) -> bytes:
-    encoded = _encoded(shape.column, value)
+    encoded = encoded_text(shape.column, value)
     length = shape.column.length or 0
     if len(encoded) > shape.metadata or (isinstance(value, str) and len(value) > length):
         raise Misfit(f"VARCHAR({length}) holds {length} characters")
@@ -66,7 +67,7 @@ _TEXT_LENGTH_BYTES = {"tinytext": 1, "text": 2, "mediumtext": 3, "longtext": 4}
 
 
 def _write_text(shape: ColumnShape, value: Value) -> bytes:
-    encoded, size = _encoded(shape.column, value), shape.metadata
+    encoded, size = encoded_text(shape.column, value), shape.metadata
     if len(encoded) >= 1 << 8 * size:
         raise Misfit(f"{shape.column.data_type.upper()} holds {(1 << 8 * size) - 1} bytes")
     return len(encoded).to_bytes(size, "little") + encoded
@@ -95,7 +96,7 @@ def _describe_char(column: Column, charsets: Charsets) -> BinlogType:
 
 
 def _write_char(shape: ColumnShape, value: Value) -> bytes:
-    encoded = _encoded(shape.column, value.rstrip(" ") if isinstance(value, str) else value)
+    encoded = encoded_text(shape.column, value.rstrip(" ") if isinstance(value, str) else value)
     length, (_, bytes_max) = _length(shape.column), string_real_type(shape.metadata)
     if len(encoded) > bytes_max or (isinstance(value, str) and len(value.rstrip(" ")) > length):
         raise Misfit(f"CHAR({length}) holds {length} characters")
