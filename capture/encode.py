@@ -27,7 +27,7 @@ from capture.query_event import QueryStatus
 from capture.table import Column, TableVersion
 from capture.table_map import METADATA_BYTES, FieldType, MetadataField
 from capture.text_values import encoded_text
-from capture.values import BinlogType, Value, ValueWriter, write_value
+from capture.values import BinlogType, Misfit, Value, ValueWriter, write_value
 from capture.xa import Xid
 
 Row = Mapping[str, Value] | Sequence[Value]
@@ -397,11 +397,18 @@ def _label_metadata(columns: Sequence[Column], names: Charsets) -> bytes:
     kinds = MetadataField.ENUM_AND_SET_DEFAULT_CHARSET, MetadataField.ENUM_AND_SET_COLUMN_CHARSET
     metadata = _charset_field(collations, *kinds)
     for kind, data_type in ((MetadataField.SET_STR_VALUE, "set"), (MetadataField.ENUM_STR_VALUE, "enum")):
-        lists = [[encoded_text(one, label) for label in one.labels] for one in labelled if one.data_type == data_type]
+        lists = [_encoded_labels(one) for one in labelled if one.data_type == data_type]
         if lists:
             texts = (length_encoded(len(labels)) + b"".join(map(_text, labels)) for labels in lists)
             metadata += _field(kind, b"".join(texts))
     return metadata
+
+
+def _encoded_labels(column: Column) -> list[bytes]:
+    try:
+        return [encoded_text(column, label) for label in column.labels]
+    except Misfit as error:
+        raise ValueRefused(f"The labels of {column.name} cannot be written: {error}.") from None
 
 
 def _text(data: bytes) -> bytes:
