@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from msgspec import structs
 
 from broker.accounts import Accounts
-from broker.channels import Channels, ServedChannel
+from broker.channels import Channels, ServedChannel, take_objects
 from broker.config_rules import ConfigError
 from broker.context import Broker
 from broker.control import ControlServer, PrecheckItem
@@ -155,8 +155,8 @@ class Application:
             _log.error("%s", error)
 
     async def reload(self) -> str:
-        """Bring the groups to what the configuration file says now, and cut the connections concerned; tell what
-        changed, what needs a restart, and what is doubtful about the certificates, which are looked at too.
+        """Bring groups and objects to what the configuration file says now, and cut the connections concerned; tell
+        what changed, what needs a restart, and what is doubtful about the certificates, which are looked at too.
 
         Raises ConfigError or StorageError; nothing is changed then.
         """
@@ -165,6 +165,10 @@ class Application:
         async with self._changing:
             config = self._read_again()
             restart = needing_restart(self._config, config)
+            wanted = {
+                channel.id: channel_spec(channel, f"channels[{index}]").objects
+                for index, channel in enumerate(config.channels)
+            }
             plan = await self._new_plan()
             planned = [
                 (served, plan.add_groups(served.id, channel.groups))
@@ -180,7 +184,12 @@ class Application:
                 changes.append(changed)
                 cut += self._cut(changed)
             doubts = self._server.look_at_certificates()
-            told = "; ".join((in_words(changes, cut, restart), *doubts))
+            taken = [
+                await take_objects(served, wanted[served.id])
+                for served in self.channels
+                if set(wanted.get(served.id, served.objects)) != set(served.objects)
+            ]
+            told = "; ".join((in_words(changes, cut, restart), *taken, *doubts))
             _log.info("the configuration was read again: %s", told)
             return told
 
@@ -416,6 +425,8 @@ def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
         allow_replica=config.allow_replica,
         row_image=config.row_image,
         retention_ms=config.retention_ms,
+        schema_file=config.schema_file,
+        ghost_ddl=config.ghost_ddl,
     )
 
 

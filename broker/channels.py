@@ -8,6 +8,7 @@ Left to others: making all of it (`app.py`), what the states mean (`capture/chan
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from storage.disk import LogDisk
 
 _log = logging.getLogger("binwire.channel")
+
+OBJECTS_TIMEOUT_S = 60
+"""How long whoever changes a channel's objects waits to be told whether they are in force."""
+PASSING = frozenset({"Not Started", "Prechecking", "Performing Initial Change Tracking"})
+"""States of a channel that is on its way to another."""
 
 
 class Status(Protocol):
@@ -61,7 +67,14 @@ class StoredLog(LogReader, Protocol):
 
 
 class RunningChannel(Protocol):
-    """A channel of capture, as far as it concerns the server."""
+    """A channel of capture, as far as it concerns the server; `objects` are those it was asked for last."""
+
+    @property
+    def objects(self) -> tuple[str, ...]: ...
+    @property
+    def refused_objects(self) -> str | None: ...
+
+    async def take_objects(self, objects: tuple[str, ...]) -> None: ...
 
     async def start(self) -> None: ...
 
@@ -108,6 +121,11 @@ class ServedChannel:
             return
         facts["retried"] = status.retried_until_ms is not None
         _log.error("channel stands still: %s", status.reason, extra=facts)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """What the channel was asked to track last."""
+        return self.channel.objects
 
     async def stop(self) -> None:
         """End the capture; the log stays readable until its owner closes it."""
@@ -205,3 +223,32 @@ def readable(time_ms: Callable[[], int | None]) -> int | None:
         return time_ms()
     except (LogReadError, OSError):
         return None
+
+
+async def take_objects(served: ServedChannel, objects: tuple[str, ...]) -> str:
+    """Have a channel track other objects, and say once it streams or stands still what came of it."""
+    channel, settled = served.channel, asyncio.Event()
+    is_stopped = str(channel.status().state) == "Not Started"
+
+    def look() -> None:
+        if str(channel.status().state) not in PASSING:
+            settled.set()
+
+    end = channel.subscribe(look)
+    try:
+        await channel.take_objects(objects)
+        if is_stopped:
+            return f"objects of {served.id}: they are taken when the channel is started"
+        look()
+        async with asyncio.timeout(OBJECTS_TIMEOUT_S):
+            await settled.wait()
+    except TimeoutError:
+        return f"objects of {served.id}: they are taken when the channel streams again"
+    finally:
+        end()
+    status = channel.status()
+    if channel.refused_objects is not None:
+        return f"{served.id}: {channel.refused_objects}"
+    if status.reason is not None:
+        return f"objects of {served.id}: they are taken when the channel streams again: {status.reason}"
+    return f"objects of {served.id}: {', '.join(objects)}"

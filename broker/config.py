@@ -93,6 +93,8 @@ class ChannelConfig(_Table, frozen=True):
     record_bytes_max: str = "90MiB"
     before_range: Literal["start", "nothing"] = "start"
     allow_replica: bool = False
+    schema_file: str | None = None
+    ghost_ddl: Literal["follow", "service"] = "follow"
     row_image: Literal["full", "any"] = "full"
     groups: list[GroupConfig] = []
 
@@ -220,6 +222,7 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
     if not config.data_dir:
         raise refused("data_dir", config.data_dir, 'a folder such as "data"')
     channels = [_with_passwords(channel, index, folder) for index, channel in enumerate(config.channels)]
+    channels = [_with_schema_file(channel, index, folder) for index, channel in enumerate(channels)]
     listeners = [_with_folder(listener, folder) for listener in config.listeners]
     config = msgspec.structs.replace(
         config, listeners=listeners, channels=channels, data_dir=str(folder / config.data_dir)
@@ -261,6 +264,18 @@ def _substituted(value: Any, path: str, environment: Mapping[str, str]) -> Any:
 def _with_folder(listener: ListenerConfig, folder: Path) -> ListenerConfig:
     named = {key: getattr(listener, key) for key in ("tls_cert", "tls_key")}
     return msgspec.structs.replace(listener, **{key: str(folder / file) for key, file in named.items() if file})
+
+
+def _with_schema_file(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
+    if channel.schema_file is None:
+        return channel
+    file = folder / channel.schema_file
+    if not channel.schema_file or not file.is_file():
+        raise ConfigError(
+            f"channels[{index}].schema_file: there is no file {file}; name a file of CREATE TABLE statements, such as "
+            f"mysqldump --no-data writes"
+        )
+    return msgspec.structs.replace(channel, schema_file=str(file))
 
 
 def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
@@ -365,6 +380,7 @@ def _choices(path: str) -> str:
         "compression": ("none", "gzip", "snappy", "lz4"),
         "before_range": ("start", "nothing"),
         "row_image": ("full", "any"),
+        "ghost_ddl": ("follow", "service"),
     }[key]
     return " or ".join(choices)
 

@@ -5,8 +5,8 @@ catalog. The catalog keeps which id belongs to which group of which channel, for
 offsets never come into other hands; a group that leaves the file keeps its id and its offsets until a command deletes
 them.
 
-Reading the file again changes groups of channels that run, and nothing else: the differences that need a restart are
-named.
+Reading the file again changes groups of channels that run, and their objects (`app.py`), and nothing else: the
+differences that need a restart are named.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def without_passwords(config: Config) -> Config:
 
 
 def needing_restart(before: Config, after: Config) -> list[str]:
-    """The keys in which two configurations differ beside the groups of channels that both have."""
+    """The keys in which two configurations differ beside groups and objects of channels that both have."""
     keys = [key for key in before.__struct_fields__ if key not in ("listeners", "channels")]
     found = [key for key in keys if getattr(before, key) != getattr(after, key)]
     found += _differing(
@@ -105,7 +105,7 @@ def _differing(kind: str, before: dict[str, Any], after: dict[str, Any]) -> list
     found = [f"{kind} {name} (gone)" for name in before if name not in after]
     found += [f"{kind} {name} (new)" for name in after if name not in before]
     for name, old in before.items():
-        keys = [key for key in old.__struct_fields__ if key != "groups"] if name in after else []
+        keys = [key for key in old.__struct_fields__ if key not in ("groups", "objects")] if name in after else []
         found += [f"{kind} {name}: {key}" for key in keys if getattr(old, key) != getattr(after[name], key)]
     return found
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from capture.envelope import ControlRecords, RecordHead
 from capture.errors import ReadAgain, UnsupportedStatement
 from capture.events import QueryEvent, RowsEvent, TableMapEvent
+from capture.ghost import concerns_ghosts
 from capture.position import GtidSet
 from capture.prepared import ROWS, TABLE, HeldEvent, HeldReader, HeldRows, SelectionChanged, read_untracked
 from capture.record_limit import check_rows, check_statement
@@ -96,6 +97,7 @@ class Assembler:
         id_base: int,
         gtid_set: GtidSet,
         lower_case_table_names: int,
+        hides_ghosts: bool = False,
         taken_back: TakenBack | None = None,
     ) -> None:
         self.pending = Pending()
@@ -121,6 +123,7 @@ class Assembler:
         self._partial_images = partial_images
         self._id_base = id_base
         self._names_are_folded = lower_case_table_names != 0
+        self._hides_ghosts = hides_ghosts
         self._targets: dict[int, _Target] = {}
         self._statement_start: int | None = None
         self._thread_id: int | None = None
@@ -344,6 +347,8 @@ class Assembler:
             self._end_transaction(step)
 
     def _ddl(self, step: Step, event: QueryEvent, text: str) -> None:
+        if self._hides_ghosts and concerns_ghosts(step.statements):
+            return
         self._thread_id = event.thread_id
         gtid = self._walker.gtid
         record = self._control.ddl(

@@ -163,6 +163,7 @@ class Channel:
             progressed=self._on_progress,
             codec=codec_named(spec.compression),
             record_bytes_max=spec.record_bytes_max,
+            ghost_ddl=spec.ghost_ddl,
             partial_images=spec.row_image == ANY_IMAGES,
         )
         self._state = State.NOT_STARTED

@@ -24,6 +24,7 @@ from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
 from capture.file_continuity import FileContinuity, is_rotate
 from capture.full_metadata import MetadataGap
+from capture.ghost import SERVICE
 from capture.identity import Recaptured
 from capture.lookback import LookBack
 from capture.pacing import RECORD_PERIOD_MS, HeartbeatPacer
@@ -73,6 +74,7 @@ class Task:
     progressed: Callable[[], None]
     codec: Codec
     record_bytes_max: int
+    ghost_ddl: str
     partial_images: bool
     taken_back: dict[str, TakenBack] = field(default_factory=dict)
     """By the name of the server."""
@@ -129,6 +131,7 @@ class Session:
             id_base=task.id_base,
             gtid_set=resume.gtid_set.copy(),
             lower_case_table_names=info.lower_case_table_names,
+            hides_ghosts=task.ghost_ddl == SERVICE,
             taken_back=task.taken_back.setdefault(server, {}),
         )
         self._xa = TwoPhase(
