@@ -38,7 +38,7 @@ def transcode(binlog: Path, server_version: str) -> list[bytes]:
     head = {"version": 0, "sourceTxid": "0", "source": {"sourceType": "MySQL", "version": server_version}}
     written: list[bytes] = []
     record_schema = schema()
-    for event in _row_events(binlog):
+    for event in row_events(binlog):
         operation = _OPERATIONS[type(event).__name__]
         position = f"{event.packet.log_pos}@1"
         for row in event.rows:
@@ -65,7 +65,8 @@ def transcode(binlog: Path, server_version: str) -> list[bytes]:
     return written
 
 
-def _row_events(binlog: Path) -> Iterator[Any]:
+def row_events(binlog: Path) -> Iterator[Any]:
+    """The rows events of a binlog file with full row metadata, as mysql-replication decodes them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pymysqlreplication import BinLogStreamReader

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from capture.charsets import charsets
+from capture.dialect import Dialect
 from capture.encode import DEFAULT_STATUS, EventEncoder, Row, RowMetadata, length_encoded
 from capture.errors import UnsupportedColumn, ValueRefused
 from capture.events import (
@@ -26,6 +28,7 @@ from capture.events import (
     iter_events,
 )
 from capture.table import Column, Key, TableVersion
+from capture.table_check import mismatch
 from capture.table_map import read_length_encoded
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 
@@ -77,6 +80,26 @@ def test_optional_metadata_says_signs_and_collations_and_in_full_names_and_keys(
         primary_key=(KeyPart(0),),
         visible=(True, True, True, False, True, True),
     )
+
+
+def test_full_metadata_has_the_labels_in_the_charset_of_their_column() -> None:
+    table = table_of(
+        text_column("e", "enum", "gbk", labels=("a", "订单")),
+        Column("n", "int"),
+        text_column("s", "set", "utf8mb4", labels=("订单",)),
+        text_column("f", "enum", "latin1", labels=("é", "")),
+    )
+    event = table_map_of(table, RowMetadata.FULL)
+    assert event.optional.labels == ((b"a", "订单".encode("gbk")), None, ("订单".encode(),), (b"\xe9", b""))
+    assert event.optional.collations == (28, None, 255, 8)
+    assert mismatch(table, event, charsets(Dialect("mysql", (8, 0, 36)))) is None
+    assert table_map_of(table, RowMetadata.MINIMAL).optional.labels is None
+
+
+def test_labels_that_python_cannot_write_are_refused() -> None:
+    table = table_of(Column("e", "enum", labels=("Ա",), charset="armscii8", collation="armscii8_general_ci"))
+    with pytest.raises(ValueRefused, match=r"^The labels of e cannot be written: give bytes, as Python does not know"):
+        table_map_of(table, RowMetadata.FULL)
 
 
 @pytest.mark.parametrize("odd", [0, 1, 4])
