@@ -3,20 +3,24 @@
 `ITEMS` is the whole list, in the order in which people read it: what an item needs comes before it. An item looks at
 the source and changes nothing; one that cannot be looked at because an earlier one failed is left out. A new channel
 begins only if none failed; warnings stop nothing. What an item is made of is `capture/checking.py`; the items are those
-of `check_settings.py`, `check_privileges.py` and `check_tables.py`. Sources without a server are checked by reading
-their beginning.
+of `check_settings.py`, `check_privileges.py` and `check_tables.py`. Binlog files have fewer of them (`FILE_ITEMS`);
+other sources without a server are checked by reading their beginning.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from capture import check_settings, check_tables
 from capture.check_privileges import account, global_privilege, object_privilege, read_grants
 from capture.check_settings import option_read
-from capture.checking import CheckResult, Finding, Item, Look, Outcome, failed, passed
+from capture.checking import CheckResult, Finding, Item, Look, Outcome, channel_key, failed, passed
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnavailable
+from capture.grants import Grants
 from capture.identity import require_same_source
+from capture.schema import SchemaHistory
+from capture.schema_file import apply_schema_file
 from capture.start import binlog_files, resolve_start
 
 if TYPE_CHECKING:
@@ -48,12 +52,17 @@ async def check(
     source: Source, info: ServerInfo, spec: ChannelSpec, resume: ResumePoint | None = None
 ) -> Sequence[CheckResult]:
     """The items behind "reachable", for a source that is connected. Raises SourceUnavailable if it goes away."""
-    if not source.queryable:
-        return ()
-    look = await _look(source, info, spec, resume)
+    if source.queryable:
+        return await _results(ITEMS, await _look(source, info, spec, resume))
+    if info.files:
+        return await _results(FILE_ITEMS, Look(source, spec, info, {}, Grants(), Grants(), "", resume))
+    return ()
+
+
+async def _results(items: Sequence[Item], look: Look) -> Sequence[CheckResult]:
     results: list[CheckResult] = []
     lacking: set[str] = set()
-    for item in ITEMS:
+    for item in items:
         if lacking & set(item.needs):
             continue
         try:
@@ -88,12 +97,35 @@ async def _start(look: Look) -> Finding:
     except SourceUnavailable:
         raise
     except CaptureError as error:
-        oldest = (await binlog_files(look.source))[0]
+        oldest = (list(look.info.files) or await binlog_files(look.source))[0]
         remedy = (
             f'start = "earliest"  # in this channel\'s [[channels]]; or "now", or a position from {oldest.beginning} on'
         )
         return failed(str(error), "there is no place to begin at", remedy)
     return passed(f"{look.spec.start} is {point.position}")
+
+
+async def _files(look: Look) -> Finding:
+    """Which binlog files there are; that the first can be read is "reachable"."""
+    files = look.info.files
+    if not look.spec.objects:
+        return await check_tables.objects(look)
+    size_bytes = sum(file.size_bytes for file in files)
+    return passed(f"{len(files):,} from {files[0].name} on, {size_bytes:,} bytes, written by {look.info.version}")
+
+
+async def _schema_file(look: Look) -> Finding:
+    """Whether the file of definitions can be read, statement by statement."""
+    path = look.spec.schema_file
+    if path is None:
+        return passed("none is named")
+    history = SchemaHistory(look.dialect, look.selection)
+    try:
+        await asyncio.to_thread(apply_schema_file, path, history, (0, 0))
+    except CaptureError as error:
+        remedy = channel_key('schema_file = "schema.sql"') + ": what mysqldump --no-data writes"
+        return failed(str(error), "definitions of the past would not be known", remedy)
+    return passed(f"{path} is understood")
 
 
 async def _resume(look: Look, resume: ResumePoint) -> Finding:
@@ -147,5 +179,12 @@ ITEMS = (
     Item("keys", check_tables.keys, needs=_READS),
     Item("cascading foreign keys", check_tables.cascades, needs=_READS),
     Item("column types", check_tables.column_types, needs=_READS),
+    Item("schema_file", _schema_file),
     Item("start position", _start, needs=_REPLICATES),
+)
+
+FILE_ITEMS = (
+    Item("binlog files", _files),
+    Item("schema_file", _schema_file),
+    Item("start position", _start),
 )

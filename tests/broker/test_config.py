@@ -160,6 +160,13 @@ def test_group_times_are_kafkas_unless_named():
     assert (named.group_min_session_ms, named.group_initial_rebalance_ms) == (500, 3000)
 
 
+def test_replicas_are_captured_only_if_the_channel_says_so():
+    assert from_document(minimal(), Path("/x"), {}).channels[0].allow_replica is False
+    assert from_document(minimal(allow_replica=True), Path("/x"), {}).channels[0].allow_replica is True
+    with pytest.raises(ConfigError, match="allow_replica: found 'yes'; allowed is true or false"):
+        from_document(minimal(allow_replica="yes"), Path("/x"), {})
+
+
 def test_what_a_time_before_the_range_finds():
     assert from_document(minimal(), Path("/x"), {}).channels[0].before_range == "start"
     assert from_document(minimal(before_range="nothing"), Path("/x"), {}).channels[0].before_range == "nothing"

@@ -15,6 +15,7 @@ from capture.errors import SourceRefused, SourceUnavailable
 from capture.source import Flavour, ServerInfo, ServerRefusal, SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.world import WAIT_S, FedSource, World, running
+from tests.tools.workplace import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -591,6 +592,33 @@ async def test_a_source_without_a_server_is_reachable_or_not() -> None:
     source = FedSource()
     (result,) = await precheck.run(source, spec)
     assert result.outcome is Outcome.PASSED
+
+
+async def test_binlog_files(tmp_path: Path) -> None:
+    demo = CHECKOUT / "broker/data/demo-shop.000001"
+
+    async def look(**more: object) -> Sequence[CheckResult]:
+        address = SourceAddress.parse(f"file://{demo}")
+        keys = {"objects": ("shop",), "start": "earliest", **more}
+        source = open_source(address, 1, CLOCK)
+        try:
+            return await precheck.run(source, ChannelSpec("c", "t", address, 1, **keys))  # type: ignore[arg-type]
+        finally:
+            await source.close()
+
+    results = await look()
+    assert failed(results) == warned(results) == {}
+    assert [result.name for result in results] == ["reachable", *(item.name for item in precheck.FILE_ITEMS)]
+    assert results[1].found.startswith(f"1 from demo-shop.000001 on, {demo.stat().st_size:,} bytes, written by 9.7")
+    result = failed(await look(start="demo-shop.000009:4"))["start position"]
+    assert (result.remedy or "").startswith('start = "earliest"')
+    assert set(failed(await look(objects=()))) == {"binlog files"}
+    definitions = tmp_path / "schema.sql"
+    assert "cannot be read" in failed(await look(schema_file=str(definitions)))["schema_file"].found
+    definitions.write_text("CREATE TABLE shop.t (id INT, ;", "utf-8")
+    assert "line 1" in failed(await look(schema_file=str(definitions)))["schema_file"].found
+    definitions.write_text("CREATE DATABASE shop; USE shop; CREATE TABLE t (id INT);", "utf-8")
+    assert failed(await look(schema_file=str(definitions))) == {}
 
 
 async def test_a_channel_begins_only_when_everything_is_in_order(tmp_path: Path, mysql97: LiveServer) -> None:
