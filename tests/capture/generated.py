@@ -72,7 +72,7 @@ class Table:
         return f"({key}, {', '.join('DEFAULT' if one.is_generated else one.literal() for one in self.columns)})"
 
     def selected(self, name: str) -> str:
-        shown = "".join(f", {column.select.format(f'c{index}')}" for index, column in enumerate(self.columns))
+        shown = "".join(f", {column.select.replace('{}', f'c{index}')}" for index, column in enumerate(self.columns))
         return f"SELECT id{shown} FROM {name} ORDER BY id"
 
     def cells(self, row: tuple[Any, ...]) -> list[Cell]:
@@ -185,7 +185,9 @@ def _floating(random: Random, _: str) -> Column:
             "scale": 15,
         }
 
-    return Column(definition, "CONCAT({} + 0e0)", _literal(random, definition, draw), cell)
+    # The server shows 22 characters of a double: its sign apart, so that no digit is lost.
+    shown = "CONCAT(IF({} < 0, '-', ''), ABS({} + 0e0))"
+    return Column(definition, shown, _literal(random, definition, draw), cell)
 
 
 # ---- time ----

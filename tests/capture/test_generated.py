@@ -88,7 +88,8 @@ class Drawn:
         if not chosen:
             return rows
         assignments = ", ".join(
-            f"c{index} = {one.update.format(f'c{index}') if one.update else one.literal()}" for index, one in chosen
+            f"c{index} = {one.update.replace('{}', f'c{index}') if one.update else one.literal()}"
+            for index, one in chosen
         )
         cursor.execute(f"UPDATE {self.name} SET {assignments} WHERE id = {key}")
         was_changed = cursor.rowcount > 0
