@@ -1,12 +1,12 @@
 """A MySQL, MariaDB or PolarDB server as a source: queries, and the binlog dump as raw events.
 
-asyncmy opens the connections: TLS, authentication, queries. For the dump its transport is then handed over to a
-protocol of our own (`_hand_over`), which only keeps what arrives; `read` splits it into events (`capture/packets.py`) a
-piece at a time, so that no call holds the loop for long. asyncmy's private parts are touched in `_connect`, `_rows` and
-`_hand_over` and nowhere else.
+asyncmy opens the connections: TLS, authentication (`capture/authentication.py`), queries. For the dump its transport is
+then handed over to a protocol of our own (`_hand_over`, `capture/dump_stream.py`). asyncmy's private parts are touched
+in `_connect`, `_rows`, `_hand_over` and where it logs in, and nowhere else.
 
 The connection for queries lives while it is used and a little longer; an idle channel holds one connection, its dump.
-A dump that is silent for three heartbeat periods is dead. Decoding events is not known here.
+A dump that is silent for three heartbeat periods is dead, one that is not read for ten minutes is closed; what had
+arrived of it is handed over all the same. Decoding events is not known here.
 
 Session variables of a dump (sql/rpl_source.cc, rpl_binlog_sender.cc; MariaDB sql/sql_repl.cc):
 
@@ -22,9 +22,8 @@ import asyncio
 import importlib
 import random
 import struct
-from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from capture.authentication import answer
@@ -35,10 +34,11 @@ from capture.connecting import (
     greeting_failure,
     tls_context,
 )
+from capture.dump_stream import DumpStream
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
-from capture.packets import EndOfStream, EventSplitter
+from capture.packets import EndOfStream
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
-from capture.server_errors import is_lost, lost, translate
+from capture.server_errors import is_lost, translate
 from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, Tls
 from storage.scheduler import LoopScheduler, Scheduler
 
@@ -58,11 +58,11 @@ IDLE_QUERY_CONNECTION_MS = 30_000
 NET_WRITE_TIMEOUT_S = 3_600
 """How long the server waits for a reader that is busy; its default of 60 s cuts readers that stop for a slow disk."""
 
-PIECE_BYTES = 1 << 16
-"""What one `read` splits: 64 KiB of the smallest events take about 2 ms."""
+WAIT_TIMEOUT_S = 3_600
+"""How long the server keeps a connection for queries between two of them; some are set to a few seconds."""
 
-WAITING_BYTES_MAX = 1 << 20
-"""The socket is left alone while more than this is waiting to be split."""
+PAUSED_MAX_MS = 600_000
+"""A dump that nobody has read from for so long is closed: before its server does, which holds a thread for it."""
 
 DUMP_POSITION_MAX = (1 << 32) - 1
 """COM_BINLOG_DUMP carries 32 bits of position."""
@@ -114,7 +114,7 @@ class MysqlSource:
         self._queries: Any = None
         self._idle: Timer | None = None
         self._dump: Any = None
-        self._stream: _DumpProtocol | None = None
+        self._stream: DumpStream | None = None
         self._watchdog: Timer | None = None
         self._position: BinlogPosition | None = None
         self._closing: list[asyncio.Future[None]] = []
@@ -231,7 +231,7 @@ class MysqlSource:
         except Exception as error:
             raise self._translate(error) from None
         self._dump = dump
-        self._stream = _DumpProtocol()
+        self._stream = DumpStream(self._clock)
         _hand_over(dump, self._stream, self._dump_command(position))
         self._watchdog = self._scheduler.call_later(self.heartbeat_period_ms, self._watch)
 
@@ -271,6 +271,15 @@ class MysqlSource:
         """Once per heartbeat period; a stall of our own loop counts as one missed period however long it was."""
         stream = self._stream
         if stream is None:
+            return
+        if stream.paused_since_ms is not None and self._clock.monotonic_ms() - stream.paused_since_ms >= PAUSED_MAX_MS:
+            stream.abort()
+            stream.fail(
+                SourceUnavailable(
+                    f"the binlog stream of {self.address} was not read for {PAUSED_MAX_MS // 60_000} minutes and was "
+                    f"closed"
+                )
+            )
             return
         stream.missed += 1
         if stream.missed > MISSED_HEARTBEATS_MAX and not stream.pending:
@@ -333,7 +342,8 @@ async def _connect(address: SourceAddress, host: str, port: int) -> Any:
         conv={},
         autocommit=None,
         program_name="binwire",
-        init_command="SET time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1",
+        init_command="SET time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1, "
+        f"wait_timeout = {WAIT_TIMEOUT_S}",
         ssl=tls_context(address),
     )
     # `_open` limits the time. With a limit of asyncmy's own, a connection refused in the moment of a cancellation hides
@@ -370,95 +380,10 @@ def _abort(connection: Any) -> asyncio.Future[None]:
     return closed
 
 
-def _hand_over(connection: Any, protocol: _DumpProtocol, command: bytes) -> None:
+def _hand_over(connection: Any, protocol: DumpStream, command: bytes) -> None:
     """Give the connection's transport to `protocol`, then send the command: nothing can arrive in between."""
     transport = connection._transport
     protocol.closed = connection._proto._closed_waiter
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     transport.write(len(command).to_bytes(3, "little") + b"\0" + command)
-
-
-class _DumpProtocol(asyncio.Protocol):
-    """Keeps what the socket delivers, up to `WAITING_BYTES_MAX`, and splits it a piece at a time when asked."""
-
-    def __init__(self) -> None:
-        self.failure: CaptureError | None = None
-        self.missed = 0
-        self.closed: asyncio.Future[None] | None = None
-        self._splitter = EventSplitter()
-        self._chunks: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._paused = False
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports read and write as `asyncio.Transport` says and are no instances of it.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.missed = 0
-        self._chunks.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes > WAITING_BYTES_MAX and not self._paused and self._transport is not None:
-            self._transport.pause_reading()
-            self._paused = True
-        self._wake()
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.closed is not None and not self.closed.done():
-            self.closed.set_result(None)
-        self.fail(lost(exc))
-
-    def fail(self, failure: CaptureError) -> None:
-        """End the stream behind what has arrived."""
-        if self.failure is None:
-            self.failure = failure
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._chunks)
-
-    @property
-    def exhausted(self) -> bool:
-        return not self._chunks and self.failure is not None
-
-    def take(self) -> list[bytes]:
-        """The whole events of what waits, piece by piece until there are some; an empty list if there are none."""
-        while self._chunks:
-            chunk = self._chunks.popleft()
-            if len(chunk) > PIECE_BYTES:
-                self._chunks.appendleft(chunk[PIECE_BYTES:])
-                chunk = chunk[:PIECE_BYTES]
-            self._waiting_bytes -= len(chunk)
-            self._resume()
-            events = self._splitter.feed(chunk)
-            if self._splitter.failure is not None:
-                self.failure = self._splitter.failure
-                self._chunks.clear()
-            if events:
-                return events
-        return []
-
-    def _resume(self) -> None:
-        if self._paused and self._waiting_bytes <= WAITING_BYTES_MAX // 2 and self._transport is not None:
-            self._paused = False
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-
-    async def wait(self) -> None:
-        """Wait until something arrived or the stream failed."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None

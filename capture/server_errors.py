@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 ACCESS_DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698, 2059, 3118, 3955, 4151})
 """3118, 3955 (MySQL), 4151 (MariaDB): the account is locked."""
 
-RETRIABLE = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1317, 1927, 2002, 2003, 2006, 2013})
+RETRIABLE = frozenset(
+    {1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1317, 1927, 2002, 2003, 2006, 2013, 4031}
+)
 """1129: the host is blocked until somebody runs FLUSH HOSTS; 1040, 1203, 1226: too many connections, for now."""
 
 PASSWORD_EXPIRED = frozenset({1820, 1862})

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from capture.dump_stream import WAITING_BYTES_MAX
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.events import EventType, decode_header
-from capture.mysql_source import DUMP_POSITION_MAX, MysqlSource
+from capture.mysql_source import DUMP_POSITION_MAX, PAUSED_MAX_MS, MysqlSource
 from capture.packets import PIECE_BYTES
 from capture.position import BinlogPosition
 from capture.source import Flavour, ServerRefusal, SourceAddress, StreamEnded
@@ -243,6 +244,7 @@ class ScriptedServer:
         self.commands: list[bytes] = []
         self.dump: asyncio.StreamWriter | None = None
         self.dumping = asyncio.Event()
+        self.connections = 0
         self._writers: list[asyncio.StreamWriter] = []
 
     @asynccontextmanager
@@ -259,6 +261,7 @@ class ScriptedServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
+        self.connections += 1
         greeting = b"\x0a5.7.44\0" + b"\1\0\0\0" + b"12345678\0" + b"\x0f\xa2" + b"\x21\2\0" + b"\x08\0" + b"\x15"
         writer.write(packet(greeting + b"\0" * 10 + b"123456789012\0mysql_native_password\0", 0))
         await self._packet(reader)
@@ -396,3 +399,51 @@ def test_the_socket_is_not_kept_by_a_reader_that_was_never_opened(clock: ManualC
     with pytest.raises(SourceUnavailable, match="not open"):
         asyncio.run(source.read())
     assert not source.pending()
+
+
+async def test_a_dump_that_nobody_reads_is_closed_and_what_had_arrived_is_handed_over(
+    dumping: Dumping, scripted: ScriptedServer
+) -> None:
+    """A disk that takes nothing for long: the server's thread is let go before its own patience ends."""
+    source, scheduler = dumping
+    dump, stream = scripted.dump, source._stream
+    assert dump is not None
+    assert stream is not None
+    event = bytes(100_000)
+    dump.write(b"".join(packet(b"\0" + event, number + 1) for number in range(40)))
+    while stream.paused_since_ms is None:
+        await settle(1)
+    scheduler.advance(PAUSED_MAX_MS - 1)
+    assert stream.failure is None
+    scheduler.advance(1001)
+    await settle()
+    read: list[bytes] = []
+    with pytest.raises(SourceUnavailable, match="not read for 10 minutes"):
+        await read_all(source, read)
+    assert WAITING_BYTES_MAX // len(event) <= len(read) <= 40
+    assert set(read) == {event}
+
+
+async def read_all(source: MysqlSource, into: list[bytes]) -> None:
+    while True:
+        into += await source.read()
+
+
+async def test_idle_days_cost_one_connection_and_no_reconnect(scripted: ScriptedServer, clock: ManualClock) -> None:
+    """Nothing is written for three days of a fake clock; the server says once in a period that it lives."""
+    scheduler, period_ms = ManualScheduler(clock), 600_000
+    address = SourceAddress.parse(f"mysql://u:p@127.0.0.1:{scripted.port}")
+    source = MysqlSource(address, 4713, clock, scheduler=scheduler, heartbeat_period_ms=period_ms)
+    async with closing(source):
+        await source.start(BinlogPosition("bin.000007", 120))
+        await scripted.dumping.wait()
+        assert scripted.dump is not None
+        assert source._queries is not None
+        for number in range(3 * 24 * 6):
+            scripted.dump.write(packet(b"\0beat", number + 1 & 0xFF))
+            assert await source.read() == [b"beat"]
+            scheduler.advance(period_ms)
+        assert source._queries is None, "the connection for queries is closed when nobody asks"
+        assert scripted.connections == 2
+        await source.query("SET @a = 1")
+        assert scripted.connections == 3, "and opened again on demand"
