@@ -109,6 +109,8 @@ def printed(cell: dict[str, Any] | None, value: str, column: Column | None = Non
     if kind == "BinaryObject" and value.startswith("["):
         floats = struct.unpack(f"<{len(content) // 4}f", content)
         return "[" + ",".join(f"{one:.5e}" for one in floats) + "]"
+    if column is not None and column.data_type == "binary":
+        content = content.rstrip(b"\0")  # the binlog has no padding, and the tools restore none
     return _quoted(content.decode("utf-8", "surrogateescape"), value)
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from capture.charsets import Charsets, charsets, decode_text
 from capture.dialect import Dialect
 from capture.errors import CaptureError
-from capture.events import EventDecoder, FormatDescriptionEvent, QueryEvent, TableMapEvent, iter_events
-from capture.position import GtidSet, ResumePoint
+from capture.events import Checksum, EventDecoder, FormatDescriptionEvent, QueryEvent, TableMapEvent, iter_events
+from capture.payload import TransactionPayloadEvent, events_in
+from capture.position import BINLOG_MAGIC_BYTES, GtidSet, ResumePoint
 from capture.schema import SchemaHistory
 from capture.table_map import FieldType, string_real_type
 
@@ -137,26 +138,21 @@ def before(data: bytes) -> Before:
 
     Databases have the charset of the server, which the first statement's session tells.
     """
-    decoder, found, databases = EventDecoder(), dict[tuple[str, str], str](), set[str]()
+    found, databases = dict[tuple[str, str], str](), set[str]()
     history: SchemaHistory | None = None
     collation = None
-    try:
-        for raw in iter_events(data):
-            with suppress(CaptureError):
-                _, event = decoder.decode(raw)
-                if isinstance(event, FormatDescriptionEvent):
-                    history = history or SchemaHistory(Dialect.of(event.server_version), lambda *_: True)
-                elif isinstance(event, QueryEvent) and history is not None:
-                    databases.add(event.database)
-                    collation = collation or event.status.collation_server
-                    _follow(history, event)
-                elif isinstance(event, TableMapEvent) and history is not None:
-                    databases.add(event.database)
-                    key = event.database, event.table
-                    if history.state(*key) is None and key not in found:
-                        found[key] = show_create(event, charsets(history.dialect))
-    except CaptureError:
-        pass
+    for event in _events(data):
+        if isinstance(event, FormatDescriptionEvent):
+            history = history or SchemaHistory(Dialect.of(event.server_version), lambda *_: True)
+        elif isinstance(event, QueryEvent) and history is not None:
+            databases.add(event.database)
+            collation = collation or event.status.collation_server
+            _follow(history, event)
+        elif isinstance(event, TableMapEvent) and history is not None:
+            databases.add(event.database)
+            key = event.database, event.table
+            if history.state(*key) is None and key not in found:
+                found[key] = show_create(event, charsets(history.dialect))
     known = charsets(history.dialect) if history is not None else None
     server = known.collation_by_id(collation or _LATIN1) if known is not None else None
     charset = f" DEFAULT CHARACTER SET {server.charset} COLLATE {server.name}" if server is not None else ""
@@ -164,6 +160,19 @@ def before(data: bytes) -> Before:
         [(name, f"CREATE DATABASE `{name}`{charset}") for name in sorted(databases - {""})],
         [(database, text) for (database, _), text in found.items()],
     )
+
+
+def _events(data: bytes) -> Iterator[object]:
+    """The events that can be read, those of compressed transactions included."""
+    decoder, inner = EventDecoder(), EventDecoder(Checksum.NONE)
+    with suppress(CaptureError):
+        for raw in iter_events(data):
+            with suppress(CaptureError):
+                _, event = decoder.decode(raw)
+                yield event
+                if isinstance(event, TransactionPayloadEvent):
+                    for one in filter(None, events_in(event)):
+                        yield inner.decode(one)[1]
 
 
 def _follow(history: SchemaHistory, event: QueryEvent) -> None:
@@ -176,14 +185,15 @@ def _follow(history: SchemaHistory, event: QueryEvent) -> None:
     history.apply(parse(text, event.status.sql_mode or 0, history.dialect), session, (1, 4), text)
 
 
-def give(world: World, info: ServerInfo, known: Before) -> None:
-    """Have the world's channel know this from the beginning of a file on, as if it had captured up to there."""
+def give(world: World, info: ServerInfo, known: Before, position: int = BINLOG_MAGIC_BYTES) -> None:
+    """Have the world's channel know this from a position in the first file on, as if it had captured up to there."""
     assert info.beginning is not None
+    start = info.beginning.at(position)
     history = SchemaHistory(Dialect.of(info.version), lambda *_: True)
     for _, text in known.databases:
-        history.snapshot_database(text, info.beginning.order)
+        history.snapshot_database(text, start.order)
     for database, text in known.tables:
-        history.snapshot_table(database, text, info.beginning.order)
-    point = ResumePoint(info.beginning, GtidSet(), info.server_uuid, info.server_id, info.flavour)
+        history.snapshot_table(database, text, start.order)
+    point = ResumePoint(start, GtidSet(), info.server_uuid, info.server_id, info.flavour)
     (row,) = world.catalog.channels()
     world.catalog.renew_definitions(replace(row, start=point.to_json()), history.take_rows(row.id))
