@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.effects import effects
 from capture.errors import NEW_CHANNEL, SourceRefused
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from capture.table import TableVersion
     from capture.two_phase import TwoPhase
     from capture.xa import Xid
+
+_ENDS = frozenset({StepKind.XA_COMMIT, StepKind.XA_ROLLBACK})
 
 
 class LookBack:
@@ -81,19 +84,29 @@ class LookBack:
     async def _find(
         self, xid: Xid, start: BinlogPosition, end: BinlogPosition
     ) -> tuple[BinlogPosition, BinlogPosition] | None:
-        """Where the last transaction that prepares `xid` begins and ends."""
-        found, boundary = None, start
+        """Where the last transaction that prepares `xid` begins and ends. Raises SourceRefused if it ended before."""
+        found, ended, boundary = None, None, start
+        commit = self._walker.reached
         async with aclosing(scan(self._source, self._info, start, end)) as steps:
             async for walker, step in steps:
                 if step.kind is StepKind.PREPARE and walker.xid == xid:
-                    found = boundary, walker.position
+                    found, ended = (boundary, walker.position), None
+                elif step.kind in _ENDS and walker.xid == xid and walker.position.order < commit.order:
+                    found, ended = None, walker.position
                 boundary = walker.position
+        if ended is not None:
+            raise SourceRefused(
+                f"XA transaction {xid} is committed at {commit} and was ended before, at {ended}: the binlog does not "
+                f"say which rows are meant; {NEW_CHANNEL}"
+            )
         return found
 
     async def _read(
         self, xid: Xid, start: BinlogPosition, end: BinlogPosition, tend: Callable[[HeldRows], None]
     ) -> HeldRows:
-        walker = BinlogWalker(start, Dialect.of(self._info.version), checksum=self._info.has_checksums)
+        walker = BinlogWalker(
+            start, Dialect.of(self._info.version), checksum=self._info.has_checksums, changes=DataChanges(None)
+        )
         sibling = self._source.sibling()
         held: HeldRows | None = None
         try:
