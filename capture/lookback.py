@@ -11,7 +11,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.effects import effects
 from capture.errors import NEW_CHANNEL, SourceRefused
@@ -104,9 +103,7 @@ class LookBack:
     async def _read(
         self, xid: Xid, start: BinlogPosition, end: BinlogPosition, tend: Callable[[HeldRows], None]
     ) -> HeldRows:
-        walker = BinlogWalker(
-            start, Dialect.of(self._info.version), checksum=self._info.has_checksums, changes=DataChanges(None)
-        )
+        walker = BinlogWalker(start, Dialect.of(self._info.version), checksum=self._info.has_checksums)
         sibling = self._source.sibling()
         held: HeldRows | None = None
         try:
