@@ -79,7 +79,7 @@ async def _explained(
 ) -> Explanation:
     from broker.app import channel_spec
     from capture.explain import explain
-    from capture.position import SourceSnapshot
+    from capture.position import PositionError, SourceSnapshot
     from capture.source import open_source
     from storage.clock import SystemClock
     from storage.errors import StorageError
@@ -91,9 +91,12 @@ async def _explained(
         raise StorageError(f"the log of {spec.topic} has no segment with the offset {offset} any more")
     # Another id than the channel's: the source would end the stream of the reader that has it.
     source = open_source(spec.address, random.SystemRandom().randint(*_READER_IDS), SystemClock())
-    base = SourceSnapshot.from_bytes(snapshot).base
+    try:
+        server = SourceSnapshot.from_bytes(snapshot)
+    except PositionError as error:
+        raise StorageError(f"the log of {spec.topic}: {error}") from None
     rows = _definitions(config, spec.id, record)
-    return await explain(source, record, value, base, _boundary(record, before), rows)
+    return await explain(source, server, record, value, _boundary(record, before), rows)
 
 
 def _definitions(config: Config, channel_id: str, record: Mapping[str, Any]) -> Sequence[SchemaVersionRow]:

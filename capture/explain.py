@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from capture.dialect import Dialect
 from capture.dissect import Part, dissect, event_name
 from capture.envelope import RecordHead
-from capture.errors import CaptureError, SchemaMismatch
+from capture.errors import CaptureError, SchemaMismatch, SourceRefused
 from capture.event_types import EventType
 from capture.events import (
     Checksum,
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from capture.events import Event, EventHeader
-    from capture.source import Source
+    from capture.position import SourceSnapshot
+    from capture.source import ServerInfo, Source
     from capture.table import TableVersion
     from storage.catalog import SchemaVersionRow
 
@@ -108,19 +109,19 @@ _ORIGINS: Final = {
 
 async def explain(
     source: Source,
+    server: SourceSnapshot,
     record: dict[str, Any],
     value: bytes,
-    base: str,
     before: int | None,
     rows: Sequence[SchemaVersionRow],
 ) -> Explanation:
     """Explain a record, decoded and as bytes.
 
-    `base` is the name of the binlog's files without their numbers; `before` a boundary in the same file before the
-    record, None if none is known; `rows` the definitions of its table and of its database, oldest first.
+    `server` is the one it was captured from; `before` a boundary in the same file before the record, None if none is
+    known; `rows` the definitions of its table and of its database, oldest first.
     """
     operation = record["operation"]
-    end = _position(record["sourcePosition"], base)
+    end = _position(record["sourcePosition"], server.base)
     found = Explanation(_ORIGINS[operation], str(end))
     try:
         found.definition = definition(record, rows) if operation in ROWS else None
@@ -128,16 +129,41 @@ async def explain(
         found.verdict = str(error)
     if operation == "HEARTBEAT":
         return found
-    begin = _position(record["safeSourcePosition"], base) if operation in ROWS else end.at(before or BINLOG_MAGIC_BYTES)
+    at_statement = operation in ROWS
+    begin = (
+        _position(record["safeSourcePosition"], server.base) if at_statement else end.at(before or BINLOG_MAGIC_BYTES)
+    )
+    hosts = source.hosts()
     try:
-        await _read(source, begin, end, record, value, found)
+        home, info = await _home(source, hosts, server)
+        await _read(home, info, begin, end, record, value, found)
     except CaptureError as error:
         found.missing = str(error)
     except TimeoutError:
         found.missing = f"{source.address} sent nothing of {end.file} for {READ_TIMEOUT_S} s"
     finally:
-        await source.close()
+        for host in hosts:
+            await host.close()
     return found
+
+
+async def _home(source: Source, hosts: Sequence[Source], server: SourceSnapshot) -> tuple[Source, ServerInfo]:
+    """The host that is the server, connected. Raises CaptureError: positions mean something there and nowhere else."""
+    failure: CaptureError | None = None
+    for host in hosts:
+        try:
+            info = await host.connect()
+        except CaptureError as error:
+            failure = error
+            continue
+        is_same = info.server_uuid == server.server_uuid and info.flavour == server.flavour
+        if is_same and (info.server_uuid is not None or info.server_id == server.server_id):
+            return host, info
+        failure = failure or SourceRefused(
+            f"{source.address} is another server than the one this record was captured from"
+        )
+    assert failure is not None
+    raise failure
 
 
 def _position(text: str, base: str) -> BinlogPosition:
@@ -178,10 +204,15 @@ def _statement(row: SchemaVersionRow) -> str | None:
 
 
 async def _read(
-    source: Source, begin: BinlogPosition, end: BinlogPosition, record: dict[str, Any], value: bytes, found: Explanation
+    source: Source,
+    info: ServerInfo,
+    begin: BinlogPosition,
+    end: BinlogPosition,
+    record: dict[str, Any],
+    value: bytes,
+    found: Explanation,
 ) -> None:
     """Read the record's events from the source. Raises CaptureError, TimeoutError."""
-    info = await source.connect()
     decoder = EventDecoder(Checksum.CRC32 if info.has_checksums else Checksum.NONE)
     table_maps: dict[int, _Found] = {}
     context: list[_Found] = []

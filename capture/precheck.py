@@ -13,6 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from capture import check_settings, check_tables
+from capture.check_hosts import other_hosts
 from capture.check_privileges import account, global_privilege, object_privilege, read_grants
 from capture.check_settings import option_read
 from capture.checking import CheckResult, Finding, Item, Look, Outcome, channel_key, failed, passed
@@ -174,6 +175,7 @@ ITEMS = (
     Item("server_id", check_settings.server_id),
     Item("GTIDs", check_settings.gtid_mode),
     Item("primary", check_settings.primary),
+    Item("failover hosts", other_hosts),
     Item("objects", check_tables.objects, needs=("SELECT privilege",)),
     Item("views", check_tables.views, needs=_READS),
     Item("keys", check_tables.keys, needs=_READS),

@@ -13,8 +13,10 @@ from capture.errors import UnsupportedEvent
 from capture.events import BINLOG_MAGIC, EventDecoder, iter_events
 from capture.explain import ROWS, explain
 from capture.file_source import FileSource
+from capture.position import SourceSnapshot
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
+from storage.peek import snapshot_at
 from tests.capture.world import World, running, until
 from tests.tools.workplace import CHECKOUT
 
@@ -46,8 +48,15 @@ def definitions(world: World, record: StoredRecord) -> list[SchemaVersionRow]:
     return [row for row in rows if row.database == database and row.table in ("", table)]
 
 
-async def explained(world: World, record: StoredRecord, source: Source, base: str = "binlog") -> Explanation:
-    return await explain(source, record.fields, record.value, base, None, definitions(world, record))
+async def explained(world: World, record: StoredRecord, source: Source) -> Explanation:
+    return await explain(source, server_of(world), record.fields, record.value, None, definitions(world, record))
+
+
+def server_of(world: World) -> SourceSnapshot:
+    """What the log's first segment says of its source."""
+    found = snapshot_at(world.log.directory, world.log.log_start_offset)
+    assert found is not None
+    return SourceSnapshot.from_bytes(found)
 
 
 def check_parts(event: ShownEvent) -> None:
@@ -81,7 +90,7 @@ async def test_every_record_of_a_recorded_shop(world: World) -> None:
     records = world.records(heartbeats=True)
     assert {record.operation for record in records} >= {"INSERT", "UPDATE", "DELETE", "DDL", "BEGIN", "COMMIT"}
     for record in records:
-        found = await explained(world, record, FileSource([DEMO]), "demo-shop")
+        found = await explained(world, record, FileSource([DEMO]))
         if record.operation == "HEARTBEAT":
             assert (found.events, found.missing) == ([], None)
             continue
@@ -113,7 +122,7 @@ async def test_a_boundary_before_the_record_spares_reading_the_file_from_its_sta
             begun.append(position.position)  # type: ignore[attr-defined]
             await super().start(position)  # type: ignore[arg-type]
 
-    found = await explain(Noting([DEMO]), record.fields, record.value, "demo-shop", boundary, [])
+    found = await explain(Noting([DEMO]), server_of(world), record.fields, record.value, boundary, [])
     assert begun == [boundary]
     assert found.events[0].name == "QUERY"
 
@@ -311,18 +320,38 @@ async def test_a_record_that_this_binlog_did_not_make(world: World, mysql97: Liv
         world, mysql97, database, ["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]
     )
     [insert] = [record for record in records if record.operation == "INSERT"]
+    server = server_of(world)
     other = {**insert.fields, "sourceTimestamp": insert.fields["sourceTimestamp"] + 1}
-    found = await explain(live_source(mysql97)(), other, insert.value, "binlog", None, definitions(world, insert))
+    found = await explain(live_source(mysql97)(), server, other, insert.value, None, definitions(world, insert))
     assert (
         found.verdict == "none of the rows of this event makes this record again: it is not what was captured from here"
     )
     assert [event.name for event in found.events] == ["TABLE_MAP", "WRITE_ROWS"]
-    lost = await explain(live_source(mysql97)(), insert.fields, insert.value, "binlog", None, [])
+    lost = await explain(live_source(mysql97)(), server, insert.fields, insert.value, None, [])
     assert lost.verdict == "the definition of the table at that position is not kept any more"
     nowhere = {**insert.fields, "sourcePosition": "4@900000", "safeSourcePosition": "4@900000"}
-    missing = await explain(live_source(mysql97)(), nowhere, insert.value, "binlog", None, [])
+    missing = await explain(live_source(mysql97)(), server, nowhere, insert.value, None, [])
     assert missing.missing is not None
     assert "binlog.900000" in missing.missing
+
+
+async def test_the_host_that_the_record_came_from(
+    world: World, mysql97: LiveServer, server_factory: Callable[..., LiveServer]
+) -> None:
+    database = mysql97.fresh_database()
+    records = await carried(
+        world, mysql97, database, ["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]
+    )
+    [insert] = [record for record in records if record.operation == "INSERT"]
+    other = await asyncio.to_thread(server_factory, "mysql97")
+    account = f"mysql://{other.repl_user}:{other.repl_password}@"
+    hosts = f"127.0.0.1:1,{other.host}:{other.port},{mysql97.host}:{mysql97.port}"
+    found = await explained(world, insert, open_source(SourceAddress.parse(account + hosts), 4718, CLOCK))
+    check_row(insert, found)
+    alone = await explained(world, insert, live_source(other)())
+    assert alone.missing == (
+        f"mysql://repl@{other.host}:{other.port} is another server than the one this record was captured from"
+    )
 
 
 def test_an_unknown_event_is_named_by_its_number() -> None:

@@ -357,6 +357,27 @@ async def test_another_reader_with_the_same_id(
     replica.execute("STOP REPLICA")
 
 
+async def test_other_hosts_that_cannot_take_over(
+    mysql97: LiveServer, mariadb1011: LiveServer, server_factory: Callable[..., LiveServer]
+) -> None:
+    account = f"mysql://{mysql97.repl_user}:{mysql97.repl_password}@{mysql97.host}:{mysql97.port}"
+    database = mysql97.fresh_database()
+    other = await asyncio.to_thread(
+        server_factory, "mysql97", "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF", "--skip-log-replica-updates"
+    )
+    address = f"{other.host}:{other.port}"
+    results = await check(
+        mysql97, database, url=f"{account},{address},127.0.0.1:1,{mariadb1011.host}:{mariadb1011.port}"
+    )
+    found = warned(results)["failover hosts"].found
+    assert f"{address}: gtid_mode = OFF, log_replica_updates = OFF" in found
+    assert "127.0.0.1:1: the source mysql://" in found
+    assert "it is mariadb, and the one that was reached first is mysql" in found
+    await asyncio.to_thread(other.restart)
+    results = await check(mysql97, database, url=f"{account},{address}")
+    assert outcome(results, "failover hosts") is Outcome.PASSED
+
+
 async def test_a_server_that_takes_no_writes(server: LiveServer) -> None:
     database = server.fresh_database()
     with server.global_variable("read_only", "ON"):
