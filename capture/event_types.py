@@ -94,6 +94,7 @@ class EventTypeRow(NamedTuple):
 _LOAD_DATA = "LOAD DATA was logged as a statement, not as rows; set binlog_format=ROW on the source"
 _PRE_GA = "row events of a MySQL 5.1 beta have another layout; capture from MySQL 5.1.20 or later"
 _CONTEXT = "context of the statement that follows; that statement stops the channel if it changes rows"
+_LOADED = "content of the file of a LOAD DATA statement that follows; that stops the channel if it changes rows"
 _GROUP = "group replication's own bookkeeping, no row data"
 
 _D, _S, _R = Handling.DECODED, Handling.SKIPPED, Handling.REFUSED
@@ -113,16 +114,16 @@ EVENT_TYPES: dict[int, EventTypeRow] = {
         EventTypeRow(_E.LOAD, True, _R, _LOAD_DATA),
         EventTypeRow(_E.SLAVE, False, _R, "events of this type were never written by a released server"),
         EventTypeRow(_E.CREATE_FILE, True, _R, _LOAD_DATA),
-        EventTypeRow(_E.APPEND_BLOCK, True, _R, _LOAD_DATA),
+        EventTypeRow(_E.APPEND_BLOCK, False, _S, _LOADED),
         EventTypeRow(_E.EXEC_LOAD, True, _R, _LOAD_DATA),
-        EventTypeRow(_E.DELETE_FILE, True, _R, _LOAD_DATA),
+        EventTypeRow(_E.DELETE_FILE, False, _S, _LOADED),
         EventTypeRow(_E.NEW_LOAD, True, _R, _LOAD_DATA),
         EventTypeRow(_E.RAND, False, _S, _CONTEXT),
         EventTypeRow(_E.USER_VAR, False, _S, _CONTEXT),
         EventTypeRow(_E.FORMAT_DESCRIPTION, False, _D),
         EventTypeRow(_E.XID, False, _D),
-        EventTypeRow(_E.BEGIN_LOAD_QUERY, True, _R, _LOAD_DATA),
-        EventTypeRow(_E.EXECUTE_LOAD_QUERY, True, _R, _LOAD_DATA),
+        EventTypeRow(_E.BEGIN_LOAD_QUERY, False, _S, _LOADED),
+        EventTypeRow(_E.EXECUTE_LOAD_QUERY, True, _D),
         EventTypeRow(_E.TABLE_MAP, False, _D),
         EventTypeRow(_E.PRE_GA_WRITE_ROWS, True, _R, _PRE_GA),
         EventTypeRow(_E.PRE_GA_UPDATE_ROWS, True, _R, _PRE_GA),

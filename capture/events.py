@@ -43,7 +43,7 @@ from capture.gtid import (
     decode_previous_gtids,
 )
 from capture.payload import TransactionPayloadEvent, decode_payload
-from capture.query_event import QueryEvent, QueryStatus, decode_query
+from capture.query_event import QueryEvent, QueryStatus, decode_execute_load, decode_query
 from capture.rows_event import ROWS_EVENTS, STATEMENT_END_FLAG, RowsEvent, RowsKind, decode_rows
 from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent, decode_table_map, read_length_encoded
 from capture.xa import XaPrepareEvent, decode_xa_prepare
@@ -320,6 +320,10 @@ def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> 
     return decode_query(raw, HEADER_BYTES, end)
 
 
+def _execute_load(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
+    return decode_execute_load(raw, HEADER_BYTES, end)
+
+
 def _rotate(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> RotateEvent:
     (position,) = _U64.unpack_from(raw, HEADER_BYTES)
     return RotateEvent(raw[HEADER_BYTES + 8 : end].decode("utf-8", "surrogateescape"), position)
@@ -370,6 +374,7 @@ _DECODERS: dict[int, _BodyDecoder] = {
     **dict.fromkeys(ROWS_EVENTS, _rows),
     **dict.fromkeys(COMPRESSED_ROWS, _compressed_rows),
     EventType.MARIADB_QUERY_COMPRESSED: _compressed_query,
+    EventType.EXECUTE_LOAD_QUERY: _execute_load,
     EventType.TRANSACTION_PAYLOAD: _payload,
     EventType.XA_PREPARE: _of_body(decode_xa_prepare),
     EventType.HEARTBEAT: _heartbeat,

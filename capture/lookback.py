@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.effects import effects
 from capture.errors import NEW_CHANNEL, SourceRefused
@@ -103,7 +104,9 @@ class LookBack:
     async def _read(
         self, xid: Xid, start: BinlogPosition, end: BinlogPosition, tend: Callable[[HeldRows], None]
     ) -> HeldRows:
-        walker = BinlogWalker(start, Dialect.of(self._info.version), checksum=self._info.has_checksums)
+        walker = BinlogWalker(
+            start, Dialect.of(self._info.version), checksum=self._info.has_checksums, changes=DataChanges(None)
+        )
         sibling = self._source.sibling()
         held: HeldRows | None = None
         try:

@@ -15,7 +15,11 @@ _FIXED = struct.Struct("<IIBHH")
 
 
 class QueryStatus(NamedTuple):
-    """Session variables a statement ran under; None = not in the event. Character set and collations are numbers."""
+    """Session variables a statement ran under; None = not in the event. Character set and collations are numbers.
+
+    `updated_databases` are those that the statement changed, or a trigger or function of it; None too if there are more
+    than the event lists.
+    """
 
     flags2: int | None = None
     sql_mode: int | None = None
@@ -27,6 +31,7 @@ class QueryStatus(NamedTuple):
     microseconds: int | None = None
     explicit_defaults_for_timestamp: bool | None = None
     default_collation_for_utf8mb4: int | None = None
+    updated_databases: tuple[str, ...] | None = None
 
 
 class QueryEvent(NamedTuple):
@@ -53,18 +58,40 @@ def decode_query(raw: bytes, start: int, end: int) -> QueryEvent:
     return QueryEvent(thread_id, seconds, error_code, status, database, raw[sql_start:end])
 
 
+_LOAD_DATA_BYTES = 13
+
+
+def decode_execute_load(raw: bytes, start: int, end: int) -> QueryEvent:
+    """EXECUTE_LOAD_QUERY: the statement of a LOAD DATA. Behind the fixed part stand file id, places and how duplicates
+    are treated, 13 bytes; the file's content came before.
+    """
+    fixed = start + _FIXED.size
+    if fixed + _LOAD_DATA_BYTES > end:
+        raise IndexError
+    body = raw[start:fixed] + raw[fixed + _LOAD_DATA_BYTES : end]
+    return decode_query(body, 0, len(body))
+
+
 def _skip_text(block: bytes, position: int) -> int:
     """Position after a text with its length in front."""
     return position + 1 + block[position]
 
 
-def _skip_names(block: bytes, position: int) -> int:
-    """Position after updated database names: count, then that many texts ended by NUL; 254 means none are listed."""
+_NAMES_NOT_LISTED = 254
+
+
+def _read_names(block: bytes, position: int) -> tuple[tuple[str, ...] | None, int]:
+    """Updated database names, and the position after: count, then that many texts ended by NUL; 254: not listed."""
     count = block[position]
     position += 1
-    for _ in range(count if count < 254 else 0):
-        position = block.index(b"\0", position) + 1
-    return position
+    if count >= _NAMES_NOT_LISTED:
+        return None, position
+    names = []
+    for _ in range(count):
+        end = block.index(b"\0", position)
+        names.append(block[position:end].decode("utf-8", "surrogateescape"))
+        position = end + 1
+    return tuple(names), position
 
 
 _STATUS_FIXED: dict[int, tuple[struct.Struct, tuple[str, ...]]] = {
@@ -91,15 +118,14 @@ _STATUS_SKIPPED: dict[int, Callable[[bytes, int], int]] = {
     2: lambda block, position: _skip_text(block, position) + 1,
     6: _skip_text,
     11: lambda block, position: _skip_text(block, _skip_text(block, position)),
-    12: _skip_names,
 }
-_STATUS_TIME_ZONE, _STATUS_MICROSECONDS = 5, 13
+_STATUS_TIME_ZONE, _STATUS_UPDATED_DATABASES, _STATUS_MICROSECONDS = 5, 12, 13
 
 
 @lru_cache(maxsize=1024)
 def _decode_status(block: bytes) -> QueryStatus:
     """The status variables of a Query event. As in the server, what follows an unknown one is not read."""
-    found: dict[str, int | str | bool] = {}
+    found: dict[str, int | str | bool | tuple[str, ...] | None] = {}
     position = 0
     while position < len(block):
         code = block[position]
@@ -111,6 +137,8 @@ def _decode_status(block: bytes) -> QueryStatus:
         elif code == _STATUS_TIME_ZONE:
             start, position = position + 1, _skip_text(block, position)
             found["time_zone"] = block[start:position].decode("ascii")
+        elif code == _STATUS_UPDATED_DATABASES:
+            found["updated_databases"], position = _read_names(block, position)
         elif code == _STATUS_MICROSECONDS:
             found["microseconds"] = int.from_bytes(block[position : position + 3], "little")
             position += 3

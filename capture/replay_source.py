@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from capture.binlog_files import binlog_names
+from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SourceRefused
@@ -64,7 +65,9 @@ def recorded_groups(path: Path, start: BinlogPosition, dialect: Dialect, checksu
     """The groups of one file from a boundary on; `checksum` is that of the stream so far. Reads as it is asked."""
     reader = BinlogFileReader(path)
     try:
-        walker = BinlogWalker(start, dialect, checksum=checksum is Checksum.CRC32, decode_rows=False)
+        walker = BinlogWalker(
+            start, dialect, checksum=checksum is Checksum.CRC32, decode_rows=False, changes=DataChanges(None)
+        )
         pieces = iter(lambda: reader.read_piece(PIECE_BYTES), [])
         events: list[bytes] = []
         time_ms, is_exact = None, False

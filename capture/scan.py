@@ -11,6 +11,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.events import HeartbeatEvent
 from capture.position import BinlogPosition
@@ -30,7 +31,9 @@ async def scan(
 
     Raises what the source and the walker raise.
     """
-    walker = BinlogWalker(start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=table_maps)
+    walker = BinlogWalker(
+        start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=table_maps, changes=DataChanges(None)
+    )
     if start.order >= end.order:
         return
     sibling = source.sibling()

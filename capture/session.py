@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.assembler import Assembler, TakenBack
 from capture.batches import FLUSH_BYTES, encode
+from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
@@ -95,7 +96,9 @@ class Session:
         resume: ResumePoint,
     ) -> None:
         server = server_name(info.flavour, info.server_uuid, info.server_id)
-        self.walker = BinlogWalker(resume.position, Dialect.of(info.version), checksum=info.has_checksums)
+        self.walker = BinlogWalker(
+            resume.position, Dialect.of(info.version), checksum=info.has_checksums, changes=DataChanges(selection)
+        )
         self.pacer = HeartbeatPacer(task.clock, info.clock_offset_ms, source.heartbeat_period_ms)
         self._task = task
         self._log = task.log

@@ -24,6 +24,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from capture.compressed_events import COMPRESSED_ROWS
+from capture.data_changes import emptied_table
 from capture.errors import NEW_CHANNEL, MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
 from capture.event_types import EventType
 from capture.events import (
@@ -50,6 +51,7 @@ from capture.xa import Xid, parse_xid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from capture.data_changes import DataChanges
     from capture.dialect import Dialect
     from capture.statements import Statement
 
@@ -63,7 +65,7 @@ _TYPE_CODE_OFFSET = 4
 _ROWS_TYPES = frozenset(ROWS_EVENTS) | COMPRESSED_ROWS
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _GTIDS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.ANONYMOUS_GTID})
-_QUERIES = frozenset({EventType.QUERY, EventType.MARIADB_QUERY_COMPRESSED})
+_QUERIES = frozenset({EventType.QUERY, EventType.EXECUTE_LOAD_QUERY, EventType.MARIADB_QUERY_COMPRESSED})
 _NEVER_IN_PAYLOAD = (
     _HEARTBEATS
     | _GTIDS
@@ -125,8 +127,19 @@ class Step(NamedTuple):
 class BinlogWalker:
     """Follows one stream of events from a transaction boundary on."""
 
-    def __init__(self, start: BinlogPosition, dialect: Dialect, *, checksum: bool, decode_rows: bool = True) -> None:
-        """`checksum`: events before the first format description end with one (`@@binlog_checksum`)."""
+    def __init__(
+        self,
+        start: BinlogPosition,
+        dialect: Dialect,
+        *,
+        checksum: bool,
+        decode_rows: bool = True,
+        changes: DataChanges | None = None,
+    ) -> None:
+        """`checksum`: events before the first format description end with one (`@@binlog_checksum`). `changes` judges
+        statements that change rows; without it all of them are refused.
+        """
+        self._changes = changes
         self.position = start
         """The last transaction boundary: where a new stream can begin without losing or repeating anything."""
         self.in_transaction = False
@@ -344,6 +357,11 @@ class BinlogWalker:
         if sql == b"COMMIT":
             return self._finish(StepKind.COMMIT, header, event, start, end)
         statements = self._parse(event)
+        emptied = None if self.in_transaction else emptied_table(event)
+        if emptied is not None:
+            statements = (emptied,)
+        if self._changes is not None:
+            self._changes.follow(statements, event)
         for statement in statements:
             if isinstance(statement, TransactionControl):
                 return self._control(statement, header, event, start, end)
@@ -412,6 +430,8 @@ class BinlogWalker:
     def _refuse_unsafe(self, statement: Statement, event: QueryEvent, start: int) -> None:
         """Stop at what may have changed rows without row events."""
         if isinstance(statement, DataChange):
+            if self._changes is not None and self._changes.are_harmless(statement, event):
+                return
             raise UnsupportedStatement(
                 f"{_shown(event)} at {self._file}:{start} changed rows and was logged as a statement, not as rows; "
                 f"set binlog_format=ROW for every session of the source, then {NEW_CHANNEL}"

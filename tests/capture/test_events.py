@@ -54,15 +54,12 @@ REFUSED = {
     "5.1.15-ndb_pre-ga-rows_bug": (UnsupportedEvent, "Server 5.1.15-ndb-6.1.24-debug-log writes no row events"),
     "5.1.15-ndb_pre-ga-rows_ver": (UnsupportedEvent, "Server 5.1.15-ndb-6.1.24-debug-log writes no row events"),
     "5.1.17_pre-ga": (UnsupportedEvent, "Server 5.1.17-beta-debug-log writes no row events of a released version"),
-    "5.1.23_rows-v1": (UnsupportedEvent, "BEGIN_LOAD_QUERY: LOAD DATA was logged as a statement"),
     "5.1.30_incident": (UnsupportedEvent, "INCIDENT: the source recorded that changes were lost"),
     "5.1.63-google_stmt_mdev-4645-binlog_group": (UnsupportedEvent, "event headers of 31 bytes"),
     "5.2.2-a_drop6_permuted-types_ver_5_1-wl2325_r": (UnsupportedEvent, "Server 5.2.2-a_drop6p13-debug-log writes no"),
     "5.2.2-a_drop6_permuted-types_ver_5_1-wl2325_s": (UnsupportedEvent, "Server 5.2.2-a_drop6p13-debug-log writes no"),
     "5.5.17_truncated": (MalformedEvent, "The binlog file ends at 8192, within the event of 65567 bytes at 316."),
-    "5.6.4_rows-v2": (UnsupportedEvent, "BEGIN_LOAD_QUERY: LOAD DATA was logged as a statement"),
     "5.7.2_truncated": (MalformedEvent, "The binlog file ends at 129, within the header of the event at 120."),
-    "5.7.30_17_18_load": (UnsupportedEvent, "BEGIN_LOAD_QUERY: LOAD DATA was logged as a statement"),
     "8.0.30_recovery_duplicate_xid_xa_prepare": (MalformedEvent, "An event's CRC-32 is"),
     "8.0.30_recovery_malformed_xid_xa": (MalformedEvent, "An event's CRC-32 is"),
     "mariadb-10.6.26_badcrc": (MalformedEvent, "An event's CRC-32 is 04e0a427 where the event says 00000000"),
@@ -161,7 +158,8 @@ def agree_rotate(event: RotateEvent, printed: Dumped) -> bool:
 
 def agree_query(event: QueryEvent, printed: Dumped) -> bool:
     text = "\n".join(printed.lines)
-    assert printed.text.startswith(
+    is_load = printed.text.startswith("Execute_load_query")
+    assert printed.text.replace("Execute_load_query", "Query").startswith(
         f"Query\tthread_id={event.thread_id}\texec_time={event.execution_seconds}\terror_code={event.error_code}"
     ), (event, printed.text)
     status = event.status
@@ -178,7 +176,7 @@ def agree_query(event: QueryEvent, printed: Dumped) -> bool:
     if collation := re.search(r"default_collation_for_utf8mb4=(\d+)", text):
         assert status.default_collation_for_utf8mb4 == int(collation[1])
     sql = event.sql.decode("utf-8", "surrogateescape").rstrip("\0")
-    return sql.strip() in text
+    return sql.strip() in text or (is_load and sql.startswith("LOAD DATA"))  # the tools name another file
 
 
 def agree_gtid(event: GtidEvent | AnonymousGtidEvent, printed: Dumped) -> bool:
