@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from capture.mysql_source import MysqlSource
 from capture.source import SourceAddress
 from storage.clock import SystemClock
 from tests.capture.fault_proxy import FaultProxy, Way
-from tests.capture.test_live_capture import caught_up, run
+from tests.capture.test_live_capture import as_read, caught_up, independent_reading, run
 from tests.capture.world import WAIT_S, World, running
+from tests.tools.server_builds import CORE_KINDS
 from tests.torture.cuts import HastyScheduler, cut_again_and_again
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from capture.channel import Channel
     from tests.live_server import LiveServer
@@ -113,3 +115,36 @@ async def test_reconnecting_leaves_no_socket_and_no_task(proxy: FaultProxy, serv
     assert first is not None
     assert last[0] <= first[0] + 4
     assert last[1] <= first[1] + 4
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.server(kind)) for kind in CORE_KINDS])
+async def test_a_server_that_is_killed_is_followed_into_its_next_file(
+    kind: str, server_factory: Callable[..., LiveServer], world: World
+) -> None:
+    """Its file ends without a ROTATE, perhaps inside a transaction; while it streams, and before it is read."""
+    server = await asyncio.to_thread(server_factory, kind)
+    database = server.fresh_database()
+    await run(server, f"CREATE TABLE {database}.t (id INT PRIMARY KEY)")
+    file, position = server.binlog_position()
+    address = SourceAddress.parse(server.url())
+
+    def channel_of() -> Channel:
+        made = partial(MysqlSource, address, 4711, CLOCK, identity="killed")
+        return world.channel(made, database, start=f"{file}:{position}", scheduler=HastyScheduler())
+
+    async with running(channel_of()) as channel:
+        for number in range(3):
+            await run(server, f"INSERT INTO {database}.t VALUES ({number})")
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+        await caught_up(world, server, channel)
+    await run(server, f"INSERT INTO {database}.t VALUES (10)")
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    await run(server, f"INSERT INTO {database}.t VALUES (11)")
+    async with running(channel_of()) as channel:
+        await caught_up(world, server, channel)
+        assert channel.status().state is State.NORMAL
+    reading = await asyncio.to_thread(independent_reading, server, database, file, position)
+    assert as_read(world.records()) == reading
+    assert len(reading) == 10
