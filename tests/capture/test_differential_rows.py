@@ -75,8 +75,8 @@ def comparable(column: Column, ours: Any, theirs: Any) -> Any:
         return ours  # it takes the fraction of a negative TIME for that of a positive one
     if column.labels and column.charset != "utf8mb4" and not "".join(column.labels).isascii():
         return ours  # it takes every label for UTF-8
-    if column.data_type == "set" and theirs is None:
-        return set()  # it has no empty SET
+    if column.data_type == "set" and ours == set() and theirs is None:
+        return ours  # it has no empty SET
     if column.data_type in {"binary", "varbinary"} or column.data_type.endswith("blob"):
         return _bytes(column, theirs)
     return theirs
