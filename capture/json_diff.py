@@ -6,8 +6,7 @@ wants the place to be there, INSERT a key not to be there, and moves the element
 them back (sql-common/json_diff.cc@9.7).
 
 The invariant: a diff that does not fit the document is refused, never passed over. Only arrays and objects on the way
-to a change are taken apart; everything else is copied as it is, so work is linear in the document times the depth of
-the path. Which rows have diffs is the business of `capture.partial_rows`.
+to a change are taken apart, by `capture.json_open`. Which rows have diffs is the business of `capture.partial_rows`.
 """
 
 import json
@@ -17,8 +16,8 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from capture.errors import MalformedEvent
-from capture.json_binary import NULL_DOCUMENT, DamagedJson, is_array, is_object, members, values
-from capture.json_writer import array_document, object_document
+from capture.json_binary import DamagedJson, is_array, is_object, value_end
+from capture.json_open import OpenJson
 from capture.table_map import read_length_encoded
 
 
@@ -102,12 +101,19 @@ def read_diffs(data: bytes) -> list[JsonDiff]:
             value = b""
             if operation is not DiffOperation.REMOVE:
                 value, position = _sized(data, position)
+                _check_document(value)
             diffs.append(JsonDiff(operation, parse_path(path), value))
     except DamagedJson:
         raise
     except (IndexError, ValueError, MalformedEvent) as error:
         raise DamagedJson("a diff of it is cut short or of an unknown kind") from error
     return diffs
+
+
+def _check_document(value: bytes) -> None:
+    """Raises DamagedJson unless these are the bytes of one value; no bytes are null."""
+    if value and value_end(value, value[0], 1, len(value)) != len(value):
+        raise DamagedJson("a value in a diff of it is followed by other bytes")
 
 
 def _sized(data: bytes, position: int) -> tuple[bytes, int]:
@@ -117,50 +123,39 @@ def _sized(data: bytes, position: int) -> tuple[bytes, int]:
     return data[position : position + size], position + size
 
 
-_Open: TypeAlias = "dict[bytes, _Node] | list[_Node]"
-_Node: TypeAlias = "bytes | _Open"
-"""A value: a document of its own, or an array or object that was taken apart."""
-
-
 def apply_diffs(document: bytes, diffs: Sequence[JsonDiff]) -> bytes:
     """The document after all changes, in order. Raises DamagedJson where one does not fit."""
     if not diffs:
         return document
-    root: list[_Node] = [document or NULL_DOCUMENT]
+    root = OpenJson(document) if is_array(document) or is_object(document) else None
     for diff in diffs:
-        *way, last = (ArrayIndex(0), *diff.path)
-        if not way:
+        if not diff.path:
             raise DamagedJson(f"{diff.operation.name} of the whole document is no partial update")
-        _APPLY[diff.operation](_reached(root, way, diff), last, diff)
-    return _closed(root[0])
+        if root is None:
+            raise _misfit(diff)
+        *way, last = diff.path
+        here = root
+        for leg in way:
+            here = _opened(here, _place(here, leg, diff), diff)
+        _APPLY[diff.operation](here, last, diff)
+    assert root is not None  # else the first diff was refused
+    return root.closed()
 
 
-def _reached(root: _Open, way: Sequence[Leg], diff: JsonDiff) -> _Open:
-    """The array or object at the end of a way, all on the way taken apart."""
-    here = root
-    for leg in way:
-        place = _place(here, leg, diff)
-        value = here[place]  # type: ignore[index]
-        if isinstance(value, bytes):
-            value = here[place] = _opened(value, diff)  # type: ignore[index]
-        here = value
-    return here
+def _opened(container: OpenJson, index: int, diff: JsonDiff) -> OpenJson:
+    if not container.is_container(index):
+        raise _misfit(diff)
+    return container.open(index)
 
 
-def _opened(document: bytes, diff: JsonDiff) -> _Open:
-    if is_object(document):
-        return dict(members(document))
-    if is_array(document):
-        return list(values(document))
-    raise _misfit(diff)
-
-
-def _place(container: _Open, leg: Leg, diff: JsonDiff) -> bytes | int:
-    """The key or position of what is there. Raises DamagedJson where nothing is."""
-    if isinstance(container, dict) and isinstance(leg, bytes) and leg in container:
-        return leg
-    if isinstance(container, list) and isinstance(leg, ArrayIndex) and leg.is_within(len(container)):
+def _place(container: OpenJson, leg: Leg, diff: JsonDiff) -> int:
+    """The index of what is there. Raises DamagedJson where nothing is."""
+    if isinstance(leg, ArrayIndex) and not container.is_object and leg.is_within(len(container)):
         return leg.position(len(container))
+    if isinstance(leg, bytes) and container.is_object:
+        index, is_there = container.find(leg)
+        if is_there:
+            return index
     raise _misfit(diff)
 
 
@@ -177,29 +172,24 @@ def _shown(path: Sequence[Leg]) -> str:
     )
 
 
-def _replace(container: _Open, leg: Leg, diff: JsonDiff) -> None:
-    container[_place(container, leg, diff)] = diff.value  # type: ignore[index]
+def _replace(container: OpenJson, leg: Leg, diff: JsonDiff) -> None:
+    container.replace(_place(container, leg, diff), diff.value)
 
 
-def _insert(container: _Open, leg: Leg, diff: JsonDiff) -> None:
-    if isinstance(container, dict) and isinstance(leg, bytes) and leg not in container:
-        container[leg] = diff.value
-    elif isinstance(container, list) and isinstance(leg, ArrayIndex):
+def _insert(container: OpenJson, leg: Leg, diff: JsonDiff) -> None:
+    if isinstance(leg, ArrayIndex) and not container.is_object:
         container.insert(leg.position(len(container)), diff.value)
-    else:
-        raise _misfit(diff)
+        return
+    if isinstance(leg, bytes) and container.is_object:
+        index, is_there = container.find(leg)
+        if not is_there:
+            container.insert(index, diff.value, leg)
+            return
+    raise _misfit(diff)
 
 
-def _remove(container: _Open, leg: Leg, diff: JsonDiff) -> None:
-    del container[_place(container, leg, diff)]  # type: ignore[arg-type]
+def _remove(container: OpenJson, leg: Leg, diff: JsonDiff) -> None:
+    container.remove(_place(container, leg, diff))
 
 
 _APPLY = {DiffOperation.REPLACE: _replace, DiffOperation.INSERT: _insert, DiffOperation.REMOVE: _remove}
-
-
-def _closed(value: _Node) -> bytes:
-    if isinstance(value, bytes):
-        return value or NULL_DOCUMENT
-    if isinstance(value, dict):
-        return object_document({key: _closed(one) for key, one in value.items()})
-    return array_document([_closed(one) for one in value])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from capture.json_diff import (
 )
 from capture.json_text import json_text
 from capture.json_writer import document_of
-from tests.capture.test_json_text import DOCUMENTS
+from tests.capture.test_json_text import DOCUMENTS, nested
 
 REPLACE, INSERT, REMOVE = DiffOperation.REPLACE, DiffOperation.INSERT, DiffOperation.REMOVE
 
@@ -97,6 +99,12 @@ def test_a_vector_cut_within_a_diff_is_refused() -> None:
             continue
         with pytest.raises(DamagedJson):
             read_diffs(GOLDEN[:end])
+
+
+def test_a_value_followed_by_other_bytes_is_refused() -> None:
+    with pytest.raises(DamagedJson, match="a value in a diff of it is followed by other bytes"):
+        read_diffs(b"\x00\x03$.a\x03\x04\x00\x00")
+    assert read_diffs(b"\x00\x03$.a\x00") == [JsonDiff(REPLACE, (b"a",), b"")]
 
 
 def test_an_unknown_operation_is_refused() -> None:
@@ -238,3 +246,40 @@ def test_any_changes_are_what_python_makes_of_them(case: tuple[Any, list[JsonDif
 
 def _spelled(leg: Leg) -> str:
     return f"[{leg.number}]" if isinstance(leg, ArrayIndex) else f".{json.dumps(leg.decode())}"
+
+
+@given(case=changed(), at=st.integers(0, 10_000), byte=st.integers(0, 255))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_a_damaged_document_is_changed_or_refused(case: tuple[Any, list[JsonDiff], Any], at: int, byte: int) -> None:
+    before, diffs, _ = case
+    document = bytearray(document_of(before))
+    document[at % len(document)] = byte
+    with suppress(DamagedJson):
+        assert apply_diffs(bytes(document), diffs)
+
+
+def test_values_that_overlap_are_refused() -> None:
+    with pytest.raises(DamagedJson, match="its values overlap"):
+        apply_diffs(nested(3, document_of("x" * 100), copies=2), [JsonDiff(INSERT, (ArrayIndex(0),), document_of(1))])
+
+
+LONG = {
+    "numbers": lambda: list(range(60_000)),
+    "doubles": lambda: [number * 0.37 for number in range(6_000)],
+    "objects": lambda: [{"id": number, "name": f"name {number}"} for number in range(6_000)],
+    "empty ones": lambda: [[] for _ in range(6_000)],
+    "members": lambda: {f"k{number}": number for number in range(15_000)},
+}
+PEAK_MAX = 8
+"""Bytes of memory at the worst moment, per byte of the document."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_memory_is_linear_in_the_document(name: str) -> None:
+    document = document_of(LONG[name]())
+    path: tuple[Leg, ...] = (b"k7",) if name == "members" else (ArrayIndex(7),)
+    tracemalloc.start()
+    apply_diffs(document, [JsonDiff(REPLACE, path, document_of("new"))])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < PEAK_MAX * len(document), peak / len(document)

@@ -283,13 +283,13 @@ def test_large_arrays_hold_32_bit_integers_in_place() -> None:
 # ---- size ----
 
 LONG = {
-    "numbers": lambda: document_of(list(range(300_000))),
-    "text": lambda: document_of("x" * 2_000_000),
-    "controls": lambda: document_of("\x01" * 400_000),
-    "objects": lambda: document_of([{"id": number, "name": f"name {number}"} for number in range(30_000)]),
+    "numbers": lambda: document_of(list(range(60_000))),
+    "text": lambda: document_of("x" * 1_000_000),
+    "controls": lambda: document_of("\x01" * 200_000),
+    "objects": lambda: document_of([{"id": number, "name": f"name {number}"} for number in range(6_000)]),
     "nested": lambda: nested(50, document_of("y" * 60_000)),
 }
-"""Documents of 60 kB to 2 MB."""
+"""Documents of 60 kB to 1 MB."""
 PEAK_MAX = 6
 """Bytes of memory at the worst moment, per byte of document and text together."""
 
