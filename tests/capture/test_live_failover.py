@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,10 +100,11 @@ def mysql_pair(server_factory: Callable[..., LiveServer]) -> Pair:
     return Pair("mysql97", server_factory)
 
 
-def on_both(world: World, pair: Pair, *objects: str, url: str | None = None, **more: Any) -> Channel:
-    address = SourceAddress.parse(url or pair.url)
-    made = lambda: open_source(address, 4711, CLOCK, identity="failover")  # noqa: E731
-    return world.channel(made, *objects, url=url or pair.url, **{"start": "now", **more})
+def on_both(world: World, pair: Pair | None, *objects: str, url: str = "", **more: Any) -> Channel:
+    url = url or (pair.url if pair is not None else "")
+    address = SourceAddress.parse(url)
+    made = partial(open_source, address, 4711, CLOCK, identity="failover")
+    return world.channel(made, *objects, url=url, **{"start": "now", **more})
 
 
 def keys(records: list[StoredRecord]) -> list[int]:
@@ -319,3 +321,25 @@ async def test_a_kill_while_another_server_takes_over(tmp_path: Path, mysql_pair
     fields = [len(record.fields["fields"]) for record in world.records() if record.operation == "INSERT"]
     assert fields == [1, 2, 2, 2, 2]
     await world.close()
+
+
+@pytest.mark.server("mariadb1011")
+async def test_numbers_alone_do_not_prove_a_history(world: World, server_factory: Callable[..., LiveServer]) -> None:
+    """A MariaDB that counted as far in the same domain, with transactions of its own."""
+    first, second = [
+        await asyncio.to_thread(server_factory, "mariadb1011", f"--server-id={number}") for number in (11, 12)
+    ]
+    for server in (first, second):
+        server.execute_all("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+        await asyncio.to_thread(write, server, "shop", 1, 2, 3)
+    await asyncio.to_thread(write, second, "shop", 4, 5, 6, 7)
+    url = f"{first.url()},{second.host}:{second.port}"
+    channel = on_both(world, None, "shop", url=url)
+    async with running(channel):
+        await asyncio.to_thread(write, first, "shop", 10)
+        await rows_are(world, [10])
+        last = first.execute("SELECT @@gtid_binlog_pos")[0][0]
+        await asyncio.to_thread(first.stop)
+        await fails(channel, f"it lacks {last}, which were captured, and has other transactions of these numbers")
+        assert channel.status().retried_until_ms is not None
+    assert keys(world.records()) == [10]

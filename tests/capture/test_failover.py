@@ -1,0 +1,107 @@
+"""Which of log and catalog is the later where another server took over, and what the catalog keeps of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from capture.errors import SourceRefused
+from capture.failover import known_point
+from capture.identity import Recaptured
+from capture.position import BinlogPosition, GtidSet, ResumePoint, SourceSnapshot, mysql_key
+from capture.transactions import Gtid
+from storage.log import RecoveredSource
+from tests.capture.world import FedSource
+
+A, B = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "4a11fa47-71ca-11e1-9e33-c80aa9429562"
+
+
+def logged(server: str, position: int, gtid_set: str, file_number: int = 7) -> RecoveredSource:
+    snapshot = SourceSnapshot("mysql", server, 1, "mysql-bin", gtid_set).to_bytes()
+    return RecoveredSource(snapshot, file_number, position, (), -1)
+
+
+def taken_over(server: str, position: int, gtid_set: str, file_number: int = 3) -> str:
+    captured = GtidSet.parse(gtid_set)
+    file = f"mysql-bin.{file_number:06d}"
+    return ResumePoint(BinlogPosition(file, position), captured, server, 2, "mysql", captured).to_json()
+
+
+def started(server: str, position: int, gtid_set: str) -> str:
+    point = ResumePoint(BinlogPosition("mysql-bin.000001", position), GtidSet.parse(gtid_set), server, 1, "mysql")
+    return point.to_json()
+
+
+def test_what_an_earlier_version_wrote_reads_and_is_written_the_same() -> None:
+    text = started(A, 4, f"{A}:1-5")
+    assert "taken_over" not in json.loads(text)
+    point = ResumePoint.from_json(text)
+    assert point is not None
+    assert point.taken_over is None
+    assert point.to_json() == text
+
+
+def test_a_point_of_a_server_that_took_over_goes_there_and_back() -> None:
+    text = taken_over(B, 900, f"{A}:1-9")
+    point = ResumePoint.from_json(text)
+    assert point is not None
+    assert point.taken_over == point.gtid_set == GtidSet.parse(f"{A}:1-9")
+    assert point.to_json() == text
+
+
+def test_a_new_channel_has_no_point_and_a_begun_one_its_start() -> None:
+    assert known_point(None, None) is None
+    assert known_point(None, started(A, 4, "")) == ResumePoint.from_json(started(A, 4, ""))
+
+
+def test_without_a_failover_the_log_counts() -> None:
+    point = known_point(logged(A, 500, f"{A}:1-9"), started(A, 4, f"{A}:1-5"))
+    assert point is not None
+    assert (str(point.position), point.taken_over) == ("mysql-bin.000007:500", None)
+
+
+@pytest.mark.parametrize("gtid_set", [f"{A}:1-9", f"{A}:1-8"])
+def test_until_the_new_server_is_in_the_log_the_catalog_counts(gtid_set: str) -> None:
+    text = taken_over(B, 900, f"{A}:1-9")
+    assert known_point(logged(A, 500, gtid_set), text) == ResumePoint.from_json(text)
+
+
+def test_from_then_on_the_log_counts_and_remembers_what_is_passed_over() -> None:
+    point = known_point(logged(B, 1200, f"{A}:1-9,{B}:1"), taken_over(B, 900, f"{A}:1-9", file_number=7))
+    assert point is not None
+    assert (str(point.position), str(point.gtid_set)) == ("mysql-bin.000007:1200", f"{A}:1-9,{B}:1")
+    assert str(point.taken_over) == f"{A}:1-9"
+
+
+def test_there_and_back_with_nothing_written_between() -> None:
+    """The catalog names the server that the log names, and a position that is later on it."""
+    text = taken_over(A, 700, f"{A}:1-9", file_number=7)
+    assert known_point(logged(A, 500, f"{A}:1-9"), text) == ResumePoint.from_json(text)
+
+
+def test_a_catalog_that_was_put_back_from_a_backup_does_not_take_a_log_back() -> None:
+    point = known_point(logged(A, 500, f"{A}:1-20"), taken_over(B, 900, f"{A}:1-9"))
+    assert point is not None
+    assert point.position.position == 500
+
+
+def test_what_was_captured_elsewhere_is_passed_over_and_what_comes_twice_here_is_refused() -> None:
+    source = FedSource()
+    source.queryable = True
+    captured = GtidSet.parse(f"{A}:1-9")
+    here = ResumePoint(BinlogPosition("b.000001", 4), GtidSet.parse(f"{A}:1-9,{B}:1-3"), B, 2, "mysql", captured)
+    recaptured = Recaptured(source, here)
+
+    def gtid(server: str, number: int) -> Gtid:
+        return Gtid(mysql_key(bytes.fromhex(server.replace("-", ""))), number, f"{server}:{number}")
+
+    assert not recaptured(None)
+    assert recaptured(gtid(A, 9))
+    assert not recaptured(gtid(A, 10))
+    assert not recaptured(gtid(B, 4))
+    with pytest.raises(SourceRefused, match=f"{B}:3 was captured before and comes again"):
+        recaptured(gtid(B, 3))
+    with pytest.raises(SourceRefused):
+        Recaptured(source, replace(here, taken_over=None))(gtid(A, 9))
