@@ -154,13 +154,14 @@ def _decimal(random: Random, _: str) -> Column:
     return Column(definition, "CAST({} AS CHAR)", _literal(random, definition, draw), cell)
 
 
-def _as_float(value: float) -> float:
+def as_float(value: float) -> float:
+    """The 4-byte float nearest to a value."""
     return ctypes.c_float(value).value
 
 
-def _shortest_float(value: float) -> float:
+def shortest_float(value: float) -> float:
     """The shortest decimal that is this 4-byte float."""
-    return next(float(text) for digits in range(1, 18) if _as_float(float(text := f"{value:.{digits}g}")) == value)
+    return next(float(text) for digits in range(1, 18) if as_float(float(text := f"{value:.{digits}g}")) == value)
 
 
 def _floating(random: Random, _: str) -> Column:
@@ -180,7 +181,7 @@ def _floating(random: Random, _: str) -> Column:
     def cell(text: str) -> Cell:
         value = float(text)
         return "Float", {
-            "value": value if is_double else _shortest_float(_as_float(value)),
+            "value": value if is_double else shortest_float(as_float(value)),
             "precision": 8,
             "scale": 15,
         }
