@@ -264,7 +264,7 @@ class EventDecoder:
                 f"The source wrote an event of type {header.type_code}, which is not known; "
                 f"Binwire needs an update to read this server's binlog ({_where(header)})."
             )
-        if row is not None and row.handling is Handling.REFUSED:
+        if row is not None and row.handling is Handling.REFUSED and not _is_decrypted(header):
             raise UnsupportedEvent(f"{row.type.name}: {row.reason} ({_where(header)}).")
 
     def _format_description(self, raw: bytes, end: int, header: EventHeader) -> FormatDescriptionEvent:
@@ -285,6 +285,11 @@ class EventDecoder:
                 self._table_maps.clear()
             self._table_maps[body] = found
         return found
+
+
+def _is_decrypted(header: EventHeader) -> bool:
+    """MariaDB's START_ENCRYPTION as a server sends it: marked as ignorable, because what follows is decrypted."""
+    return header.type_code == EventType.MARIADB_START_ENCRYPTION and bool(header.flags & LOG_EVENT_IGNORABLE_FLAG)
 
 
 _TABLE_MAPS_KEPT = 4096

@@ -444,6 +444,19 @@ def test_mariadbs_gtid_names_the_xa_transaction(flag: int) -> None:
     assert event.alters_nothing
 
 
+def test_an_encrypted_log_of_mariadb_is_read_from_its_server_and_refused_as_a_file() -> None:
+    """The event as MariaDB 10.11 writes it with encrypt_binlog, and as it sends it."""
+
+    def event(flags: int) -> bytes:
+        return struct.pack("<IBIIIH", 0, EventType.MARIADB_START_ENCRYPTION, 1, HEADER_BYTES + 17, 296, flags) + bytes(
+            17
+        )
+
+    assert EventDecoder().decode(event(LOG_EVENT_IGNORABLE_FLAG))[1] is None
+    with pytest.raises(UnsupportedEvent, match="is encrypted by MariaDB; read it from the running server instead"):
+        EventDecoder().decode(event(0))
+
+
 def test_every_event_type_that_may_change_rows_is_decoded_or_refused() -> None:
     for event_type in EventType:
         row = EVENT_TYPES[event_type]
