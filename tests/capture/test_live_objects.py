@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymysql.err import OperationalError
 
+from capture.encode import EventEncoder, RowMetadata
 from capture.errors import UnsupportedEvent
-from capture.events import EventType, iter_events
+from capture.events import BINLOG_MAGIC, EventType, iter_events
 from capture.json_text import json_text
-from capture.json_writer import document_of_text
+from capture.json_writer import document_of, document_of_text
+from capture.table import Column
+from tests.capture.recorded import dumped_events
+from tests.capture.row_cases import table_of
 from tests.capture.test_json_text import exactly, second_opinion
-from tests.capture.test_live_rows import records_of
+from tests.capture.test_live_rows import dump, records_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from pymysql.cursors import Cursor
 
     from tests.live_server import LiveServer
@@ -167,6 +174,31 @@ def test_json_is_written_as_the_server_stores_it(mysql97: LiveServer) -> None:
         assert len(written) == size_bytes
         if len(written) < 60_000:
             assert exactly(second_opinion(written)) == exactly(json.loads(text))
+
+
+def test_mysqls_own_tool_prints_our_files_the_same(mysql97: LiveServer, tmp_path: Path) -> None:
+    """Documents and vectors that were never in a server: mysqlbinlog shows what our text of them is."""
+    table = table_of(Column("j", "json"), Column("v", "vector", length=2), Column("k", "json"))
+    generator, encoder = Generator(9), EventEncoder(row_metadata=RowMetadata.FULL)
+    rows: list[Sequence[Any]] = [[[generator.document()], [1.5, -2], {"k": generator.document()}] for _ in range(200)]
+    raws = [
+        *(encoder.format_description(1), encoder.anonymous_gtid(1), encoder.query(1, "BEGIN", thread_id=7)),
+        *(encoder.table_map(1, table, 9), encoder.write_rows(1, table, 9, rows), encoder.xid(1, 5)),
+    ]
+    path = tmp_path / "binlog.000001"
+    path.write_bytes(BINLOG_MAGIC + b"".join(raws))
+    shown = [image for event in dumped_events(dump(mysql97, path)) for _, _, image in event.rows]
+    assert len(shown) == len(rows)
+    for (first, _, second), image in zip(rows, shown, strict=True):
+        texts = [json_text(document_of(value)).encode("latin-1").decode() for value in (first, second)]
+        assert [image[0], image[2]] == [printed_text(text) for text in texts]
+        assert image[1] == "[1.50000e+00,-2.00000e+00]"
+
+
+def printed_text(text: str) -> str:
+    """A text as mysqlbinlog quotes it."""
+    escapes = {"\\": "\\\\", "'": "\\'"}
+    return "'" + "".join(escapes.get(one, one) for one in text) + "'"
 
 
 # ---- partial updates ----
