@@ -38,6 +38,7 @@ class DumpStream(asyncio.Protocol):
         self.closed: asyncio.Future[None] | None = None
         self._splitter = EventSplitter()
         self._chunks: deque[bytes] = deque()
+        self._said: list[bytes] = []
         self._waiting_bytes = 0
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -53,6 +54,11 @@ class DumpStream(asyncio.Protocol):
         if self._waiting_bytes > WAITING_BYTES_MAX and self.paused_since_ms is None and self._transport is not None:
             self._transport.pause_reading()
             self.paused_since_ms = self._clock.monotonic_ms()
+        self._wake()
+
+    def say(self, event: bytes) -> None:
+        """Have an event read behind what has arrived that the server would not send."""
+        self._said.append(event)
         self._wake()
 
     def eof_received(self) -> bool:
@@ -75,11 +81,11 @@ class DumpStream(asyncio.Protocol):
 
     @property
     def pending(self) -> bool:
-        return bool(self._chunks)
+        return bool(self._chunks or self._said)
 
     @property
     def exhausted(self) -> bool:
-        return not self._chunks and self.failure is not None
+        return not self.pending and self.failure is not None
 
     def take(self) -> list[bytes]:
         """The whole events of what waits, piece by piece until there are some; an empty list if there are none."""
@@ -96,7 +102,8 @@ class DumpStream(asyncio.Protocol):
                 self._chunks.clear()
             if events:
                 return events
-        return []
+        said, self._said = self._said, []
+        return said
 
     def abort(self) -> None:
         """Cut the connection; what has arrived stays."""

@@ -5,8 +5,9 @@ then handed over to a protocol of our own (`_hand_over`, `capture/dump_stream.py
 in `_connect`, `_rows`, `_hand_over` and where it logs in, and nowhere else.
 
 The connection for queries lives while it is used and a little longer; an idle channel holds one connection, its dump.
-A dump that is silent for three heartbeat periods is dead, one that is not read for ten minutes is closed; what had
-arrived of it is handed over all the same. Decoding events is not known here.
+A dump that is silent for three heartbeat periods is dead (servers that send none: `capture/proof_of_life.py`), one that
+is not read for ten minutes is closed; what had arrived of it is handed over all the same. Decoding events is not known
+here.
 
 Session variables of a dump (sql/rpl_source.cc, rpl_binlog_sender.cc; MariaDB sql/sql_repl.cc):
 
@@ -38,6 +39,7 @@ from capture.dump_stream import DumpStream
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 from capture.packets import EndOfStream
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition
+from capture.proof_of_life import ProofOfLife, keep_alive, sends_heartbeats
 from capture.server_errors import is_lost, translate
 from capture.source import HEARTBEAT_PERIOD_MS, MISSED_HEARTBEATS_MAX, Flavour, ServerInfo, Tls
 from storage.scheduler import LoopScheduler, Scheduler
@@ -116,6 +118,8 @@ class MysqlSource:
         self._dump: Any = None
         self._stream: DumpStream | None = None
         self._watchdog: Timer | None = None
+        self._proof: ProofOfLife | None = None
+        self._asking: asyncio.Future[None] | None = None
         self._position: BinlogPosition | None = None
         self._closing: list[asyncio.Future[None]] = []
 
@@ -232,6 +236,9 @@ class MysqlSource:
             raise self._translate(error) from None
         self._dump = dump
         self._stream = DumpStream(self._clock)
+        self._proof = None if sends_heartbeats(info) else ProofOfLife(self._stream, self.query)
+        if self._proof is not None:
+            keep_alive(dump._transport)
         _hand_over(dump, self._stream, self._dump_command(position))
         self._watchdog = self._scheduler.call_later(self.heartbeat_period_ms, self._watch)
 
@@ -282,6 +289,8 @@ class MysqlSource:
             )
             return
         stream.missed += 1
+        if self._proof is not None and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.ensure_future(self._proof.ask())
         if stream.missed > MISSED_HEARTBEATS_MAX and not stream.pending:
             silent_s = stream.missed * self.heartbeat_period_ms / 1000
             stream.fail(
@@ -294,6 +303,9 @@ class MysqlSource:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
         if self._dump is not None:
             self._drop(self._dump)
             self._dump = self._stream = None

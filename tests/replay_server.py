@@ -276,7 +276,7 @@ class Session:
         known = self._server.variables()
         for name in re.findall(r"@@(?:global\.)?(\w+)", sql, re.IGNORECASE):
             self._require(name in known, name)
-        session = {"net_write_timeout", "net_read_timeout", "sql_mode", "time_zone", "sql_quote_show_create"}
+        session = {"net_write_timeout", "wait_timeout", "sql_mode", "time_zone", "sql_quote_show_create"}
         for name in re.findall(r"(?:SESSION|SET|,) (\w+) =", sql):
             self._require(name in known or name in session, name)
         for name, value in re.findall(r"(?<!@)@(\w+) = ('[^']*'|[\w@.]+)", sql):

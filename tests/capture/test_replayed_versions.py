@@ -18,14 +18,18 @@ from capture.channel import State
 from capture.ddl import parse
 from capture.dialect import Dialect
 from capture.encode import EventEncoder, RowMetadata
-from capture.events import BINLOG_MAGIC, Checksum
-from capture.source import SourceAddress, open_source
+from capture.errors import SourceUnavailable
+from capture.events import BINLOG_MAGIC, Checksum, EventDecoder, EventType, HeartbeatEvent
+from capture.mysql_source import MysqlSource
+from capture.position import BinlogPosition
+from capture.source import HEARTBEAT_PERIOD_MS, SourceAddress, open_source
 from capture.table import Column, Key, TableVersion
 from storage.clock import SystemClock
 from tests.capture.recorded import ABSENT, BINLOGS, binlog
 from tests.capture.recorded_definitions import before
 from tests.capture.recorded_rows import compared
-from tests.capture.world import WAIT_S, World, running
+from tests.capture.world import WAIT_S, World, running, settle
+from tests.fakes import ManualClock, ManualScheduler
 from tests.replay_server import BinlogFile, ReplayServer, Script
 from tests.server_versions import VERSIONS
 
@@ -207,6 +211,43 @@ def test_polardbs_own_syntax_is_a_comment_to_everybody_else() -> None:
     plain = "CREATE TABLE `t` (`a` int DEFAULT NULL, KEY `a` (`a`){}) DEFAULT CHARSET=utf8mb4"
     dialect = Dialect.of(VERSIONS["polardb-8.0.1"].version)
     assert parse(plain.format(" /*!99990 800020200 GLOBAL */"), 0, dialect) == parse(plain.format(""), 0, dialect)
+
+
+async def test_a_server_without_heartbeats_is_asked_for_signs_of_life(tmp_path: Path) -> None:
+    """MySQL 5.1: an idle dump is not dead, and HEARTBEAT events come all the same."""
+    server, _ = server_of(CASES[0])
+    clock = ManualClock()
+    scheduler = ManualScheduler(clock)
+    async with server, asyncio.timeout(WAIT_S):
+        source = MysqlSource(SourceAddress.parse(server.url), READER, clock, scheduler=scheduler)
+        try:
+            end = server.files[-1].name, len(server.files[-1].data)
+            await source.start(BinlogPosition(end[0], 4))
+            events: list[bytes] = []
+            for _ in range(10):
+                events += await next_heartbeat(source, scheduler)
+            heartbeats = [raw for raw in events if raw[4] == EventType.HEARTBEAT]
+            assert len(heartbeats) == 10
+            for raw in heartbeats:
+                assert EventDecoder().decode(raw)[1] == HeartbeatEvent(*end)
+            server.files[-1].data += bytes(100)  # the server goes on, and its dump does not say so
+            with pytest.raises(SourceUnavailable, match="was silent for 20 s, three heartbeats"):
+                await next_heartbeat(source, scheduler)
+        finally:
+            await source.close()
+
+
+async def next_heartbeat(source: MysqlSource, scheduler: ManualScheduler) -> list[bytes]:
+    """Everything up to a heartbeat, time moving on whenever nothing happens by itself."""
+    events: list[bytes] = []
+    while not events or events[-1][4] != EventType.HEARTBEAT:
+        reading = asyncio.ensure_future(source.read())
+        while not reading.done():
+            await settle()
+            if not reading.done() and (source._asking is None or source._asking.done()):
+                scheduler.advance(HEARTBEAT_PERIOD_MS)
+        events += reading.result()
+    return events
 
 
 # ---- kills and cuts ----
