@@ -8,6 +8,7 @@ them (`storage/prepared.py`). A transaction that was prepared before the channel
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from capture.batches import FLUSH_BYTES
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from capture.xa import Xid
     from storage.log import Log
     from storage.prepared import Frame, PreparedFile, PreparedWriter
+
+_log = logging.getLogger("binwire.capture")
 
 UNSYNCED_MAX = 64
 """Files written and not yet durable, each of which is open: then the session makes them durable."""
@@ -61,6 +64,8 @@ class TwoPhase:
         resume = self._resume
         known = server_name(resume.flavour, resume.server_uuid, resume.server_id)
         self.store.recover(Place(known, *resume.position.order))
+        for note in self.store.notes:
+            _log.warning("%s", note, extra={"topic": self._log.topic})
 
     def close(self) -> None:
         """End in the middle; what is not prepared goes."""

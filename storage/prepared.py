@@ -225,7 +225,7 @@ class PreparedStore:
 
     def recover(self, reached: Place) -> None:
         """Find what is there, as of the place where the log goes on. Raises LogWriteError."""
-        self._known, self._ended, self._unsynced = {}, [], {}
+        self._known, self._ended, self._unsynced, self.notes = {}, [], {}, []
         with self._using("read"):
             for path in prepared_paths(self._files, self._directory):
                 self._next_number = int(path.name.removesuffix(SUFFIX)) + 1

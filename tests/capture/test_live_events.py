@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from capture.channel import State
+from capture.errors import UnsupportedEvent
+from capture.events import EventDecoder, iter_events
 from storage.clock import SystemClock
 from storage.files import Files
 from storage.prepared import prepared_paths
 from tests.capture.test_live_capture import caught_up, live, needs_action, rows_of, run
+from tests.capture.test_live_login import MARIADB_PLUGINS
 from tests.capture.world import World, running
+from tests.tools import debian
+from tests.tools.workplace import SERVERS_DIRECTORY, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -304,3 +310,71 @@ async def test_checksums_are_switched_while_it_runs(world: World, server: LiveSe
         assert values(world.records()) == ["0", "1", "2", "3"]
         assert channel.status().state is State.NORMAL
         assert channel.status().reconnects == 0
+
+
+# ---- encrypted, emptied ----
+
+
+async def test_an_encrypted_log_is_read_from_its_server(world: World, server_factory: Any, tmp_path: Path) -> None:
+    try:
+        root = await asyncio.to_thread(debian.unpack, MARIADB_PLUGINS, SERVERS_DIRECTORY / MARIADB_PLUGINS.name)
+    except ToolError as error:
+        pytest.skip(f"MariaDB's key plugin cannot be had: {error}")
+    keys = tmp_path / "keys"
+    keys.write_text(f"1;{'a1' * 16}\n")
+    server: LiveServer = await asyncio.to_thread(
+        server_factory,
+        "mariadb1011",
+        f"--plugin-dir={root / 'usr/lib/mysql/plugin'}",
+        "--plugin-load-add=file_key_management",
+        f"--loose-file-key-management-filename={keys}",
+        "--encrypt-binlog=1",
+    )
+    await run(server, "CREATE DATABASE shop", "CREATE TABLE shop.t (a INT PRIMARY KEY)")
+    channel = live(world, server, "shop")
+    async with running(channel):
+        await run(server, "INSERT INTO shop.t VALUES (1)", "FLUSH LOGS", "INSERT INTO shop.t VALUES (2)")
+        await caught_up(world, server, channel)
+        assert values(world.records()) == ["1", "2"]
+        file, _ = await asyncio.to_thread(server.binlog_position)
+    data = server.binlog_path(file).read_bytes()
+    first, second = itertools.islice(iter_events(data), 2)
+    decoder = EventDecoder()
+    decoder.decode(first)
+    with pytest.raises(UnsupportedEvent, match="is encrypted by MariaDB"):
+        decoder.decode(second)
+
+
+@pytest.mark.parametrize("kind", ["mysql97", "mysql56", "mariadb1011"])
+async def test_a_memory_table_that_a_restart_emptied_gives_a_ddl(world: World, server_factory: Any, kind: str) -> None:
+    server: LiveServer = await asyncio.to_thread(server_factory, kind)
+    await run(server, "CREATE DATABASE shop", "CREATE TABLE shop.m (a INT PRIMARY KEY) ENGINE = MEMORY")
+    channel = live(world, server, "shop")
+    async with running(channel):
+        await run(server, "INSERT INTO shop.m VALUES (1)")
+        await caught_up(world, server, channel)
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    async with running(live(world, server, "shop")) as channel:
+        await run(server, "SELECT * FROM shop.m", "INSERT INTO shop.m VALUES (2)")
+        await caught_up(world, server, channel)
+    (ddl,) = [record for record in world.records() if record.operation == "DDL"]
+    verb = "DELETE FROM" if kind == "mysql56" else "TRUNCATE TABLE"
+    assert ddl.fields["afterImages"].startswith(f"{verb} `shop`.`m`")
+    assert values(world.records()) == ["1", "2"]
+
+
+async def test_create_table_select_gives_a_ddl_and_rows(world: World, server: LiveServer) -> None:
+    database = await asyncio.to_thread(server.fresh_database)
+    await run(server, f"CREATE TABLE {database}.t (a INT PRIMARY KEY)", f"INSERT INTO {database}.t VALUES (1), (2)")
+    channel = live(world, server, database)
+    async with running(channel):
+        await run(server, f"CREATE TABLE {database}.u AS SELECT a, a + 1 AS b FROM {database}.t")
+        await run(server, f"INSERT INTO {database}.u VALUES (3, 4)")
+        await caught_up(world, server, channel)
+    records = world.records()
+    assert [record.operation for record in records if record.operation not in ("BEGIN", "COMMIT")] == [
+        "DDL",
+        *["INSERT"] * 3,
+    ]
+    assert values(records, 1) == ["2", "3", "4"]
