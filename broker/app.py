@@ -473,15 +473,14 @@ async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequ
 
 def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:
     """Where a channel that was started before goes on: behind its last record, else at the start it resolved then."""
-    from capture.position import PositionError, ResumePoint
+    from capture.failover import known_point
+    from capture.position import PositionError
     from storage.catalog import stored_start
     from storage.peek import last_source
 
     last = last_source(topic_path(data_path, spec.topic))
     try:
-        if last is not None:
-            return ResumePoint.from_recovered(last)
-        return ResumePoint.from_json(stored_start(catalog_path(data_path), spec.id))
+        return known_point(last, stored_start(catalog_path(data_path), spec.id))
     except PositionError as error:
         raise StorageError(f"channel {spec.id}: {error}") from None
 

@@ -85,6 +85,17 @@ async def reach(source: Source, log: Log, catalog: Catalog, channel_id: str) -> 
     return chosen, info
 
 
+async def rehearse(source: Source, known: ResumePoint) -> tuple[str, BinlogPosition]:
+    """The host a session would use and where it would go on, with nothing changed. Raises as `reach` does."""
+    hosts = source.hosts()
+    try:
+        chosen, _, point = await _choose(source, hosts, known)
+        return chosen.address, (point or known).position
+    finally:
+        for host in hosts:
+            await host.close()
+
+
 def _take_over(catalog: Catalog, row: ChannelRow, before: ResumePoint, point: ResumePoint) -> None:
     """Have the definitions where the log ends hold at `point`, and the channel start there."""
     moved = replace(row, start=point.to_json())

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from capture import precheck
 from capture.channel import State
-from capture.failover import reach
+from capture.checking import Outcome
+from capture.failover import known_point, reach
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.world import WAIT_S, StoredRecord, World, running, until
@@ -244,7 +246,13 @@ async def test_what_the_replica_has_in_another_order_is_neither_lost_nor_repeate
         await asyncio.to_thread(mysql_pair.stop_following, second)
         await asyncio.to_thread(write, second, "shop", 4)
         await rows_are(world, [1, 2, 3, 50, 4])
-    async with running(on_both(world, mysql_pair, "shop")):
+    channel = on_both(world, mysql_pair, "shop")
+    known = known_point(world.log.recovered, world.catalog.channels()[0].start)
+    source = open_source(channel.spec.address, 4712, CLOCK)
+    items = {item.name: item for item in await precheck.run(source, channel.spec, known)}
+    await source.close()
+    assert items["start position"].outcome is Outcome.PASSED, items["start position"].found
+    async with running(channel):
         await asyncio.to_thread(write, second, "shop", 5)
         await rows_are(world, [1, 2, 3, 50, 4, 5])
 
