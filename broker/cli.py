@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from broker.config import Config
+
     Command = Callable[[argparse.Namespace], int]
 
 DONE: Final = 0
