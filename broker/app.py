@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config
+    from broker.explain import Explanation
     from broker.listener import Address
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
 
 CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
+READER_IDS: Final = (1 << 31, (1 << 32) - 1)  # server ids of those who only look something up
 
 _log = logging.getLogger("binwire.app")
 
@@ -469,6 +472,44 @@ async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequ
     finally:
         await source.close()
     return [PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy) for item in results]
+
+
+async def explain_record(
+    config: Config, index: int, offset: int, record: dict[str, Any], value: bytes, before: int | None
+) -> Explanation:
+    """What a record of the channel `index` was made of; `before` is a boundary before it in the same binlog file.
+
+    Raises StorageError if the log does not tell where it came from.
+    """
+    from broker.explain import DefinitionView, EventView, Explanation, Part
+    from capture.explain import explain
+    from capture.position import PositionError, SourceSnapshot
+    from capture.source import open_source
+    from storage.catalog_reading import read_schema_versions
+    from storage.peek import snapshot_at
+
+    spec = channel_spec(config.channels[index], f"channels[{index}]")
+    snapshot = snapshot_at(topic_path(config.data_path, spec.topic), offset)
+    if snapshot is None:
+        raise StorageError(f"the log of {spec.topic} has no segment with the offset {offset} any more")
+    try:
+        server = SourceSnapshot.from_bytes(snapshot)
+    except PositionError as error:
+        raise StorageError(f"the log of {spec.topic}: {error}") from None
+    names = [name.replace("\\u002E", ".") for name in (record["objectName"] or "").split(".")]
+    rows = read_schema_versions(catalog_path(config.data_path), spec.id, names[0], names[-1])
+    # Another id than the channel's: the source would end the stream of the reader that has it.
+    source = open_source(spec.address, random.SystemRandom().randint(*READER_IDS), SystemClock())
+    found = await explain(source, server, record, value, before, rows)
+    events = [
+        EventView(event.name, event.place, event.data, [Part(*part) for part in event.parts], event.note)
+        for event in found.events
+    ]
+    definition = None
+    if (known := found.definition) is not None:
+        table = known.table
+        definition = DefinitionView(table.meta_version, known.since, known.statement, table.to_json())
+    return Explanation(found.origin, found.position, definition, events, found.missing, found.verdict)
 
 
 def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:
