@@ -12,25 +12,20 @@ import asyncio
 import base64
 import json
 import os
-import random
 import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broker.config_rules import ConfigError
 from broker.control import ask
 from broker.render import clip, json_line, lines, printable, style_for, value_text, width, wrapped
-from storage.directory import catalog_path, topic_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from broker.config import Config
     from broker.render import Style
-    from capture.dissect import Part
-    from capture.explain import Explanation, ShownEvent
-    from storage.catalog import SchemaVersionRow
 
 _COLUMNS_MIN, _COLUMNS_MAX = 80, 140
 _WIDE_COLUMNS: Final = 110
@@ -38,7 +33,53 @@ _BYTES_A_LINE, _BYTES_A_NARROW_LINE = 16, 8
 _BYTES_A_PART: Final = 128
 """What is longer is cut in people's output and whole in JSON."""
 _OFFSET_DIGITS: Final = 4
-_READER_IDS: Final = (1 << 31, (1 << 32) - 1)
+
+
+class Part(NamedTuple):
+    """Bytes `start` to `end` of an event: what they are called, what they say, and for a column of a row image its
+    index, which image that is, and the rule by which they became the record's cell.
+    """
+
+    start: int
+    end: int
+    name: str
+    value: str
+    rule: str = ""
+    image: str = ""
+    column: int | None = None
+
+
+class EventView(NamedTuple):
+    """An event of the source: where it stands, the bytes that its parts' places count in, and what these are if they
+    are not the event's own.
+    """
+
+    name: str
+    place: str
+    data: bytes
+    parts: Sequence[Part]
+    note: str
+
+
+class DefinitionView(NamedTuple):
+    """The definition a record was made with, since which position, and the statement that made it."""
+
+    meta_version: int
+    since: str
+    statement: str | None
+    table: str
+    """As the catalog keeps it, JSON."""
+
+
+class Explanation(NamedTuple):
+    """What is known of a record; `missing` says why there are no events, `verdict` what holding them against it gave."""
+
+    origin: str
+    position: str
+    definition: DefinitionView | None
+    events: Sequence[EventView]
+    missing: str | None
+    verdict: str | None
 
 
 def run(config: Config, topic: str, offset: int, *, as_json: bool) -> int:
@@ -49,12 +90,12 @@ def run(config: Config, topic: str, offset: int, *, as_json: bool) -> int:
         raise ConfigError(f"no channel has the topic {topic!r}; there are {topics}")
     answers = {name: fields for answer in _asked(config, topic, offset) for name, fields in answer.items()}
     value = base64.b64decode(answers["record"]["value"])
-    from broker.app import record_decoder
+    from broker.app import explain_record, record_decoder
 
     decode = record_decoder()
     record = decode(value)
     before = decode(base64.b64decode(answers["before"]["value"])) if "before" in answers else None
-    explanation = asyncio.run(_explained(config, index, offset, record, value, before))
+    explanation = asyncio.run(explain_record(config, index, offset, record, value, _boundary(record, before)))
     if as_json:
         print(json.dumps(_document(offset, record, explanation), ensure_ascii=False))
         return 0
@@ -67,44 +108,6 @@ def run(config: Config, topic: str, offset: int, *, as_json: bool) -> int:
 
 def _asked(config: Config, topic: str, offset: int) -> Iterator[dict[str, Any]]:
     return ask(config.data_path / "control.sock", {"request": "record", "topic": topic, "offset": offset})
-
-
-async def _explained(
-    config: Config,
-    index: int,
-    offset: int,
-    record: dict[str, Any],
-    value: bytes,
-    before: dict[str, Any] | None,
-) -> Explanation:
-    from broker.app import channel_spec
-    from capture.explain import explain
-    from capture.position import PositionError, SourceSnapshot
-    from capture.source import open_source
-    from storage.clock import SystemClock
-    from storage.errors import StorageError
-    from storage.peek import snapshot_at
-
-    spec = channel_spec(config.channels[index], f"channels[{index}]")
-    snapshot = snapshot_at(topic_path(config.data_path, spec.topic), offset)
-    if snapshot is None:
-        raise StorageError(f"the log of {spec.topic} has no segment with the offset {offset} any more")
-    # Another id than the channel's: the source would end the stream of the reader that has it.
-    source = open_source(spec.address, random.SystemRandom().randint(*_READER_IDS), SystemClock())
-    try:
-        server = SourceSnapshot.from_bytes(snapshot)
-    except PositionError as error:
-        raise StorageError(f"the log of {spec.topic}: {error}") from None
-    rows = _definitions(config, spec.id, record)
-    return await explain(source, server, record, value, _boundary(record, before), rows)
-
-
-def _definitions(config: Config, channel_id: str, record: Mapping[str, Any]) -> Sequence[SchemaVersionRow]:
-    from storage.catalog_reading import read_schema_versions
-
-    database, _, table = (record["objectName"] or "").partition(".")
-    names = (name.replace("\\u002E", ".") for name in (database, table))
-    return read_schema_versions(catalog_path(config.data_path), channel_id, *names)
 
 
 def _boundary(record: Mapping[str, Any], before: Mapping[str, Any] | None) -> int | None:
@@ -128,10 +131,10 @@ def _document(offset: int, record: dict[str, Any], explanation: Explanation) -> 
         "definition": None
         if definition is None
         else {
-            "meta_version": definition.table.meta_version,
+            "meta_version": definition.meta_version,
             "since": definition.since,
             "statement": definition.statement,
-            "table": json.loads(definition.table.to_json()),
+            "table": json.loads(definition.table),
         },
         "events": [_event_document(event, record) for event in explanation.events],
         "missing": explanation.missing,
@@ -139,7 +142,7 @@ def _document(offset: int, record: dict[str, Any], explanation: Explanation) -> 
     }
 
 
-def _event_document(event: ShownEvent, record: Mapping[str, Any]) -> dict[str, Any]:
+def _event_document(event: EventView, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": event.name,
         "place": event.place,
@@ -203,7 +206,7 @@ def _facts(record: Mapping[str, Any], explanation: Explanation) -> Iterator[tupl
         yield "transaction", gtid
     definition = explanation.definition
     if definition is not None:
-        yield "definition", f"metaVersion {definition.table.meta_version}, since {definition.since}"
+        yield "definition", f"metaVersion {definition.meta_version}, since {definition.since}"
         if definition.statement is not None:
             yield "made by", " ".join(definition.statement.split())
     if explanation.missing is not None:

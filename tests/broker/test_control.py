@@ -148,7 +148,7 @@ async def test_following_shows_what_arrives_and_ends_with_the_client(path, log):
 @pytest.mark.parametrize(
     ("request_line", "sentence"),
     [
-        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail and reload"),
+        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail, record and reload"),
         (b"[]\n", "a request is a JSON object"),
         (b"{\n", "the request is not one line of JSON of at most 65536 bytes: Expecting property name"),
         (b"\xff\n", "the request is not one line of JSON of at most 65536 bytes: 'utf-8' codec"),

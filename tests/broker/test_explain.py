@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.explain import shown
+from broker.explain import EventView, Explanation, Part, shown
 from broker.render import COLOURED, PLAIN, width
-from capture.dissect import Part
-from capture.explain import Explanation, ShownEvent
 from tests.server_process import ServerProcess
 from tests.tools.workplace import CHECKOUT
 
@@ -160,7 +158,9 @@ def test_the_layout_keeps_to_the_terminals_width(columns: int) -> None:
     parts = [
         Part(0, len(value), "näme", "VARCHAR → Character, dataTypeNumber 253", " ".join(["a rule"] * 30), "after", 0)
     ]
-    explanation = Explanation("a row " * 40, "binlog.000001:200", events=[ShownEvent("WRITE_ROWS", "p", value, parts)])
+    explanation = Explanation(
+        "a row " * 40, "binlog.000001:200", None, [EventView("WRITE_ROWS", "p", value, parts, "")], None, None
+    )
     lines = list(shown(7, RECORD, explanation, PLAIN, columns))
     assert max(map(width, lines)) <= columns
     assert "… 184 more bytes" in "\n".join(lines)
