@@ -36,6 +36,9 @@ SECONDS_BELOW = 10**11
 _STATUS_RENAMED = (8, 2, 0)
 _NO_BINARY_LOGGING, _NO_SUCH_FUNCTION = 1381, 1305
 
+_OPENS = frozenset({StepKind.BEGIN, StepKind.XA_COMMIT, StepKind.XA_ROLLBACK})
+"""Steps with which a transaction begins, beside statements that are one."""
+
 
 async def resolve_start(source: Source, info: ServerInfo, text: str) -> ResumePoint:
     """Find the position for `text`. Raises SourceRefused (or PositionError) with the reason if there is none."""
@@ -224,7 +227,7 @@ async def _first_transaction_at(source: Source, info: ServerInfo, file: BinlogFi
     boundary, gtid_set = file.beginning, GtidSet()
     async with aclosing(scan(source, info, file.beginning, end)) as steps:
         async for walker, step in steps:
-            opens = step.kind is StepKind.BEGIN or (step.kind is StepKind.STATEMENT and step.ends_transaction)
+            opens = step.kind in _OPENS or (step.kind is StepKind.STATEMENT and step.ends_transaction)
             if opens and step.header.timestamp >= time_s:
                 return point_at(info, boundary, gtid_set)
             boundary = walker.position

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from capture.binlog_files import BinlogFile
 from capture.channel import State
 from capture.encode import EventEncoder
 from capture.events import Checksum
 from capture.payload import Compression
+from capture.position import BinlogPosition
+from capture.start import _first_transaction_at as first_transaction_at
 from capture.xa import Xid
 from storage.files import Files
 from storage.prepared import prepared_paths
@@ -218,6 +221,26 @@ async def test_a_commit_of_what_cannot_be_found_stops(world: World, source: Fork
     assert reason is not None
     assert f"XA transaction {A} is committed at {FILE}:" in reason
     assert "start a new channel" in reason
+
+
+class Asked(Forked):
+    """Says where its log ends."""
+
+    async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        return [(FILE, str(self.encoder.position), "", "", "")]
+
+
+async def test_a_time_finds_the_commit_as_the_beginning_of_a_transaction() -> None:
+    source = Asked()
+    xa = Xa(source)
+    xa.prepared(A, 1)
+    boundary = source.encoder.position
+    xa.end("COMMIT", A)
+    xa.transaction(2, timestamp=LATER + 1)
+    info = await source.connect()
+    file = BinlogFile(FILE, source.encoder.position)
+    point = await first_transaction_at(source, info, file, LATER)
+    assert point.position == BinlogPosition(FILE, boundary)
 
 
 @pytest.mark.parametrize("compression", Compression)
