@@ -43,6 +43,7 @@ from capture.statements import (
 
 __all__ = ["parse"]
 
+_READING_VARIABLES = frozenset({"SQL_MODE", "CHARACTER_SET_CLIENT"})
 _DATABASE_WORDS = frozenset({"DATABASE", "SCHEMA"})
 _TABLE_WORDS = frozenset({"TABLE", "TABLES"})
 
@@ -73,6 +74,8 @@ def parse(sql: str, sql_mode: int = 0, dialect: Dialect = MYSQL_NEWEST) -> list[
 
 def _statement(cursor: Cursor) -> Statement:
     word = cursor.keyword()
+    if cursor.dialect.is_mariadb and cursor.accept("SET", "STATEMENT"):
+        return _set_statement(cursor)
     if word in _DATA_CHANGES or cursor.sees_punctuation("("):
         return _data_change(cursor)
     if word in _ADMINISTRATION:
@@ -82,6 +85,20 @@ def _statement(cursor: Cursor) -> Statement:
         raise cursor.unexpected()
     cursor.advance()
     return reader(cursor)
+
+
+def _set_statement(cursor: Cursor) -> Statement:
+    """MariaDB's SET STATEMENT variables FOR statement: the statement under other variables."""
+    while not cursor.accept("FOR"):
+        if cursor.at_end():
+            raise cursor.unexpected()
+        if cursor.keyword() in _READING_VARIABLES:
+            raise SqlSyntaxError(f"SET STATEMENT {cursor.keyword().lower()} changes how the statement is read")
+        if cursor.sees_punctuation("("):
+            cursor.skip_parentheses()
+        else:
+            cursor.advance()
+    return _statement(cursor)
 
 
 # ---- statements that change rows ----

@@ -86,6 +86,7 @@ class _Draft:
     unique: bool = False
     references: bool = False
     row_period: bool = False
+    versioned: bool = False
 
 
 def column_definition(cursor: Cursor) -> ColumnDefinition:
@@ -113,6 +114,7 @@ def column_after_name(cursor: Cursor, name: str) -> ColumnDefinition:
         unique=draft.unique,
         references=draft.references,
         row_period=draft.row_period,
+        versioned=draft.versioned,
     )
 
 
@@ -321,7 +323,9 @@ def _other_attribute(cursor: Cursor, draft: _Draft) -> bool:
         references(cursor)
     elif cursor.sees("CHECK") or cursor.sees("CONSTRAINT"):
         _column_check(cursor)
-    elif cursor.accept("WITH", "SYSTEM", "VERSIONING") or cursor.accept("WITHOUT", "SYSTEM", "VERSIONING"):
+    elif cursor.accept("WITH", "SYSTEM", "VERSIONING"):
+        draft.versioned = True
+    elif cursor.accept("WITHOUT", "SYSTEM", "VERSIONING"):
         pass
     else:
         return engine_attribute(cursor)

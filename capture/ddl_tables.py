@@ -85,7 +85,7 @@ def create_table(cursor: Cursor, *, or_replace: bool, temporary: bool) -> Statem
         if_not_exists,
         or_replace,
         temporary,
-        options.versioned,
+        options.versioned or any(column.versioned for column in elements.columns),
     )
 
 

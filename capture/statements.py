@@ -48,7 +48,8 @@ class DataType(NamedTuple):
 class ColumnDefinition(NamedTuple):
     """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `primary`, `unique`: its own KEY words.
 
-    `references` is an inline REFERENCES, `row_period` MariaDB's GENERATED ALWAYS AS ROW START or END.
+    `references` is an inline REFERENCES, `row_period` MariaDB's GENERATED ALWAYS AS ROW START or END, `versioned` its
+    WITH SYSTEM VERSIONING, of which one makes the whole table versioned.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ColumnDefinition(NamedTuple):
     unique: bool = False
     references: bool = False
     row_period: bool = False
+    versioned: bool = False
 
 
 class KeyDefinition(NamedTuple):

@@ -514,3 +514,20 @@ def test_any_sequence_of_words_parses(tokens):
 @given(st.text(max_size=60))
 def test_any_text_parses(text):
     parse(text)
+
+
+def test_set_statement_is_what_it_is_for():
+    """MariaDB logs it whole: taken for a SET, the change would be passed over without a word."""
+    sql = "SET STATEMENT max_statement_time=(SELECT 1 FOR UPDATE), lock_wait_timeout=5 FOR ALTER TABLE t DROP a"
+    assert parse(sql, 0, MARIADB) == [AlterTable(TableName(None, "t"), (DropColumn("a"),))]
+    assert isinstance(parse(sql)[0], Administration)
+    (unknown,) = parse("SET STATEMENT sql_mode='ANSI_QUOTES' FOR ALTER TABLE t DROP \"a\"", 0, MARIADB)
+    assert isinstance(unknown, Unknown)
+    assert unknown.reason == "SET STATEMENT sql_mode changes how the statement is read"
+    assert isinstance(parse("SET STATEMENT a=1", 0, MARIADB)[0], Unknown)
+
+
+def test_a_versioned_column_makes_the_table_versioned():
+    (created,) = parse("CREATE TABLE t (a INT WITH SYSTEM VERSIONING, b INT)", 0, MARIADB)
+    assert isinstance(created, CreateTable)
+    assert created.versioned
