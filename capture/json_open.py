@@ -11,6 +11,8 @@ where a value is reached; values that overlap are refused when it closes. Which 
 
 import sys
 from array import array
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import TypeAlias
 
 from capture.json_binary import (
@@ -134,10 +136,9 @@ class OpenJson:
 
     def closed(self) -> bytes:
         """The document as it is now. Raises DamagedJson."""
-        new = [value if isinstance(value, bytes) else value.closed() for value in self._new]
-        new = [value or NULL_DOCUMENT for value in new]
-        self._check_overlap()
-        kinds = {*self._kinds} | {new[place][0] for kind, place in self._entries() if kind == _NEW}
+        closed = [value if isinstance(value, bytes) else value.closed() for value in self._new]
+        new = [value or NULL_DOCUMENT for value in closed]
+        kinds = {*self._kinds, *(new[self._places[index]][0] for index in _where(self._kinds, _ONLY_NEW))}
         if not kinds & {_T.LARGE_ARRAY, _T.LARGE_OBJECT}:
             small = self._laid_out(new, large=False)
             if small is not None:
@@ -146,48 +147,89 @@ class OpenJson:
         assert found is not None  # only the small form has a limit
         return found
 
-    def _entries(self) -> "zip[tuple[int, int]]":
-        return zip(self._kinds, self._places, strict=True)
-
-    def _check_overlap(self) -> None:
-        budget, inlined = Budget(len(self._document)), INLINED[self._container.large]
-        for kind, place in self._entries():
-            if kind != _NEW and kind not in inlined:
-                budget.spend(len(self._body(kind, place)))
-
     def _laid_out(self, new: list[bytes], *, large: bool) -> bytes | None:
         """The small or large form; None where something does not fit the small one."""
-        head, key_entry, value_entry = COUNT_AND_SIZE[large], KEY_ENTRY[large], VALUE_ENTRY[large]
-        count, inlined = len(self), INLINED[large]
-        offset = head.size + len(self._key_places) * key_entry.size + count * value_entry.size
-        out = bytearray(1 + offset)
-        keys = bytearray()
-        for index in range(len(self._key_places)):
-            key = self._key(index)
-            if not large and offset > _SMALL_MAX:
-                return None
-            key_entry.pack_into(out, 1 + head.size + index * key_entry.size, offset, len(key))
-            keys += key
-            offset += len(key)
-        out += keys
-        at = 1 + head.size + len(self._key_places) * key_entry.size
-        for kind, place in self._entries():
-            document = new[place] if kind == _NEW else None
-            kind = kind if document is None else document[0]
-            body = self._body(kind, place) if document is None else document[1:]
+        head, limit = COUNT_AND_SIZE[large], 0xFFFFFFFF if large else _SMALL_MAX
+        count, key_sizes = len(self), self._key_sizes
+        keys_at = head.size + len(key_sizes) * KEY_ENTRY[large].size + count * VALUE_ENTRY[large].size
+        values_at = keys_at + sum(key_sizes)
+        if max(count, values_at) > limit:
+            return None
+        bodies = bytearray()
+        placed = self._placed(new, bodies, values_at, limit, large=large)
+        if placed is None or values_at + len(bodies) > limit:
+            return None
+        kinds, places = placed
+        key_places = array("I", accumulate(key_sizes, initial=keys_at))[: len(key_sizes)]
+        out = bytearray([(_T.SMALL_OBJECT if self.is_object else _T.SMALL_ARRAY) + large])
+        out += head.pack(count, values_at + len(bodies))
+        out += _table((_image(key_places), KEY_ENTRY[large].size - 2), (_image(key_sizes), 2))
+        out += _table((_stretched(kinds), 1), (_image(places), VALUE_ENTRY[large].size - 1))
+        for index in range(len(key_sizes)):
+            out += self._key(index)
+        out += bodies
+        return bytes(out)
+
+    def _placed(
+        self, new: list[bytes], bodies: bytearray, values_at: int, limit: int, *, large: bool
+    ) -> "tuple[bytearray, array[int]] | None":
+        """Types and places of all values, and what stands behind them; None where something does not fit."""
+        kinds, places, inlined = self._kinds[:], self._places[:], INLINED[large]
+        stays = inlined if large == self._container.large else frozenset[int]()
+        budget = Budget(len(self._document))
+        for index in _where(kinds, bytes(kind == _NEW or kind not in stays for kind in range(0x100))):
+            kind, place = kinds[index], places[index]
+            if kind == _NEW:
+                kind, body = new[place][0], new[place][1:]
+                kinds[index] = kind
+            else:
+                body = self._body(kind, place)
+                budget.spend(len(body))
             if kind in inlined:
-                value_entry.pack_into(out, at, kind, _extended(kind, body, large=large))
-            elif not large and len(out) - 1 + len(body) > _SMALL_MAX:
+                places[index] = _extended(kind, body, large=large)
+            elif values_at + len(bodies) > limit:
                 return None
             else:
-                value_entry.pack_into(out, at, kind, len(out) - 1)
-                out += body
-            at += value_entry.size
-        if not large and max(count, len(out) - 1) > _SMALL_MAX:
-            return None
-        out[0] = (_T.SMALL_OBJECT if self.is_object else _T.SMALL_ARRAY) + large
-        head.pack_into(out, 1, count, len(out) - 1)
-        return bytes(out)
+                places[index] = values_at + len(bodies)
+                bodies += body
+        return kinds, places
+
+
+_ONLY_NEW = bytes(kind == _NEW for kind in range(0x100))
+
+
+def _where(kinds: bytearray, wanted: bytes) -> Iterator[int]:
+    """The indexes of the types for which `wanted` has a 1."""
+    marks = kinds.translate(wanted)
+    index = marks.find(1)
+    while index >= 0:
+        yield index
+        index = marks.find(1, index + 1)
+
+
+def _table(*columns: tuple[bytes | bytearray, int]) -> bytearray:
+    """Columns of integers of four bytes, little endian, side by side, each in so many bytes."""
+    step = sum(size for _, size in columns)
+    table, offset = bytearray(step * (len(columns[0][0]) // 4)), 0
+    for image, size in columns:
+        for byte in range(size):
+            table[offset + byte :: step] = image[byte::4]
+        offset += size
+    return table
+
+
+def _image(column: "array[int]") -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _stretched(kinds: bytearray) -> bytearray:
+    """Types as integers of four bytes."""
+    image = bytearray(4 * len(kinds))
+    image[::4] = kinds
+    return image
 
 
 def _column(table: bytes, step: int, offset: int, size: int) -> "array[int]":
