@@ -72,7 +72,7 @@ class DefinitionView(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What is known of a record; `missing` says why there are no events, `verdict` what holding them against it gave."""
+    """What is known of a record; `missing` says why there are no events, `verdict` what comparing them came to."""
 
     origin: str
     position: str

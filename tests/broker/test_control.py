@@ -145,9 +145,30 @@ async def test_following_shows_what_arrives_and_ends_with_the_client(path, log):
     writer.close()
 
 
+async def test_one_record_and_the_one_before_it(path, log):
+    def record(offset):
+        return {"request": "record", "topic": "shop", "offset": offset}
+
+    assert values(await answers(path, record(0))) == [(0, b"zero")]
+    before, found = await answers(path, record(3))
+    assert (before["before"]["offset"], values([found])) == (2, [(3, b"three")])
+    log.append([b"seven"], [1007], gap=2)
+    assert values(await answers(path, record(7))) == [(7, b"seven")]
+    with pytest.raises(ControlError, match="the offset 6 of shop is in a gap: no record has it"):
+        await answers(path, record(6))
+    assert log.leased == 0
+
+
 @pytest.mark.parametrize(
     ("request_line", "sentence"),
     [
+        (
+            b'{"request": "record", "topic": "shoes", "offset": 1}\n',
+            "there is no topic 'shoes'; `binwire status` lists",
+        ),
+        (b'{"request": "record", "topic": "shop", "offset": 5}\n', "there is no offset 5 in shop, which has 0 to 4"),
+        (b'{"request": "record", "topic": "shop", "offset": -1}\n', "there is no offset -1 in shop, which has 0 to 4"),
+        (b'{"request": "record", "topic": "shop"}\n', "there is no offset None in shop, which has 0 to 4"),
         (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail, record and reload"),
         (b"[]\n", "a request is a JSON object"),
         (b"{\n", "the request is not one line of JSON of at most 65536 bytes: Expecting property name"),
