@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -145,7 +145,8 @@ class EmbeddedBroker:
 class Channel:
     """One topic, its consumer group, and the way to make changes appear in it.
 
-    Rows are mappings of column names to values: int, str, bytes, Decimal, datetime, None. Columns left out are NULL.
+    Rows are mappings of column names to values: int, float, str, bytes, Decimal, datetime, date, time, timedelta, a set
+    of labels, None. Zero dates and a time of day beyond 24 hours can be given as text. Columns left out are NULL.
     Every call is one transaction and returns when consumers can see it; `timestamp_s` (Unix seconds) is its time at
     the source, by default now.
     """
@@ -249,11 +250,20 @@ def _close_quietly(pipe: IO[bytes]) -> None:
         return
 
 
-def _encoded(value: object) -> dict[str, str]:
+def _encoded(value: object) -> dict[str, Any] | list[Any]:
+    """What JSON cannot say, as broker/fixture.py reads it; the labels of a SET as a list."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
-    if isinstance(value, (datetime, date)):
+    if isinstance(value, datetime):
         return {"$datetime": value.isoformat()}
+    if isinstance(value, date):
+        return {"$date": value.isoformat()}
+    if isinstance(value, time):
+        return {"$time": value.isoformat()}
+    if isinstance(value, timedelta):
+        return {"$timedelta_us": value // timedelta(microseconds=1)}
+    if isinstance(value, (set, frozenset)):
+        return list(value)
     raise TypeError(f"a value of type {type(value).__name__} cannot be a column's value")

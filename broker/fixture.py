@@ -16,7 +16,8 @@ and ends, leaving nothing behind, when standard input ends: it never outlives th
     a call that cannot be done -> {"id": …, "error": "one sentence"}
 
 Values are JSON's own; what JSON cannot say is an object with one key: `{"$bytes": "<base64>"}`, `{"$decimal": "1.50"}`,
-`{"$datetime": "2026-01-31T08:00:00"}`. A change is answered when it is visible to consumers.
+`{"$datetime": "2026-01-31T08:00:00"}`, `{"$date": "2026-01-31"}`, `{"$time": "08:00:00"}`, `{"$timedelta_us": -1000}`.
+A change is answered when it is visible to consumers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from broker.app import Application, CallFailedError, EmbeddedChannel, created_ta
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 USERNAME: Final = "dtstest"
 
@@ -101,7 +102,7 @@ def _say(document: Mapping[str, Any]) -> None:
 
 
 def _value(item: dict[str, Any]) -> Any:
-    """JSON's objects, or the value that one of the three special forms stands for."""
+    """JSON's objects, or the value that one of the special forms stands for."""
     if len(item) != 1:
         return item
     [(kind, text)] = item.items()
@@ -111,11 +112,15 @@ def _value(item: dict[str, Any]) -> Any:
         from decimal import Decimal
 
         return Decimal(text)
-    if kind == "$datetime":
-        from datetime import datetime
+    from datetime import date, datetime, time, timedelta
 
-        return datetime.fromisoformat(text)
-    return item
+    special: dict[str, Callable[[Any], Any]] = {
+        "$datetime": datetime.fromisoformat,
+        "$date": date.fromisoformat,
+        "$time": time.fromisoformat,
+        "$timedelta_us": lambda count: timedelta(microseconds=count),
+    }
+    return special[kind](text) if kind in special else item
 
 
 class _Calls:

@@ -37,6 +37,8 @@ def _moment(value: Value, fsp: int) -> datetime | tuple[int, ...]:
             value = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001  DATETIME has no time zone
         except ValueError:
             raise Misfit("there is no such date") from None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         raise Misfit("a datetime or a text of the form 'YYYY-MM-DD hh:mm:ss' is needed")
     unit = 10 ** (6 - fsp)

@@ -153,10 +153,34 @@ def _image(names: list[str], image: Any) -> dict[str, Any] | None:
     return {name: cell(value) for name, value in zip(names, image, strict=True)}
 
 
+_PARTS = ("year", "month", "day", "hour", "minute", "second", "millis")
+
+
+def _moment(parts: list[int | None]) -> Any:
+    """YEAR as int, DATE as date, TIME as timedelta, DATETIME as naive datetime; zero and partial dates as parts."""
+    year, month, day, hour, minute, second, micros = parts
+    if month is None and hour is None:
+        return year
+    if year is None:
+        return dt.timedelta(hours=hour or 0, minutes=minute or 0, seconds=second or 0, microseconds=micros or 0)
+    try:
+        date = dt.date(year, month or 0, day or 0)
+    except ValueError:
+        return tuple(parts)
+    if hour is None:
+        return date
+    return dt.datetime.combine(date, dt.time(hour, minute or 0, second or 0, micros or 0))
+
+
 def cell(value: Any) -> Any:
-    """A cell as a plain value: int, Decimal, str, bytes, float, naive datetime, or a UTC datetime for TIMESTAMP."""
+    """A cell as a plain value: int, Decimal, str, bytes, float, what `_moment` says, or a UTC datetime for TIMESTAMP.
+
+    A column that the image lacks is Ellipsis.
+    """
     if value is None:
         return None
+    if isinstance(value, str) or isinstance(value[1], str):
+        return ...
     name, content = value
     match name.rpartition(".")[2]:
         case "Integer":
@@ -166,8 +190,9 @@ def cell(value: Any) -> Any:
         case "Character":
             return content["value"].decode(CHARSETS[content["charset"]])
         case "DateTime":
-            names = ("year", "month", "day", "hour", "minute", "second", "millis")
-            return dt.datetime(*(content[name] for name in names))  # noqa: DTZ001 — DATETIME has no zone
+            return _moment([content[part] for part in _PARTS])
+        case "Float" | "TextObject" | "BinaryObject" | "BinaryGeometry":
+            return content["value"]
         case "Timestamp":
             whole = dt.datetime.fromtimestamp(content["timestamp"], dt.UTC)
             return whole.replace(microsecond=content["millis"])
