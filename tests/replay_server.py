@@ -303,8 +303,11 @@ class Session:
 
     def _select_variables(self, found: re.Match[str]) -> Rows:
         names = re.findall(r"@@(?:global\.|session\.)?(\w+)", found[1], re.IGNORECASE)
-        known = {**self._server.variables(), "gtid_executed": self._server.executed(), "gtid_purged": ""}
-        known["gtid_binlog_pos"] = self._server.executed()
+        known = self._server.variables()
+        if "gtid_mode" in known:
+            known |= {"gtid_executed": self._server.executed(), "gtid_purged": ""}
+        elif "gtid_domain_id" in known:
+            known["gtid_binlog_pos"] = self._server.executed()
         for name in names:
             self._require(name in known, name)
         return [tuple(known[name] for name in names)]
@@ -330,12 +333,15 @@ class Session:
     def _show_create(self, found: re.Match[str]) -> Rows:
         kind = found[1].upper()
         names = [name.replace("``", "`") for name in re.findall(r"`((?:[^`]|``)*)`", found[2])]
+        databases = self._server.script.databases
         if kind == "DATABASE":
-            texts = [text for _, text in self._server.script.databases if name_in(text) == names[0]]
+            texts = [text for _, text in databases if name_in(text) == names[0]]
             missing = SqlError(1049, "42000", f"Unknown database '{names[0]}'")
         else:
             texts = [text for owner, text in self._server.script.tables if [owner, name_in(text)] == names]
             missing = SqlError(1146, "42S02", f"Table '{'.'.join(names)}' doesn't exist")
+            if self._version.has_atomic_ddl and names[0] not in {name_in(text) for _, text in databases}:
+                missing = SqlError(1049, "42000", f"Unknown database '{names[0]}'")
         if not texts:
             raise missing
         return [(names[-1], texts[0])]

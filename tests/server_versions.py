@@ -57,6 +57,11 @@ class ServerVersion:
     def has_gtids(self) -> bool:
         return "gtid_mode" in self.variables
 
+    @property
+    def has_atomic_ddl(self) -> bool:
+        """MySQL 8.0+, which looks for the database first."""
+        return "binlog_encryption" in self.variables
+
     def with_variables(self, **variables: str) -> ServerVersion:
         return replace(self, variables={**self.variables, **variables})
 
@@ -114,13 +119,17 @@ _MARIADB_105 = {
     "collation_server": "utf8mb4_general_ci",
     "binlog_checksum": "CRC32",
 }
-_MARIADB_114 = {
+_MARIADB_1011 = {
     **_MARIADB_105,
     "explicit_defaults_for_timestamp": "ON",
     "binlog_alter_two_phase": "OFF",
+    "binlog_expire_logs_seconds": "0",
+}
+_MARIADB_114 = {
+    **_MARIADB_1011,
     "collation_server": "utf8mb4_uca1400_ai_ci",
 }
-_MARIADB_CAPABILITIES = 0x00BF_F7FE  # bit 0 clear: extended capabilities stand where MySQL has zeros
+_MARIADB_CAPABILITIES = 0x81FF_F7FE  # bit 0 clear: extended capabilities stand where MySQL has zeros
 
 _OLD, _NEW = "SHOW MASTER STATUS", "SHOW BINARY LOG STATUS"
 _REPLICA_WORDS = ("SHOW REPLICA STATUS", "SHOW REPLICAS")
@@ -169,7 +178,16 @@ VERSIONS = {
             _MARIADB_105,
             charset=45,
             greeting="5.5.5-10.5.29-MariaDB-log",
-            unknown_statements=(_NEW,),
+            unknown_statements=(_NEW, "SHOW REPLICAS"),
+        ),
+        ServerVersion(
+            "mariadb-10.11",
+            "10.11.14-MariaDB-log",
+            _MARIADB_CAPABILITIES,
+            _MARIADB_1011,
+            charset=45,
+            greeting="5.5.5-10.11.14-MariaDB-log",
+            unknown_statements=(_NEW, "SHOW REPLICAS"),
         ),
         ServerVersion(
             "mariadb-11.4",
@@ -177,7 +195,7 @@ VERSIONS = {
             _MARIADB_CAPABILITIES,
             _MARIADB_114,
             charset=45,
-            unknown_statements=(_NEW,),
+            unknown_statements=(_NEW, "SHOW REPLICAS"),
         ),
         ServerVersion("percona-5.7", "5.7.44-48-log", 0x01FF_0000 | _BASE, _V57),
         ServerVersion(

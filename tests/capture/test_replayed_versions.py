@@ -78,6 +78,7 @@ CASES = (
     Case("mariadb-10.0", "mariadb-10.0.15_rows-v1_zalora-07.bin", 2),
     Case("mariadb-10.0", "mariadb-10.0.11_rows-v1_mdev6020-mysql-bin.000001.bin", 8006),
     Case("mariadb-10.5", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
+    Case("mariadb-10.11", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
     Case("mariadb-11.4", "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin", 2),
     Case("percona-5.7", "5.7.24-percona_rows-v2-decimal_easypost.bin", 2),
     Case("percona-8.0", "8.0.45_rows-v2_percona-position_binlog.000001.bin", 6),
