@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from capture.batches import FLUSH_BYTES
 from capture.errors import SourceUnavailable
 from capture.prepared import HeldRows, SelectionChanged, xid_bytes
 from capture.transactions import StepKind
-from storage.errors import CorruptLog
+from storage.errors import CorruptLog, StorageError
 from storage.prepared import Place, PreparedStore, decode_frames
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ class TwoPhase:
         """Find what was prepared before the session, as of where the log ends. Raises LogWriteError."""
         resume = self._resume
         known = server_name(resume.flavour, resume.server_uuid, resume.server_id)
-        self.store.recover(Place(known, *resume.position.order))
+        self.store.recover(Place(known, *resume.position.order), self._log.end_offset)
         for note in self.store.notes:
             _log.warning("%s", note, extra={"topic": self._log.topic})
 
     def close(self) -> None:
-        """End in the middle; what is not prepared goes."""
-        self._drop()
+        """End in the middle; what is not prepared goes, now or when the next session begins."""
+        with suppress(StorageError):
+            self._drop()
         self.store.close()
 
     # ---- while one is open ----
@@ -107,7 +109,7 @@ class TwoPhase:
         assembler, held = self._assembler, self._assembler.held
         if step.kind is StepKind.PREPARE:
             assert held is not None
-            self.store.prepare(self._write(held), self._place(step))
+            self.store.prepare(self._write(held), self._place(step), self._assembler.next_offset)
             self._writer = None
         elif step.kind is StepKind.XA_COMMIT:
             await self._publish_prepared(step, relieve)

@@ -223,15 +223,15 @@ class PreparedStore:
 
     # ---- when a session begins ----
 
-    def recover(self, reached: Place) -> None:
-        """Find what is there, as of the place where the log goes on. Raises LogWriteError."""
+    def recover(self, reached: Place, end_offset: int) -> None:
+        """Find what is there, as of the place where the log goes on and its end offset. Raises LogWriteError."""
         self._known, self._ended, self._unsynced, self.notes = {}, [], {}, []
         with self._using("read"):
             for path in prepared_paths(self._files, self._directory):
                 self._next_number = int(path.name.removesuffix(SUFFIX)) + 1
-                self._recover_file(path, reached)
+                self._recover_file(path, reached, end_offset)
 
-    def _recover_file(self, path: Path, reached: Place) -> None:
+    def _recover_file(self, path: Path, reached: Place, end_offset: int) -> None:
         try:
             found = read_head(self._files, path)
         except CorruptLog as damage:
@@ -241,7 +241,7 @@ class PreparedStore:
             self._files.unlink(path)
             return
         if found.finished is not None and not _is_behind(found.finished, reached):
-            self._ended.append((0, path))
+            self._ended.append((end_offset, path))
             return
         if found.finished is not None:
             with self._files.opened(path) as descriptor:
@@ -271,13 +271,15 @@ class PreparedStore:
         with self._using("written"):
             writer.cut(size_bytes)
 
-    def prepare(self, writer: PreparedWriter, place: Place) -> None:
-        """The transaction is prepared at `place`: after the next `sync` the file counts."""
+    def prepare(self, writer: PreparedWriter, place: Place, end_offset: int) -> None:
+        """The transaction is prepared at `place`: after the next `sync` the file counts, and an older one of that id
+        goes when the log is durable beyond `end_offset`.
+        """
         with self._using("written"):
             self._files.write(writer.descriptor, encode_slot(writer.size_bytes, place), _PREPARED_AT)
         older = self._known.get(writer.xid)
         if older is not None:
-            self._ended.append((0, older.path))
+            self._ended.append((end_offset, older.path))
         self._known[writer.xid] = PreparedFile(writer.path, writer.xid, writer.size_bytes, place)
         self._unsynced[writer.path] = writer.descriptor
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from storage.log import SourcePosition
     from tests.capture.world import StoredRecord
 
 A, B = Xid(1, b"a", b""), Xid(7, b"b", b"branch")
@@ -221,6 +222,32 @@ async def test_a_commit_of_what_cannot_be_found_stops(world: World, source: Fork
     assert reason is not None
     assert f"XA transaction {A} is committed at {FILE}:" in reason
     assert "start a new channel" in reason
+
+
+async def test_no_position_moves_before_what_was_prepared_is_durable(
+    world: World, source: Forked, xa: Xa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        xid = Xid(1, str(number).encode(), b"")
+        xa.prepared(xid, number)
+        if number % 3:
+            xa.end("COMMIT" if number % 2 else "ROLLBACK", xid)
+    source.end()
+    channel = world.channel(lambda: source, "shop")
+    commit = world.log.commit
+    waiting = []
+
+    def observed(positions: Sequence[SourcePosition]) -> None:
+        assert channel._session is not None
+        waiting.append(channel._session._xa.store.unsynced_count)
+        commit(positions)
+
+    monkeypatch.setattr(world.log, "commit", observed)
+    async with running(channel), asyncio.timeout(WAIT_S):
+        assert (await channel.wait_ended()).ended
+    assert set(waiting) == {0}
+    assert len(waiting) > 3, "so many that they were made durable several times"
+    assert ids(world.records()) == [str(number) for number in range(200) if number % 3 and number % 2]
 
 
 class Asked(Forked):
