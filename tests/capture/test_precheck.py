@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -686,4 +687,38 @@ async def test_a_source_that_goes_away_while_its_start_is_looked_up_is_tried_aga
         assert status.reason == "the source is gone"
         assert status.retried_until_ms is not None
         assert (await channel.wait_for(State.NORMAL)).reason is None
+    await world.close()
+
+
+async def test_a_new_channel_on_a_replica_begins_only_if_it_may(tmp_path: Path, mysql97: LiveServer) -> None:
+    """The same items at the start as on the command line: what failed stops it, what warns is logged."""
+    database = mysql97.fresh_database()
+    mysql97.execute(f"CREATE TABLE {database}.nothing (x INT)")
+    url = mysql97.url()
+    source = partial(open_source, SourceAddress.parse(url), 4715, CLOCK)
+    world = World(tmp_path, CLOCK)
+    with mysql97.global_variable("read_only", "ON"):
+        refused = world.channel(source, database, url=url, start="now")
+        async with running(refused, State.ERROR):
+            reason = (await refused.wait_ended()).reason
+        assert reason == (
+            f"precheck of mysql://repl@127.0.0.1:{mysql97.port} failed: primary: read_only = ON; "
+            "allow_replica = true  # in this channel's [[channels]], or name the primary in source"
+        )
+        async with running(world.channel(source, database, url=url, start="now", allow_replica=True)):
+            pass
+    await world.close()
+
+
+async def test_warnings_are_told_when_a_new_channel_begins(
+    tmp_path: Path, mysql97: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = mysql97.fresh_database()
+    mysql97.execute(f"CREATE TABLE {database}.nothing (x INT)")
+    url = mysql97.url()
+    world = World(tmp_path, CLOCK)
+    channel = world.channel(partial(open_source, SourceAddress.parse(url), 4715, CLOCK), database, url=url, start="now")
+    async with running(channel):
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in told if text.startswith(f"keys: 1 of 1: {database}.nothing; ")]
     await world.close()
