@@ -250,6 +250,35 @@ async def test_no_position_moves_before_what_was_prepared_is_durable(
     assert ids(world.records()) == [str(number) for number in range(200) if number % 3 and number % 2]
 
 
+async def test_a_loss_of_power_takes_the_commit_back_and_it_comes_again(
+    tmp_path: Path, clock: ManualClock, source: Forked, xa: Xa
+) -> None:
+    """The log is as it was before XA COMMIT, the file says that it was reached."""
+    folder = tmp_path / "topic-0"
+    xa.prepared(A, 1, 2)
+    xa.transaction(3)
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")):
+        await until(world, lambda: world.operations()[-1:] == ["COMMIT"])
+    await world.close(orderly=False)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    xa.end("COMMIT", A)
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")):
+        await until(world, lambda: ids(world.records()) == ["3", "1", "2"])
+    await world.close(orderly=False)
+    (kept,) = prepared_paths(Files(), folder)
+    assert kept.read_bytes() != before[kept.name], "its end stands in it"
+    for name, content in before.items():
+        if name != kept.name:
+            (folder / name).write_bytes(content)
+    world = World(tmp_path, clock)
+    assert ids(world.records()) == ["3"]
+    source.sibling = None  # type: ignore[method-assign, assignment]  # nothing is looked for in the binlog
+    assert ids(await carried(world, source)) == ["3", "1", "2"]
+    await world.close()
+
+
 class Asked(Forked):
     """Says where its log ends."""
 
