@@ -187,13 +187,13 @@ def _rows(raw: bytes, end: int, header: EventHeader, event: RowsEvent, table_id_
     yield Part(at, at := at + 2, "flags", f"{event.flags:#06x}: {ends}")
     if ROWS_EVENTS.get(header.type_code, (None, header.type_code not in _COMPRESSED_V1))[1]:
         (size,) = _U16.unpack_from(raw, at)
-        yield Part(at, at := at + size, "extra information", f"{size} bytes with this length")
+        yield Part(at, at := at + size, "extra data", f"{size} bytes with this length")
     count, after = read_length_encoded(raw, at)
     yield Part(at, at := after, "columns", str(count))
     bitmap_bytes = (count + 7) // 8
-    bitmaps = [("columns in the image", event.columns)]
+    bitmaps = [("columns sent", event.columns)]
     if event.kind is RowsKind.UPDATE:
-        bitmaps = [("columns in the image before", event.columns), ("columns in the image after", event.columns_after)]
+        bitmaps = [("columns before", event.columns), ("columns after", event.columns_after)]
     for name, bitmap in bitmaps:
         present = (int.from_bytes(bitmap, "little") & ((1 << count) - 1)).bit_count()
         yield Part(at, at := at + bitmap_bytes, name, "all" if present == count else f"{present} of {count}")
