@@ -44,7 +44,7 @@ _T = JsonType
 NULL_LITERAL, TRUE_LITERAL, FALSE_LITERAL = 0, 1, 2
 NULL_DOCUMENT = bytes([_T.LITERAL, NULL_LITERAL])
 
-CONTAINER_LAST = _T.LARGE_ARRAY
+CONTAINER_LAST = int(_T.LARGE_ARRAY)
 """Types up to this one are arrays and objects."""
 FIXED_BYTES: dict[int, int] = {
     _T.LITERAL: 1,
@@ -116,6 +116,11 @@ def read_container(data: bytes, kind: int, start: int, end: int) -> Container:
 
 def read_length(data: bytes, position: int, end: int) -> tuple[int, int]:
     """The length of a string or opaque value: (length, where its bytes start). Raises DamagedJson."""
+    if position < end and data[position] < 0x80:
+        length, start = data[position], position + 1
+        if start + length > end:
+            raise DamagedJson(f"a value of {length} bytes is cut short")
+        return length, start
     length = shift = 0
     for at in range(position, min(end, position + _LENGTH_BYTES_MAX)):
         length |= (data[at] & 0x7F) << shift

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 from math import isfinite
 
+from capture.avro_text import TextCache
 from capture.cells import decimal_text
 from capture.errors import MalformedEvent
 from capture.image_fields import decimal_bytes
 from capture.json_binary import (
+    CONTAINER_LAST,
     COUNT_AND_SIZE,
     DEPTH_MAX,
     FIXED_BYTES,
@@ -42,6 +44,10 @@ _T = JsonType
 _F = FieldType
 _BLOCK = 1024
 """Values of one array or object that are text of their own before they are joined."""
+
+_KNOWN_KEYS_MAX = 1024
+"""Keys of one document that are kept as text, as objects beside each other have the same."""
+_STRING, _OPAQUE_VALUE = int(_T.STRING), int(_T.OPAQUE)
 
 _LITERALS = ("null", "true", "false")
 _SPECIAL = re.compile('[\x00-\x1f"\\\\]').search
@@ -70,22 +76,23 @@ def quoted(text: str) -> str:
 class _Document:
     """One document while its text is made."""
 
-    __slots__ = ("_budget", "data", "text")
+    __slots__ = ("_budget", "_known_keys", "data", "text")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.text = data.decode("latin-1")
         self._budget = Budget(len(data))
+        self._known_keys: dict[str, str] = {}
 
     def value(self, kind: int, start: int, end: int, depth: int) -> str:
         """The value of type `kind` at `start` within what ends at `end`."""
-        if kind == _T.STRING:
+        if kind == _STRING:
             length, at = read_length(self.data, start, end)
             self._budget.spend(length)
             return quoted(self.text[at : at + length])
-        if kind <= _T.LARGE_ARRAY:
+        if kind <= CONTAINER_LAST:
             return self._container(read_container(self.data, kind, start, end), depth + 1)
-        if kind == _T.OPAQUE:
+        if kind == _OPAQUE_VALUE:
             return self._opaque(start, end)
         size = FIXED_BYTES.get(kind)
         if size is None:
@@ -105,14 +112,14 @@ class _Document:
         inlined, value, base, end = INLINED[large], self.value, found.start, found.end
         blocks: list[str] = []
         texts: list[str] = []
-        for key, (kind, place) in zip(keys, entry.iter_unpack(entries), strict=False):
+        for key, place in zip(keys, entry.iter_unpack(entries), strict=False):
+            kind, offset = place
             if kind in inlined:
-                text = _inlined(kind, place)
-            elif base + place < table_end:
+                texts.append(key + _inlined_texts[place])
+            elif base + offset < table_end:
                 raise DamagedJson("a value lies outside its array or object")
             else:
-                text = value(kind, base + place, end, depth)
-            texts.append(key + text)
+                texts.append(key + value(kind, base + offset, end, depth))
             if len(texts) == _BLOCK:
                 blocks.append(", ".join(texts))
                 texts.clear()
@@ -122,14 +129,23 @@ class _Document:
 
     def _keys(self, found: Container, table_end: int) -> Iterator[str]:
         """What stands before each value of an object."""
-        text, base, end = self.text, found.start, found.end
+        text, base, end, known = self.text, found.start, found.end, self._known_keys
         at = base + COUNT_AND_SIZE[found.large].size
+        spent = 0
         for offset, length in KEY_ENTRY[found.large].iter_unpack(memoryview(self.data)[at : found.values_at]):
             start = base + offset
             if start < table_end or start + length > end:
                 raise DamagedJson("a key lies outside its object")
-            self._budget.spend(length)
-            yield quoted(text[start : start + length]) + ": "
+            spent += length
+            key = text[start : start + length]
+            shown = known.get(key)
+            if shown is None:
+                self._budget.spend(spent)
+                shown, spent = quoted(key) + ": ", 0
+                if len(known) < _KNOWN_KEYS_MAX:
+                    known[key] = shown
+            yield shown
+        self._budget.spend(spent)
 
     def _opaque(self, start: int, end: int) -> str:
         if start >= end:
@@ -207,6 +223,8 @@ def _inlined(kind: int, place: int) -> str:
         return str((place + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
     return str(place)
 
+
+_inlined_texts = TextCache[tuple[int, int]](lambda place: _inlined(*place))
 
 # Opaque values
 
