@@ -100,9 +100,9 @@ class Look:
     @property
     def objects(self) -> list[tuple[str, str | None]]:
         """The objects as the server compares names: (database, table), table None for a whole database."""
-        folds = self.info.lower_case_table_names != 0
+        name = self.selection.name
         parsed = map(parse_object, self.spec.objects)
-        return [(d.lower(), None if t is None else t.lower()) if folds else (d, t) for d, t in parsed]
+        return [(name(d, "")[0], None if t is None else name(d, t)[1]) for d, t in parsed]
 
     def variable(self, name: str) -> str:
         """A variable's value, empty for one that the server does not have."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from capture.charsets import Collation, charsets
 from capture.errors import SchemaMismatch
+from capture.selection import fold_name
 from capture.table import Column, Key, TableVersion
 from storage.catalog import SchemaVersionRow
 
@@ -190,11 +191,11 @@ class SchemaHistory:
     # ---- names ----
 
     def _fold(self, name: str) -> str:
-        return name.lower() if self._lower_case_table_names else name
+        return fold_name(name) if self._lower_case_table_names else name
 
     def name(self, database: str, table: str) -> _Name:
         """Return the names as the server stores them."""
-        return (database.lower(), table.lower()) if self._lower_case_table_names == 1 else (database, table)
+        return (fold_name(database), fold_name(table)) if self._lower_case_table_names == 1 else (database, table)
 
     def _key(self, database: str, table: str) -> _Name:
         return self._fold(database), self._fold(table)

@@ -16,8 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 EVERYTHING = ""
+_CASED = (
+    *((0xC0, 0x21E), (0x222, 0x232), (0x386, 0x3AB), (0x3DA, 0x3EE), (0x400, 0x480), (0x48C, 0x4BE), (0x4C1, 0x4C3)),
+    *((0x4C7, 0x4C7), (0x4CB, 0x4CB), (0x4D0, 0x4F4), (0x4F8, 0x4F8), (0x531, 0x556), (0x1E00, 0x1E94)),
+    *((0x1EA0, 0x1EF8), (0x1F08, 0x212B), (0x2160, 0x216F), (0x24B6, 0x24CF), (0xFF21, 0xFF3A)),
+)
+"""Where the letters stand that servers fold (`my_unicase_default` of strings/ctype-utf8.cc; read off LOWER() of every
+letter, the same in MySQL 5.6.24 and 9.7.4 and MariaDB 10.11)."""
+_FOLDED_OTHERWISE = {"İ": "i"}
 _NAME = r"(`(?:[^`]|``)+`|[^`.]+)"
 _OBJECT = re.compile(rf"{_NAME}(?:\.{_NAME})?\Z")
+
+
+def fold_name(name: str) -> str:
+    """A name as a server that ignores case stores it: letter by letter, and of Unicode what it knew in 2000."""
+    return name.lower() if name.isascii() else "".join(map(_fold_letter, name))
+
+
+def _fold_letter(letter: str) -> str:
+    code = ord(letter)
+    if letter.isascii() or any(first <= code <= last for first, last in _CASED):
+        return _FOLDED_OTHERWISE.get(letter) or letter.lower()
+    return letter
 
 
 class SelectionError(CaptureError):
@@ -70,4 +90,4 @@ class Selection:
         return self._fold(one) == self._fold(other)
 
     def _fold(self, name: str) -> str:
-        return name.lower() if self._folds else name
+        return fold_name(name) if self._folds else name
