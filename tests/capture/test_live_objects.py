@@ -386,7 +386,7 @@ def test_mariadbs_uuids_and_addresses_are_in_their_logical_order(mariadb1011: Li
 
 def test_mariadbs_compressed_columns_are_inflated(mariadb1011: LiveServer) -> None:
     columns = (
-        *("vc VARCHAR(300) COMPRESSED", "vs VARCHAR(40) CHARACTER SET latin1 COMPRESSED", "tt TINYTEXT COMPRESSED"),
+        *("vc VARCHAR(300) COMPRESSED", "vs VARCHAR(40) COMPRESSED CHARACTER SET latin1", "tt TINYTEXT COMPRESSED"),
         *("tx TEXT COMPRESSED", "lt LONGTEXT COMPRESSED CHARACTER SET gbk", "vb VARBINARY(400) COMPRESSED"),
         *("tb TINYBLOB COMPRESSED", "bl BLOB COMPRESSED", "lb LONGBLOB COMPRESSED"),
     )
