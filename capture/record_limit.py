@@ -64,8 +64,8 @@ def _cell_text(cell: dict[str, Any] | None) -> str:
     value = cell.get("value")
     if isinstance(value, bytes):
         return _shortened(repr(value.decode("utf-8", "backslashreplace")))
-    if value is None:  # a date or time: its parts in order
-        value = ", ".join(str(part) for name, part in cell.items() if name != "class")
+    if value is None:  # a date or time: the parts that it has, in order
+        value = ", ".join(str(part) for name, part in cell.items() if name != "class" and part is not None)
     return _shortened(str(value))
 
 
