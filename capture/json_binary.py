@@ -1,4 +1,4 @@
-"""MySQL's binary JSON: how a document is laid out, and the way into it, one level at a time.
+"""MySQL's binary JSON: how a document is laid out, and where the values in it begin and end.
 
 A document is a type byte and a value. A scalar's value is its bytes, little endian: LITERAL one byte, integers 2, 4 or
 8, DOUBLE 8, STRING a length (base 128, low bits first) and UTF-8, OPAQUE a FieldType byte, a length and bytes. An
@@ -9,7 +9,8 @@ number of elements. Keys are sorted by length, then bytes. (sql-common/json_bina
 
 The invariant: nothing outside a value is read for it, and no document is worked on for longer than its bytes allow:
 `Budget` refuses one whose values overlap, which no server writes. No bytes at all are the literal null, as old servers
-stored where a NOT NULL column had no default. As text: `capture.json_text`; to bytes: `capture.json_writer`.
+stored where a NOT NULL column had no default. As text: `capture.json_text`; made: `capture.json_writer`; changed:
+`capture.json_open`.
 """
 
 import struct
@@ -150,57 +151,6 @@ def value_end(data: bytes, kind: int, start: int, end: int) -> int:
     return start + size
 
 
-def keys(data: bytes, container: Container) -> list[bytes]:
-    """The keys of an object, as stored."""
-    entry = KEY_ENTRY[container.large]
-    at = container.start + COUNT_AND_SIZE[container.large].size
-    values_end = container.values_at + container.values * VALUE_ENTRY[container.large].size
-    found = []
-    for offset, length in entry.iter_unpack(data[at : container.values_at]):
-        start = container.start + offset
-        if start < values_end or start + length > container.end:
-            raise DamagedJson("a key lies outside its object")
-        found.append(data[start : start + length])
-    return found
-
-
-def values(document: bytes) -> list[bytes]:
-    """The elements of an array or the values of an object, each a document of its own."""
-    container = _outermost(document)
-    large, entry = container.large, VALUE_ENTRY[container.large]
-    table_end = container.values_at + container.values * entry.size
-    inlined = INLINED[large]
-    budget = Budget(len(document))
-    known: dict[tuple[int, int], bytes] = {}
-    found = []
-    for kind, value in entry.iter_unpack(document[container.values_at : table_end]):
-        if kind in inlined:
-            one = known.get((kind, value))
-            if one is None:
-                one = bytes([kind]) + value.to_bytes(4, "little")[: FIXED_BYTES[kind]]
-                if len(known) < _KNOWN_MAX:
-                    known[kind, value] = one
-            found.append(one)
-            continue
-        start = container.start + value
-        if start < table_end:
-            raise DamagedJson("a value lies outside its array or object")
-        end = value_end(document, kind, start, container.end)
-        budget.spend(end - start)
-        found.append(bytes([kind]) + document[start:end])
-    return found
-
-
-_KNOWN_MAX = 4096
-"""Inlined values of one array or object that are kept to stand for their likes."""
-
-
-def members(document: bytes) -> dict[bytes, bytes]:
-    """The members of an object, keys in stored order, each value a document of its own."""
-    container = _outermost(document)
-    return dict(zip(keys(document, container), values(document), strict=True))
-
-
 def is_object(document: bytes) -> bool:
     """Whether a document is an object."""
     return bool(document) and document[0] in {_T.SMALL_OBJECT, _T.LARGE_OBJECT}
@@ -209,7 +159,3 @@ def is_object(document: bytes) -> bool:
 def is_array(document: bytes) -> bool:
     """Whether a document is an array."""
     return bool(document) and document[0] in {_T.SMALL_ARRAY, _T.LARGE_ARRAY}
-
-
-def _outermost(document: bytes) -> Container:
-    return read_container(document, document[0], 1, len(document))

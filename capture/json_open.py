@@ -58,6 +58,8 @@ class OpenJson:
         key_bytes = KEY_ENTRY[large].size
         self._key_places = _column(key_table, key_bytes, 0, key_bytes - 2)
         self._key_sizes = _column(key_table, key_bytes, key_bytes - 2, 2)
+        if _NEW in self._kinds or max(self._key_places, default=0) >= len(document):
+            raise DamagedJson("a type is unknown, or a key lies outside its object")
         self._new: list[JsonNode] = []
         self._new_keys: list[bytes] = []
 

@@ -114,6 +114,9 @@ def test_an_unknown_operation_is_refused() -> None:
 
 # ---- changes ----
 
+INTEGERS = [-1, -(2**31), 2**31 - 1, -(2**15), 2**15, 70_000, -70_000, 2**40, 1.5, None, True, "text", {"a": [-1]}]
+"""Values that stand in place of their offset in small arrays, in large ones only, and in none."""
+
 CHANGES: list[tuple[Any, DiffOperation, str, Any, Any]] = [
     ({"a": 1, "b": 2}, REPLACE, "$.a", [9], {"a": [9], "b": 2}),
     ({"a": {"b": [1, 2]}}, REPLACE, "$.a.b[last]", "x", {"a": {"b": [1, "x"]}}),
@@ -128,6 +131,11 @@ CHANGES: list[tuple[Any, DiffOperation, str, Any, Any]] = [
     ([1, 2, 3], REMOVE, "$[last-1]", None, [1, 3]),
     ({"a": ["x" * 70_000, 1]}, REMOVE, "$.a[0]", None, {"a": [1]}),
     ({"a": [1]}, REPLACE, "$.a[0]", "x" * 70_000, {"a": ["x" * 70_000]}),
+    (INTEGERS, INSERT, "$[0]", "x" * 70_000, ["x" * 70_000, *INTEGERS]),
+    (["x" * 70_000, *INTEGERS], REMOVE, "$[0]", None, INTEGERS),
+    (["x" * 70_000, *INTEGERS], REPLACE, "$[1]", 2**31 - 1, ["x" * 70_000, 2**31 - 1, *INTEGERS[1:]]),
+    ({"": 1, "b": 2}, INSERT, '$."a b"', 3, {"": 1, "b": 2, "a b": 3}),
+    ({"b": 2}, INSERT, '$.""', 3, {"": 3, "b": 2}),
 ]
 
 
@@ -246,6 +254,12 @@ def test_any_changes_are_what_python_makes_of_them(case: tuple[Any, list[JsonDif
 
 def _spelled(leg: Leg) -> str:
     return f"[{leg.number}]" if isinstance(leg, ArrayIndex) else f".{json.dumps(leg.decode())}"
+
+
+@pytest.mark.parametrize("document", ["02 01 00 07 00 ff 00 00", "00 01 00 0c 00 f0 00 01 00 05 01 00 61"])
+def test_tables_that_point_elsewhere_are_refused(document: str) -> None:
+    with pytest.raises(DamagedJson, match="a type is unknown, or a key lies outside its object"):
+        apply_diffs(bytes.fromhex(document), [JsonDiff(REPLACE, (b"a",), document_of(1))])
 
 
 @given(case=changed(), at=st.integers(0, 10_000), byte=st.integers(0, 255))

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymysqlreplication.json_binary import parse_json
 
-from capture.json_binary import DEPTH_MAX, DamagedJson, JsonType, members, values
+from capture.json_binary import DEPTH_MAX, DamagedJson
 from capture.json_text import double_text, json_text
 from capture.json_writer import Opaque, document_of
 
@@ -254,30 +254,6 @@ def test_values_that_overlap_do_not_multiply(document: bytes) -> None:
     """Two references to the same array on each of 60 levels would be 2^60 values."""
     with pytest.raises(DamagedJson, match="its values overlap"):
         json_text(document)
-
-
-def test_one_level_with_values_that_overlap_is_not_taken_apart() -> None:
-    with pytest.raises(DamagedJson, match="its values overlap"):
-        values(nested(3, document_of("x" * 100), copies=2))
-
-
-# ---- one level at a time ----
-
-
-@given(value=st.dictionaries(KEYS, DOCUMENTS, max_size=8))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_each_value_is_a_document_of_its_own(value: dict[str, Any]) -> None:
-    parts = members(document_of(value))
-    assert parts == {key.encode(): document_of(one) for key, one in value.items()}
-    assert values(document_of(list(value.values()))) == [document_of(one) for one in value.values()]
-
-
-def test_large_arrays_hold_32_bit_integers_in_place() -> None:
-    numbers = [-1, -(2**31), 2**31 - 1, -(2**15), 2**15, None, True]
-    document = document_of([*numbers, "x" * 70_000])
-    assert document[0] == JsonType.LARGE_ARRAY
-    assert values(document)[:-1] == [document_of(one) for one in numbers]
-    assert json_text(document).startswith("[-1, -2147483648, 2147483647, -32768, 32768, null, true, ")
 
 
 # ---- size ----
