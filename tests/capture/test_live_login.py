@@ -11,9 +11,10 @@ import pytest
 
 from capture.authentication import answer
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
-from capture.mysql_source import MysqlSource
+from capture.mysql_source import WAIT_TIMEOUT_S, MysqlSource
 from capture.source import SourceAddress
 from storage.clock import SystemClock
+from tests import certificates
 from tests.capture.world import WAIT_S
 from tests.tools import debian
 from tests.tools.debian import PackageSet
@@ -161,3 +162,31 @@ async def test_a_password_is_given_away_to_nobody(plugin: str) -> None:
         await answer(None, address, plugin, _Packet(b""), usual)
     assert plugin in str(raised.value)
     assert "geheim" not in str(raised.value)
+
+
+# ---- TLS and time ----
+
+
+@pytest.mark.parametrize("kind", ["mysql97", "mariadb1011"])
+async def test_the_name_in_the_certificate_is_verified_when_asked(
+    kind: str, server_factory: Callable[..., LiveServer], tmp_path: Path
+) -> None:
+    files = await asyncio.to_thread(certificates.make, tmp_path)
+    options = (f"--ssl-ca={files.ca}", f"--ssl-cert={files.cert}", f"--ssl-key={files.key}")
+    server = await asyncio.to_thread(server_factory, kind, *options)
+    user, password = server.repl_user, server.repl_password
+    for tls in ("preferred", "required", f"verify_ca&tls_ca={files.ca}", f"verify_identity&tls_ca={files.ca}"):
+        assert await log_in(server, user, password, f"?tls={tls}") == user
+    with pytest.raises(SourceRefused, match="not trusted"):
+        await log_in(server, user, password, "?tls=verify_identity")
+
+
+async def test_a_server_that_closes_idle_connections_early(server: LiveServer) -> None:
+    (before,) = server.execute("SELECT @@GLOBAL.wait_timeout")[0]
+    server.execute("SET GLOBAL wait_timeout = 1")
+    source = MysqlSource(SourceAddress.parse(server.url()), 4713, SystemClock())
+    try:
+        assert await source.query("SELECT @@SESSION.wait_timeout") == [(str(WAIT_TIMEOUT_S),)]
+    finally:
+        await source.close()
+        server.execute(f"SET GLOBAL wait_timeout = {before}")
