@@ -272,15 +272,25 @@ def comparable(world: World) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("case", RESUMED, ids=str)
 async def test_a_dump_cut_and_a_process_killed_behind_any_event(case: Case, tmp_path: Path) -> None:
+    await cut_and_killed(case, tmp_path, 1)
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+async def test_a_dump_cut_and_a_process_killed_behind_some_events(case: Case, tmp_path: Path) -> None:
+    await cut_and_killed(case, tmp_path, 5)
+
+
+async def cut_and_killed(case: Case, tmp_path: Path, step: int) -> None:
     """What was captured goes on from the last boundary: the records are those of a run that was never disturbed."""
     server, objects = server_of(case)
     server.cut_reader = READER
     async with server:
         wanted = await undisturbed(server, objects, World(tmp_path, CLOCK))
         events = sum(1 for file in server.files for _ in file.events()) - len(server.files)
-        for count in range(events):
+        for count in range(0, events, step):
             folder = tmp_path / str(count)
             folder.mkdir()
             world = World(folder, CLOCK)
