@@ -116,6 +116,12 @@ class Cursor:
         self.mentioned.append(name)
         return name
 
+    def database_name(self) -> str:
+        """Read the database that a statement is about; as one of `mentioned` it has an empty table name."""
+        name = self.identifier()
+        self.mentioned.append(TableName(name, ""))
+        return name
+
     def string(self) -> str:
         """Read a string literal, its charset introducer and adjacent parts included."""
         if self.keyword().startswith("_") and self.peek(1).kind in {Kind.STRING, Kind.NUMBER}:

@@ -234,7 +234,7 @@ def _other_kind(cursor: Cursor, verb: str) -> Statement:
 
 def _create_database(cursor: Cursor, *, or_replace: bool) -> Statement:
     if_not_exists = cursor.accept("IF", "NOT", "EXISTS")
-    return CreateDatabase(cursor.identifier(), _database_options(cursor), if_not_exists, or_replace)
+    return CreateDatabase(cursor.database_name(), _database_options(cursor), if_not_exists, or_replace)
 
 
 def _database_options(cursor: Cursor) -> CharsetClause | None:
@@ -283,7 +283,9 @@ def _alter(cursor: Cursor) -> Statement:
 
 def _alter_database(cursor: Cursor) -> Statement:
     unnamed = cursor.keyword() in {"CHARACTER", "CHARSET", "COLLATE", "DEFAULT", "READ", "ENCRYPTION"}
-    database = None if unnamed else cursor.identifier()
+    database = None if unnamed else cursor.database_name()
+    if unnamed:
+        cursor.mentioned.append(TableName(None, ""))
     if cursor.accept("UPGRADE", "DATA", "DIRECTORY", "NAME"):
         return Administration("ALTER DATABASE UPGRADE")
     return AlterDatabase(database, _database_options(cursor))
@@ -295,7 +297,7 @@ def _drop(cursor: Cursor) -> Statement:
         return _drop_table(cursor, temporary=temporary)
     if cursor.accept_one_of(_DATABASE_WORDS):
         if_exists = cursor.accept("IF", "EXISTS")
-        return DropDatabase(cursor.identifier(), if_exists)
+        return DropDatabase(cursor.database_name(), if_exists)
     cursor.accept_one_of(frozenset({"ONLINE", "OFFLINE"}))
     if cursor.accept("INDEX"):
         if_exists = cursor.accept("IF", "EXISTS")

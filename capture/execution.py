@@ -281,7 +281,11 @@ def _drop_database(execution: _Execution, statement: DropDatabase) -> None:
 
 def _unknown(execution: _Execution, statement: Unknown) -> None:
     for name in statement.tables:
-        execution.lost(*execution.name(name), statement.reason)
+        database, table = execution.name(name)
+        if table:
+            execution.lost(database, table, statement.reason)
+        elif execution.history.keeps(database):
+            raise UnsupportedStatement(f"a statement about database {database} is not understood: {statement.reason}")
 
 
 _EXECUTORS: dict[type, Callable[[_Execution, Any], None]] = {

@@ -332,7 +332,9 @@ class DataChange(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A statement that is not understood. `reason` is half a sentence for people; `tables` those it is about."""
+    """A statement that is not understood. `reason` is half a sentence for people; `tables` those it is about, one with
+    an empty name a whole database.
+    """
 
     reason: str
     tables: tuple[TableName, ...] = ()

@@ -26,6 +26,7 @@ from capture.schema import (
     TableVersion,
 )
 from capture.selection import Selection
+from capture.statements import Unknown
 from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEvent
 from storage.catalog import Catalog
 
@@ -588,3 +589,89 @@ def test_texts_are_loaded_when_they_are_needed(scene, tmp_path):
         assert len(scene.columns("other")) == 3
     finally:
         catalog.close()
+
+
+# ---- statements about what is not tracked ----
+
+_HEADS = st.sampled_from(
+    [
+        *("ALTER TABLE away.t ", "CREATE TABLE away.t (", "CREATE TABLE IF NOT EXISTS away.t (", "DROP TABLE away.t "),
+        *(
+            "RENAME TABLE away.t TO away.u ",
+            "TRUNCATE TABLE away.t ",
+            "CREATE INDEX i ON away.t (",
+            "DROP SCHEMA away ",
+        ),
+        *(
+            "CREATE DATABASE away ",
+            "ALTER DATABASE away ",
+            "CREATE TABLE away.t LIKE away.u ",
+            "GRANT SELECT ON away.t ",
+        ),
+        *("CREATE VIEW away.v AS ", "CREATE TRIGGER away.g ", "CREATE PROCEDURE away.p() ", "DROP INDEX i ON away.t "),
+    ]
+)
+_WORDS = st.sampled_from(
+    [
+        *(
+            "ADD",
+            "COLUMN",
+            "a",
+            "INT",
+            "DROP",
+            "KEY",
+            "(",
+            ")",
+            ",",
+            "PARTITION",
+            "BY",
+            "'text'",
+            "5",
+            "=",
+            "@v",
+            "`q`",
+        ),
+        *(
+            "DEFAULT",
+            "CHARSET",
+            "utf9",
+            "COLLATE",
+            "COMMENT",
+            "FIRST",
+            "AFTER",
+            "CHANGE",
+            "MODIFY",
+            "FROBNICATE",
+            "/**/",
+        ),
+    ]
+)
+
+
+@given(_HEADS, st.lists(_WORDS, max_size=12), st.text(alphabet=st.characters(exclude_characters=";"), max_size=10))
+def test_statements_about_what_is_not_tracked_harm_nobody(head, words, garbage):
+    """Whatever a server logs about other databases, understood or not, leaves the tracked ones as they are."""
+    scene = Scene(("shop.orders",))
+    scene.run(ORDERS)
+    before = scene.history.table("shop", "orders")
+    scene.history.take_rows("channel")
+    for sql in (head + " ".join(words), f"{head} x{' '.join(words)} {garbage}"):
+        statements = parse(sql)
+        assert scene.history.apply(statements, Session("away"), (1, 10_000), sql) == ()
+    assert scene.history.table("shop", "orders") == before
+    assert scene.history.take_rows("channel") == []
+
+
+@given(_HEADS, st.lists(_WORDS, max_size=12))
+def test_what_is_not_understood_of_a_table_says_which_it_is(head, words):
+    for statement in parse(f"{head} FROBNICATE {' '.join(words)}"):
+        if isinstance(statement, Unknown):
+            assert statement.tables, statement
+            assert {name.database for name in statement.tables} <= {"away", None}
+
+
+@pytest.mark.parametrize("sql", ["ALTER DATABASE shop FROBNICATE", "ALTER DATABASE DEFAULT FROBNICATE 5"])
+def test_what_is_not_understood_of_a_tracked_database_stops(scene, sql):
+    with pytest.raises(UnsupportedStatement, match="a statement about database shop is not understood: FROBNICATE"):
+        scene.run(sql)
+    assert scene.history.apply(parse(sql.replace("shop", "away")), Session("away"), (1, 10_000), sql) == ()
