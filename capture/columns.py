@@ -56,7 +56,10 @@ _Reader = Callable[[ColumnShape], CellCode]
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """One or more MySQL types that are the same to a consumer. `names` are the keywords of `Column.data_type`."""
+    """One or more MySQL types that are the same to a consumer. `names` are the keywords of `Column.data_type`.
+
+    A number that is only documented has no names, and `never_sent` says what it would be and what is sent instead.
+    """
 
     names: tuple[str, ...]
     number: int
