@@ -17,10 +17,12 @@ before a name, to all others. Other lines that mean something:
     -- session: b              statements go to the connection of this name from here on (`a` at first)
     -- start                   the channel starts here, not before the first statement
     -- restart                 the channel is stopped and started again
+    -- crash                   the server is killed and started again
     -- stops: sentence         behind the last statement: the channel stands still, and this is part of the reason
     -- for: mysql97            the whole scenario is for these servers
     -- objects: a b            what is tracked, if it is not `scenario`
     -- data: ddl               what is sent, if it is not `dml ddl`
+    -- channel: key=value …    further settings of the channel
     -- server: --option …      the scenario needs a server of its own with these options
     -- show: cells keys        beside values also classes and sizes (cells), dataTypeNumbers (numbers), keys (keys)
 
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
 FOLDER = CHECKOUT / "tests" / "scenarios" / "capture"
 DATABASE, ELSEWHERE, LAST = "scenario", "elsewhere", "scenario_end"
 
-_DIRECTIVE = re.compile(r"-- (only|error|session|start|restart|stops|for|objects|data|server|show)(?:: (.*))?$")
+_DIRECTIVE = re.compile(
+    r"-- (only|error|session|start|restart|crash|stops|for|objects|data|channel|server|show)(?:: (.*))?$"
+)
 _EXPECTED = re.compile(r"-- (?:([!a-z0-9 ]+) )?=> (.*)$")
 _SHOWN_MAX, _SHOWN_OF_LONG = 160, 20
 _ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
@@ -58,7 +62,7 @@ _CODECS |= {"utf16": "utf-16-be", "utf32": "utf-32-be", "koi8r": "koi8-r"}
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One thing to do: SQL for a session, or with `sql` empty to start or restart the channel."""
+    """One thing to do: SQL for a session, or with `sql` empty an `action` on the channel or the server."""
 
     sql: str
     session: str
@@ -73,6 +77,7 @@ class Scenario:
 
     objects: tuple[str, ...] = (DATABASE,)
     data: frozenset[str] = frozenset({"dml", "ddl"})
+    settings: dict[str, Any] = field(default_factory=dict)
     server_options: tuple[str, ...] = ()
     shown: frozenset[str] = frozenset()
     stops: str | None = None
@@ -150,7 +155,7 @@ class _Reader:
                 self._error = int(value)
             case "session":
                 self._session = value
-            case "start" | "restart":
+            case "start" | "restart" | "crash":
                 self._next("", name)
             case "stops":
                 scenario.stops = value
@@ -158,6 +163,8 @@ class _Reader:
                 scenario.objects = tuple(value.split())
             case "data":
                 scenario.data = frozenset(value.split())
+            case "channel":
+                scenario.settings = dict(setting.split("=", 1) for setting in value.split())
             case "server":
                 scenario.server_options = tuple(value.split())
             case "show":
@@ -229,14 +236,12 @@ def _image(fields: Sequence[dict[str, Any]], image: Sequence[Any] | None, shown:
 def _cell(cell: Any, *, is_full: bool) -> str:
     if cell is None:
         return "NULL"
-    if isinstance(cell, str):
-        return f"absent {cell}"  # EmptyObject is an enum
-    name, content = cell
+    name, content = cell if isinstance(cell, tuple) else ("EmptyObject", cell)  # an enum may come without its name
     name = name.rpartition(".")[2]
     text = _CELLS[name](content)
     if not is_full:
         return text
-    sizes = [str(content[key]) for key in ("precision", "scale") if key in content]
+    sizes = [str(content[key]) for key in ("precision", "scale") if key in content] if content != "NONE" else []
     return f"{name}{'/' if sizes else ''}{'/'.join(sizes)} {text}"
 
 
@@ -285,4 +290,5 @@ _CELLS = {
     "BinaryGeometry": lambda content: f"{content['type']} {_hexadecimal(content['value'])}",
     "Timestamp": lambda content: f"ts {content['timestamp']}.{content['millis']:06d}",
     "DateTime": _date_time,
+    "EmptyObject": lambda content: f"absent {content}",
 }

@@ -95,16 +95,26 @@ class Run:
             await self._start(channel)
         try:
             for statement in statements:
-                if statement.action == "restart":
-                    await self._caught_up(channel)
-                    await channel.stop()
-                if statement.action:
-                    await self._start(channel)
-                else:
-                    await asyncio.to_thread(self._execute, statement)
+                await self._do(statement, channel)
             await self._end(channel)
         finally:
             await channel.stop()
+
+    async def _do(self, statement: scenario.Statement, channel: Channel) -> None:
+        if not statement.action:
+            await asyncio.to_thread(self._execute, statement)
+        elif statement.action == "crash":
+            await asyncio.to_thread(self._crash)
+        else:
+            if statement.action == "restart":
+                await self._caught_up(channel)
+                await channel.stop()
+            await self._start(channel)
+
+    def _crash(self) -> None:
+        self._sessions.clear()
+        self._server.kill()
+        self._server.start(*self._read.server_options)
 
     def _channel(self, world: World) -> Channel:
         address = SourceAddress.parse(self._server.url())
@@ -114,6 +124,7 @@ class Run:
             url=self._server.url(),
             start="now",
             data_types=self._read.data,
+            **self._read.settings,
         )
 
     async def _start(self, channel: Channel) -> None:
