@@ -206,13 +206,17 @@ class Session:
             except CaptureError as error:
                 await self._flush()
                 raise self._located(error) from None
-            await self._relieve()
+            if self._assembler.pending.size_bytes >= FLUSH_BYTES:
+                await self._flush()
+            if self._clock.monotonic_ms() >= self._slice_ends_ms:
+                await self._give_way()
 
     async def _relieve(self) -> None:
         """Write what has come together, and let others run."""
-        if self._assembler.pending.size_bytes >= FLUSH_BYTES or self._xa.store.unsynced_count >= UNSYNCED_MAX:
+        if self._assembler.pending.size_bytes >= FLUSH_BYTES:
             await self._flush()
-        await self._give_way()
+        if self._clock.monotonic_ms() >= self._slice_ends_ms:
+            await self._give_way()
 
     async def _take(self, raw: bytes) -> None:
         before = self.walker.reached if is_rotate(raw) else None
@@ -236,8 +240,10 @@ class Session:
             self.pacer.read_event(step.header.timestamp)
         if self._recaptured(self.walker.gtid) and step.kind is not StepKind.FILE:
             return
-        if self._xa.ends(step):
+        if self.walker.xid is not None and self._xa.ends(step):
             await self._xa.end(step, self._relieve)
+            if self._xa.store.unsynced_count >= UNSYNCED_MAX:
+                await self._flush()
             return
         try:
             self._assembler.take(step)
@@ -257,12 +263,11 @@ class Session:
         return type(error)(f"{str(error).rstrip('.')} (binlog {self.walker.reached})")
 
     async def _give_way(self) -> None:
-        """Let others run when this slice is used up."""
-        if self._clock.monotonic_ms() >= self._slice_ends_ms:
-            await asyncio.sleep(0)
-            self._slice_ends_ms = self._clock.monotonic_ms() + SLICE_MS
-            if self._source.paced_heartbeats:
-                self._write_heartbeat_if_due()
+        """Let others run: this slice is used up."""
+        await asyncio.sleep(0)
+        self._slice_ends_ms = self._clock.monotonic_ms() + SLICE_MS
+        if self._source.paced_heartbeats:
+            self._write_heartbeat_if_due()
 
     # ---- heartbeats ----
 

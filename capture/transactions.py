@@ -190,7 +190,10 @@ class BinlogWalker:
         if kind in _HEARTBEATS:
             header, event = self._decoder.decode(raw)
             return Step(StepKind.HEARTBEAT, header, event, self._end, self._end)
-        header, event = self._decode(self._decoder, kind, raw)
+        if self._decode_rows:
+            header, event = self._decoder.decode(raw)
+        else:
+            header, event = self._decode(self._decoder, kind, raw)
         if kind == EventType.ROTATE:
             return self._rotate(header, event)
         start, end = self._move(header)
@@ -251,10 +254,10 @@ class BinlogWalker:
         """What an event is that stands at `start` to `end`."""
         if kind in _ROWS_TYPES:
             self._require_transaction(start)
-            return Step(StepKind.ROWS, header, event, start, end, raw=raw)
+            return Step(StepKind.ROWS, header, event, start, end, False, (), raw)
         if kind == EventType.TABLE_MAP:
             self._require_transaction(start)
-            return Step(StepKind.TABLE_MAP, header, event, start, end, raw=raw)
+            return Step(StepKind.TABLE_MAP, header, event, start, end, False, (), raw)
         if kind in _QUERIES:
             assert isinstance(event, QueryEvent)
             return self._query(header, event, start, end)
