@@ -158,7 +158,7 @@ def option_read(name: str, mariadb_name: str | None = None) -> Callable[[Look], 
 async def filters(look: Look) -> Finding:
     """`binlog_do_db` and `binlog_ignore_db`: what the server leaves out of its binlog."""
     rows = await look.source.query(status_statement(look.info))
-    only, without = ([name.strip() for name in (rows[0][column] or "").split(",") if name.strip()] for column in (2, 3))
+    only, without = (_names(look, rows[0][column] or "") for column in (2, 3))
     means = "changes of these databases are in no binlog: they would be missing without a word"
     databases = sorted({database for database, _ in look.objects})
     if only and (lacking := [database for database in databases if database not in only]):
@@ -172,6 +172,12 @@ async def filters(look: Look) -> Finding:
             f"{remedy}  # take this from [mysqld] in my.cnf, then restart the server",
         )
     return passed("none that concerns the objects")
+
+
+def _names(look: Look, listed: str) -> list[str]:
+    """Databases with commas between, as the server compares names."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return [look.selection.name(name, "")[0] for name in names]
 
 
 # ---- how long the binlog is kept ----
@@ -291,7 +297,8 @@ async def gtid_mode(look: Look) -> Finding:
 async def primary(look: Look) -> Finding:
     """A replica, or a server that nobody writes to, is captured only by those who want that."""
     upstream = await _upstream(look)
-    read_only = [name for name in ("read_only", "super_read_only", "innodb_read_only") if look.is_on(name)]
+    names = ("read_only", "super_read_only", "innodb_read_only")
+    read_only = [name for name in names if look.variable(name).upper() not in ("", "OFF", "0")]
     if upstream is not None:
         name = "log_replica_updates" if "log_replica_updates" in look.variables else "log_slave_updates"
         if not look.is_on(name):
@@ -302,7 +309,7 @@ async def primary(look: Look) -> Finding:
             )
         found = f"a replica of {upstream}"
     elif read_only:
-        found = f"{read_only[-1]} = ON"
+        found = f"{read_only[-1]} = {look.variable(read_only[-1])}"
     else:
         return passed("takes writes, and is no replica")
     if look.spec.allow_replica:

@@ -561,6 +561,13 @@ async def test_a_binlog_inside_a_storage_engine_has_no_positions() -> None:
     assert items["binary logging"].outcome is Outcome.FAILED
 
 
+@pytest.mark.parametrize(("value", "expected"), [("NO_LOCK", Outcome.FAILED), ("OFF", Outcome.PASSED)])
+async def test_the_ways_of_mariadb_to_take_no_writes(value: str, expected: Outcome) -> None:
+    answers: Answers = {**GRANTED, "SHOW SLAVE STATUS": [], "SHOW REPLICA STATUS": []}
+    items = await told(ToldSource("12.0.2-MariaDB", answers, read_only=value))
+    assert items["primary"].outcome is expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected", "text"),
     [(None, Outcome.WARNING, "as short as possible"), ("12", Outcome.WARNING, "12 h"), ("24", Outcome.PASSED, "24 h")],
