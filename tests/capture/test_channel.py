@@ -478,7 +478,7 @@ async def test_a_start_that_needs_a_server_is_refused_without_one(world: World, 
     async with running(channel, State.ERROR):
         status = await needs_action(channel)
     assert status.reason is not None
-    assert "'now' needs a server" in status.reason
+    assert "'now' needs a binlog" in status.reason
 
 
 async def test_an_end_of_files_ends_the_channel_in_peace(
