@@ -8,13 +8,14 @@ rows that cannot be had are never left out in silence.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.effects import effects
-from capture.errors import NEW_CHANNEL, SourceRefused
+from capture.errors import NEW_CHANNEL, SourceRefused, SourceUnavailable
 from capture.events import QueryEvent, TableMapEvent
 from capture.position import BinlogPosition
 from capture.prepared import HeldRows
@@ -113,9 +114,15 @@ class LookBack:
             await sibling.connect()
             await sibling.start(start)
             while walker.position.order < end.order:
-                for raw in await sibling.read():
+                events = await sibling.read()
+                if not events:
+                    break
+                for raw in events:
                     for step in walker.steps(raw):
-                        if step is None or walker.position.order > end.order:
+                        if step is None:
+                            await asyncio.sleep(0)
+                            continue
+                        if walker.position.order > end.order:
                             continue
                         if step.kind is StepKind.BEGIN and walker.xid == xid:
                             held = HeldRows(xid, step)
@@ -124,7 +131,8 @@ class LookBack:
                             tend(held)
         finally:
             await sibling.close()
-        assert held is not None
+        if held is None or walker.position.order < end.order:
+            raise SourceUnavailable(f"{self._source.address} ended before {end} while rows were read again there")
         return held
 
     async def _hold(self, held: HeldRows, walker: BinlogWalker, step: Step) -> None:
