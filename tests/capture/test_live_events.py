@@ -19,6 +19,7 @@ from tests.capture.test_live_capture import caught_up, live, needs_action, rows_
 from tests.capture.test_live_login import MARIADB_PLUGINS
 from tests.capture.world import World, running
 from tests.tools import debian
+from tests.tools.server_builds import CORE_KINDS
 from tests.tools.workplace import SERVERS_DIRECTORY, ToolError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 CLOCK = SystemClock()
 XAER_NOTA = 1397
-LOGS_PREPARE = ("mysql97", "mariadb1011")
+LOGS_PREPARE = ("mysql97", "mariadb1011", "mariadb105", "mariadb118")
 """Servers that log XA PREPARE; MySQL 5.6 logs such transactions when they are committed."""
 
 
@@ -41,7 +42,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await made.close()
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.server(kind)) for kind in LOGS_PREPARE])
+def marks(kind: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.server(kind), *([] if kind in CORE_KINDS else [pytest.mark.torture])]
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=marks(kind)) for kind in LOGS_PREPARE])
 def preparing(request: pytest.FixtureRequest) -> LiveServer:
     server: LiveServer = request.getfixturevalue(request.param)
     return server
