@@ -298,6 +298,8 @@ class Channel:
             try:
                 await self._run_session()
             except ReadAgain:
+                if self._log.recovered is None:
+                    self._move(State.NOT_STARTED)  # a channel without a record begins with a precheck
                 continue
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
