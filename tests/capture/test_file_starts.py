@@ -210,6 +210,20 @@ async def test_definitions_from_a_schema_file(name: str, rows: int, tmp_path: Pa
 
 
 @pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
+async def test_definitions_from_full_metadata(tmp_path: Path) -> None:
+    """Files whose table maps say everything need no other definitions."""
+    name = "mariadb-10.5.15_annotate-fullmeta_mariadb-bin.000001.bin"
+    known = before(binlog(name))
+    assert len(known.tables) == 1, "its one table was made before it"
+    world = World(tmp_path, ManualClock())
+    async with running(channel_of(world, f"file://{BINLOGS / name}", known.databases[0][0]), *State) as channel:
+        status = await channel.wait_ended()
+    assert status.ended, status.reason
+    assert compared(world, name) == (2, 2)
+    await world.close()
+
+
+@pytest.mark.skipif(not BINLOGS.is_dir(), reason=ABSENT)
 async def test_rows_of_a_table_that_nobody_described_stop_the_channel(tmp_path: Path) -> None:
     name = "5.7.18_gtid-rows-v2_myflash-haha.000041.bin"
     world = World(tmp_path, ManualClock())
