@@ -28,8 +28,10 @@ def encoder() -> EventEncoder:
     return EventEncoder()
 
 
-def walker(position: int = 4, version: str = "8.0.36", **options: bool) -> BinlogWalker:
-    return BinlogWalker(BinlogPosition(FILE, position), Dialect.of(version), **{"checksum": False, **options})
+def walker(
+    position: int = 4, version: str = "8.0.36", *, checksum: bool = False, decode_rows: bool = True
+) -> BinlogWalker:
+    return BinlogWalker(BinlogPosition(FILE, position), Dialect.of(version), checksum=checksum, decode_rows=decode_rows)
 
 
 def begun(encoder: EventEncoder) -> BinlogWalker:
