@@ -53,6 +53,7 @@ DATABASE, ELSEWHERE, LAST = "scenario", "elsewhere", "scenario_end"
 _DIRECTIVE = re.compile(
     r"-- (only|error|session|start|restart|crash|stops|for|objects|data|channel|server|show)(?:: (.*))?$"
 )
+_UNKNOWN = re.compile(r"-- [a-z]+:( |$)")
 _EXPECTED = re.compile(r"-- (?:([!a-z0-9 ]+) )?=> (.*)$")
 _SHOWN_MAX, _SHOWN_OF_LONG = 160, 20
 _ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE")
@@ -145,6 +146,7 @@ class _Reader:
                 self._sql.clear()
         else:
             assert not (self._sql and line), f"a comment inside the statement {self._sql}"
+            assert not _UNKNOWN.match(line), f"{line!r} is no line that means something"
 
     def _directive(self, name: str, value: str) -> None:
         scenario = self._scenario

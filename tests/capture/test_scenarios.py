@@ -167,3 +167,61 @@ class Run:
             with connection.cursor() as cursor:
                 cursor.execute("SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
         return self._sessions[name]
+
+
+# ---- the files themselves ----
+
+EXAMPLE = """\
+-- What it is about.
+-- objects: scenario.t elsewhere
+-- channel: row_image=any
+
+CREATE TABLE t (a INT,
+  b INT);
+-- => DDL CREATE TABLE t
+-- only: mysql97
+INSERT INTO t VALUES (1);
+-- => INSERT t (a=1)
+-- => COMMIT
+-- => INSERT t (a=2)
+-- mariadb => INSERT t (a=3)
+-- session: b
+-- error: 1062
+INSERT INTO u VALUES (1);
+-- !mysql55 !mariadb => BEGIN COMMIT
+-- crash
+-- stops: a sentence: with colons
+"""
+
+
+def test_a_scenario_is_read_for_each_server(tmp_path: Path) -> None:
+    path = tmp_path / "example.sql"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    newest, oldest, mariadb = (scenario.read(path, kind) for kind in ("mysql97", "mysql55", "mariadb118"))
+    rows = ["BEGIN", "INSERT t (a=1)", "COMMIT", "BEGIN", "INSERT t (a=2)", "COMMIT"]
+    assert newest.expected == ["DDL CREATE TABLE t", *rows, "BEGIN", "COMMIT"]
+    assert oldest.expected == mariadb.expected == ["DDL CREATE TABLE t"]
+    assert [(one.sql, one.session, one.error, one.action) for one in mariadb.statements] == [
+        ("CREATE TABLE t (a INT,\n  b INT)", "a", None, ""),
+        ("INSERT INTO u VALUES (1)", "b", 1062, ""),
+        ("", "b", None, "crash"),
+    ]
+    assert (newest.objects, newest.settings) == (("scenario.t", "elsewhere"), {"row_image": "any"})
+    assert newest.stops == "a sentence: with colons"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- => INSERT t (a=1)\n",
+        "INSERT INTO t\n",
+        "SELECT 1;\n-- mysql80 => BEGIN COMMIT\n",
+        "SELECT\n-- x\n1;\n",
+        "-- ony: mysql97\nSELECT 1;\n",
+    ],
+)
+def test_a_scenario_with_a_mistake_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mistake.sql"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError):
+        scenario.read(path, "mysql97")
