@@ -238,7 +238,7 @@ class MysqlSource:
         self._stream = DumpStream(self._clock)
         self._proof = None if sends_heartbeats(info) else ProofOfLife(self._stream, self.query)
         if self._proof is not None:
-            keep_alive(dump._transport)
+            keep_alive(dump._transport.get_extra_info("socket"))
         _hand_over(dump, self._stream, self._dump_command(position))
         self._watchdog = self._scheduler.call_later(self.heartbeat_period_ms, self._watch)
 

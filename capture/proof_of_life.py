@@ -16,7 +16,6 @@ from capture.errors import CaptureError
 from capture.source import Flavour
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     from capture.dump_stream import DumpStream
@@ -34,11 +33,8 @@ def sends_heartbeats(info: ServerInfo) -> bool:
     return info.flavour is Flavour.MARIADB or Dialect.of(info.version).version >= _HEARTBEATS_SINCE
 
 
-def keep_alive(transport: asyncio.Transport) -> None:
+def keep_alive(connection: socket.socket) -> None:
     """Have the system notice that the other side is gone."""
-    connection: socket.socket | None = transport.get_extra_info("socket")
-    if connection is None:
-        return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),

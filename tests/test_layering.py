@@ -42,7 +42,7 @@ TRANSPORT_FILES = {
     "broker/control.py",
     "broker/fixture.py",
     "broker/server.py",
-    "capture/mysql_source.py",
+    "capture/dump_stream.py",
 }
 TRANSPORT_NAMES = {
     "BaseProtocol",
