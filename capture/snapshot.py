@@ -26,7 +26,7 @@ from capture.events import QueryEvent
 from capture.scan import statements_between
 from capture.source import ServerRefusal
 from capture.sql import quote_identifier
-from capture.start import current_end
+from capture.start import current_end, set_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,17 +93,17 @@ async def definitions_now(
 
     Raises DefinitionsChanged where tracked tables changed again whenever they were read.
     """
-    position, gtid_set = await current_end(source, info)
+    position, _ = await current_end(source, info)
     reading = _Reading(source, selection)
     await reading.read_all()
     for _ in range(SNAPSHOT_ROUNDS_MAX):
-        end, end_gtid_set = await current_end(source, info)
+        end, _ = await current_end(source, info)
         found = await _effects_between(source, info, selection, position, end)
         definitions = reading.definitions(found)
         if not definitions.unknown:
-            return position, gtid_set, definitions
+            return position, await set_before(source, info, position), definitions
         await reading.read_again(found)
-        position, gtid_set = end, end_gtid_set
+        position = end
     raise DefinitionsChanged(
         position, definitions.unknown, "they change again whenever they are read; start when they rest"
     )

@@ -33,6 +33,12 @@ EARLIEST = "earliest"
 SECONDS_BELOW = 10**11
 """A plain number below this is seconds, from here on milliseconds (the rule of ListOffsets)."""
 
+SCANNED_BYTES_MAX = 64 << 20
+"""Up to here a file is looked through for the set at its end, which takes a second or two."""
+
+LOOKS_MAX = 20
+"""On a server that rests, nothing behind the position comes to prove anything, and nothing is under way."""
+
 _STATUS_RENAMED = (8, 2, 0)
 _NO_BINARY_LOGGING, _NO_SUCH_FUNCTION = 1381, 1305
 
@@ -82,6 +88,28 @@ def status_statement(info: ServerInfo) -> str:
     """What shows the binlog's end, the databases it is limited to, those it leaves out, and its GTID set."""
     renamed = info.flavour is Flavour.MYSQL and Dialect.of(info.version).version >= _STATUS_RENAMED
     return "SHOW BINARY LOG STATUS" if renamed else "SHOW MASTER STATUS"
+
+
+async def set_before(source: Source, info: ServerInfo, position: BinlogPosition) -> GtidSet:
+    """All transactions before `position`, where the binlog ended a moment ago.
+
+    A MySQL server counts a transaction as executed a moment after it stands in the binlog: the set it tells with a
+    position lacks, while it is busy, the last ones before it, and another server could never prove to have them alone.
+    They are executed in the order of the binlog: once one behind the position is, all before it are.
+    """
+    if info.flavour is Flavour.MARIADB:
+        return await mariadb_set_at(source, position) or GtidSet()
+    if position.position <= SCANNED_BYTES_MAX and (exact := await gtid_set_at(source, info, position)) is not None:
+        return exact
+    for _ in range(LOOKS_MAX):
+        end, executed = await current_end(source, info)
+        behind = GtidSet()
+        async with aclosing(scan(source, info, position, end)) as steps:
+            async for walker, step in steps:
+                _collect(behind, None, walker.gtid if step.ends_transaction else None)
+        if behind.intersects(executed):
+            break
+    return executed.minus(behind)
 
 
 async def mariadb_set_at(source: Source, position: BinlogPosition) -> GtidSet | None:

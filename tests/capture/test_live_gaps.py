@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from capture.channel import State
+from capture.mysql_source import MysqlSource
+from capture.selection import Selection
+from capture.snapshot import definitions_now
+from capture.source import SourceAddress
+from capture.start import SCANNED_BYTES_MAX, gtid_set_at
 from tests.capture.test_live_capture import CLOCK, caught_up, live, needs_action, run
 from tests.capture.world import World, running
 
@@ -126,3 +132,32 @@ async def test_the_end_of_a_binlog_that_a_crash_lost(tmp_path: Path, own: LiveSe
     await run(own, f"REPLACE INTO {database}.t VALUES (7, 'x')")
     reason = await refused(tmp_path, own, database)
     assert f"{file}:{position}" in reason or "has lost the transactions" in reason
+
+
+@pytest.mark.server("mysql97")
+@pytest.mark.parametrize("scanned_bytes_max", [SCANNED_BYTES_MAX, 0])
+async def test_the_transactions_before_a_start_on_a_busy_server(
+    scanned_bytes_max: int, mysql97: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that stand in the binlog and are not counted as executed yet belong to it: a failover asks for the set."""
+    monkeypatch.setattr("capture.start.SCANNED_BYTES_MAX", scanned_bytes_max)
+    database = mysql97.fresh_database()
+    await run(mysql97, f"CREATE TABLE {database}.t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)")
+    ended = threading.Event()
+
+    def write() -> None:
+        with mysql97.connect() as connection, connection.cursor() as cursor:
+            while not ended.is_set():
+                cursor.execute(f"INSERT INTO {database}.t (v) VALUES (1)")
+
+    writers = [asyncio.create_task(asyncio.to_thread(write)) for _ in range(4)]
+    source = MysqlSource(SourceAddress.parse(mysql97.url()), 4713, CLOCK)
+    try:
+        info = await source.connect()
+        for _ in range(5):
+            position, gtid_set, _ = await definitions_now(source, info, Selection((database,), 0))
+            assert gtid_set == await gtid_set_at(source, info, position)
+    finally:
+        ended.set()
+        await asyncio.gather(*writers)
+        await source.close()
