@@ -8,24 +8,32 @@ expression that shows a stored value so that no byte of it is open to reading: n
 
 from __future__ import annotations
 
-import ctypes
-import datetime as dt
-import decimal
 import ipaddress
 import json
-import math
 import struct
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.capture.row_cases import EPOCH, expected_decimal
+from tests.capture.generated_columns import (
+    Cell,
+    Column,
+    bit,
+    clock_time,
+    date,
+    exact,
+    floating,
+    integer,
+    literal_or_null,
+    moment,
+    null,
+    timestamp,
+    year,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
-
-Cell = tuple[str, dict[str, Any]] | None
 
 TEXT_ALPHABETS = {
     "utf8mb4": "aZ09 '\"\\%_\n\t\x00é茶訂🚚𝄞",
@@ -41,20 +49,6 @@ TEXT_ALPHABETS = {
 }
 _CODECS = {"utf8mb4": "utf-8", "utf8": "utf-8", "latin1": "cp1252", "ucs2": "utf-16-be", "utf16": "utf-16-be"}
 _CODECS |= {"sjis": "shift_jis"}
-_FRACTIONS_SINCE = {"mysql55"}
-"""Kinds of server that store whole seconds only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One drawn column. `select` and `update` have `{}` where the column's name goes."""
-
-    definition: str
-    select: str
-    literal: Callable[[], str]
-    cell: Callable[[str], Cell]
-    update: str = ""
-    is_generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,219 +86,6 @@ def table(random: Random, kind: str) -> Table:
     return Table(columns, random.choice(("InnoDB", "MyISAM")))
 
 
-def _null(random: Random) -> str:
-    return random.choice((" NULL", " NULL", " NOT NULL"))
-
-
-def _literal(random: Random, definition: str, draw: Callable[[], str]) -> Callable[[], str]:
-    can_be_null = not definition.endswith("NOT NULL")
-    return lambda: "NULL" if can_be_null and random.random() < 0.15 else draw()
-
-
-# ---- numbers ----
-
-
-def _integer(random: Random, _: str) -> Column:
-    name, size = random.choice((("TINYINT", 1), ("SMALLINT", 2), ("MEDIUMINT", 3), ("INT", 4), ("BIGINT", 8)))
-    is_unsigned = random.random() < 0.5
-    low, high = (0, 256**size - 1) if is_unsigned else (-(256**size) // 2, 256**size // 2 - 1)
-    definition = name + " UNSIGNED" * is_unsigned + random.choice(("", " ZEROFILL") if is_unsigned else ("",))
-    definition += _null(random)
-
-    def draw() -> str:
-        near = random.choice((low, low + 1, high - 1, high, 0, 1, high // 2, high // 2 + 1, random.randint(low, high)))
-        return str(near)
-
-    return Column(
-        definition,
-        "CAST({} AS CHAR)",
-        _literal(random, definition, draw),
-        lambda text: ("Integer", {"precision": size, "value": str(int(text))}),
-    )
-
-
-def _bit(random: Random, _: str) -> Column:
-    bits = random.choice((1, 2, 7, 8, 9, 15, 16, 33, 63, 64))
-    definition = f"BIT({bits}){_null(random)}"
-    top = 2**bits - 1
-    return Column(
-        definition,
-        "CAST({} + 0 AS CHAR)",
-        _literal(random, definition, lambda: f"b'{random.choice((0, 1, top, random.randint(0, top))):b}'"),
-        lambda text: ("Integer", {"precision": (bits + 7) // 8, "value": text}),
-    )
-
-
-def _decimal(random: Random, _: str) -> Column:
-    precision = random.choice((1, 2, 8, 9, 10, 18, 19, 27, 64, 65, random.randint(1, 65)))
-    scale = random.choice((0, min(30, precision), random.randint(0, min(30, precision))))
-    is_unsigned = random.random() < 0.3
-    definition = f"DECIMAL({precision},{scale}){' UNSIGNED' * is_unsigned}{_null(random)}"
-
-    def draw() -> str:
-        top = 10 ** random.randint(1, precision) - 1
-        unscaled = random.choice((0, 1, top, random.randint(0, top)))
-        sign = "" if is_unsigned else random.choice(("", "-"))
-        return f"{sign}{decimal.Decimal(unscaled).scaleb(-scale, decimal.Context(prec=100)):f}"
-
-    def cell(text: str) -> Cell:
-        content = expected_decimal(decimal.Decimal(text), scale)
-        return content.pop("class"), content
-
-    return Column(definition, "CAST({} AS CHAR)", _literal(random, definition, draw), cell)
-
-
-def as_float(value: float) -> float:
-    """The 4-byte float nearest to a value."""
-    return ctypes.c_float(value).value
-
-
-def shortest_float(value: float) -> float:
-    """The shortest decimal that is this 4-byte float."""
-    return next(float(text) for digits in range(1, 18) if as_float(float(text := f"{value:.{digits}g}")) == value)
-
-
-def _floating(random: Random, _: str) -> Column:
-    is_double = random.random() < 0.5
-    definition = random.choice(("DOUBLE", "REAL", "DOUBLE") if is_double else ("FLOAT", "FLOAT(20)")) + _null(random)
-    top = 1.7976931348623157e308 if is_double else 3.4028234663852886e38
-    small = 5e-324 if is_double else 1.4e-45
-
-    def draw() -> str:
-        number = random.choice(
-            (0.0, 0.1, 1 / 3, top, small, 2.0**24 + 1, 2.0**53 + 1, 1e15, 123456.789, random.random())
-        )
-        if random.random() < 0.3:
-            number = math.ldexp(random.random(), random.randint(-100, 100))
-        return repr(random.choice((1, -1)) * number)
-
-    def cell(text: str) -> Cell:
-        value = float(text)
-        return "Float", {
-            "value": value if is_double else shortest_float(as_float(value)),
-            "precision": 8,
-            "scale": 15,
-        }
-
-    # The server shows 22 characters of a double: its sign apart, so that no digit is lost.
-    shown = "CONCAT(IF({} < 0, '-', ''), ABS({} + 0e0))"
-    return Column(definition, shown, _literal(random, definition, draw), cell)
-
-
-# ---- time ----
-
-_DATES = (
-    "1000-01-01",
-    "9999-12-31",
-    "2024-02-29",
-    "1970-01-01",
-    "0000-00-00",
-    "2024-00-00",
-    "2023-12-00",
-    "0001-01-01",
-)
-_PARTS = ("year", "month", "day", "hour", "minute", "second", "millis")
-
-
-def _parts(first: int, *numbers: int) -> Cell:
-    """A DateTime with some parts set, the first of them by its index."""
-    content: dict[str, int | None] = dict.fromkeys(_PARTS)
-    content.update(zip(_PARTS[first:], numbers, strict=False))
-    return "DateTime", content
-
-
-def _numbers(text: str) -> list[int]:
-    """`2024-02-29 12:34:56.7` as seven numbers, the last in microseconds."""
-    date, _, time = text.partition(" ")
-    whole, _, fraction = time.partition(".")
-    return [*map(int, date.split("-")), *map(int, whole.split(":")), int(f"{fraction:0<6}")]
-
-
-def date_time(text: str) -> Cell:
-    """The cell of a DATETIME."""
-    return _parts(0, *_numbers(text))
-
-
-def _digits(random: Random, kind: str) -> int:
-    return 0 if kind in _FRACTIONS_SINCE else random.randint(0, 6)
-
-
-def _fraction(random: Random, digits: int) -> str:
-    return f".{random.choice((0, 1, 10**digits - 1, random.randrange(10**digits))):0{digits}d}" if digits else ""
-
-
-def _clock(random: Random) -> str:
-    return random.choice(("00:00:00", "23:59:59", f"{random.randrange(24):02d}:{random.randrange(60):02d}:00"))
-
-
-def _date(random: Random, _: str) -> Column:
-    definition = f"DATE{_null(random)}"
-    return Column(
-        definition,
-        "CAST({} AS CHAR)",
-        _literal(random, definition, lambda: f"'{random.choice(_DATES)}'"),
-        lambda text: _parts(0, *map(int, text.split("-"))),
-    )
-
-
-def _datetime(random: Random, kind: str) -> Column:
-    digits = _digits(random, kind)
-    definition = f"DATETIME({digits}){_null(random)}" if digits else f"DATETIME{_null(random)}"
-    return Column(
-        definition,
-        "CAST({} AS CHAR)",
-        _literal(random, definition, lambda: f"'{random.choice(_DATES)} {_clock(random)}{_fraction(random, digits)}'"),
-        date_time,
-    )
-
-
-def _time(random: Random, kind: str) -> Column:
-    digits = _digits(random, kind)
-    definition = f"TIME({digits}){_null(random)}" if digits else f"TIME{_null(random)}"
-
-    def draw() -> str:
-        hour = random.choice((0, 0, 1, 23, 24, 837, random.randrange(838)))
-        sign = random.choice(("", "-"))
-        clock = f"{hour}:{random.choice((0, 59)):02d}:{random.choice((0, 1, 59)):02d}{_fraction(random, digits)}"
-        return random.choice((f"'{sign}{clock}'", f"'{sign}838:59:59'"))
-
-    def cell(text: str) -> Cell:
-        sign = -1 if text.startswith("-") else 1
-        whole, _, fraction = text.lstrip("-").partition(".")
-        return _parts(3, *(sign * int(part) for part in [*whole.split(":"), f"{fraction:0<6}"]))
-
-    return Column(definition, "CAST({} AS CHAR)", _literal(random, definition, draw), cell)
-
-
-def _timestamp(random: Random, kind: str) -> Column:
-    digits = _digits(random, kind)
-    definition = f"TIMESTAMP({digits}) NULL" if digits else "TIMESTAMP NULL"
-    # Around the nights on which New York's and, until 1991, Shanghai's clocks are set.
-    moments = (1, 2**31 - 2, 10**9, 1710054000, 1710057599, 1730610000, 1730613600, 640292400, 653597999)
-
-    def draw() -> str:
-        moment = EPOCH + dt.timedelta(seconds=random.choice((*moments, random.randrange(1, 2**31 - 2))))
-        return f"'{moment:%Y-%m-%d %H:%M:%S}{_fraction(random, digits)}'"
-
-    def cell(text: str) -> Cell:
-        whole, _, fraction = text.partition(".")
-        is_zero = whole.startswith("0000")
-        seconds = 0 if is_zero else (dt.datetime.fromisoformat(whole) - EPOCH) // dt.timedelta(seconds=1)
-        return "Timestamp", {"timestamp": seconds, "millis": int(f"{fraction:0<6}")}
-
-    return Column(definition, "CAST({} AS CHAR)", _literal(random, definition, draw), cell)
-
-
-def _year(random: Random, _: str) -> Column:
-    definition = f"YEAR{_null(random)}"
-    return Column(
-        definition,
-        "CAST({} AS CHAR)",
-        _literal(random, definition, lambda: random.choice(("0", "1901", "1970", "2024", "2155"))),
-        lambda text: _parts(0, int(text)),
-    )
-
-
 # ---- strings ----
 
 
@@ -320,7 +101,7 @@ def _text(random: Random, kind: str) -> Column:
     if name == "VARCHAR":
         length = random.choice((0, 1, 63, 64, 85, 86, 255, 256, 500))
     size = f"({length})" if name.endswith("CHAR") else ""
-    definition = f"{name}{size} CHARACTER SET {charset}{_null(random)}"
+    definition = f"{name}{size} CHARACTER SET {charset}{null(random)}"
     bytes_max = 255 if name == "TINYTEXT" else 1 << 20
 
     def draw() -> str:
@@ -334,7 +115,7 @@ def _text(random: Random, kind: str) -> Column:
     return Column(
         definition,
         "HEX({})",
-        _literal(random, definition, draw),
+        literal_or_null(random, definition, draw),
         lambda text: ("Character", {"charset": said, "value": bytes.fromhex(text)}),
     )
 
@@ -344,7 +125,7 @@ def _bytes(random: Random, _: str) -> Column:
     length = random.choice((1, 2, 16, 254, 255)) if name == "BINARY" else 255
     if name == "VARBINARY":
         length = random.choice((1, 255, 256, 700))
-    definition = f"{name}{f'({length})' if name.endswith('BINARY') else ''}{_null(random)}"
+    definition = f"{name}{f'({length})' if name.endswith('BINARY') else ''}{null(random)}"
 
     def draw() -> str:
         value = random.randbytes(random.choice((0, 1, length // 2, length)))
@@ -354,7 +135,7 @@ def _bytes(random: Random, _: str) -> Column:
     return Column(
         definition,
         "HEX({})",
-        _literal(random, definition, draw),
+        literal_or_null(random, definition, draw),
         lambda text: ("BinaryObject", {"type": kind_of_object, "value": bytes.fromhex(text)}),
     )
 
@@ -366,7 +147,7 @@ def _labels(random: Random, _: str) -> Column:
     count = random.choice((1, 2, 8, 9, 16, 17, 33, 64) if is_set else (1, 2, 255, 256, 300))
     labels = [extra, "it''s", *(f"{extra}{number}" for number in range(count))][:count]
     quoted = ", ".join(f"'{label}'" for label in labels)
-    definition = f"{'SET' if is_set else 'ENUM'}({quoted}) CHARACTER SET {charset}{_null(random)}"
+    definition = f"{'SET' if is_set else 'ENUM'}({quoted}) CHARACTER SET {charset}{null(random)}"
     top = 2**count - 1 if is_set else count
     lowest = 0 if is_set else 1
 
@@ -376,7 +157,7 @@ def _labels(random: Random, _: str) -> Column:
     return Column(
         definition,
         "HEX(CONVERT({} USING utf8mb4))",
-        _literal(random, definition, lambda: str(random.choice((lowest, 1, top, random.randint(lowest, top))))),
+        literal_or_null(random, definition, lambda: str(random.choice((lowest, 1, top, random.randint(lowest, top))))),
         cell,
     )
 
@@ -406,7 +187,7 @@ _SQL_DOCUMENTS = (
 
 
 def _json(random: Random, _: str) -> Column:
-    definition = f"JSON{_null(random)}"
+    definition = f"JSON{null(random)}"
 
     def draw() -> str:
         if random.random() < 0.2:
@@ -416,14 +197,14 @@ def _json(random: Random, _: str) -> Column:
     return Column(
         definition,
         "HEX(CONVERT({} USING utf8mb4))",
-        _literal(random, definition, draw),
+        literal_or_null(random, definition, draw),
         lambda text: ("TextObject", {"type": "JSON", "value": bytes.fromhex(text).decode()}),
         update=random.choice(("JSON_SET({}, '$.a0', 'new', '$.k', 1)", "JSON_REMOVE({}, '$.b1')", "")),
     )
 
 
 def _geometry(random: Random, _: str) -> Column:
-    definition = f"{random.choice(('GEOMETRY', 'POINT'))}{_null(random)}"
+    definition = f"{random.choice(('GEOMETRY', 'POINT'))}{null(random)}"
 
     def draw() -> str:
         srid = struct.pack("<I", random.choice((0, 0, 3857)))
@@ -434,7 +215,7 @@ def _geometry(random: Random, _: str) -> Column:
     return Column(
         definition,
         "SUBSTRING(HEX({}), 9)",
-        _literal(random, definition, draw),
+        literal_or_null(random, definition, draw),
         lambda text: ("BinaryGeometry", {"type": "WKB", "value": bytes.fromhex(text)}),
     )
 
@@ -442,7 +223,7 @@ def _geometry(random: Random, _: str) -> Column:
 def _address(random: Random, kind: str) -> Column:
     """MariaDB's types of fixed length."""
     name = random.choice(("INET6",) if kind == "mariadb105" else ("INET6", "INET4", "UUID"))
-    definition = f"{name}{_null(random)}"
+    definition = f"{name}{null(random)}"
     packed: dict[str, Callable[[str], bytes]] = {
         "INET6": lambda text: ipaddress.IPv6Address(text).packed,
         "INET4": lambda text: ipaddress.IPv4Address(text).packed,
@@ -459,7 +240,7 @@ def _address(random: Random, kind: str) -> Column:
     return Column(
         definition,
         "CAST({} AS CHAR)",
-        _literal(random, definition, draw),
+        literal_or_null(random, definition, draw),
         lambda text: ("BinaryObject", {"type": "BINARY", "value": packed[name](text)}),
     )
 
@@ -477,15 +258,15 @@ def _generated(random: Random, _: str) -> Column:
 _MARIADB = frozenset({"mariadb105", "mariadb1011", "mariadb118"})
 _OLD = frozenset({"mysql55", "mysql56"})
 _MAKERS: tuple[tuple[Callable[[Random, str], Column], frozenset[str]], ...] = (
-    (_integer, frozenset()),
-    (_bit, frozenset()),
-    (_decimal, frozenset()),
-    (_floating, frozenset()),
-    (_date, frozenset()),
-    (_datetime, frozenset()),
-    (_time, frozenset()),
-    (_timestamp, frozenset()),
-    (_year, frozenset()),
+    (integer, frozenset()),
+    (bit, frozenset()),
+    (exact, frozenset()),
+    (floating, frozenset()),
+    (date, frozenset()),
+    (moment, frozenset()),
+    (clock_time, frozenset()),
+    (timestamp, frozenset()),
+    (year, frozenset()),
     (_text, frozenset()),
     (_text, frozenset()),
     (_bytes, frozenset()),

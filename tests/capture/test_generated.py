@@ -21,7 +21,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, Write
 from capture.position import BinlogPosition
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
-from tests.capture import generated
+from tests.capture import generated, generated_columns
 from tests.capture.world import WAIT_S, World, running
 from tests.decoded import decode_value
 from tests.tools.server_builds import CORE_KINDS
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from capture.channel import Channel
-    from tests.capture.generated import Cell, Table
+    from tests.capture.generated import Table
+    from tests.capture.generated_columns import Cell
     from tests.live_server import LiveServer
 
 SERVER_ID = 4711
@@ -221,7 +222,7 @@ def _write_in_zones(server: LiveServer, database: str) -> list[tuple[Cell, Cell,
                 cursor.execute("SELECT UNIX_TIMESTAMP(a), UNIX_TIMESTAMP() FROM t ORDER BY id DESC LIMIT 1")
                 (seconds, now) = cursor.fetchall()[0]
                 stamp: Cell = ("Timestamp", {"timestamp": seconds, "millis": 0})
-                expected.append((stamp, generated.date_time(moment), now))
+                expected.append((stamp, generated_columns.date_time(moment), now))
                 cursor.execute("SET timestamp = DEFAULT")
     return expected
 
@@ -314,6 +315,6 @@ def _their_value(cell: Cell, value: Any) -> Any:
     if cell[0] == "BinaryObject" and value == "":
         return b""
     if cell[0] == "Float" and isinstance(value, float):
-        shortest = generated.shortest_float(value) if generated.as_float(value) == value else value
+        shortest = generated_columns.shortest_float(value) if generated_columns.as_float(value) == value else value
         return shortest if shortest == cell[1]["value"] else value
     return value
