@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from capture.errors import MalformedEvent
-from capture.json_binary import DamagedJson, is_array, is_object, value_end
+from capture.json_binary import DEPTH_MAX, DamagedJson, is_array, is_object, value_end
 from capture.json_open import OpenJson
 from capture.table_map import read_length_encoded
 
@@ -131,6 +131,8 @@ def apply_diffs(document: bytes, diffs: Sequence[JsonDiff]) -> bytes:
     for diff in diffs:
         if not diff.path:
             raise DamagedJson(f"{diff.operation.name} of the whole document is no partial update")
+        if len(diff.path) > DEPTH_MAX:
+            raise DamagedJson(f"{diff.operation.name} has a path of {len(diff.path)} steps, deeper than any document")
         if root is None:
             raise _misfit(diff)
         *way, last = diff.path

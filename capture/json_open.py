@@ -60,6 +60,8 @@ class OpenJson:
         self._key_sizes = _column(key_table, key_bytes, key_bytes - 2, 2)
         if _NEW in self._kinds or max(self._key_places, default=0) >= len(document):
             raise DamagedJson("a type is unknown, or a key lies outside its object")
+        if sum(self._key_sizes) > len(document):
+            raise DamagedJson("its keys overlap")
         self._new: list[JsonNode] = []
         self._new_keys: list[bytes] = []
 

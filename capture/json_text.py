@@ -47,6 +47,8 @@ _BLOCK = 1024
 
 _KNOWN_KEYS_MAX = 1024
 """Keys of one document that are kept as text, as objects beside each other have the same."""
+_UNSPENT_BYTES_MAX = 1 << 16
+"""Bytes of keys that are known already, before the budget is asked."""
 _STRING, _OPAQUE_VALUE = int(_T.STRING), int(_T.OPAQUE)
 
 _LITERALS = ("null", "true", "false")
@@ -139,9 +141,11 @@ class _Document:
             spent += length
             key = text[start : start + length]
             shown = known.get(key)
-            if shown is None:
+            if shown is None or spent > _UNSPENT_BYTES_MAX:
                 self._budget.spend(spent)
-                shown, spent = quoted(key) + ": ", 0
+                spent = 0
+            if shown is None:
+                shown = quoted(key) + ": "
                 if len(known) < _KNOWN_KEYS_MAX:
                     known[key] = shown
             yield shown

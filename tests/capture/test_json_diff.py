@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capture.encode import length_encoded
-from capture.json_binary import DamagedJson
+from capture.json_binary import DEPTH_MAX, DamagedJson
 from capture.json_diff import (
     ArrayIndex,
     DiffOperation,
@@ -275,6 +275,26 @@ def test_a_damaged_document_is_changed_or_refused(case: tuple[Any, list[JsonDiff
 def test_values_that_overlap_are_refused() -> None:
     with pytest.raises(DamagedJson, match="its values overlap"):
         apply_diffs(nested(3, document_of("x" * 100), copies=2), [JsonDiff(INSERT, (ArrayIndex(0),), document_of(1))])
+
+
+def test_keys_that_overlap_are_refused() -> None:
+    """Three members of one key: written out, the document would be larger than it was."""
+    entries = b"\x19\x00\x20\x00" * 3 + b"\x04\x01\x00" * 3
+    document = b"\x00\x03\x00\x39\x00" + entries + b"k" * 32
+    with pytest.raises(DamagedJson, match="its keys overlap"):
+        apply_diffs(document, [JsonDiff(REPLACE, (b"k" * 32,), document_of(1))])
+
+
+@pytest.mark.parametrize("operation", [REPLACE, INSERT])
+def test_a_path_deeper_than_any_document_is_refused(operation: DiffOperation) -> None:
+    with pytest.raises(DamagedJson, match="has a path of 101 steps, deeper than any document"):
+        apply_diffs(nested(5000), [JsonDiff(operation, (ArrayIndex(0),) * (DEPTH_MAX + 1), document_of(1))])
+
+
+def test_the_deepest_value_can_change() -> None:
+    path = (ArrayIndex(0),) * (DEPTH_MAX - 1)
+    changed_in_depth = apply_diffs(nested(DEPTH_MAX), [JsonDiff(REPLACE, path, document_of(1))])
+    assert json_text(changed_in_depth) == "[" * (DEPTH_MAX - 1) + "1" + "]" * (DEPTH_MAX - 1)
 
 
 LONG = {

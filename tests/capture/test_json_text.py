@@ -256,6 +256,20 @@ def test_values_that_overlap_do_not_multiply(document: bytes) -> None:
         json_text(document)
 
 
+def test_keys_that_overlap_do_not_multiply() -> None:
+    """20,000 members with one key of 60 kB: 280 kB that would be 1.2 GB of text."""
+    count, key = 20_000, b"k" * 60_000
+    keys_at = 8 + 11 * count
+    entries = struct.pack("<IH", keys_at, len(key)) * count + struct.pack("<BI", 4, 1) * count
+    document = b"\x01" + struct.pack("<II", count, keys_at + len(key)) + entries + key
+    tracemalloc.start()
+    with pytest.raises(DamagedJson, match="its values overlap"):
+        json_text(document)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < PEAK_MAX * len(document)
+
+
 # ---- size ----
 
 LONG = {
