@@ -4,7 +4,7 @@ Writing: everything that had arrived becomes one append and one commit (group co
 `FLUSH_BYTES` is appended piece by piece and committed at its end; of a compressed one a piece is opened at a time. A
 disk slower than the source makes it wait (`Log.settle`). A schema version is durable in the catalog, and the rows of a
 prepared XA transaction in their file, before the first record or position behind them becomes visible. The loop is
-given back every `SLICE_MS`.
+given back every `SLICE_MS`; a rows event that takes longer is taken by a thread.
 
 Invariant: whatever ends a session, the log's visible part ends at a transaction boundary, and every transaction before
 the offending event is visible. Nothing of a session is remembered by the next one but log and catalog.
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from storage.compression import Codec
     from storage.log import Log
     from storage.scheduler import Scheduler, Timer
+
+ASIDE_BYTES = 256 << 10
+"""A rows event above this is taken by a thread: a JSON document of 32 MB takes four seconds."""
 
 
 @dataclass(slots=True)
@@ -246,7 +249,10 @@ class Session:
                 await self._flush()
             return
         try:
-            self._assembler.take(step)
+            if step.kind is StepKind.ROWS and step.header.size_bytes > ASIDE_BYTES:
+                await self._take_aside(step)
+            else:
+                self._assembler.take(step)
         except (SchemaMismatch, DefinitionsNotLoaded) as lacking:
             await self._take_with_definitions(step, lacking)
         if self._assembler.held is not None:
@@ -254,6 +260,16 @@ class Session:
         if self._assembler.written_was_dropped:
             self._log.rollback()
             self._assembler.realign(self._log.end_offset)
+
+    async def _take_aside(self, step: Step) -> None:
+        """Take a step on a thread. Nothing else of the session goes on meanwhile, its end neither."""
+        taking = asyncio.get_running_loop().run_in_executor(None, self._assembler.take, step)
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await asyncio.wait([taking])
+            taking.exception()
+            raise
 
     def _located(self, error: CaptureError) -> CaptureError:
         """The error with the place in the binlog, unless it names the file itself."""

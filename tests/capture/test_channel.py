@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from capture.assembler import Assembler
 from capture.channel import (
     BACKOFF_FIRST_MS,
     BACKOFF_MAX_MS,
@@ -25,7 +26,9 @@ from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
+from capture.session import ASIDE_BYTES
 from capture.source import StreamEnded
+from capture.transactions import StepKind
 from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from capture.channel import Channel
     from capture.table import TableVersion
+    from capture.transactions import Step
     from storage.flushing import FlushJob
     from storage.log import SourcePosition
     from tests.fakes import ManualTimer
@@ -96,9 +100,9 @@ class Shop:
     def commit(self, *, timestamp: int = TIME) -> None:
         self.source.feed(self.encoder.xid(timestamp, self.number))
 
-    def transaction(self, *ids: int, timestamp: int = TIME) -> None:
+    def transaction(self, *ids: int, note: str | None = None, timestamp: int = TIME) -> None:
         self.begin(timestamp=timestamp)
-        self.insert(*ids, timestamp=timestamp)
+        self.insert(*ids, note=note, timestamp=timestamp)
         self.commit(timestamp=timestamp)
 
     @property
@@ -901,6 +905,55 @@ async def test_the_loop_is_given_back_between_slices(
     bystander.cancel()
     events = 300 * 5
     assert turns > events / (2 * SLICE_MS)
+
+
+async def test_a_rows_event_of_many_bytes_is_taken_beside_the_loop(
+    world: World, channel: Channel, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large JSON document takes seconds; small events are not worth a thread."""
+    takers: list[tuple[bool, bool]] = []
+    take = Assembler.take
+
+    def noted(self: Assembler, step: Step) -> None:
+        if step.kind is StepKind.ROWS:
+            is_loop = threading.current_thread() is threading.main_thread()
+            takers.append((step.header.size_bytes > ASIDE_BYTES, is_loop))
+        take(self, step)
+
+    monkeypatch.setattr(Assembler, "take", noted)
+    shop.transaction(1)
+    shop.transaction(*range(2, 8), note="x" * (ASIDE_BYTES // 5))
+    shop.transaction(8)
+    async with running(channel):
+        await visible(channel, shop)
+    assert takers == [(False, True), (True, False), (False, True)]
+    assert ids(world) == list(range(1, 9))
+
+
+async def test_who_stops_a_channel_waits_for_the_rows_that_a_thread_takes(
+    world: World, channel: Channel, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking, go_on, ended = threading.Event(), threading.Event(), []
+    take = Assembler.take
+
+    def held(self: Assembler, step: Step) -> None:
+        if step.kind is StepKind.ROWS:
+            taking.set()
+            go_on.wait(WAIT_S)
+            ended.append(step)
+        take(self, step)
+
+    monkeypatch.setattr(Assembler, "take", held)
+    shop.transaction(*range(6), note="x" * (ASIDE_BYTES // 5))
+    async with running(channel):
+        await asyncio.to_thread(taking.wait, WAIT_S)
+        stopping = asyncio.create_task(channel.stop())
+        await settle()
+        assert not stopping.done()
+        go_on.set()
+        await stopping
+        assert ended
+    assert ids(world) == []
 
 
 @pytest.mark.parametrize("how", ["cut", "ended"])
