@@ -236,7 +236,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serving(commands)
+    _add_looking(commands)
+    _add_keeping(commands)
+    bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
+    bench.add_argument("arguments", nargs="*", metavar="…")
+    _add(commands, "version", _version, "show the version")
+    return parser
 
+
+def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands that run a server, and the one that says whether it would."""
     demo = _add(commands, "demo", _demo, "see row changes arrive in a Kafka client; no database needed")
     demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
     demo.add_argument(
@@ -253,6 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(check)
     check.add_argument("--json", action="store_true", help="as one JSON object")
 
+
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands that show what a running server has."""
     tail = _add(commands, "tail", _tail, "show the records of a topic, decoded")
     tail.add_argument("topic", metavar="TOPIC")
     _add_place(tail)
@@ -274,6 +287,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_place(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
 
+
+def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands that look after a data directory and what is configured."""
     verify = _add(commands, "verify", _verify, "check every stored byte, beside a running server or without one")
     verify.add_argument("topics", nargs="*", metavar="TOPIC", help="only these (default: all)")
     _add_place(verify)
@@ -292,7 +308,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
 
-    _add_place(_add(commands, "reload", _reload, "have a running server read the groups in its configuration again"))
+    _add_place(
+        _add(commands, "reload", _reload, "have a running server read groups and objects in its configuration again")
+    )
 
     _add(
         commands,
@@ -300,12 +318,6 @@ def _parser() -> argparse.ArgumentParser:
         _password,
         "turn a consumer group's password, typed or a line of standard input, into its line for the configuration",
     )
-
-    bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
-    bench.add_argument("arguments", nargs="*", metavar="…")
-
-    _add(commands, "version", _version, "show the version")
-    return parser
 
 
 def _add(

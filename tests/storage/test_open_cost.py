@@ -225,6 +225,10 @@ class IdleChannel:
     position: str | None = None
     source_time_ms: int | None = None
     behind: bool = True
+    objects: tuple[str, ...] = ()
+    refused_objects: str | None = None
+
+    async def take_objects(self, objects: tuple[str, ...]) -> None: ...
 
     async def start(self) -> None: ...
 
