@@ -88,7 +88,7 @@ def binary_object(object_type: str, length_bytes: Callable[[ColumnShape], int]) 
     """VARBINARY and the BLOB types: a length of 1 to 4 bytes, little endian, and the bytes."""
 
     def generate(shape: ColumnShape) -> CellCode:
-        i, starts = shape.index, f"{object_type.lower()}_starts"
+        i, starts = shape.index, f"{object_type.lower()}_object_starts"  # `binary` is a charset too
         objects: dict[str, object] = {starts: _object_starts(object_type)}
         return CellCode(f"{{{starts}[n{i}]}}{{c{i}}}", (), length_bytes(shape), objects=objects)
 
