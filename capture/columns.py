@@ -257,9 +257,12 @@ COLUMN_TYPES = (
         ("vector",),
         252,
         "BinaryObject",
-        {_F.VECTOR: binary_object("BLOB", _blob_length_bytes)},
+        {
+            _F.VECTOR: binary_object("BLOB", _blob_length_bytes),
+            _F.VARCHAR: binary_object("BLOB", _varchar_length_bytes),
+        },
         VECTOR_WRITER,
-        rule=f"{_LENGTH}, then 4-byte floats, little endian, as they are",
+        rule="1 to 4 bytes of length, little endian, then 4-byte floats, little endian, as they are",
     ),
     ColumnType(
         ("uuid", "inet4", "inet6"),

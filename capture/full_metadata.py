@@ -7,6 +7,8 @@ beside the types. That is everything the rows need. What it leaves out, and what
     a table without a primary key       the server sends a unique key without nullable columns in its place
     defaults, the table's charset       unknown; no record has them
     MariaDB's UUID, INET6 and INET4     look like BINARY(16) and BINARY(4) there: refused, nothing tells them apart
+    MariaDB's VECTOR                    looks like VARBINARY of as many bytes: refused
+    MariaDB's formats before MySQL 5.6  may have fractional seconds that no table map tells of: refused
     MariaDB's row period                hidden columns look like others; records have both
 
 So such a version is `partial`: it reads rows, follows a RENAME, and is no ground to carry out an ALTER on.
@@ -52,8 +54,14 @@ _GEOMETRIES = (
     "geometrycollection",
 )
 _GEOMCOLLECTION_SINCE = (8, 0, 0)
+_BEFORE_56 = frozenset({_F.TIMESTAMP, _F.DATETIME, _F.TIME})
 _LOOKALIKES = {16: ((10, 5, 0), "INET6 or UUID"), 4: ((10, 10, 0), "INET4")}
 """MariaDB: length of a BINARY column, since when and what else it may be (plugin/type_inet, plugin/type_uuid)."""
+_VECTOR_SINCE_MARIADB = (11, 7, 0)
+_VECTOR_UNIT_BYTES = 4
+_FRACTION_DIGITS_MAX = 6
+_DECIMAL_DIGITS_MAX = 65
+_BITS_MAX = 64
 
 
 _WITHOUT_CODEC = frozenset({"swe7", "armscii8", "keybcs2", "geostd8"})
@@ -82,9 +90,23 @@ def _keys(table_map: TableMapEvent, names: tuple[str, ...]) -> tuple[Key, ...]:
     parts = table_map.optional.primary_key
     if not parts:
         return ()
+    if any(part.column_index >= len(names) for part in parts):
+        raise MetadataGap(f"its table map has a primary key of more than its {len(names)} columns")
     prefixes = tuple(part.prefix_length for part in parts)
     key_columns = tuple(names[part.column_index] for part in parts)
     return (Key(PRIMARY, key_columns, unique=True, prefixes=prefixes if any(prefixes) else ()),)
+
+
+def _is_possible(code: int, metadata: int) -> bool:
+    """False for a size that no column has: the event is damaged."""
+    first, second = metadata >> 8, metadata & 0xFF
+    if code in _FRACTIONAL:
+        return metadata <= _FRACTION_DIGITS_MAX
+    if code == _F.NEWDECIMAL:
+        return 0 < first <= _DECIMAL_DIGITS_MAX and second <= first
+    if code == _F.BIT:
+        return first < 8 and 0 < second * 8 + first <= _BITS_MAX
+    return True
 
 
 def _is_plain(labels: tuple[str, ...]) -> bool:
@@ -108,6 +130,13 @@ class _Reader:
         table_map, optional = self._map, self._map.optional
         code, metadata = table_map.column_types[index], table_map.column_metadata[index]
         unsigned = optional.unsigned is not None and bool(optional.unsigned[index])
+        if not _is_possible(code, metadata):
+            raise MetadataGap(f"column {name} is {FieldType(code).name} with type metadata {metadata}, which none has")
+        if code in _BEFORE_56 and self._dialect.is_mariadb:
+            raise MetadataGap(
+                f"column {name} has the {_PLAIN[FieldType(code)].upper()} format before MySQL 5.6, and MariaDB's table "
+                "maps do not tell how many fractional digits that has"
+            )
         if code in _PLAIN:
             return Column(name, _PLAIN[FieldType(code)], unsigned=unsigned and code != _F.YEAR)
         if code in _FRACTIONAL:
@@ -163,15 +192,18 @@ class _Reader:
             data_type, size_bytes = ("binary" if is_binary else "char"), string_real_type(metadata)[1]
         else:
             raise MetadataGap(f"column {name} has the type {code}, which its table map does not tell enough about")
-        if data_type == "binary":
-            self._refuse_lookalike(name, size_bytes)
+        self._refuse_lookalike(name, data_type, size_bytes)
         length = size_bytes // (1 if is_binary else self._charsets.bytes_per_character_max(collation.charset))
         return Column(name, data_type, length=length, charset=charset, collation=named, compressed=is_compressed)
 
-    def _refuse_lookalike(self, name: str, size_bytes: int) -> None:
-        since, what = _LOOKALIKES.get(size_bytes, ((), ""))
+    def _refuse_lookalike(self, name: str, data_type: str, size_bytes: int) -> None:
+        """Raises MetadataGap for bytes that may be another type of MariaDB's."""
+        since, what = _LOOKALIKES.get(size_bytes, ((), "")) if data_type == "binary" else ((), "")
+        if data_type == "varbinary" and size_bytes and not size_bytes % _VECTOR_UNIT_BYTES:
+            since, what = _VECTOR_SINCE_MARIADB, "VECTOR"
         if self._dialect.is_mariadb and what and self._dialect.version >= since:
-            raise MetadataGap(f"column {name} may be BINARY({size_bytes}), {what}, which no table map tells apart")
+            shown = f"{data_type.upper()}({size_bytes})"
+            raise MetadataGap(f"column {name} may be {shown}, {what}, which no table map tells apart")
 
     def _collation_id(self, index: int, name: str) -> int:
         collations = self._map.optional.collations

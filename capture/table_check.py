@@ -53,6 +53,10 @@ def _bit(column: Column, found: int, _charsets: Charsets) -> int:
     return found if (bits + 7) // 8 == ((column.length or 0) + 7) // 8 else -1
 
 
+def _vector(column: Column, _found: int, _charsets: Charsets) -> int:
+    return (column.length or 0) * _VECTOR_ELEMENT_BYTES
+
+
 def _enum(column: Column, _found: int, _charsets: Charsets) -> int:
     return 1 if len(column.labels) < 256 else 2
 
@@ -62,6 +66,7 @@ def _set(column: Column, _found: int, _charsets: Charsets) -> int:
     return size if size <= 4 else 8
 
 
+_VECTOR_ELEMENT_BYTES = 4
 _FIXED_BYTES = {"uuid": 16, "inet6": 16, "inet4": 4}
 _GEOMETRIES = (
     *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
@@ -86,7 +91,7 @@ _TYPES: dict[str, _Forms] = {
     "varchar": {_F.VARCHAR: _varchar, _F.VARCHAR_COMPRESSED: _varchar},
     "varbinary": {_F.VARCHAR: _varchar, _F.VARCHAR_COMPRESSED: _varchar},
     "bit": {_F.BIT: _bit},
-    "vector": {_F.VECTOR: _constant(4)},
+    "vector": {_F.VECTOR: _constant(4), _F.VARCHAR: _vector},
     "json": {_F.JSON: _constant(4)},
     "decimal": {_F.NEWDECIMAL: _precision_and_scale},
     "enum": {_F.ENUM: _enum},
@@ -107,6 +112,9 @@ def mismatch(table: TableVersion, table_map: TableMapEvent, charsets: Charsets) 
     """Return the first disagreement as half a sentence, None if there is none."""
     if table_map.column_count != len(table.columns):
         return f"the binlog has {table_map.column_count} columns, the history {len(table.columns)}"
+    names = table_map.optional.names
+    if names is not None and len(names) != table_map.column_count:
+        return f"the binlog names {len(names)} of {table_map.column_count} columns"
     for index, column in enumerate(table.columns):
         found = _type_mismatch(column, index, table_map, charsets) or _optional_mismatch(
             column, index, table_map, charsets

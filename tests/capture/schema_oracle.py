@@ -186,7 +186,7 @@ class Follower:
         return columns, keys
 
 
-LOOKALIKES = {"uuid", "inet4", "inet6", "binary"}
+LOOKALIKES = {"uuid", "inet4", "inet6", "binary", "vector", "varbinary"}
 """Types that MariaDB's table maps do not tell apart."""
 
 

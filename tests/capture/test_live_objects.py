@@ -358,6 +358,24 @@ def test_vectors_are_their_bytes(mysql97: LiveServer) -> None:
 
 # ---- MariaDB ----
 
+
+def test_mariadbs_vectors_are_their_bytes(mariadb118: LiveServer) -> None:
+    """In its binlog a VECTOR is a VARBINARY, with two bytes of length from 64 numbers on."""
+    database, file = new_table(mariadb118, "v VECTOR(3), w VECTOR(64) NOT NULL")
+    long = f"[{','.join(map(str, range(64)))}]"
+    mariadb118.execute(
+        "INSERT INTO t VALUES (1, VEC_FromText('[1,-2.5,3]'), VEC_FromText(%s))", (long,), database=database
+    )
+    mariadb118.execute("INSERT INTO t VALUES (2, NULL, VEC_FromText(%s))", (long,), database=database)
+    printed = mariadb118.execute("SELECT HEX(v), HEX(w) FROM t ORDER BY id", database=database)
+    records = captured(mariadb118, file, database)
+    cells = [record["afterImages"][1:] for record in records]
+    assert [[cell and cell["value"] for cell in row] for row in cells] == [
+        [one and bytes.fromhex(one) for one in row] for row in printed
+    ]
+    assert {(cell["class"], cell["type"]) for row in cells for cell in row if cell} == {("BinaryObject", "BLOB")}
+
+
 UUIDS = (
     *("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     *("d9f1f0a0-5b1b-11ee-8c99-0242ac120002", "d9f1f0a0-5b1b-11ee-8c99-0242ac120000"),

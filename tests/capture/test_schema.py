@@ -503,6 +503,7 @@ def test_a_table_map_that_fits(scene):
         ({"nullable": (False, True, True)}, "column 3 (name) is nullable in the binlog and NOT NULL in the history"),
         ({"optional": OptionalMetadata(unsigned=(False, False, None))}, "is signed in the binlog and unsigned in"),
         ({"optional": OptionalMetadata(names=("id", "cost", "name"))}, "column 2 (price) is called cost in the binlog"),
+        ({"optional": OptionalMetadata(names=("id", "price"))}, "the binlog names 2 of 3 columns"),
         (
             {"optional": OptionalMetadata(collations=(None, None, 45))},
             "has utf8mb4_general_ci in the binlog and utf8mb4_0900_ai_ci in the history",
