@@ -5,7 +5,8 @@ the channel has to stop, unless one of these proves that nothing tracked was tou
 
     other databases    the event lists the databases that were changed, by triggers and functions too (MySQL 5.6 on,
                        Q_UPDATED_DB_NAMES, up to 16 of them), and nothing of them is tracked
-    temporary table    its only target is a temporary table that the same session made, and it calls no function
+    temporary table    its only target is a temporary table that the same session made, it calls no function, and it has
+                       no comment, which could stand between a function's name and its parenthesis
 
 A MEMORY table is empty after a restart. Its first use is logged as TRUNCATE TABLE, by MySQL 5.x as a bare DELETE FROM
 outside a transaction: both are given out as DDL (`emptied_table`), because no rows are named. What servers do not log
@@ -17,17 +18,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from capture.statements import DropTable, TableName, TruncateTable
+from capture.statements import AlterTable, DropTable, RenameTable, RenameTo, TableName, TruncateTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from capture.query_event import QueryEvent
+    from capture.selection import Selection
     from capture.statements import DataChange, Statement
 
 _OF_ONE_TABLE = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
 _EMPTIED = re.compile(rb"DELETE FROM `((?:[^`]|``)+)`\.`((?:[^`]|``)+)`\Z")
 _CALL = re.compile(rb"([\w$`\x80-\xff]+)\s*\(")
+_COMMENTS = (b"/*", b"--", b"#")
 _NO_CALLS = frozenset({b"VALUES", b"VALUE", b"IN", b"AND", b"OR", b"NOT", b"SET", b"WHERE", b"INTO"})
 
 _Table = tuple[str, str]
@@ -36,7 +39,7 @@ _Table = tuple[str, str]
 class DataChanges:
     """Judges the statements of one stream, and follows its temporary tables; without `tracked` none matters."""
 
-    def __init__(self, tracked: Callable[[str, str], bool] | None) -> None:
+    def __init__(self, tracked: Selection | None) -> None:
         self.tracked = tracked
         self._temporary: dict[int, set[_Table]] = {}
 
@@ -47,18 +50,37 @@ class DataChanges:
     def follow(self, statements: Sequence[Statement], event: QueryEvent) -> None:
         """Note the temporary tables that a statement makes or drops."""
         for statement in statements:
-            if isinstance(statement, DropTable):
-                known = self._temporary.get(event.thread_id, set())
-                known.difference_update(_name(table, event) for table in statement.tables)
-                if not known:
-                    self._temporary.pop(event.thread_id, None)
-            elif getattr(statement, "temporary", False):
+            if getattr(statement, "temporary", False) and not isinstance(statement, DropTable):
                 table = getattr(statement, "table", None)
                 assert isinstance(table, TableName)
-                self._temporary.setdefault(event.thread_id, set()).add(_name(table, event))
+                self._temporary.setdefault(event.thread_id, set()).add(self._name(table, event))
+            elif gone := _names_given_up(statement):
+                known = self._temporary.get(event.thread_id, set())
+                known.difference_update(self._name(table, event) for table in gone)
+                if not known:
+                    self._temporary.pop(event.thread_id, None)
+
+    def forget_sessions(self) -> None:
+        """The server began anew: its sessions and their tables are gone, and it counts threads from the start again."""
+        self._temporary.clear()
 
     def is_temporary(self, table: TableName, event: QueryEvent) -> bool:
-        return _name(table, event) in self._temporary.get(event.thread_id, ())
+        return self._name(table, event) in self._temporary.get(event.thread_id, ())
+
+    def _name(self, table: TableName, event: QueryEvent) -> _Table:
+        database = event.database if table.database is None else table.database
+        return (database, table.table) if self.tracked is None else self.tracked.name(database, table.table)
+
+
+def _names_given_up(statement: Statement) -> Iterable[TableName]:
+    """The tables that have another name, or none, behind a statement."""
+    if isinstance(statement, DropTable):
+        return statement.tables
+    if isinstance(statement, RenameTable):
+        return [old for old, _ in statement.renames]
+    if isinstance(statement, AlterTable) and any(isinstance(made, RenameTo) for made in statement.operations):
+        return [statement.table]
+    return ()
 
 
 class HarmlessChange(NamedTuple):
@@ -76,6 +98,8 @@ def _only_other_databases(changes: DataChanges, change: DataChange, event: Query
 
 def _only_a_temporary_table(changes: DataChanges, change: DataChange, event: QueryEvent) -> bool:
     if change.verb not in _OF_ONE_TABLE or change.table is None or not changes.is_temporary(change.table, event):
+        return False
+    if any(mark in event.sql for mark in _COMMENTS):
         return False
     target = change.table.table.encode("utf-8", "surrogateescape")
     names = {name.strip(b"`") for name in _CALL.findall(event.sql)}
@@ -95,7 +119,3 @@ def emptied_table(event: QueryEvent) -> TruncateTable | None:
         return None
     database, table = (part.replace(b"``", b"`").decode("utf-8", "surrogateescape") for part in match.groups())
     return TruncateTable(TableName(database, table))
-
-
-def _name(table: TableName, event: QueryEvent) -> _Table:
-    return (event.database if table.database is None else table.database).lower(), table.table.lower()

@@ -110,19 +110,29 @@ _MODIFIERS = frozenset({"LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "QUICK", "IG
 
 
 def _data_change(cursor: Cursor) -> Statement:
-    """Read as far as the target of a change of one table; what comes then is not looked at."""
+    """Read as far as the target of a change of one table; what comes then is not looked at.
+
+    Where a change may have several targets, or name one by an alias, `table` is None.
+    """
     verb = cursor.keyword() or "SELECT"
     if verb not in {"INSERT", "REPLACE", "UPDATE", "DELETE"}:
         return DataChange(verb)
     cursor.advance()
-    while cursor.accept_one_of(_MODIFIERS):
-        pass
+    modifier = None
+    while found := cursor.accept_one_of(_MODIFIERS):
+        modifier = found
     try:
         target = cursor.table_name()
     except SqlSyntaxError:
         return DataChange(verb)
-    several = cursor.sees_punctuation(",") or cursor.sees_punctuation(".") or cursor.sees("JOIN")
-    return DataChange(verb, None if several else target)
+    if verb == "UPDATE":
+        is_one = cursor.sees("SET")
+    elif verb == "DELETE":
+        others = cursor.sees_punctuation(",") or cursor.sees_punctuation(".") or cursor.sees("USING")
+        is_one = modifier == "FROM" and not others
+    else:
+        is_one = not cursor.sees_punctuation(".")
+    return DataChange(verb, target if is_one else None)
 
 
 def _load(cursor: Cursor) -> Statement:

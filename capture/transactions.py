@@ -32,6 +32,7 @@ from capture.events import (
     Event,
     EventDecoder,
     EventHeader,
+    FormatDescriptionEvent,
     GtidEvent,
     MariadbGtidEvent,
     MariadbGtidListEvent,
@@ -301,6 +302,8 @@ class BinlogWalker:
 
     def _format_description(self, header: EventHeader, event: Event | None, start: int, end: int) -> Step:
         """A real one inside a transaction: the server died before it could end it."""
+        if self._changes is not None and not (isinstance(event, FormatDescriptionEvent) and not event.created):
+            self._changes.forget_sessions()  # a server that began, or stops; a new file alone says no time
         if self.in_transaction and start != end:
             self._pending_gtid = False
             return self._finish(StepKind.ROLLBACK, header, event, start, end)

@@ -82,12 +82,28 @@ def test_names_are_compared_as_the_server_compares_them() -> None:
     [
         ("INSERT INTO tmp VALUES (1), (2)", True),
         ("INSERT INTO shop.tmp (a, b) VALUES (1, 2)", True),
-        ("INSERT INTO `TMP` (a) SELECT a FROM orders WHERE a IN (1, 2)", True),
+        ("INSERT INTO `tmp` (a) SELECT a FROM orders WHERE a IN (1, 2)", True),
+        ("INSERT INTO TMP VALUES (1)", False),
         ("UPDATE tmp SET a = 2", True),
         ("DELETE FROM tmp", True),
         ("INSERT INTO tmp VALUES (f(1))", False),
         ("INSERT INTO tmp SELECT shop.f (a) FROM orders", False),
+        ("INSERT INTO tmp VALUES (f/* */(1))", False),
+        ("INSERT INTO tmp VALUES (f -- \n (1))", False),
+        ("INSERT INTO tmp VALUES (f # \n (1))", False),
         ("UPDATE tmp, orders SET orders.a = 1", False),
+        ("UPDATE tmp JOIN orders SET orders.a = 1", False),
+        ("UPDATE tmp INNER JOIN orders SET orders.a = 1", False),
+        ("UPDATE tmp LEFT JOIN orders ON 1 SET orders.a = 1", False),
+        ("UPDATE tmp x, orders SET orders.a = 1", False),
+        ("UPDATE tmp AS x STRAIGHT_JOIN orders SET orders.a = 1", False),
+        ("UPDATE tmp USE INDEX (a), orders SET orders.a = 1", False),
+        ("UPDATE tmp PARTITION (p), orders SET orders.a = 1", False),
+        ("DELETE tmp, orders FROM tmp JOIN orders", False),
+        ("DELETE tmp FROM orders AS tmp", False),
+        ("DELETE FROM tmp USING orders AS tmp", False),
+        ("DELETE FROM tmp.*, orders.* USING tmp JOIN orders", False),
+        ("DELETE LOW_PRIORITY FROM tmp WHERE a = 1", True),
         ("DELETE FROM orders", False),
         ("INSERT INTO crm.tmp VALUES (1)", False),
     ],
@@ -100,6 +116,25 @@ def test_what_fills_a_temporary_table_of_its_session_passes(changes: DataChanges
     drop = query("DROP TEMPORARY TABLE IF EXISTS shop.tmp")
     changes.follow(parse(drop.sql.decode(), 0, MYSQL), drop)
     assert not harmless(changes, query(sql))
+
+
+def test_a_temporary_table_has_its_own_name_where_the_server_tells_cases_apart() -> None:
+    """A table that is not temporary may differ by case alone."""
+    for folding, passes in ((0, False), (1, True)):
+        changes = DataChanges(Selection(["shop"], folding))
+        create = query("CREATE TEMPORARY TABLE tmp (a INT)")
+        changes.follow(parse(create.sql.decode(), 0, MYSQL), create)
+        assert bool(harmless(changes, query("INSERT INTO TMP VALUES (1)"))) == passes
+
+
+@pytest.mark.parametrize("sql", ["ALTER TABLE tmp RENAME TO other", "RENAME TABLE tmp TO other"])
+def test_a_temporary_table_that_was_renamed_leaves_its_name_to_another(changes: DataChanges, sql: str) -> None:
+    for event in (query("CREATE TEMPORARY TABLE tmp (a INT)"), query("ALTER TABLE tmp ADD b INT")):
+        changes.follow(parse(event.sql.decode(), 0, MYSQL), event)
+    assert harmless(changes, query("INSERT INTO tmp VALUES (1)"))
+    rename = query(sql)
+    changes.follow(parse(rename.sql.decode(), 0, MYSQL), rename)
+    assert not harmless(changes, query("INSERT INTO tmp VALUES (1)"))
 
 
 def test_whoever_only_looks_passes_everything() -> None:
@@ -151,6 +186,34 @@ def test_load_data_is_judged_by_its_statement() -> None:
     assert event.sql == b"LOAD DATA INFILE 'f' INTO TABLE t"
     with pytest.raises(UnsupportedStatement, match="LOAD DATA"):
         walking.walk(encoder.event(EventType.EXECUTE_LOAD_QUERY, TIME, body))
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_sessions_end_with_their_server(clean: bool) -> None:
+    """Threads are counted anew behind a restart: another session has the number, and may mean a table of that name."""
+    encoder = EventEncoder()
+    walking = walker(encoder)
+    walking.walk(encoder.query(TIME, "CREATE TEMPORARY TABLE tmp (a INT)", database="shop", thread_id=8))
+    insert = encoder.query(TIME, "INSERT INTO tmp VALUES (1)", database="shop", thread_id=8)
+    assert walking.walk(insert).kind is StepKind.STATEMENT
+    walking.walk(encoder.event(EventType.STOP, TIME, b"") if clean else encoder.format_description(TIME))
+    with pytest.raises(UnsupportedStatement, match="logged as a statement"):
+        walking.walk(insert)
+
+
+def test_sessions_outlive_a_new_file() -> None:
+    encoder = EventEncoder()
+    walking = walker(encoder)
+    walking.walk(encoder.query(TIME, "CREATE TEMPORARY TABLE tmp (a INT)", database="shop", thread_id=8))
+    walking.walk(encoder.rotate(TIME, FILE))
+    plain = EventEncoder(checksum=Checksum.NONE).format_description(TIME)
+    created_at = 19 + 2 + 50
+    body = plain[19:created_at] + bytes(4) + plain[created_at + 4 : -4]
+    walking.walk(EventEncoder(checksum=Checksum.NONE).event(EventType.FORMAT_DESCRIPTION, TIME, body + bytes(4)))
+    insert = EventEncoder(checksum=Checksum.NONE).query(
+        TIME, "INSERT INTO tmp VALUES (1)", database="shop", thread_id=8
+    )
+    assert walking.walk(insert).kind is StepKind.STATEMENT
 
 
 # ---- real servers ----
