@@ -4,7 +4,7 @@
     earliest                 the beginning of the oldest file
     2026-11-20T08:00:00Z     the first transaction at or after that time; also Unix time in seconds or milliseconds
     mysql-bin.000078:72469   that position, if it is a transaction boundary
-    uuid:1-7 or 0-1-7        behind these transactions, if everything behind that point is not in the set
+    uuid:1-7 or 0-1-7        behind these transactions, if it has them all and none behind that point is in the set
 
 Whatever is asked, the answer is a transaction boundary with the GTID set that goes with it, or a sentence saying why
 there is none. Nothing is approximated: a time before the oldest file is refused, not moved.
@@ -265,6 +265,12 @@ async def _first_transaction_at(source: Source, info: ServerInfo, file: BinlogFi
 
 async def _behind_set(source: Source, info: ServerInfo, files: list[BinlogFile], wanted: GtidSet) -> ResumePoint:
     """The boundary before the first transaction that is not in the set; nothing behind it may be in the set."""
+    end, executed = await current_end(source, info)
+    if not wanted.issubset(executed):
+        raise SourceRefused(
+            f"the GTID set {wanted} names transactions that {source.address} does not have; its own set is "
+            f"{executed or 'empty'}"
+        )
     file = None
     for candidate in reversed(files):
         before = await _set_before(source, info, candidate)
@@ -276,13 +282,12 @@ async def _behind_set(source: Source, info: ServerInfo, files: list[BinlogFile],
             f"the GTID set {wanted} lacks transactions that {source.address} has purged from its binlog; "
             f"start from a set that includes them, or from earliest"
         )
-    return await _first_transaction_outside(source, info, file, wanted)
+    return await _first_transaction_outside(source, info, file, end, wanted)
 
 
 async def _first_transaction_outside(
-    source: Source, info: ServerInfo, file: BinlogFile, wanted: GtidSet
+    source: Source, info: ServerInfo, file: BinlogFile, end: BinlogPosition, wanted: GtidSet
 ) -> ResumePoint:
-    end, executed = await current_end(source, info)
     boundary, gtid_set = file.beginning, GtidSet()
     async with aclosing(scan(source, info, file.beginning, end)) as steps:
         async for walker, step in steps:
@@ -290,8 +295,7 @@ async def _first_transaction_outside(
                 break
             boundary = walker.position
             _collect(gtid_set, walker.previous_gtids, walker.gtid if step.ends_transaction else None)
-    missing = wanted.minus(gtid_set)
-    if info.flavour is Flavour.MYSQL and missing.intersects(executed):
+    if info.flavour is Flavour.MYSQL and wanted.minus(gtid_set):
         raise SourceRefused(
             f"the GTID set {wanted} has a gap: behind {boundary} the binlog of {source.address} holds transactions "
             f"that are in the set and others that are not; start from a set without gaps, or from a position"

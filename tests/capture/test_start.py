@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -134,6 +135,14 @@ async def test_a_gtid_set_with_a_gap_is_refused(probe: Probe, source: Source, in
     uuid = probe.sets[-1].partition(":")[0]
     with pytest.raises(SourceRefused, match="has a gap"):
         await resolve_start(source, info, f"{uuid}:1-3:5")
+
+
+async def test_a_gtid_set_of_another_history_is_refused(probe: Probe, source: Source, info: ServerInfo) -> None:
+    """Passed over, it would begin at the oldest file, or at the end and with transactions that the set names."""
+    other = "00000000-e5be-11f1-b5c3-02fc00000001:1-5"
+    for asked in (other, "7-1-2", "0-1-99999", f"{info.server_uuid or UUID(int=1)}:1-99999"):
+        with pytest.raises(SourceRefused, match=f"the GTID set {asked} names transactions that .* does not have; its"):
+            await resolve_start(source, info, asked)
 
 
 async def test_a_time(probe: Probe, source: Source, info: ServerInfo) -> None:
