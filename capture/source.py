@@ -88,7 +88,7 @@ class SourceAddress:
                 f"the source address starts with {scheme.partition(':')[0][:16]!r}; allowed are {allowed}"
             )
         location, _, query = rest.partition("?")
-        options = dict(parse_qsl(query, keep_blank_values=True))
+        options = _options(query)
         if scheme == FILE_SCHEME:
             return _parse_files(scheme, location, options)
         return _parse_server(scheme, location, options)
@@ -122,10 +122,14 @@ def _parse_server(scheme: str, location: str, options: dict[str, str]) -> Source
     _refuse_unknown(options, {"tls", "tls_ca", "tls_cert", "tls_key"})
     credentials, at, hosts = location.rpartition("@")
     user, _, password = credentials.partition(":")
-    hosts = hosts.partition("/")[0]
+    hosts, _, database = hosts.partition("/")
     if not at or not user or not hosts:
         raise SourceAddressError(
             f"the source address needs a user and a host; write {scheme}://user:password@host:3306"
+        )
+    if database:
+        raise SourceAddressError(
+            "the source address names a database behind its host; leave it out, what is tracked stands in objects"
         )
     try:
         tls = Tls(options.get("tls", Tls.PREFERRED).replace("-", "_"))
@@ -135,7 +139,7 @@ def _parse_server(scheme: str, location: str, options: dict[str, str]) -> Source
         ) from None
     return SourceAddress(
         scheme,
-        hosts=tuple(_parse_host(host) for host in hosts.split(",")),
+        hosts=_parse_hosts(hosts),
         user=unquote(user),
         password=unquote(password),
         tls=tls,
@@ -143,6 +147,14 @@ def _parse_server(scheme: str, location: str, options: dict[str, str]) -> Source
         tls_cert=options.get("tls_cert"),
         tls_key=options.get("tls_key"),
     )
+
+
+def _parse_hosts(text: str) -> tuple[tuple[str, int], ...]:
+    hosts = tuple(_parse_host(host) for host in text.split(","))
+    for host in hosts:
+        if hosts.count(host) > 1:
+            raise SourceAddressError(f"the source address names {show_host(*host)} more than once; name each host once")
+    return hosts
 
 
 def _parse_host(text: str) -> tuple[str, int]:
@@ -157,6 +169,15 @@ def _parse_host(text: str) -> tuple[str, int]:
 def show_host(name: str, port: int) -> str:
     """`host:port`, an IPv6 address in brackets."""
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
+def _options(query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in options:
+            raise SourceAddressError(f"the source address has the option {name!r} more than once; write it once")
+        options[name] = value
+    return options
 
 
 def _boolean(name: str, text: str) -> bool:
