@@ -50,8 +50,8 @@ _GTID_STEPS: Final = ("OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON")
 
 async def version(look: Look) -> Finding:
     """Old enough to be known, new enough to have row events, and no stranger."""
-    comment = look.variable("version_comment").removeprefix("(").removesuffix(")")
-    found = f"{look.info.version}{f' ({comment})' if comment else ''}"
+    comment = look.variable("version_comment")
+    found = f"{look.info.version}{f' {_in_brackets(comment)}' if comment else ''}"
     flavour, known = look.info.flavour, f"{look.info.version} {comment}".lower()
     if any(fork in known for fork in _FORKS):
         return warning(
@@ -71,6 +71,11 @@ async def version(look: Look) -> Finding:
             "-- see the release notes of Binwire for a newer version",
         )
     return passed(found)
+
+
+def _in_brackets(comment: str) -> str:
+    """Debian's is in brackets already, "MySQL Community Server (GPL)" only ends with one."""
+    return comment if comment.startswith("(") and comment.endswith(")") else f"({comment})"
 
 
 async def clock(look: Look) -> Finding:

@@ -547,6 +547,20 @@ async def test_versions(version: str, comment: str, expected: Outcome) -> None:
     assert version in items["version"].found
 
 
+@pytest.mark.parametrize(
+    ("comment", "found"),
+    [
+        ("(Debian)", "9.7.4-2 (Debian)"),
+        ("MySQL Community Server (GPL)", "9.7.4-2 (MySQL Community Server (GPL))"),
+        ("Percona", "9.7.4-2 (Percona)"),
+        ("", "9.7.4-2"),
+    ],
+)
+async def test_the_comment_of_a_version_keeps_its_brackets(comment: str, found: str) -> None:
+    items = await told(ToldSource("9.7.4-2", GRANTED, version_comment=comment))
+    assert items["version"].found == found
+
+
 async def test_polardb_writes_a_binlog_when_it_is_told_to() -> None:
     items = await told(ToldSource("8.0.13", GRANTED, log_bin="OFF"), "polardb://repl:x@told")
     result = items["binary logging"]
