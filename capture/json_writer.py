@@ -28,12 +28,15 @@ from capture.json_binary import (
     JsonType,
 )
 from capture.table_map import FieldType
+from capture.time_cells import HOURS_MAX
 from capture.values import Misfit, decimal_image
 
 _T = JsonType
 _SMALL_MAX = 0xFFFF
 _KEY_BYTES_MAX = 0xFFFF
 _DECIMAL_DIGITS_MAX = 65
+_INTEGER_CHARACTERS_MAX = 20
+"""Of the longest integers of 64 bits, with their sign."""
 
 
 class Opaque(NamedTuple):
@@ -65,8 +68,8 @@ def document_of(value: Any) -> bytes:
 
 
 def _parsed_integer(digits: str) -> int | float:
-    value = int(digits)
-    return value if -1 << 63 <= value < 1 << 64 else float(digits)
+    value = int(digits) if len(digits) <= _INTEGER_CHARACTERS_MAX else None
+    return value if value is not None and -1 << 63 <= value < 1 << 64 else float(digits)
 
 
 def _refused_constant(name: str) -> None:
@@ -179,10 +182,14 @@ def _timedelta(value: timedelta) -> bytes:
     seconds, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
+    if hours > HOURS_MAX:
+        raise Misfit(f"a TIME holds -{HOURS_MAX}:59:59 to {HOURS_MAX}:59:59")
     return _moment(FieldType.TIME, _packed_time(hours, minutes, seconds), microseconds, value < timedelta(0))
 
 
 def _time(value: time) -> bytes:
+    if value.tzinfo is not None:
+        raise Misfit("a TIME has no time zone, give one without")
     return _moment(FieldType.TIME, _packed_time(value.hour, value.minute, value.second), value.microsecond)
 
 

@@ -100,7 +100,9 @@ def _write_decimal(shape: ColumnShape, value: Value) -> bytes:
     number = Decimal(repr(value) if isinstance(value, float) else value)
     if not number.is_finite():
         raise Misfit("a finite number is needed")
-    exact = Context(prec=max(200, number.adjusted() + scale + 2))
+    if number and number.adjusted() >= precision - scale:
+        raise Misfit(f"DECIMAL({precision},{scale}) has {precision - scale} digits before the point")
+    exact = Context(prec=200)
     unscaled = int(number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, exact).scaleb(scale, exact))
     if abs(unscaled) >= 10**precision:
         raise Misfit(f"DECIMAL({precision},{scale}) has {precision - scale} digits before the point")

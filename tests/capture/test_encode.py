@@ -181,6 +181,11 @@ REFUSALS: list[tuple[Column, Any, str]] = [
         "'99.995' does not fit db.t.c: DECIMAL(4,2) has 2 digits before the point.",
     ),
     (
+        Column("c", "decimal", precision=4, scale=2),
+        Decimal("1E+3000000"),
+        "Decimal('1E+3000000') does not fit db.t.c: DECIMAL(4,2) has 2 digits before the point.",
+    ),
+    (
         Column("c", "decimal", precision=4, scale=2, unsigned=True),
         -1,
         "-1 does not fit db.t.c: the column is UNSIGNED.",

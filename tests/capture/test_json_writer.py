@@ -95,6 +95,7 @@ REFUSED: list[tuple[Any, str]] = [
     ("[NaN]", "JSON has no NaN"),
     ("[-Infinity]", "JSON has no -Infinity"),
     ("1e400", "JSON has no inf"),
+    ("[-" + "9" * 5000 + "]", "JSON has no -inf"),
     ('"\\ud800"', "a text in JSON is UTF-8, which has no lone surrogates"),
     ("[" * 101 + "]" * 101, "JSON is nested up to 100 levels"),
     ("[" * 100_000, "JSON is nested up to 100 levels"),
@@ -108,6 +109,9 @@ REFUSED: list[tuple[Any, str]] = [
     ([Decimal("NaN")], "JSON has no NaN"),
     ([Decimal("1E+65")], "a DECIMAL has up to 65 digits"),
     ([dt.datetime.now(dt.UTC)], "a DATETIME has no time zone"),
+    ([dt.time(1, tzinfo=dt.UTC)], "a TIME has no time zone"),
+    ([dt.timedelta(hours=839)], "a TIME holds -838:59:59 to 838:59:59"),
+    ([dt.timedelta(hours=-1025)], "a TIME holds -838:59:59 to 838:59:59"),
 ]
 
 
