@@ -38,6 +38,7 @@ _FORKS: Final = ("tidb", "oceanbase", "vitess", "dolt", "singlestore", "starrock
 """What speaks MySQL's protocol and says in its version what it is; none of them has MySQL's binlog."""
 
 _REPLICA_STATUS: Final = (8, 0, 22)  # SHOW REPLICA STATUS and SHOW REPLICAS
+_NAMED_CONNECTIONS: Final = (10, 0, 1)  # of MariaDB: SHOW SLAVE STATUS tells of the one without a name alone
 _LOG_REPLICA_UPDATES: Final = (8, 0, 26)
 _GTIDS_ONLINE: Final = (5, 7, 6)
 _GTIDS: Final = (5, 6, 5)
@@ -292,6 +293,8 @@ async def gtid_mode(look: Look) -> Finding:
     if look.dialect.version < _GTIDS_ONLINE:
         remedy = my_cnf("gtid_mode = ON", "enforce_gtid_consistency = ON", "log_slave_updates = ON")
         return warning(found, means, remedy)
+    if found not in _GTID_STEPS:
+        return warning(f"gtid_mode = {found or 'not there'}", means, "-- see what this server has for GTIDs")
     steps = [f"SET GLOBAL gtid_mode = {step};" for step in _GTID_STEPS[_GTID_STEPS.index(found) + 1 :]]
     if look.variable("enforce_gtid_consistency") != "ON":
         steps.insert(0, "SET GLOBAL enforce_gtid_consistency = ON;")
@@ -327,11 +330,17 @@ async def primary(look: Look) -> Finding:
 
 
 async def _upstream(look: Look) -> str | None:
-    """The server whose replica this is, as far as this account may know."""
-    is_renamed = look.info.flavour is Flavour.MYSQL and look.dialect.version >= _REPLICA_STATUS
+    """The server whose replica this is, the first one of several, as far as this account may know."""
+    version, host, port = look.dialect.version, 1, 3
+    if look.info.flavour is Flavour.MARIADB and version >= _NAMED_CONNECTIONS:
+        statement, host, port = "SHOW ALL SLAVES STATUS", 3, 5
+    elif look.info.flavour is Flavour.MYSQL and version >= _REPLICA_STATUS:
+        statement = "SHOW REPLICA STATUS"
+    else:
+        statement = "SHOW SLAVE STATUS"
     try:
-        rows = await look.source.query("SHOW REPLICA STATUS" if is_renamed else "SHOW SLAVE STATUS")
+        rows = await look.source.query(statement)
     except ServerRefusal:
-        rows = await look.source.query("SHOW GLOBAL STATUS LIKE 'Slave_running'")
-        return "another server" if rows and rows[0][1] == "ON" else None
-    return f"{rows[0][1]}:{rows[0][3]}" if rows else None
+        rows = await look.source.query("SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_running', 'Slaves_running')")
+        return "another server" if any(value not in ("OFF", "0") for _, value in rows) else None
+    return f"{rows[0][host]}:{rows[0][port]}" if rows else None

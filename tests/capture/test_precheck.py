@@ -341,6 +341,18 @@ async def test_a_replica_is_captured_by_those_who_want_that(
     assert failed(await check(replica, database, allow_replica=True)) == {}
 
 
+async def test_a_replica_by_a_connection_with_a_name_is_one_too(server_factory: Callable[..., LiveServer]) -> None:
+    """MariaDB may be the replica of several; `SHOW SLAVE STATUS` tells of the one without a name alone."""
+    replica = await asyncio.to_thread(server_factory, "mariadb1011", "--log-slave-updates", "--server-id=2")
+    database = replica.fresh_database()
+    replica.execute_all("CHANGE MASTER 'east' TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USER='nobody'")
+    administrator = replica.url(replica.root_user, replica.root_password)
+    assert failed(await check(replica, database, url=administrator))["primary"].found == "a replica of 127.0.0.1:1"
+    assert outcome(await check(replica, database), "primary") is Outcome.PASSED
+    replica.execute("START SLAVE 'east' SQL_THREAD")
+    assert failed(await check(replica, database))["primary"].found == "a replica of another server"
+
+
 async def test_another_reader_with_the_same_id(
     request: pytest.FixtureRequest, server_factory: Callable[..., LiveServer]
 ) -> None:
@@ -559,6 +571,12 @@ async def test_versions(version: str, comment: str, expected: Outcome) -> None:
 async def test_the_comment_of_a_version_keeps_its_brackets(comment: str, found: str) -> None:
     items = await told(ToldSource("9.7.4-2", GRANTED, version_comment=comment))
     assert items["version"].found == found
+
+
+@pytest.mark.parametrize(("mode", "found"), [("", "gtid_mode = not there"), ("UUID", "gtid_mode = UUID")])
+async def test_a_gtid_mode_that_is_not_known_is_told(mode: str, found: str) -> None:
+    items = await told(ToldSource("8.0.33", GRANTED, gtid_mode=mode))
+    assert (items["GTIDs"].outcome, items["GTIDs"].found) == (Outcome.WARNING, found)
 
 
 async def test_polardb_writes_a_binlog_when_it_is_told_to() -> None:
