@@ -91,7 +91,11 @@ _VARIABLES = (
 
 
 class MysqlSource:
-    """One server. `identity` makes the reader's UUID the same each time; without one it is random."""
+    """One server. `identity` and `server_id` make the reader's UUID the same each time; without identity it is random.
+
+    Not the identity alone: it is the channel's id, which the channel of another data directory may have as well, and a
+    server ends the dump of a reader whose UUID comes again.
+    """
 
     paced_heartbeats = True
     queryable = True
@@ -111,7 +115,7 @@ class MysqlSource:
         self._server_id = server_id
         self._clock = clock
         self._scheduler = scheduler or LoopScheduler()
-        self._reader_uuid = str(uuid5(NAMESPACE_URL, f"binwire:{identity}") if identity else uuid4())
+        self._reader_uuid = str(uuid5(NAMESPACE_URL, f"binwire:{identity}:{server_id}") if identity else uuid4())
         self._info: ServerInfo | None = None
         self._queries: Any = None
         self._idle: Timer | None = None

@@ -281,8 +281,8 @@ class Source(Protocol):
 def open_source(address: SourceAddress, server_id: int, clock: Clock, *, identity: str = "") -> Source:
     """The source for an address.
 
-    `server_id` is the id under which a server knows this reader; `identity` (the channel's id) gives it a stable UUID,
-    so that a new connection ends the dump thread that a lost one left behind.
+    `server_id` is the id under which a server knows this reader; `identity` (the channel's id) and it make a
+    stable UUID, so that a new connection ends the dump thread that a lost one left behind.
     """
     if address.scheme == FILE_SCHEME:
         from capture.file_source import FileSource

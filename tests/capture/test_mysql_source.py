@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 PASSWORD = "Gehe1m-ü:@/?"
 
 
-def source_at(url: str, **options: object) -> MysqlSource:
-    return MysqlSource(SourceAddress.parse(url), 4713, SystemClock(), **options)  # type: ignore[arg-type]
+def source_at(url: str, server_id: int = 4713, **options: object) -> MysqlSource:
+    return MysqlSource(SourceAddress.parse(url), server_id, SystemClock(), **options)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -197,6 +197,21 @@ async def test_two_readers_with_one_identity_notice_each_other(server: LiveServe
         with pytest.raises((SourceRefused, StreamEnded), match="another reader with server_id 4713") as raised:
             await read_until(one, EventType.XID)
     assert isinstance(raised.value, StreamEnded) == (server.kind == "mysql56"), "5.6 does not say why it ends a stream"
+
+
+async def test_channels_of_one_id_in_two_data_directories_leave_each_other_alone(server: LiveServer) -> None:
+    database = server.fresh_database()
+    server.execute(f"CREATE TABLE {database}.t (id INT PRIMARY KEY) ENGINE = InnoDB")
+    position = BinlogPosition(*server.binlog_position())
+    one, two = (source_at(server.url(), server_id, identity="shop") for server_id in (4713, 4714))
+    async with closing(one), closing(two):
+        await one.start(position)
+        await one.read()
+        await two.start(position)
+        await two.read()
+        server.execute(f"INSERT INTO {database}.t VALUES (1)")
+        for source in (two, one):
+            assert await read_until(source, EventType.XID)
 
 
 async def test_nobody_listens() -> None:
