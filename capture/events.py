@@ -186,14 +186,14 @@ def iter_events(buffer: bytes, *, start: int = 4) -> Iterator[bytes]:
         position += size
 
 
-def check_magic(magic: bytes) -> None:
+def check_magic(magic: bytes, file: str = "the file") -> None:
     """Raises MalformedEvent or UnsupportedEvent unless these are the first four bytes of a readable binlog file."""
     if magic == _ENCRYPTED_MAGIC:
         raise UnsupportedEvent(
-            "The binlog file is encrypted by MySQL (binlog_encryption=ON); read it from the running server instead."
+            f"{file} is encrypted by MySQL (binlog_encryption=ON); read it from the running server instead"
         )
     if magic != BINLOG_MAGIC:
-        raise MalformedEvent(f"The file starts with {magic.hex(' ') or 'nothing'}, a binlog starts with fe 62 69 6e.")
+        raise MalformedEvent(f"{file} starts with {magic.hex(' ') or 'nothing'}, a binlog starts with fe 62 69 6e")
 
 
 class EventDecoder:

@@ -62,7 +62,7 @@ class BinlogFileReader:
         except OSError as error:
             raise SourceRefused(f"the binlog file {path} cannot be read: {error.strerror}") from None
         try:
-            check_magic(self._file.read(BINLOG_MAGIC_BYTES))
+            check_magic(self._file.read(BINLOG_MAGIC_BYTES), str(path))
             self.head = self._read_head()
             self.format: FormatDescriptionEvent = decode_format_description(self.head)
         except BaseException:

@@ -63,7 +63,7 @@ REFUSED = {
     "8.0.30_recovery_duplicate_xid_xa_prepare": (MalformedEvent, "An event's CRC-32 is"),
     "8.0.30_recovery_malformed_xid_xa": (MalformedEvent, "An event's CRC-32 is"),
     "mariadb-10.6.26_badcrc": (MalformedEvent, "An event's CRC-32 is 04e0a427 where the event says 00000000"),
-    "mysql-8.0-encrypted": (UnsupportedEvent, "The binlog file is encrypted by MySQL"),
+    "mysql-8.0-encrypted": (UnsupportedEvent, "is encrypted by MySQL"),
     "mysql-neg_truncated_event_14bytes": (MalformedEvent, "The binlog file ends at 14, within the header of the event"),
 }
 """Recorded files that stop a channel, by the start of their name: error and sentence."""
@@ -482,7 +482,7 @@ def test_files_are_cut_into_events_and_what_is_no_binlog_is_refused() -> None:
         if size != 4 + len(raws[0]):
             with pytest.raises(MalformedEvent, match=f"The binlog file ends at {size}"):
                 list(iter_events(data[:size]))
-    with pytest.raises(MalformedEvent, match=r"starts with 50 4b 03 04, a binlog starts with fe 62 69 6e\."):
+    with pytest.raises(MalformedEvent, match=r"starts with 50 4b 03 04, a binlog starts with fe 62 69 6e$"):
         list(iter_events(b"PK\x03\x04"))
     with pytest.raises(MalformedEvent, match="starts with nothing"):
         list(iter_events(b""))
