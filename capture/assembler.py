@@ -234,7 +234,7 @@ class Assembler:
             self._statement_start = None
 
     def _raw(self, step: Step) -> bytes:
-        return self._walker.without_checksum(step.raw, step.start, step.end)
+        return self._walker.without_checksum(step)
 
     def _add_rows(self, transcoder: Transcoder, event: RowsEvent, head: RecordHead) -> None:
         records = transcoder.transcode(event, head, self._next_id())

@@ -12,13 +12,15 @@ Positions mean nothing on another server. Capture goes on in front of the first 
 behind it that were, in another order than on the first server, are passed over by name (`ResumePoint.taken_over`).
 A server that lacks what was captured is behind, which may pass, or has gone another way, which does not.
 
-Order on disk: the log is flushed; position, GTIDs and the definitions, which hold there as they held where the log
+Order on disk: the log is flushed; the files of prepared XA transactions are brought to where it ends, whose places the
+next server cannot compare; position, GTIDs and the definitions, which hold there as they held where the log
 ends, become durable in the catalog in one transaction; then the next record begins a segment that names the new server.
 Until it does, the catalog is ahead of the log, and `known_point` takes the later of the two.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +33,7 @@ from capture.scan import scan
 from capture.source import Flavour
 from capture.start import binlog_files, current_end
 from capture.transactions import StepKind
+from capture.two_phase import settle
 
 if TYPE_CHECKING:
     from capture.binlog_files import BinlogFile
@@ -74,6 +77,7 @@ async def reach(source: Source, log: Log, catalog: Catalog, channel_id: str) -> 
         chosen, info, point = await _choose(source, hosts, known)
         if known is not None and point is not None:
             await log.flushed()
+            await asyncio.to_thread(settle, log, known)
             await catalog.run(_take_over, catalog, row, known, point)
     except BaseException:
         for host in hosts:
@@ -231,9 +235,12 @@ async def _first_uncaptured(
     return boundary
 
 
+_CAPTURED = frozenset({StepKind.COMMIT, StepKind.STATEMENT, StepKind.PREPARE, StepKind.XA_COMMIT})
+
+
 def _require_named(source: Source, walker: BinlogWalker, step: Step) -> None:
     """Whether a transaction without a GTID was captured from the other server nobody can tell."""
-    if step.ends_transaction and walker.gtid is None and step.kind in (StepKind.COMMIT, StepKind.STATEMENT):
+    if step.ends_transaction and walker.gtid is None and step.kind in _CAPTURED:
         raise _unproven(source, f"its binlog has a transaction without a GTID at {walker.file}:{step.start}")
 
 

@@ -122,7 +122,7 @@ class LookBack:
                         if step is None:
                             await asyncio.sleep(0)
                             continue
-                        if walker.position.order > end.order:
+                        if (walker.number, step.start) < start.order or walker.position.order > end.order:
                             continue
                         if step.kind is StepKind.BEGIN and walker.xid == xid:
                             held = HeldRows(xid, step)
@@ -140,10 +140,9 @@ class LookBack:
         if step.kind is StepKind.TABLE_MAP:
             assert isinstance(event, TableMapEvent)
             version = await self._version(event)
-            raw = walker.without_checksum(step.raw, step.start, step.end)
-            held.table_map(step, raw, walker.table_id_bytes, version)
+            held.table_map(step, walker.without_checksum(step), walker.table_id_bytes, version)
         elif step.kind is StepKind.ROWS:
-            held.rows(step, walker.without_checksum(step.raw, step.start, step.end), walker.table_id_bytes)
+            held.rows(step, walker.without_checksum(step), walker.table_id_bytes)
         elif step.kind is StepKind.SAVEPOINT:
             held.savepoint(savepoint_name(step))
         elif step.kind is StepKind.ROLLBACK_TO:

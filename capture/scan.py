@@ -27,7 +27,8 @@ async def scan(
     source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition, *, table_maps: bool = False
 ) -> AsyncGenerator[tuple[BinlogWalker, Step], None]:
     """Every step of the binlog from `start`, a transaction boundary, up to `end`; heartbeats and file heads included.
-    With `table_maps` those are decoded.
+    With `table_maps` those are decoded. What a server sends from before `start` (its file from the beginning, where the
+    position has more than 32 bits) is passed over.
 
     Raises what the source and the walker raise.
     """
@@ -51,7 +52,7 @@ async def scan(
                         return
                     if step is None:
                         await asyncio.sleep(0)
-                    else:
+                    elif (walker.number, step.start) >= start.order:
                         yield walker, step
                 if walker.reached.order == end.order or (step is not None and _is_at_end(walker, step)):
                     return

@@ -157,6 +157,7 @@ class BinlogWalker:
         self._end = start.position
         self._pending_gtid = False
         self._alters_nothing = False
+        self._is_inside_payload = False
 
     @property
     def file(self) -> str:
@@ -187,6 +188,7 @@ class BinlogWalker:
 
         Raises MalformedEvent, UnsupportedEvent, UnsupportedStatement, SourceRefused.
         """
+        self._is_inside_payload = False
         kind = raw[_TYPE_CODE_OFFSET] if len(raw) > _TYPE_CODE_OFFSET else 0
         if kind in _HEARTBEATS:
             header, event = self._decoder.decode(raw)
@@ -214,6 +216,7 @@ class BinlogWalker:
         if not has_gtid:
             self.gtid = None
         decoder = self._decoder.inside()
+        self._is_inside_payload = True
         for raw in events_in(step.event):
             if raw is None:
                 yield None
@@ -242,9 +245,9 @@ class BinlogWalker:
         """How table ids stand in the events of the file being read."""
         return self._decoder.table_id_bytes
 
-    def without_checksum(self, raw: bytes, start: int, end: int) -> bytes:
-        """A TABLE_MAP's or ROWS's raw event, that stands at `start` to `end`, without the checksum it has in a file."""
-        return self._decoder.without_checksum(raw) if end - start == len(raw) else raw
+    def without_checksum(self, step: Step) -> bytes:
+        """The raw event of the TABLE_MAP or ROWS step just returned, without the checksum it has in a file."""
+        return step.raw if self._is_inside_payload else self._decoder.without_checksum(step.raw)
 
     def _decode(self, decoder: EventDecoder, kind: int, raw: bytes) -> tuple[EventHeader, Event | None]:
         if not self._decode_rows and (kind in _ROWS_TYPES or kind == EventType.TABLE_MAP):

@@ -62,9 +62,7 @@ class TwoPhase:
 
     def recover(self) -> None:
         """Find what was prepared before the session, as of where the log ends. Raises LogWriteError."""
-        resume = self._resume
-        known = server_name(resume.flavour, resume.server_uuid, resume.server_id)
-        self.store.recover(Place(known, *resume.position.order), self._log.end_offset)
+        self.store.recover(_place_of(self._resume), self._log.end_offset)
         for note in self.store.notes:
             _log.warning("%s", note, extra={"topic": self._log.topic})
 
@@ -182,6 +180,19 @@ class TwoPhase:
         pieces = self.store.read(file)
         while piece := await asyncio.to_thread(next, pieces, None):
             yield piece
+
+
+def settle(log: Log, end: ResumePoint) -> None:
+    """Make what was prepared durable as it stood where the log ends: another server goes on. Raises LogWriteError."""
+    store = PreparedStore(log.directory, log.topic)
+    store.recover(_place_of(end), log.end_offset)
+    for note in store.notes:
+        _log.warning("%s", note, extra={"topic": log.topic})
+    store.sync()
+
+
+def _place_of(point: ResumePoint) -> Place:
+    return Place(server_name(point.flavour, point.server_uuid, point.server_id), *point.position.order)
 
 
 def server_name(flavour: str | None, server_uuid: str | None, server_id: int | None) -> str:

@@ -130,7 +130,7 @@ def read_head(files: Files, path: Path) -> PreparedFile | None:
         return None
     xid = _xid(path, head)
     size_bytes, place = prepared
-    if _FRAMES_AT + size_bytes > size:
+    if size_bytes and _FRAMES_AT + size_bytes > size:
         raise CorruptLog(f"{path} has {size} bytes where {_FRAMES_AT + size_bytes} were written")
     finished = _slot(path, head, _FINISHED_AT)
     return PreparedFile(path, xid, size_bytes, place, None if finished is None else finished[1])
@@ -248,6 +248,8 @@ class PreparedStore:
                 self._files.write(descriptor, bytes(_SLOT_BYTES), _FINISHED_AT)
             found.finished = None
             self._unsynced[path] = None
+        if (older := self._known.get(found.xid)) is not None:
+            self._ended.append((end_offset, older.path))
         self._known[found.xid] = found
 
     def _set_aside(self, path: Path, why: str) -> None:
@@ -332,17 +334,28 @@ class PreparedStore:
         return bool(self._unsynced)
 
     def sync(self) -> None:
-        """Make everything durable; may be called on any thread while nothing else is. Raises LogWriteError."""
+        """Make everything durable; may be called on any thread, which from then on has the files that are open: a
+        session that ends meanwhile closes none of them. Raises LogWriteError.
+        """
+        unsynced, self._unsynced = self._unsynced, {}
         with self._using("flushed"):
-            for path, descriptor in list(self._unsynced.items()):
-                if descriptor is not None:
-                    self._files.sync(descriptor)
-                    self._files.close(descriptor)
-                else:
-                    with self._files.opened(path) as opened:
-                        self._files.sync(opened)
-                del self._unsynced[path]
-            self._files.sync_directory(self._directory)
+            try:
+                while unsynced:
+                    path, descriptor = unsynced.popitem()
+                    self._sync_file(path, descriptor)
+                self._files.sync_directory(self._directory)
+            finally:
+                self._close_all(unsynced)
+
+    def _sync_file(self, path: Path, descriptor: int | None) -> None:
+        if descriptor is None:
+            with self._files.opened(path) as opened:
+                self._files.sync(opened)
+            return
+        try:
+            self._files.sync(descriptor)
+        finally:
+            self._files.close(descriptor)
 
     def delete_ended(self, durable_offset: int) -> None:
         """Delete what has ended before the log was durable up to an offset."""
@@ -359,10 +372,13 @@ class PreparedStore:
 
     def close(self) -> None:
         """Give back what is open; what is not durable is found, or dropped, by the next `recover`."""
-        for descriptor in self._unsynced.values():
+        unsynced, self._unsynced = self._unsynced, {}
+        self._close_all(unsynced)
+
+    def _close_all(self, unsynced: dict[Path, int | None]) -> None:
+        for descriptor in unsynced.values():
             if descriptor is not None:
                 self._files.close(descriptor)
-        self._unsynced = {}
 
     @contextmanager
     def _using(self, what: str) -> Iterator[None]:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+import capture.failover
+from capture.binlog_files import BinlogFile
 from capture.errors import SourceRefused
 from capture.failover import known_point
 from capture.identity import Recaptured
 from capture.position import BinlogPosition, GtidSet, ResumePoint, SourceSnapshot, mysql_key
 from capture.transactions import Gtid
+from capture.xa import Xid
+from storage.clock import SystemClock
 from storage.log import RecoveredSource
-from tests.capture.world import FedSource
+from storage.prepared import Place, PreparedStore
+from tests.capture.world import FILE, FedSource, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.source import Source
 
 A, B = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "4a11fa47-71ca-11e1-9e33-c80aa9429562"
 
@@ -105,3 +116,52 @@ def test_what_was_captured_elsewhere_is_passed_over_and_what_comes_twice_here_is
         recaptured(gtid(B, 3))
     with pytest.raises(SourceRefused):
         Recaptured(source, replace(here, taken_over=None))(gtid(A, 9))
+
+
+class Hosts(FedSource):
+    """Two hosts, which are the same server."""
+
+    def hosts(self) -> list[Source]:
+        return [self, self]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_prepared_transactions_stand_as_they_did_where_the_log_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places of the server before mean nothing any more: what lay beyond the log's end there is put right first."""
+    world = World(tmp_path, SystemClock())
+    store = PreparedStore(world.log.directory, "topic")
+    for xid, position in ((b"committed later", 400), (b"prepared later", 600)):
+        store.prepare(store.begin(xid), Place(f"mysql {A}", 7, position), 0)
+    store.finish(b"committed later", Place(f"mysql {A}", 7, 700), 0)
+    store.sync()
+    (row,) = world.catalog.channels()
+    world.catalog.put_channel(replace(row, start=taken_over(A, 500, f"{A}:1-9", file_number=7)))
+    point = ResumePoint.from_json(taken_over(B, 900, f"{A}:1-9"))
+    source = Hosts()
+    info = await source.connect()
+
+    async def choose(*_: object) -> object:
+        return source, info, point
+
+    monkeypatch.setattr(capture.failover, "_choose", choose)
+    await capture.failover.reach(source, world.log, world.catalog, "c")
+    assert ResumePoint.from_json(world.catalog.channels()[0].start) == point
+    found = PreparedStore(world.log.directory, "topic")
+    found.recover(Place(f"mysql {B}", 3, 900), 0)
+    assert found.xids == [b"committed later"]
+    await world.close()
+
+
+@pytest.mark.parametrize("events", [("XA COMMIT 'a'",), ("XA START 'a'", "XA END 'a'", None)])
+async def test_xa_transactions_without_a_gtid_prove_nothing(events: tuple[str | None, ...]) -> None:
+    source = FedSource()
+    for sql in events:
+        encoder = source.encoder
+        source.feed(encoder.xa_prepare(1, Xid(1, b"a", b"")) if sql is None else encoder.query(1, sql, thread_id=1))
+    file = BinlogFile(FILE, source.encoder.position)
+    with pytest.raises(SourceRefused, match=f"a transaction without a GTID at {FILE}:"):
+        await capture.failover._first_uncaptured(source, await source.connect(), file, file.end, GtidSet())

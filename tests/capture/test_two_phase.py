@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
+from string import ascii_letters
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,9 @@ from capture.encode import EventEncoder
 from capture.events import Checksum
 from capture.payload import Compression
 from capture.position import BinlogPosition
+from capture.scan import scan
 from capture.start import _first_transaction_at as first_transaction_at
+from capture.transactions import StepKind
 from capture.xa import Xid
 from storage.files import Files
 from storage.prepared import prepared_paths
@@ -279,6 +283,50 @@ async def test_a_loss_of_power_takes_the_commit_back_and_it_comes_again(
     await world.close()
 
 
+class FromTheStart(Forked):
+    """Sends its file from the start whatever is asked, as servers do where a position has more than 32 bits."""
+
+    def sibling(self) -> FromTheStart:
+        made = FromTheStart()
+        made._events = self._events
+        made.end()
+        return made
+
+    async def start(self, position: BinlogPosition) -> None:
+        await super().start(position.at(4))
+
+
+async def test_looking_back_far_into_a_file_passes_over_what_lies_before(world: World) -> None:
+    source = FromTheStart()
+    xa = Xa(source)
+    for sql in (CREATE_DATABASE, CREATE_TABLE):
+        xa.say(sql)
+    xa.prepared(A, 1)
+    xa.end("COMMIT", A)
+    for number in range(100, 180):
+        xa.transaction(number, note="x" * 60_000)
+    xa.prepared(A, 2)
+    xa.transaction(3)
+    async with running(world.channel(lambda: source, "shop")):
+        await until(world, lambda: ids(world.records())[-1:] == ["3"] and world.operations()[-1] == "COMMIT")
+    for path in prepared_paths(Files(), world.log.directory):
+        path.unlink()
+    xa.end("COMMIT", A)
+    assert ids(await carried(world, source)) == ["1", *map(str, range(100, 180)), "3", "2"]
+
+
+async def test_a_scan_far_into_a_file_begins_where_it_is_to() -> None:
+    source = FromTheStart()
+    xa = Xa(source)
+    xa.say(CREATE_DATABASE)
+    start = xa.position
+    xa.say(CREATE_TABLE)
+    end = xa.position
+    steps = [(step.kind, step.end) async for _, step in scan(source, await source.connect(), start, end)]
+    assert steps[-1] == (StepKind.STATEMENT, end.position)
+    assert [kind for kind, _ in steps].count(StepKind.STATEMENT) == 1
+
+
 class Asked(Forked):
     """Says where its log ends."""
 
@@ -297,6 +345,32 @@ async def test_a_time_finds_the_commit_as_the_beginning_of_a_transaction() -> No
     file = BinlogFile(FILE, source.encoder.position)
     point = await first_transaction_at(source, info, file, LATER)
     assert point.position == BinlogPosition(FILE, boundary)
+
+
+async def test_rows_of_a_prepared_transaction_that_came_compressed(world: World, source: Forked, xa: Xa) -> None:
+    """Also one that is as large as all it came in: it has no checksum of its own."""
+    inner = EventEncoder(checksum=Checksum.NONE)
+    noise = "".join(Random(5).choices(ascii_letters, k=9000))
+    xa.number += 1
+    xa.source.feed(xa.encoder.gtid(TIME, UUID, xa.number))
+    begin = [inner.query(TIME, f"XA START {A}", database="shop", thread_id=9), inner.table_map(TIME, T, 100)]
+    rest = [
+        inner.write_rows(TIME, T, 100, [{"id": 2, "note": noise}]),
+        inner.query(TIME, f"XA END {A}", database="shop", thread_id=9),
+        inner.xa_prepare(TIME, A),
+    ]
+    for size in range(1000, 9000):
+        large = inner.write_rows(TIME, T, 100, [{"id": 1, "note": "n" * size}])
+        payload = EventEncoder(position=xa.encoder.position).payload(TIME, [*begin, large, *rest], Compression.ZSTD)
+        if len(payload) == len(large):
+            break
+    else:
+        raise AssertionError("no row is as large as what it came in")
+    xa.source.feed(xa.encoder.payload(TIME, [*begin, large, *rest], Compression.ZSTD))
+    xa.end("COMMIT", A)
+    rows = [record for record in await carried(world, source) if record.operation == "INSERT"]
+    assert ids(rows) == ["1", "2"]
+    assert [row.fields["afterImages"][1]["value"] for row in rows] == [b"n" * size, noise.encode()]
 
 
 @pytest.mark.parametrize("compression", Compression)

@@ -27,6 +27,7 @@ from storage.prepared import (
 from storage.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 XID = b"\1\0\0\0\1xy"
@@ -152,7 +153,71 @@ def test_an_id_that_comes_again_replaces_the_one_before(store: PreparedStore, tm
     write(store, position=200, frames=[(2, b"new")])
     store.sync()
     assert found(store) == [Frame(2, b"new")]
-    assert found(opened(tmp_path)) == [Frame(2, b"new")]
+    again = opened(tmp_path)
+    assert found(again) == [Frame(2, b"new")]
+    again.delete_ended(6)
+    assert len(prepared_paths(Files(), tmp_path)) == 1, "the one before goes also when the run ended before it could"
+
+
+def test_what_has_no_rows_in_the_end_is_whole(store: PreparedStore, tmp_path: Path) -> None:
+    write(store, frames=[])
+    store.sync()
+    again = opened(tmp_path)
+    assert again.notes == []
+    assert found(again) == []
+    again.finish(XID, Place(SERVER, 1, 300), 17)
+    again.sync()
+    assert opened(tmp_path).xids == []
+
+
+class Watched(Files):
+    """Knows which descriptors are open, and does something while the first of them is flushed."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.open_now: set[int] = set()
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        descriptor = super().open(path, create=create, write=write)
+        self.open_now.add(descriptor)
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        self.open_now.remove(descriptor)
+        super().close(descriptor)
+
+    def sync(self, descriptor: int) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        assert descriptor in self.open_now
+        super().sync(descriptor)
+
+
+def test_a_session_that_ends_during_a_flush_closes_nothing_twice(tmp_path: Path) -> None:
+    """Another file may have the number of a descriptor by then."""
+    files = Watched()
+    store = PreparedStore(tmp_path, "topic", files)
+    write(store, b"one")
+    write(store, b"two")
+    files.meanwhile = store.close
+    store.sync()
+    assert not files.open_now
+
+
+def test_a_flush_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    files = Watched()
+    store = PreparedStore(tmp_path, "topic", files)
+    write(store, b"one")
+    write(store, b"two")
+
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    files.meanwhile = fail
+    with pytest.raises(LogWriteError):
+        store.sync()
+    store.close()
+    assert not files.open_now
 
 
 def test_every_cut_of_a_file_is_noticed(store: PreparedStore, tmp_path: Path) -> None:
