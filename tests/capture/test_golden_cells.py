@@ -159,7 +159,13 @@ MALFORMED: list[tuple[Column, F, int, str]] = [
     (column("time", fsp=1), F.TIME, 0, "ff ff ff ff"),
     (column("datetime", fsp=6), F.DATETIME, 0, "ff ff ff ff ff ff ff ff"),
     (column("timestamp", fsp=1), F.TIMESTAMP, 0, "60 40 6a bf 0a"),
+    *((column("decimal", precision=4, scale=2), F.NEWDECIMAL, 0x0402, image) for image in ("85 64", "e4 00", "80 64")),
+    (column("decimal", precision=2, scale=2), F.NEWDECIMAL, 0x0202, "e4"),
+    (column("decimal", precision=4, scale=2), F.NEWDECIMAL, 0x0402, "7a 9b"),
+    (column("decimal", precision=18, scale=0), F.NEWDECIMAL, 0x1200, "80 00 00 01 3b 9a ca 00"),
+    (column("decimal", precision=18, scale=9), F.NEWDECIMAL, 0x1209, "80 00 00 01 3b 9a ca 00"),
 ]
+"""Among them DECIMALs with a group that has more digits than its bytes are for."""
 
 
 @pytest.mark.parametrize(("one", "field_type", "metadata", "image"), MALFORMED, ids=lambda part: repr(part)[:40])
@@ -174,6 +180,15 @@ def test_all_documented_numbers_stand_in_the_table_and_those_never_sent_say_why(
     for row in COLUMN_TYPES:
         assert bool(row.never_sent) == (not row.names)
     assert {row.number for row in COLUMN_TYPES if row.never_sent} == {0, 6, 14, 17, 18, 19}
+
+
+@pytest.mark.parametrize(
+    ("bits", "shortest"), [(0x0F800000, 1.2621775e-29), (0x6B000000, 1.5474251e26), (0x6C800000, 1.2379401e27)]
+)
+def test_a_float_that_is_a_power_of_two_may_be_farther_from_its_shortest_decimal(bits: int, shortest: float) -> None:
+    """The nearest decimal of as many digits is another FLOAT: there is more room above a power of two than below."""
+    assert shortest_double(bits) == shortest
+    assert struct.unpack("<I", struct.pack("<f", shortest)) == (bits,)
 
 
 @pytest.mark.parametrize("exponent", range(255))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pymysqlreplication.json_binary import parse_json
 
@@ -178,6 +178,8 @@ def test_any_double_reads_back(value: float) -> None:
 
 
 @given(value=DOCUMENTS)
+@example(value="ab")
+@example(value="x" * 200)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_no_prefix_of_a_document_is_one(value: Any) -> None:
     document = document_of(value)
