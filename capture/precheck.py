@@ -63,6 +63,15 @@ async def check(
     return ()
 
 
+async def require_objects(source: Source, info: ServerInfo, spec: ChannelSpec) -> None:
+    """Raises SourceRefused unless the objects of `spec` are there and this account may read them."""
+    items = [item for item in ITEMS if item.name in _READS]
+    for result in await _results(items, await _look(source, info, spec, None)):
+        if result.failed:
+            remedy = (result.remedy or "").replace("\n", " ")
+            raise SourceRefused(f"{result.name}: {result.found}; {remedy}")
+
+
 async def _results(items: Sequence[Item], look: Look) -> Sequence[CheckResult]:
     results: list[CheckResult] = []
     lacking: set[str] = set()

@@ -276,7 +276,8 @@ class Session:
         file = self.walker.file
         if file in str(error):
             return error
-        return type(error)(f"{str(error).rstrip('.')} (binlog {self.walker.reached})")
+        error.args = (f"{str(error).rstrip('.')} (binlog {self.walker.reached})",)
+        return error
 
     async def _give_way(self) -> None:
         """Let others run: this slice is used up."""

@@ -145,6 +145,42 @@ async def test_a_refused_change_leaves_the_old_objects(world: World, server: Liv
     assert [(table, number) for table, number, _ in captured(world)] == [("a", 1), ("a", 2), ("a", 3), ("b", 4)]
 
 
+async def test_what_the_account_cannot_see_is_refused_and_the_old_objects_go_on(
+    world: World, server: LiveServer
+) -> None:
+    """Taken, the first row of it would stop the channel: nobody can read what its columns are."""
+    one, two = server.fresh_database(), server.fresh_database()
+    await run(server, f"CREATE TABLE {one}.a (id INT)", f"CREATE TABLE {two}.b (id INT)")
+    await run(server, f"CREATE USER 'u{one[-8:]}'@'%' IDENTIFIED BY 'Some-Pass-1'")
+    for what in ("REPLICATION SLAVE, REPLICATION CLIENT ON *.*", f"SELECT ON {one}.*"):
+        await run(server, f"GRANT {what} TO 'u{one[-8:]}'@'%'")
+    url = server.url(f"u{one[-8:]}", "Some-Pass-1")
+    async with running(live(world, server, one, url=url)) as channel:
+        await insert(world, server, channel, 1, f"{one}.a")
+        for objects, words in (
+            ((one, f"{two}.b"), f"SELECT privilege: not granted on `{two}`.`b`; GRANT SELECT ON `{two}`.`b` TO "),
+            ((one, two), f"SELECT privilege: not granted on `{two}`.*; GRANT SELECT ON `{two}`.* TO "),
+            ((one, f"{one}.a", f"{two}.nix"), "SELECT privilege: not granted on "),
+        ):
+            await channel.take_objects(objects)
+            async with asyncio.timeout(WAIT_S):
+                await channel.wait_for(State.NORMAL)
+            assert (channel.refused_objects or "").startswith(f"the objects stay {one}: {words}")
+            assert in_force(world) == (one,)
+        await insert(world, server, channel, 2, f"{one}.a", f"{two}.b")
+        await run(server, f"GRANT SELECT ON {two}.* TO 'u{one[-8:]}'@'%'")
+        await channel.take_objects((one, f"{two}.nix"))
+        async with asyncio.timeout(WAIT_S):
+            await channel.wait_for(State.NORMAL)
+        assert f"objects: not found, or not visible to this account: {two}.nix; " in (channel.refused_objects or "")
+        await channel.take_objects((one, f"{two}.b"))
+        async with asyncio.timeout(WAIT_S):
+            await channel.wait_for(State.NORMAL)
+        assert channel.refused_objects is None
+        await insert(world, server, channel, 3, f"{one}.a", f"{two}.b")
+    assert [(table, number) for table, number, _ in captured(world)] == [("a", 1), ("a", 2), ("a", 3), ("b", 3)]
+
+
 @contextmanager
 def killed_at(world: World, call: str, *, after: bool) -> Iterator[None]:
     """Have a session end at a call of the catalog or the log: before anything of it happened, or all."""
