@@ -81,6 +81,8 @@ def version_of(table_map: TableMapEvent, dialect: Dialect) -> TableVersion:
         )
     if len(names) != table_map.column_count:
         raise MetadataGap(f"its table map names {len(names)} of {table_map.column_count} columns")
+    if any("\udc80" <= character <= "\udcff" for character in "".join(names)):
+        raise MetadataGap("its table map has column names that are not UTF-8")
     reader = _Reader(table_map, dialect, charsets(dialect))
     columns = tuple(reader.column(index, name) for index, name in enumerate(names))
     return TableVersion.of(table_map.database, table_map.table, columns, _keys(table_map, names), "", "", partial=True)

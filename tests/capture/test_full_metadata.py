@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,12 @@ def test_every_size_that_columns_have_is_taken(field_type: FieldType, metadata: 
 def test_a_primary_key_of_columns_that_are_not_there_is_refused() -> None:
     with pytest.raises(MetadataGap, match="its table map has a primary key of more than its 1 columns"):
         version_of(told(_F.LONG, 0, key=(KeyPart(1),)), MYSQL)
+
+
+def test_names_that_are_no_text_are_refused() -> None:
+    named = replace(told(_F.LONG, 0), optional=OptionalMetadata(names=(b"\xe1b".decode("utf-8", "surrogateescape"),)))
+    with pytest.raises(MetadataGap, match="its table map has column names that are not UTF-8"):
+        version_of(named, MYSQL)
 
 
 @pytest.mark.parametrize("declared", ["DATETIME(6)", "DATETIME", "TIME(6)", "TIMESTAMP(6) NULL"])
