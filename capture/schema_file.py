@@ -17,7 +17,7 @@ from capture.ddl import parse
 from capture.errors import SourceRefused
 from capture.schema import Session
 from capture.sql import Kind, SqlSyntaxError, tokenize
-from capture.statements import Unknown
+from capture.statements import AlterTable, CreateSequence, CreateTable, CreateTableLike, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from capture.schema import Position, SchemaHistory
 
 _DELIMITER = re.compile(r"^[ \t]*DELIMITER[ \t]+(\S+)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+
+
+_DEFINING = (CreateTable, CreateTableLike, CreateSequence, AlterTable)
 
 
 class _Text(NamedTuple):
@@ -52,6 +55,11 @@ def apply_schema_file(path: str, history: SchemaHistory, position: Position) -> 
         for statement in statements:
             if isinstance(statement, Unknown):
                 raise SourceRefused(f"line {line} of the schema_file {path} is not understood: {statement.reason}")
+            if isinstance(statement, _DEFINING) and (statement.table.database or database) is None:
+                raise SourceRefused(
+                    f"line {line} of the schema_file {path} does not say in which database {statement.table.table} is; "
+                    f"write a USE statement before it, as mysqldump --databases does"
+                )
         reason = history.undecided_charset(statements, database or "")
         if reason is not None:
             raise SourceRefused(f"line {line} of the schema_file {path}: {reason}")

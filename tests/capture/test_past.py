@@ -180,6 +180,10 @@ async def test_a_schema_file(world: World, server: LiveServer, tmp_path: Path) -
     [
         ("CREATE TABLE {0}.t (id BIGINT PRIMARY KEY, name VARCHAR(10)) CHARSET latin1;", "is LONG in the binlog and"),
         ("CREATE TABLE {0}.other (id INT);", "changed {0}."),
+        (
+            "DROP TABLE IF EXISTS `t`;\nCREATE TABLE `t` (id INT);",
+            "sql does not say in which database t is; write a USE",
+        ),
         ("\n\nCREATE TABEL {0}.t (id INT);", "line 3 of the schema_file "),
         ("CREATE TABLE {0}.t (id INT COMMENT 'open);", "line 1 of the schema_file "),
         ("ALTER TABLE {0}.t ADD x INT;", "it was altered, and the schema history did not have it before"),
