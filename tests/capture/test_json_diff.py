@@ -277,6 +277,13 @@ def test_values_that_overlap_are_refused() -> None:
         apply_diffs(nested(3, document_of("x" * 100), copies=2), [JsonDiff(INSERT, (ArrayIndex(0),), document_of(1))])
 
 
+def test_a_value_within_the_table_is_refused() -> None:
+    """The text's offset is that of its own entry's last byte, which would be the length 0."""
+    document = bytes.fromhex("02 02 00 0a 00 0c 06 00 05 01 00")
+    with pytest.raises(DamagedJson, match="a value lies outside its array or object"):
+        apply_diffs(document, [JsonDiff(REPLACE, (ArrayIndex(1),), document_of(2))])
+
+
 def test_keys_that_overlap_are_refused() -> None:
     """Three members of one key: written out, the document would be larger than it was."""
     entries = b"\x19\x00\x20\x00" * 3 + b"\x04\x01\x00" * 3
