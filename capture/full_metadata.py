@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from capture.charsets import charsets, decode_text
+from capture.charsets import certain_text, charsets
 from capture.table import PRIMARY, Column, Key, TableVersion
 from capture.table_map import FieldType, TableMapEvent, string_real_type
 
@@ -64,10 +64,6 @@ _DECIMAL_DIGITS_MAX = 65
 _BITS_MAX = 64
 
 
-_WITHOUT_CODEC = frozenset({"swe7", "armscii8", "keybcs2", "geostd8"})
-"""Charsets of which only ASCII letters and digits are certain here."""
-
-
 class MetadataGap(ValueError):
     """A TABLE_MAP from which no version can be made; the message is half a sentence."""
 
@@ -109,10 +105,6 @@ def _is_possible(code: int, metadata: int) -> bool:
     if code == _F.BIT:
         return first < 8 and 0 < second * 8 + first <= _BITS_MAX
     return True
-
-
-def _is_plain(labels: tuple[str, ...]) -> bool:
-    return all(label.isascii() and (label.isalnum() or not label) for label in labels)
 
 
 class _Reader:
@@ -171,9 +163,9 @@ class _Reader:
         collation = self._charsets.collation_by_id(collation_id)
         if collation is None:
             raise MetadataGap(f"column {name} has the unknown collation {collation_id}")
-        shown = tuple(decode_text(label, collation_id) for label in found)
-        if "\ufffd" in "".join(shown) or (collation.charset in _WITHOUT_CODEC and not _is_plain(shown)):
-            raise MetadataGap(f"the labels of column {name} cannot be read as {collation.charset}")
+        shown = tuple(text for label in found if (text := certain_text(label, collation_id)) is not None)
+        if len(shown) != len(found):
+            raise MetadataGap(f"the labels of column {name} cannot be read as {collation.charset} for certain")
         return Column(name, data_type, labels=shown, charset=collation.charset, collation=collation.name)
 
     def _text(self, index: int, name: str, code: int, metadata: int) -> Column:

@@ -62,6 +62,28 @@ def test_a_primary_key_of_columns_that_are_not_there_is_refused() -> None:
         version_of(told(_F.LONG, 0, key=(KeyPart(1),)), MYSQL)
 
 
+@pytest.mark.parametrize(
+    ("charset", "label", "text"),
+    [
+        ("latin1", b"caf\xe9", "café"),
+        ("dec8", b"plain", "plain"),
+        ("dec8", b"\xd7", None),
+        ("sjis", b"\x81\x60", None),
+        ("utf8mb4", b"\xff", None),
+    ],
+)
+def test_labels_are_taken_where_there_is_one_way_to_read_them(charset: str, label: bytes, text: str | None) -> None:
+    """x'D7' is Œ in DEC's charset and × in Latin 1, of which Python has only the second."""
+    collation = charsets(MYSQL).default_collation(charset).id
+    optional = OptionalMetadata(names=("c",), labels=((label,),), collations=(collation,))
+    table_map = replace(told(_F.ENUM, 1), optional=optional)
+    if text is not None:
+        assert version_of(table_map, MYSQL).columns[0].labels == (text,)
+        return
+    with pytest.raises(MetadataGap, match=f"the labels of column c cannot be read as {charset} for certain"):
+        version_of(table_map, MYSQL)
+
+
 def test_names_that_are_no_text_are_refused() -> None:
     named = replace(told(_F.LONG, 0), optional=OptionalMetadata(names=(b"\xe1b".decode("utf-8", "surrogateescape"),)))
     with pytest.raises(MetadataGap, match="its table map has column names that are not UTF-8"):
