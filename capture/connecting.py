@@ -28,6 +28,8 @@ _CLOSED = frozenset({errno.EBADF, errno.ECONNRESET, errno.ECONNABORTED, errno.EN
 """How the system words a connection that the other side closed while it was being set up."""
 
 _CONNECTION_LOST = 2013
+_OTHER_NAMES = frozenset({62, 64})
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 _CHECKS = {
     errno.ECONNREFUSED: "check host, port and that the server runs",
@@ -65,7 +67,10 @@ def failure_to_connect(address: SourceAddress, host: str, port: int, error: Exce
     if reason is None:
         return None
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return SourceRefused(f"the certificate of {address} is not trusted: {reason.verify_message}; see tls_ca")
+        message, check = reason.verify_message.rstrip("."), "see tls_ca"
+        if reason.verify_code in _OTHER_NAMES:
+            check = "name the host as its certificate does, or take tls=verify_ca, which leaves names alone"
+        return SourceRefused(f"the certificate of {address} is not trusted: {message}; {check}")
     if isinstance(reason, ssl.SSLError):
         return SourceUnavailable(
             f"TLS with the source {address} does not come about: {in_words(reason)}; check the TLS settings of the "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from capture.dialect import Dialect
 from capture.dissect import Part, dissect, event_name
 from capture.envelope import RecordHead
-from capture.errors import CaptureError, SchemaMismatch, SourceRefused
+from capture.errors import NEW_CHANNEL, CaptureError, SchemaMismatch, SourceRefused
 from capture.event_types import EventType
 from capture.events import (
     Checksum,
@@ -36,6 +36,7 @@ from capture.payload import events_in
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.row_parts import RowParts
 from capture.schema import SchemaHistory
+from capture.start import binlog_files
 from capture.transcoder import Transcoder
 
 if TYPE_CHECKING:
@@ -136,9 +137,11 @@ async def explain(
     hosts = source.hosts()
     try:
         home, info = await _home(source, hosts, server)
+        await _require_file(home, info, begin)
         await _read(home, info, begin, end, record, value, found)
     except CaptureError as error:
-        found.missing = str(error)
+        # What is gone stops nobody here: the record stands, and so does its channel.
+        found.missing = str(error).partition(f"; {NEW_CHANNEL}")[0]
     except TimeoutError:
         found.missing = f"{source.address} sent nothing of {end.file} for {READ_TIMEOUT_S} s"
     finally:
@@ -164,6 +167,15 @@ async def _home(source: Source, hosts: Sequence[Source], server: SourceSnapshot)
         )
     assert failure is not None
     raise failure
+
+
+async def _require_file(source: Source, info: ServerInfo, position: BinlogPosition) -> None:
+    files = await binlog_files(source) if source.queryable else info.files
+    if files and position.file not in {file.name for file in files}:
+        raise SourceRefused(
+            f"the binlog file {position.file} is no longer on {source.address}, which has {files[0].name} to "
+            f"{files[-1].name}: the record stands, the bytes it was made of are gone"
+        )
 
 
 def _position(text: str, base: str) -> BinlogPosition:
