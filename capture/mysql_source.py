@@ -12,7 +12,7 @@ here.
 Session variables of a dump (sql/rpl_source.cc, rpl_binlog_sender.cc; MariaDB sql/sql_repl.cc):
 
     @source_heartbeat_period, @master_heartbeat_period   nanoseconds of silence after which the server says it lives
-    @source_binlog_checksum, @master_binlog_checksum     the checksum this reader expects: the server's own
+    @source_binlog_checksum, @master_binlog_checksum     the checksum the first ROTATE is to have
     @replica_uuid, @slave_uuid                           a dump of the same reader ends the one it left behind
     @mariadb_slave_capability = 4                        MariaDB: send GTID events as they are
 """
@@ -252,7 +252,8 @@ class MysqlSource:
             yield f"@{role}_heartbeat_period = {self.heartbeat_period_ms * 1_000_000}"
             yield f"@{reader}_uuid = '{self._reader_uuid}'"
             if "binlog_checksum" in info.variables:
-                yield f"@{role}_binlog_checksum = @@global.binlog_checksum"
+                # Not the server's own of this moment: it may have been set since, and the first ROTATE is as said here.
+                yield f"@{role}_binlog_checksum = '{'CRC32' if info.has_checksums else 'NONE'}'"
         if info.flavour is Flavour.MARIADB:
             yield "@mariadb_slave_capability = 4"
 

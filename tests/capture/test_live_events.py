@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capture.channel import State
+from capture.dialect import Dialect
 from capture.errors import UnsupportedEvent
 from capture.events import EventDecoder, iter_events
+from capture.mysql_source import MysqlSource
+from capture.position import BinlogPosition
+from capture.source import SourceAddress
+from capture.transactions import BinlogWalker, StepKind
 from storage.clock import SystemClock
 from storage.files import Files
 from storage.prepared import prepared_paths
@@ -315,6 +320,28 @@ async def test_checksums_are_switched_while_it_runs(world: World, server: LiveSe
         assert values(world.records()) == ["0", "1", "2", "3"]
         assert channel.status().state is State.NORMAL
         assert channel.status().reconnects == 0
+
+
+@pytest.mark.parametrize("checksum", ["NONE", "CRC32"])
+async def test_checksums_are_switched_before_a_dump_begins(checksum: str, server: LiveServer) -> None:
+    """What a channel knows of the server was asked a while before: definitions and what is prepared lie between."""
+    other = {"NONE": "CRC32", "CRC32": "NONE"}[checksum]
+    before = server.execute("SELECT @@GLOBAL.binlog_checksum")[0][0]
+    source = MysqlSource(SourceAddress.parse(server.url()), 4711, CLOCK)
+    try:
+        await run(server, f"SET GLOBAL binlog_checksum = {checksum}")
+        info = await source.connect()
+        await run(server, f"SET GLOBAL binlog_checksum = {other}")
+        file, position = server.binlog_position()
+        await source.start(BinlogPosition(file, position))
+        walker = BinlogWalker(BinlogPosition(file, position), Dialect.of(info.version), checksum=info.has_checksums)
+        kinds: list[StepKind] = []
+        while len(kinds) < 2:
+            kinds += [step.kind for raw in await source.read() for step in walker.steps(raw) if step is not None]
+        assert kinds[:2] == [StepKind.FILE, StepKind.FILE]
+    finally:
+        await source.close()
+        await run(server, f"SET GLOBAL binlog_checksum = {before}")
 
 
 # ---- encrypted, emptied ----
