@@ -21,18 +21,25 @@ from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnava
 from capture.failover import rehearse
 from capture.grants import Grants
 from capture.identity import require_same_source
+from capture.resume import rehearse_definitions
 from capture.schema import SchemaHistory
 from capture.schema_file import apply_schema_file
+from capture.snapshot import DefinitionsChanged
 from capture.source import open_source
-from capture.start import binlog_files, resolve_start
+from capture.start import NOW, binlog_files, resolve_start
 from storage.clock import SystemClock
+from storage.words import shown_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capture.binlog_files import BinlogFile
     from capture.channel import ChannelSpec
-    from capture.position import ResumePoint
+    from capture.position import BinlogPosition, ResumePoint
     from capture.source import ServerInfo, Source
+
+GONE_THROUGH_BYTES_MAX = 1 << 30
+"""Of the binlog behind a start in the past: some ten seconds."""
 
 __all__ = ["ITEMS", "CheckResult", "Outcome", "check", "run"]
 
@@ -44,7 +51,9 @@ async def run(source: Source, spec: ChannelSpec, resume: ResumePoint | None = No
     """
     try:
         info = await source.connect()
-        results = await check(source, info, spec, resume)
+        results = list(await check(source, info, spec, resume))
+        if source.queryable and resume is None and spec.start != NOW and not any(result.failed for result in results):
+            results.append(CheckResult("definitions", *await _definitions(source, info, spec)))
     except CaptureError as error:
         server = "-- check host, port, user, password and TLS in the channel's source"
         remedy = server if source.queryable else "-- name binlog files that this user may read in the channel's source"
@@ -116,6 +125,28 @@ async def _start(look: Look) -> Finding:
         )
         return failed(str(error), "there is no place to begin at", remedy)
     return passed(f"{look.spec.start} is {point.position}")
+
+
+async def _definitions(source: Source, info: ServerInfo, spec: ChannelSpec) -> Finding:
+    """Whether the definitions that held at a start in the past are known: a new channel sees to it when it begins, so
+    that it is looked at by `run` alone.
+    """
+    position = (await resolve_start(source, info, spec.start)).position
+    size_bytes = _bytes_behind(await binlog_files(source), position)
+    if size_bytes > GONE_THROUGH_BYTES_MAX:
+        return passed(f"not looked at: {shown_bytes(size_bytes)} behind {position} are gone through when it begins")
+    try:
+        await rehearse_definitions(source, info, spec, position)
+    except SourceRefused as error:
+        remedy = channel_key('schema_file = "schema.sql"') + ": the CREATE TABLE statements that held there"
+        found = error.found if isinstance(error, DefinitionsChanged) else str(error)
+        return failed(found, "rows behind the start could not be read", remedy)
+    return passed(f"those that held at {position} are known")
+
+
+def _bytes_behind(files: Sequence[BinlogFile], position: BinlogPosition) -> int:
+    later = [file for file in files if file.beginning.number >= position.number]
+    return sum(file.size_bytes for file in later) - position.position
 
 
 async def _files(look: Look) -> Finding:

@@ -114,6 +114,16 @@ async def _begin(
     return point, await _kept_history(info, selection, catalog, spec.id)
 
 
+async def rehearse_definitions(source: Source, info: ServerInfo, spec: ChannelSpec, position: BinlogPosition) -> None:
+    """See that a channel that starts at a position in the past could read every row behind it. Changes nothing.
+
+    Raises SourceRefused: DefinitionsChanged with the tables whose definition is not known.
+    """
+    selection = Selection(spec.objects, info.lower_case_table_names)
+    definitions = await definitions_at(source, info, selection, position)
+    await _require_readable(source, info, spec, selection, position, definitions)
+
+
 async def _require_readable(
     source: Source,
     info: ServerInfo,

@@ -641,6 +641,37 @@ async def test_objects_and_server_id_and_start(server: LiveServer) -> None:
     assert set(failed(await check(server))) == {"objects"}
 
 
+async def test_definitions_at_a_start_in_the_past(server: LiveServer, tmp_path: Path) -> None:
+    """What a new channel would be refused for when it begins."""
+    database = server.fresh_database()
+    server.execute(f"CREATE TABLE {database}.t (id INT PRIMARY KEY)")
+    start = "{}:{}".format(*server.binlog_position())
+    results = found(await check(server, database, start=start), Outcome.PASSED)
+    assert results["definitions"].found == f"those that held at {start} are known"
+    server.execute(f"INSERT INTO {database}.t VALUES (1)")
+    server.execute(f"ALTER TABLE {database}.t ADD x INT")
+    (result,) = failed(await check(server, database, start=start)).values()
+    assert (result.name, result.found.partition(", because ")[2]) == (
+        "definitions",
+        f"statements after it changed {database}.t",
+    )
+    assert (result.remedy or "").startswith('schema_file = "schema.sql"  # ')
+    file = tmp_path / "schema.sql"
+    file.write_text(f"CREATE TABLE {database}.t (id INT PRIMARY KEY)", "utf-8")
+    assert not failed(await check(server, database, start=start, schema_file=str(file)))
+    assert "definitions" not in {result.name for result in await check(server, database)}
+
+
+async def test_definitions_far_in_the_past_are_left_to_the_start(
+    mysql97: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = mysql97.fresh_database()
+    mysql97.execute(f"CREATE TABLE {database}.t (id INT PRIMARY KEY)")
+    monkeypatch.setattr(precheck, "GONE_THROUGH_BYTES_MAX", 100)
+    results = found(await check(mysql97, database, start="earliest"), Outcome.PASSED)
+    assert results["definitions"].found.startswith("not looked at: ")
+
+
 async def test_a_source_that_cannot_be_reached(server: LiveServer) -> None:
     (result,) = await check(server, "d", url=server.url(password="wrong-one"))
     assert (result.name, result.outcome) == ("reachable", Outcome.FAILED)
