@@ -15,11 +15,12 @@ from capture.binary_cells import shortest_double
 from capture.columns import COLUMN_TYPES
 from capture.envelope import RecordHead
 from capture.errors import MalformedEvent
+from capture.image_fields import field_end
 from capture.rows_event import RowsEvent, RowsKind
 from capture.table import Column
 from capture.table_map import FieldType as F
 from capture.table_map import TableMapEvent
-from capture.transcoder import Transcoder
+from capture.transcoder import IMAGES_BEFORE_SPECIALIZED, Transcoder
 from tests.capture.row_cases import DATETIME_PARTS, table_of, text_column
 
 HEAD = RecordHead(1, "2@1", "1@1", None, 1, 0)
@@ -146,6 +147,23 @@ def test_bytes_of_servers(one: Column, field_type: F, metadata: int, image: str,
             made.transcode(rows_of(whole[:size]), HEAD, 1)
     with pytest.raises(MalformedEvent):
         made.transcode(rows_of(whole + b"\xfc"), HEAD, 1)
+
+
+TOLD = {(field_type, metadata, image) for one, field_type, metadata, image, _ in GOLDEN if metadata or not one.fsp}
+"""Without MariaDB's own formats, of which a table map does not tell enough."""
+
+
+@pytest.mark.parametrize(("field_type", "metadata", "image"), sorted(TOLD), ids=lambda part: repr(part)[:40])
+def test_a_value_ends_where_its_table_map_says(field_type: F, metadata: int, image: str) -> None:
+    whole = bytes.fromhex(image)
+    assert field_end(field_type, metadata)(b"\x2a" + whole + b"\x2a", 1) == 1 + len(whole)
+
+
+def test_a_value_under_the_bit_of_a_null_that_cannot_be_is_malformed() -> None:
+    made = transcoder(column("int"), F.LONG, 0)
+    for _ in range(IMAGES_BEFORE_SPECIALIZED + 1):
+        with pytest.raises(MalformedEvent):
+            made.transcode(rows_of(b"\xfe" + b"\x01\0\0\0" + b"\x2a"), HEAD, 1)
 
 
 MALFORMED: list[tuple[Column, F, int, str]] = [
