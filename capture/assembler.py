@@ -443,10 +443,14 @@ class Assembler:
         gtid = self._walker.gtid
         interval = None if gtid is None else GtidInterval(gtid.key, gtid.number, gtid.number)
         self._statement_start = None
-        for place in [place for place in self._taken_back if place < self._walker.position.order]:
-            del self._taken_back[place]
+        if self._taken_back:
+            self._forget_taken_back()
         self._transactions += 1
         self._complete(SourcePosition(self._walker.number, step.end, interval))
+
+    def _forget_taken_back(self) -> None:
+        for place in [place for place in self._taken_back if place < self._walker.position.order]:
+            del self._taken_back[place]
 
     def _complete(self, position: SourcePosition) -> None:
         self.pending.positions.append(position)

@@ -21,8 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import NEW_CHANNEL, SourceRefused
-from capture.event_types import EventType
-from capture.events import FormatDescriptionEvent
+from capture.events import FormatDescriptionEvent, RotateEvent
 from capture.start import binlog_files
 
 if TYPE_CHECKING:
@@ -40,13 +39,6 @@ _SETTING = "binlog_files:"
 ENCRYPTION_HEADER_BYTES = 512
 """What MySQL 8.0.14 adds in front of an encrypted file, and counts in SHOW BINARY LOGS."""
 
-_TYPE_CODE_OFFSET = 4
-
-
-def is_rotate(raw: bytes) -> bool:
-    """Whether an event is a ROTATE, from its header alone."""
-    return len(raw) > _TYPE_CODE_OFFSET and raw[_TYPE_CODE_OFFSET] == EventType.ROTATE
-
 
 class FileContinuity:
     """Of one channel's session. Sources that are no server are not asked: they can play one file many times."""
@@ -58,15 +50,16 @@ class FileContinuity:
         self._source = source
         self._began_s: dict[int, int] | None = None
 
-    async def check(self, walker: BinlogWalker, step: Step, before: BinlogPosition | None) -> None:
-        """Note when the file that `step` opens began, or compare; `before` is where a ROTATE was met.
+    async def check(self, walker: BinlogWalker, step: Step) -> None:
+        """Note when the file that `step` opens began, or compare.
 
         Raises SourceRefused if it is another file, or if the one before it was.
         """
         if not self._source.queryable:
             return
-        if before is not None and step.header.is_artificial and walker.number != before.number:
-            await self._require_end(before)
+        left = walker.left
+        if isinstance(step.event, RotateEvent) and step.header.is_artificial and walker.number != left.number:
+            await self._require_end(left)
         began_s = step.header.timestamp
         if began_s and isinstance(step.event, FormatDescriptionEvent):
             await self._require_time(walker, began_s)

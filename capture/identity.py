@@ -29,17 +29,11 @@ class Recaptured:
         self._address = source.address
         self._captured = resume.gtid_set.copy() if source.queryable else GtidSet()
         self._taken_over = resume.taken_over or GtidSet()
-        self._gtid: Gtid | None = None
-        self._is_recaptured = False
 
     def __call__(self, gtid: Gtid | None) -> bool:
         """Whether the transaction is to be passed over. Raises SourceRefused if it cannot be the one captured."""
-        if gtid is not self._gtid:
-            self._gtid = gtid
-            self._is_recaptured = gtid is not None and self._look(gtid)
-        return self._is_recaptured
-
-    def _look(self, gtid: Gtid) -> bool:
+        if gtid is None:
+            return False
         if self._taken_over.contains(gtid.key, gtid.number):
             return True
         if not is_mariadb_key(gtid.key) and self._captured.contains(gtid.key, gtid.number):

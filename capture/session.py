@@ -23,7 +23,7 @@ from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
 from capture.events import HeartbeatEvent, TableMapEvent
-from capture.file_continuity import FileContinuity, is_rotate
+from capture.file_continuity import FileContinuity
 from capture.full_metadata import MetadataGap
 from capture.ghost import SERVICE
 from capture.identity import Recaptured
@@ -39,12 +39,13 @@ from storage.errors import StorageError
 from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from capture.position import ResumePoint
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
+    from capture.transactions import Gtid
     from storage.catalog import Catalog
     from storage.clock import Clock
     from storage.compression import Codec
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
 ASIDE_BYTES = 256 << 10
 """A rows event above this is taken by a thread: a JSON document of 32 MB takes four seconds."""
+
+# Members of an Enum are looked up anew at each use, which counts where it is done for each event.
+_FILE, _HEARTBEAT, _PAYLOAD, _ROWS = StepKind.FILE, StepKind.HEARTBEAT, StepKind.PAYLOAD, StepKind.ROWS
 
 
 @dataclass(slots=True)
@@ -119,6 +123,9 @@ class Session:
         self._resume_order = resume.position.order
         self._committed = resume.gtid_set.copy()
         self._recaptured = Recaptured(source, resume)
+        self._gtid: Gtid | None = None
+        self._is_recaptured = False
+        """Whether the transaction of `_gtid` was captured before."""
         self._files = FileContinuity(task.catalog, task.channel_id, info, source)
         self._busy = False
         self._streaming: asyncio.Task[Any] | None = None
@@ -205,7 +212,9 @@ class Session:
         self._assembler.read_ms = self._clock.now_ms()
         for raw in events:
             try:
-                await self._take(raw)
+                waiting = self._take(raw)
+                if waiting is not None:
+                    await waiting
             except CaptureError as error:
                 await self._flush()
                 raise self._located(error) from None
@@ -221,40 +230,60 @@ class Session:
         if self._clock.monotonic_ms() >= self._slice_ends_ms:
             await self._give_way()
 
-    async def _take(self, raw: bytes) -> None:
-        before = self.walker.reached if is_rotate(raw) else None
+    def _take(self, raw: bytes) -> Awaitable[None] | None:
+        """Take an event; what is returned is to be awaited, nothing for an event that needs nobody else."""
         step = self.walker.walk(raw)
-        if step.kind is StepKind.FILE:
-            await self._files.check(self.walker, step, before)
-        if step.kind is StepKind.HEARTBEAT:
+        kind = step.kind
+        if kind is _HEARTBEAT:
             self._take_heartbeat(step)
-        elif step.kind is StepKind.PAYLOAD:
-            for inner in self.walker.unpack(step):
-                if inner is not None:
-                    await self._take_step(inner)
-                await self._relieve()
-        else:
-            await self._take_step(step)
+            return None
+        if kind is _FILE:
+            return self._take_file(step)
+        return self._take_payload(step) if kind is _PAYLOAD else self._take_step(step)
 
-    async def _take_step(self, step: Step) -> None:
-        if self.walker.reached_order <= self._resume_order:
-            return
+    async def _take_file(self, step: Step) -> None:
+        await self._files.check(self.walker, step)
+        waiting = self._take_step(step)
+        if waiting is not None:
+            await waiting
+
+    async def _take_payload(self, step: Step) -> None:
+        for inner in self.walker.unpack(step):
+            waiting = None if inner is None else self._take_step(inner)
+            if waiting is not None:
+                await waiting
+            await self._relieve()
+
+    def _take_step(self, step: Step) -> Awaitable[None] | None:
+        """Carry out a step; what is returned is to be awaited."""
+        walker = self.walker
+        if walker.reached_order <= self._resume_order:
+            return None
         if step.header.timestamp:
             self.pacer.read_event(step.header.timestamp)
-        if self._recaptured(self.walker.gtid) and step.kind is not StepKind.FILE:
-            return
-        if self.walker.xid is not None and self._xa.ends(step):
-            await self._xa.end(step, self._relieve)
-            if self._xa.store.unsynced_count >= UNSYNCED_MAX:
-                await self._flush()
-            return
+        if walker.gtid is not self._gtid:
+            self._gtid = walker.gtid
+            self._is_recaptured = self._recaptured(walker.gtid)
+        if self._is_recaptured and step.kind is not _FILE:
+            return None
+        if walker.xid is not None and self._xa.ends(step):
+            return self._end_two_phase(step)
+        if step.kind is _ROWS and step.header.size_bytes > ASIDE_BYTES:
+            return self._take_aside(step)
         try:
-            if step.kind is StepKind.ROWS and step.header.size_bytes > ASIDE_BYTES:
-                await self._take_aside(step)
-            else:
-                self._assembler.take(step)
+            self._assembler.take(step)
         except (SchemaMismatch, DefinitionsNotLoaded) as lacking:
-            await self._take_with_definitions(step, lacking)
+            return self._take_with_definitions(step, lacking)
+        self._follow()
+        return None
+
+    async def _end_two_phase(self, step: Step) -> None:
+        await self._xa.end(step, self._relieve)
+        if self._xa.store.unsynced_count >= UNSYNCED_MAX:
+            await self._flush()
+
+    def _follow(self) -> None:
+        """Do on disk what a step that was taken asks for."""
         if self._assembler.held is not None:
             self._xa.tend(self._assembler.held)
         if self._assembler.written_was_dropped:
@@ -270,6 +299,9 @@ class Session:
             await asyncio.wait([taking])
             taking.exception()
             raise
+        except (SchemaMismatch, DefinitionsNotLoaded) as lacking:
+            await self._take_with_definitions(step, lacking)
+        self._follow()
 
     def _located(self, error: CaptureError) -> CaptureError:
         """The error with the place in the binlog, unless it names the file itself."""
@@ -396,9 +428,11 @@ class Session:
             except SchemaMismatch as mismatch:
                 lacking = mismatch
             else:
+                self._follow()
                 return
         await self._mend(step, lacking)
         self._assembler.take(step)
+        self._follow()
 
     async def _load(self, lacking: DefinitionsNotLoaded) -> None:
         """Take definitions from the catalog."""

@@ -63,6 +63,9 @@ _HIGH_BITS = ~0xFFFFFFFF
 _LOW_HALF = 1 << 31
 
 _TYPE_CODE_OFFSET = 4
+# Members of an Enum are looked up anew at each use, which counts where it is done for each event.
+_ROTATE, _PAYLOAD = EventType.ROTATE, EventType.TRANSACTION_PAYLOAD
+_TABLE_MAP, _XID, _MARIADB_GTID = EventType.TABLE_MAP, EventType.XID, EventType.MARIADB_GTID
 _ROWS_TYPES = frozenset(ROWS_EVENTS) | COMPRESSED_ROWS
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _GTIDS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.ANONYMOUS_GTID})
@@ -82,6 +85,8 @@ _NEVER_IN_PAYLOAD = (
 
 class StepKind(Enum):
     """What an event is for capture."""
+
+    __hash__ = object.__hash__  # that of Enum is written in Python, and kinds are looked up for each event
 
     NOTHING = "nothing"
     FILE = "file"
@@ -143,6 +148,8 @@ class BinlogWalker:
         self._changes = changes
         self.position = start
         """The last transaction boundary: where a new stream can begin without losing or repeating anything."""
+        self.left = start
+        """Where the file before this one was left by the last ROTATE."""
         self.in_transaction = False
         self.gtid: Gtid | None = None
         """The GTID of the transaction that is open, or of the step just returned."""
@@ -197,10 +204,10 @@ class BinlogWalker:
             header, event = self._decoder.decode(raw)
         else:
             header, event = self._decode(self._decoder, kind, raw)
-        if kind == EventType.ROTATE:
+        if kind == _ROTATE:
             return self._rotate(header, event)
         start, end = self._move(header)
-        if kind == EventType.TRANSACTION_PAYLOAD:
+        if kind == _PAYLOAD:
             return Step(StepKind.PAYLOAD, header, event, start, end)
         return self._step(kind, header, event, start, end, raw)
 
@@ -259,15 +266,15 @@ class BinlogWalker:
         if kind in _ROWS_TYPES:
             self._require_transaction(start)
             return Step(StepKind.ROWS, header, event, start, end, False, (), raw)
-        if kind == EventType.TABLE_MAP:
+        if kind == _TABLE_MAP:
             self._require_transaction(start)
             return Step(StepKind.TABLE_MAP, header, event, start, end, False, (), raw)
         if kind in _QUERIES:
             assert isinstance(event, QueryEvent)
             return self._query(header, event, start, end)
-        if kind == EventType.XID:
+        if kind == _XID:
             return self._finish(StepKind.COMMIT, header, event, start, end)
-        if kind in _GTIDS or kind == EventType.MARIADB_GTID:
+        if kind in _GTIDS or kind == _MARIADB_GTID:
             return self._begin_group(header, event, start, end)
         if kind in (EventType.FORMAT_DESCRIPTION, EventType.STOP):
             return self._format_description(header, event, start, end)
@@ -300,6 +307,7 @@ class BinlogWalker:
                 f"the source's binlog went from file {known.file} to {found.file}: its binlog was reset or renamed, "
                 f"so what follows cannot be joined to what was captured; {NEW_CHANNEL}"
             )
+        self.left = known
         self._file, self._number, self._end = found.file, found.number, found.position
         return self._pass(StepKind.FILE, header, event, self._end, self._end)
 
