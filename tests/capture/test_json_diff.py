@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import json
 import tracemalloc
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from capture.json_diff import (
     read_diffs,
 )
 from capture.json_text import json_text
-from capture.json_writer import document_of
+from capture.json_writer import Opaque, document_of
 from tests.capture.test_json_text import DOCUMENTS, nested
 
 REPLACE, INSERT, REMOVE = DiffOperation.REPLACE, DiffOperation.INSERT, DiffOperation.REMOVE
@@ -275,6 +277,27 @@ def test_a_damaged_document_is_changed_or_refused(case: tuple[Any, list[JsonDiff
 def test_values_that_overlap_are_refused() -> None:
     with pytest.raises(DamagedJson, match="its values overlap"):
         apply_diffs(nested(3, document_of("x" * 100), copies=2), [JsonDiff(INSERT, (ArrayIndex(0),), document_of(1))])
+
+
+def test_values_of_other_types_stay_beside_a_change() -> None:
+    before = [Decimal("-1.50"), dt.date(2024, 2, 29), Opaque(16, b"\x01"), 1, 2.5]
+    after = [*before[:3], "one", 2.5]
+    assert apply_diffs(document_of(before), [JsonDiff(REPLACE, (ArrayIndex(3),), document_of("one"))]) == document_of(
+        after
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ("02 02 00 0b 00 0d 0a 00 05 01 00 00", "the type 13 is unknown"),
+        ("02 02 00 0b 00 0b 0a 00 05 01 00 00", "a number is cut short"),
+        ("02 02 00 0c 00 0f 0a 00 05 01 00 fc 05", "a value of 5 bytes is cut short"),
+    ],
+)
+def test_a_damaged_value_beside_a_change_is_refused(document: str, why: str) -> None:
+    with pytest.raises(DamagedJson, match=why):
+        apply_diffs(bytes.fromhex(document), [JsonDiff(REPLACE, (ArrayIndex(1),), document_of(2))])
 
 
 def test_a_value_within_the_table_is_refused() -> None:

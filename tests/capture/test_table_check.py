@@ -6,10 +6,10 @@ import pytest
 
 from capture.charsets import charsets
 from capture.dialect import Dialect
-from capture.table import Column
+from capture.table import Column, Key, TableVersion
 from capture.table_check import mismatch
 from capture.table_map import FieldType as F
-from capture.table_map import TableMapEvent
+from capture.table_map import KeyPart, OptionalMetadata, TableMapEvent
 from tests.capture.row_cases import table_of
 
 CHARSETS = charsets(Dialect.of("8.0.36"))
@@ -51,6 +51,18 @@ def test_the_bytes_of_a_bit_follow_from_its_length(bits: int, odd: int, whole: i
     assert found(Column("c", "bit", length=bits), F.BIT, odd << 8 | whole) is None
     for other in (bits + 8, bits + 16):
         assert "is BIT with type metadata" in (found(Column("c", "bit", length=other), F.BIT, odd << 8 | whole) or "")
+
+
+def test_the_server_takes_a_unique_key_without_nullable_columns_for_a_primary_one() -> None:
+    columns = Column("a", "int", nullable=False), Column("b", "int"), Column("c", "int", nullable=False)
+    keys = Key("b", ("b",), unique=True), Key("c", ("c",), unique=True), Key("a", ("a",))
+    table = TableVersion.of("db", "t", columns, keys, "utf8mb4", "utf8mb4_0900_ai_ci")
+    for index, complaint in enumerate(("('a',)", "('b',)", None)):
+        optional = OptionalMetadata(primary_key=(KeyPart(index),))
+        table_map = TableMapEvent(7, 0, "db", "t", bytes([F.LONG] * 3), (0, 0, 0), (False, True, False), optional)
+        shown = mismatch(table, table_map, CHARSETS)
+        said = f"the primary key is {complaint} in the binlog and (('c',),) in the history"
+        assert shown == (None if complaint is None else said)
 
 
 def test_a_compressed_column_is_no_plain_one() -> None:
