@@ -174,6 +174,14 @@ async def _schema_file(look: Look) -> Finding:
 
 async def _resume(look: Look, resume: ResumePoint) -> Finding:
     address, position = look.source.address, resume.position
+    files = [file.name for file in look.info.files]
+    if files and position.file not in files:
+        return failed(
+            f"the position {position}, where this channel's data ends, is in none of the files, which go from "
+            f"{files[0]} to {files[-1]}",
+            "what follows cannot be joined to what was captured",
+            f"-- name the files from {position.file} on in the channel's source, or {NEW_CHANNEL}",
+        )
     try:
         if len(look.spec.address.hosts) > 1:
             every = open_source(look.spec.address, look.info.server_id + 1, SystemClock())

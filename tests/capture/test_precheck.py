@@ -13,7 +13,9 @@ from capture.channel import ChannelSpec, State
 from capture.checking import Outcome
 from capture.columns import COLUMN_TYPES
 from capture.errors import SourceRefused, SourceUnavailable
+from capture.position import BinlogPosition, GtidSet
 from capture.source import Flavour, ServerInfo, ServerRefusal, SourceAddress, open_source
+from capture.start import point_at
 from storage.clock import SystemClock
 from tests.capture.world import WAIT_S, FedSource, World, running
 from tests.tools.workplace import CHECKOUT
@@ -711,6 +713,28 @@ async def test_binlog_files(tmp_path: Path) -> None:
     assert "line 1" in failed(await look(schema_file=str(definitions)))["schema_file"].found
     definitions.write_text("CREATE DATABASE shop; USE shop; CREATE TABLE t (id INT);", "utf-8")
     assert failed(await look(schema_file=str(definitions))) == {}
+
+
+async def test_binlog_files_that_lack_the_place_where_a_channel_goes_on() -> None:
+    demo = CHECKOUT / "broker/data/demo-shop.000001"
+    address = SourceAddress.parse(f"file://{demo}")
+    spec = ChannelSpec("c", "t", address, 1, ("shop",))
+
+    async def look(position: BinlogPosition) -> CheckResult:
+        async with asyncio.timeout(WAIT_S):
+            source = open_source(address, 1, CLOCK)
+            try:
+                info = await source.connect()
+                results = await precheck.run(source, spec, point_at(info, position, GtidSet()))
+            finally:
+                await source.close()
+        return next(result for result in results if result.name == "start position")
+
+    assert (await look(BinlogPosition("demo-shop.000001", 4))).outcome is Outcome.PASSED
+    result = await look(BinlogPosition("demo-shop.000007", 4))
+    assert result.outcome is Outcome.FAILED
+    assert result.found.endswith("none of the files, which go from demo-shop.000001 to demo-shop.000001")
+    assert (result.remedy or "").startswith("-- name the files from demo-shop.000007 on ")
 
 
 async def test_a_channel_begins_only_when_everything_is_in_order(tmp_path: Path, mysql97: LiveServer) -> None:
