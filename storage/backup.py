@@ -2,7 +2,7 @@
 
 Owns the order that makes the copy consistent without anybody's help:
 
-    0  the files of prepared XA transactions are opened: what is deleted meanwhile is not lost to the copy
+    0  the files of prepared XA transactions are opened, before and behind 1: what is deleted meanwhile is not lost
     1  the end of every log: its last COMMIT, made durable here, so that no failed flush takes it back later
     2  every log up to there: closed segments whole, the last one cut behind that COMMIT; then the prepared transactions
     3  the catalog at one later moment: it has every schema version that the copied records were written by; what lies
@@ -266,6 +266,7 @@ class _LogCopy:
         if end is not None and not self._is_saved(end):
             end = self._durable_end(bases)
         self._end = end
+        self._prepared.look()
         self._bases = [base for base in bases if end is not None and base <= end.base_offset]
 
     def _is_saved(self, end: End) -> bool:

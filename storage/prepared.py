@@ -389,17 +389,18 @@ class PreparedStore:
 
 
 class PreparedCopy:
-    """The files of a log that is copied while it is written to. Made before the log's end is looked for: what is
-    finished and deleted behind that end is still prepared in the copy, and one that ended before it says so.
+    """The files of a log that is copied while it is written to. Made before the log's end is looked for, and told to
+    `look` again then: what is finished and deleted later is still prepared in the copy, what ended before says so.
     """
 
     def __init__(self, files: Files, source: Path) -> None:
         self._files = files
         self._source = source
         self._opened: dict[str, int] = {}
-        self._open_all()
+        self.look()
 
-    def _open_all(self) -> None:
+    def look(self) -> None:
+        """Open the files that have come since."""
         for path in prepared_paths(self._files, self._source):
             if path.name not in self._opened:
                 with suppress(FileNotFoundError):
@@ -412,7 +413,7 @@ class PreparedCopy:
 
     def run(self, target: Path) -> None:
         """Copy them, and those that have come since; durable when the directory's names are."""
-        self._open_all()
+        self.look()
         for name, descriptor in self._opened.items():
             with self._files.opened(target / name, create=True) as copy:
                 self._files.copy(descriptor, copy, self._files.size(descriptor))

@@ -22,6 +22,8 @@ from storage.errors import StorageError, UnsupportedFormat
 from storage.files import Files
 from storage.inspection import inspect
 from storage.log import LogReader
+from storage.peek import End, find_end
+from storage.prepared import Place, PreparedStore, prepared_paths
 from storage.segment_log import SegmentLog
 from storage.state import UNKNOWN_OFFSETS, read_state
 from tests.storage.faults import FailingFiles
@@ -291,6 +293,31 @@ def test_what_is_appended_rolled_and_rolled_back_meanwhile_does_not_disturb_it(d
 
     back_up(data, tmp_path / "copy", MeddlingFiles(go_on))
     assert read_all(restored(tmp_path / "copy")) == expected
+
+
+def test_an_xa_transaction_that_is_prepared_before_the_end_and_done_behind_it_is_in_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_in(data)
+    fill(log, Random(1), 5)
+    store = PreparedStore(log.directory, TOPIC)
+
+    def prepare_first(files: Files, source: Path, bases: list[int]) -> End | None:
+        if not store.xids:
+            store.prepare(store.begin(b"x"), Place("s", 1, 100), 0)
+            store.sync()
+        return find_end(files, source, bases)
+
+    def finish(number: int) -> None:
+        if number == 0:
+            store.finish(b"x", Place("s", 1, 200), 0)
+            store.sync()
+            store.delete_ended(1)
+
+    monkeypatch.setattr(backup_module, "find_end", prepare_first)
+    back_up(data, tmp_path / "copy", MeddlingFiles(finish))
+    assert not prepared_paths(Files(), log.directory)
+    assert len(prepared_paths(Files(), tmp_path / "copy" / "topics" / f"{TOPIC}-0")) == 1
 
 
 @pytest.mark.parametrize("moment", range(0, 20, 3))
