@@ -251,9 +251,8 @@ class MysqlSource:
         for role, reader in (("master", "slave"), ("source", "replica")):
             yield f"@{role}_heartbeat_period = {self.heartbeat_period_ms * 1_000_000}"
             yield f"@{reader}_uuid = '{self._reader_uuid}'"
-            if "binlog_checksum" in info.variables:
-                # Not the server's own of this moment: it may have been set since, and the first ROTATE is as said here.
-                yield f"@{role}_binlog_checksum = '{'CRC32' if info.has_checksums else 'NONE'}'"
+            if info.has_checksums:
+                yield f"@{role}_binlog_checksum = 'CRC32'"
         if info.flavour is Flavour.MARIADB:
             yield "@mariadb_slave_capability = 4"
 

@@ -227,8 +227,10 @@ class ServerInfo:
 
     @property
     def has_checksums(self) -> bool:
-        """Whether the first events of a dump, before any format description, end with a CRC-32."""
-        return self.variables.get("binlog_checksum", "NONE") != "NONE"
+        """Whether the first events of a dump, before any format description, end with a CRC-32: servers that know
+        checksums are asked for it, whatever `binlog_checksum` is, which may be set to another value at any time.
+        """
+        return "binlog_checksum" in self.variables
 
 
 class Source(Protocol):

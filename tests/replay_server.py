@@ -395,14 +395,14 @@ class Session:
         await self._heartbeats(files[-1], crc)
 
     def _checksum_agreed(self) -> bool:
-        """Whether the first ROTATE has one: what the server is set to, which the reader must have said it knows."""
+        """Whether the first ROTATE has one: as the reader said, who must know what the server is set to."""
         server = self._server.variables().get("binlog_checksum", "NONE")
         reader = self._user_variables.get("master_binlog_checksum", self._user_variables.get("source_binlog_checksum"))
         if server != "NONE" and reader is None:
             raise _fatal("Slave can not handle replication events with the checksum that master is configured to log")
         if self._version.is_mariadb and "gtid_domain_id" in self._server.variables():
             assert self._user_variables.get("mariadb_slave_capability") == "4", "else MariaDB sends no GTID events"
-        return server != "NONE"
+        return reader == "CRC32"
 
     async def _heartbeats(self, file: BinlogFile, crc: bool) -> None:
         """At the end of the binlog, once a period, for as long as the reader stays."""
