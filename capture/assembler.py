@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.statements import Statement
-    from storage.prepared import Frame
+    from storage.prepared_file import Frame
 
 DML = "dml"
 DDL = "ddl"

@@ -1,7 +1,7 @@
 """What is changed by an XA transaction, kept until it is known whether it counts.
 
-`HeldRows` collects the events of the open transaction as frames of `storage/prepared.py`; `HeldReader` turns frames
-back into events with the table definitions of their own time. The session writes and reads the frames in between.
+`HeldRows` collects the events of the open transaction as frames of `storage/prepared_file.py`; `HeldReader` turns
+frames back into events with the table definitions of their own time. The session writes and reads them in between.
 
     kind  content
     1     TABLE: place | event TABLE_MAP | the table's definition as the catalog has it, JSON
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from capture.errors import CaptureError
 from capture.events import EventDecoder, RowsEvent, TableMapEvent
-from storage.prepared import encode_frame
+from storage.prepared_file import encode_frame
 
 if TYPE_CHECKING:
     from capture.events import EventHeader
     from capture.table import TableVersion
     from capture.transactions import Step
     from capture.xa import Xid
-    from storage.prepared import Frame
+    from storage.prepared_file import Frame
 
 TABLE, ROWS, UNTRACKED = 1, 2, 3
 

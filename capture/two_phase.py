@@ -17,7 +17,8 @@ from capture.errors import SourceUnavailable
 from capture.prepared import HeldRows, SelectionChanged, xid_bytes
 from capture.transactions import StepKind
 from storage.errors import CorruptLog, StorageError
-from storage.prepared import Place, PreparedStore, decode_frames
+from storage.prepared import PreparedStore
+from storage.prepared_file import Place, decode_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from capture.transactions import BinlogWalker, Step
     from capture.xa import Xid
     from storage.log import Log
-    from storage.prepared import Frame, PreparedFile, PreparedWriter
+    from storage.prepared import PreparedWriter
+    from storage.prepared_file import Frame, PreparedFile
 
 _log = logging.getLogger("binwire.capture")
 

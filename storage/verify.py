@@ -16,7 +16,7 @@ from typing import Final
 
 from storage.files import Files
 from storage.peek import base_offsets, find_end
-from storage.prepared import damages
+from storage.prepared_file import damages
 from storage.segment import log_path
 from storage.segment_walk import NOTHING_TO_DO, RESTORE, Problem, Progress, Verification, walk_segment
 from storage.state import UNREADABLE, LogState, read_state, state_path

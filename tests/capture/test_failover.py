@@ -18,7 +18,8 @@ from capture.transactions import Gtid
 from capture.xa import Xid
 from storage.clock import SystemClock
 from storage.log import RecoveredSource
-from storage.prepared import Place, PreparedStore
+from storage.prepared import PreparedStore
+from storage.prepared_file import Place
 from tests.capture.world import FILE, FedSource, World
 
 if TYPE_CHECKING:

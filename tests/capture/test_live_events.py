@@ -19,7 +19,7 @@ from capture.source import SourceAddress
 from capture.transactions import BinlogWalker, StepKind
 from storage.clock import SystemClock
 from storage.files import Files
-from storage.prepared import prepared_paths
+from storage.prepared_file import prepared_paths
 from tests.capture.test_live_capture import caught_up, live, needs_action, rows_of, run
 from tests.capture.test_live_login import MARIADB_PLUGINS
 from tests.capture.world import World, running

@@ -22,7 +22,7 @@ from capture.start import _first_transaction_at as first_transaction_at
 from capture.transactions import StepKind
 from capture.xa import Xid
 from storage.files import Files
-from storage.prepared import prepared_paths
+from storage.prepared_file import prepared_paths
 from tests.capture.test_channel import CREATE_DATABASE, CREATE_OTHER, CREATE_TABLE, OTHER, TIME, Shop, T
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
 from tests.fakes import ManualClock

@@ -23,7 +23,8 @@ from storage.files import Files
 from storage.inspection import inspect
 from storage.log import LogReader
 from storage.peek import End, find_end
-from storage.prepared import Place, PreparedStore, prepared_paths
+from storage.prepared import PreparedStore
+from storage.prepared_file import Place, prepared_paths
 from storage.segment_log import SegmentLog
 from storage.state import UNKNOWN_OFFSETS, read_state
 from tests.storage.faults import FailingFiles

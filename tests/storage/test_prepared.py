@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import prepared
+from storage import prepared_file
 from storage.errors import CorruptLog, LogWriteError
 from storage.files import Files
-from storage.prepared import (
+from storage.prepared import PreparedCopy, PreparedStore
+from storage.prepared_file import (
     Frame,
     Place,
-    PreparedCopy,
     PreparedFile,
-    PreparedStore,
     decode_frames,
     encode_frame,
     encode_head,
@@ -60,7 +59,7 @@ def found(store: PreparedStore, xid: bytes = XID) -> list[Frame]:
 def read_whole(path: Path) -> None:
     file = read_head(Files(), path)
     assert isinstance(file, PreparedFile)
-    list(prepared.read_frames(Files(), file))
+    list(prepared_file.read_frames(Files(), file))
 
 
 def opened(path: Path, position: int = 1000, server: str = SERVER) -> PreparedStore:
@@ -304,4 +303,6 @@ def test_frames_come_back_and_a_torn_one_waits(frames: list[tuple[int, bytes]], 
     assert decode_frames(data) == ([Frame(*frame) for frame in frames], len(data))
     some, taken = decode_frames(data[:cut])
     assert some == [Frame(*frame) for frame in frames][: len(some)]
-    assert taken == sum(prepared.FRAME_OVERHEAD_BYTES + len(frame.content) for frame in some) <= min(cut, len(data))
+    assert (
+        taken == sum(prepared_file.FRAME_OVERHEAD_BYTES + len(frame.content) for frame in some) <= min(cut, len(data))
+    )
