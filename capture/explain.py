@@ -209,7 +209,7 @@ def definition(record: dict[str, Any], rows: Sequence[SchemaVersionRow]) -> Defi
 def _statement(row: SchemaVersionRow) -> str | None:
     """The statement that made a definition; a snapshot's is what the server showed."""
     is_shown = row.definition is not None and "show_create" in json.loads(row.definition)
-    return "SHOW CREATE TABLE, when the channel began" if is_shown else row.ddl
+    return "SHOW CREATE TABLE, as the source answered for that position" if is_shown else row.ddl
 
 
 # ---- events ----
@@ -245,7 +245,7 @@ async def _read(
             if isinstance(one.event, TransactionPayloadEvent):
                 await _look_into(one.event, decoder, record, value, found)
             elif record["operation"] in ROWS and isinstance(one.event, QueryEvent):
-                found.verdict = "its row was logged at XA PREPARE, kept, and published where this statement stands"
+                found.verdict = "none here: its row was logged at XA PREPARE, kept, and published at this statement"
         return
     found.missing = f"no event of {source.address} ends at {end}"
 

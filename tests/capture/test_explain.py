@@ -272,7 +272,7 @@ async def test_a_row_of_an_xa_transaction(world: World, mysql97: LiveServer) -> 
     )
     [insert] = [record for record in records if record.operation == "INSERT"]
     found = await explained(world, insert, live_source(mysql97)())
-    assert found.verdict == "its row was logged at XA PREPARE, kept, and published where this statement stands"
+    assert found.verdict == "none here: its row was logged at XA PREPARE, kept, and published at this statement"
     assert "XA COMMIT" in found.events[-1].parts[-2].value
 
 
