@@ -21,6 +21,10 @@ _POLL_WAIT_MS = 100
 _RECONNECT_PAUSE_S = 0.01
 
 
+class NotYet(AssertionError):
+    """What was waited for was not served in time."""
+
+
 class Watcher(threading.Thread):
     """Polls until stopped. ``address`` gives the server's host and port, or None while it is down."""
 
@@ -49,10 +53,12 @@ class Watcher(threading.Thread):
         with self._grown:
             arrived = self._grown.wait_for(lambda: self.end_offset >= count or self._failure, timeout_s)
         self._raise_failure()
-        assert arrived, f"{self.end_offset} of {count} records were served within {timeout_s:.0f} s"
+        if not arrived:
+            raise NotYet(f"{self.end_offset} of {count} records were served within {timeout_s:.0f} s")
 
     def seek(self, needle: bytes) -> None:
         """Look out for a record whose value contains `needle`, in what is served from now on."""
+        self._found = -1
         self._sought = needle
 
     def wait_for_sought(self, timeout_s: float) -> int:
@@ -60,7 +66,8 @@ class Watcher(threading.Thread):
         with self._grown:
             self._grown.wait_for(lambda: self._found >= 0 or self._failure, timeout_s)
         self._raise_failure()
-        assert self._found >= 0, f"no record with {self._sought!r} was served within {timeout_s:.0f} s"
+        if self._found < 0:
+            raise NotYet(f"no record with {self._sought!r} was served within {timeout_s:.0f} s")
         return self._found
 
     def stop(self) -> None:
