@@ -57,6 +57,7 @@ class BinlogFileReader:
         """Open it. Raises SourceRefused if it cannot be read, MalformedEvent, UnsupportedEvent if it is no binlog."""
         self.path = path
         self.rotated_to: str | None = None
+        self.head = b""
         try:
             self._file: IO[bytes] = path.open("rb", buffering=1 << 20)
         except OSError as error:
@@ -65,6 +66,9 @@ class BinlogFileReader:
             check_magic(self._file.read(BINLOG_MAGIC_BYTES), str(path))
             self.head = self._read_head()
             self.format: FormatDescriptionEvent = decode_format_description(self.head)
+        except (IndexError, struct.error):
+            self._file.close()
+            raise MalformedEvent(f"the format description of the binlog file {path} is cut short or damaged") from None
         except BaseException:
             self._file.close()
             raise
@@ -118,7 +122,7 @@ class BinlogFileReader:
                 self._file.seek(-len(raw), 1)
                 break
             size_bytes -= size
-            if raw[_TYPE_CODE_OFFSET] == EventType.ROTATE:
+            if raw[_TYPE_CODE_OFFSET] == EventType.ROTATE and self.head:
                 if not _U32.unpack_from(raw, _END_POSITION_OFFSET)[0]:
                     raise self._relay_log()
                 self.rotated_to = _rotated_to(raw, self.has_checksums)

@@ -83,6 +83,23 @@ async def test_one_file_as_a_server_sends_it(tmp_path: Path) -> None:
     await source.close()
 
 
+def test_a_file_that_begins_with_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "mysql-bin.000042"
+    path.write_bytes(BINLOG_MAGIC + EventEncoder().rotate(TIME, "mysql-bin.000043"))
+    with pytest.raises(MalformedEvent, match="does not begin with a whole format description"):
+        BinlogFileReader(path)
+
+
+def test_a_format_description_cut_before_its_lengths(tmp_path: Path) -> None:
+    """The event says itself how long it is, so that none of its cuts is a file that ends early."""
+    path = tmp_path / "mysql-bin.000042"
+    head = EventEncoder().format_description(TIME)
+    for size in range(19, 19 + 57 + 5):
+        path.write_bytes(BINLOG_MAGIC + head[:9] + size.to_bytes(4, "little") + head[13:size])
+        with pytest.raises(MalformedEvent, match="is cut short or damaged"):
+            BinlogFileReader(path)
+
+
 async def test_from_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "mysql-bin.000042"
     data = write_file(path, 1, 2, 3)
