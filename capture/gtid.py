@@ -18,6 +18,9 @@ _NUMBERED = struct.Struct("<B16sq")
 _LOGICAL_CLOCK = struct.Struct("<Bqq")
 _MARIADB = struct.Struct("<QIB")
 _U64 = struct.Struct("<Q")
+MARIADB_SEQUENCE_MAX = (1 << 63) - 1
+"""What the log's positions can keep. A server counts to 2^64, and gets there only by `SET gtid_seq_no`."""
+
 _INTERVAL = struct.Struct("<QQ")
 
 _LOGICAL_CLOCK_TYPE = 2
@@ -271,6 +274,8 @@ def decode_mariadb_gtid(body: bytes, server_id: int) -> MariadbGtidEvent:
     … (`Gtid_log_event::write` in MariaDB's sql/log_event_server.cc).
     """
     sequence, domain_id, flags = _MARIADB.unpack_from(body)
+    if sequence > MARIADB_SEQUENCE_MAX:
+        raise UnsupportedEvent(f"the GTID {domain_id}-{server_id}-{sequence} has a number of more than 63 bits")
     at = _MARIADB.size + (_U64.size if flags & _MARIADB_GROUP_COMMIT_ID else 0)
     xid = None
     if flags & (_MARIADB_PREPARED_XA | _MARIADB_COMPLETED_XA):

@@ -40,7 +40,7 @@ from capture.events import (
     XidEvent,
     iter_events,
 )
-from capture.gtid import Interval, SidIntervals
+from capture.gtid import Interval, SidIntervals, decode_mariadb_gtid
 from capture.payload import events_in
 from capture.table import Column, Key
 from capture.xa import Xid
@@ -493,3 +493,10 @@ def test_files_are_cut_into_events_and_what_is_no_binlog_is_refused() -> None:
 def test_the_checksum_is_that_of_zlib() -> None:
     raw = EventEncoder().xid(5, 1)
     assert struct.unpack("<I", raw[-4:])[0] == zlib.crc32(raw[:-4])
+
+
+def test_a_gtid_number_that_positions_cannot_keep() -> None:
+    largest = struct.pack("<QIB", (1 << 63) - 1, 2, 0)
+    assert decode_mariadb_gtid(largest, 7).sequence == (1 << 63) - 1
+    with pytest.raises(UnsupportedEvent, match="the GTID 2-7-9223372036854775808 has a number of more than 63 bits"):
+        decode_mariadb_gtid(struct.pack("<QIB", 1 << 63, 2, 0), 7)
