@@ -88,6 +88,7 @@ _VARIABLES = (
     "collation_server",
     "explicit_defaults_for_timestamp",
 )
+_ALWAYS_THERE = ("version", "server_id", "lower_case_table_names")
 
 
 class MysqlSource:
@@ -156,6 +157,11 @@ class MysqlSource:
         names = ",".join(f"'{name}'" for name in _VARIABLES)
         rows = await self.query(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
         variables = {name: value for name, value in rows if name is not None and value is not None}
+        if missing := [name for name in _ALWAYS_THERE if name not in variables]:
+            raise SourceUnavailable(
+                f"the source {self.address} does not tell its {' and '.join(missing)}, which every MySQL server does; "
+                f"check what answers there"
+            )
         mariadb = "mariadb" in variables["version"].lower()
         self._info = ServerInfo(
             version=variables["version"],

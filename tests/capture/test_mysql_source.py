@@ -340,6 +340,16 @@ async def dumping(scripted: ScriptedServer, clock: ManualClock) -> AsyncIterator
 Dumping = tuple[MysqlSource, ManualScheduler]
 
 
+async def test_what_answers_must_say_which_server_it_is(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answered(_: str) -> list[tuple[str | None, ...]]:
+        return [("server_id", "9")]
+
+    source = MysqlSource(SourceAddress.parse("mysql://u:p@h"), 4713, clock)
+    monkeypatch.setattr(source, "query", answered)
+    with pytest.raises(SourceUnavailable, match="does not tell its version and lower_case_table_names"):
+        await source.connect()
+
+
 async def test_what_a_dump_asks_for(dumping: Dumping, scripted: ScriptedServer) -> None:
     session = next(command for command in scripted.commands if b"heartbeat_period" in command)
     assert b"@master_heartbeat_period = 1000000000" in session
