@@ -36,6 +36,8 @@ from capture.transactions import StepKind
 from capture.two_phase import settle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from capture.binlog_files import BinlogFile
     from capture.position import BinlogPosition
     from capture.source import ServerInfo, Source
@@ -162,10 +164,10 @@ async def point_on(source: Source, info: ServerInfo, known: ResumePoint) -> Resu
     if not captured:
         raise _unproven(source, "no transaction that was captured had a GTID")
     if info.flavour is Flavour.MARIADB:
-        position = await _mariadb_position(source, info, captured)
+        position, recaptured = await _mariadb_position(source, info, captured)
     else:
-        position = await _mysql_position(source, info, captured)
-    return ResumePoint(position, captured, info.server_uuid, info.server_id, info.flavour, captured)
+        position, recaptured = await _mysql_position(source, info, captured), captured
+    return ResumePoint(position, captured, info.server_uuid, info.server_id, info.flavour, recaptured)
 
 
 def _unproven(source: Source, why: str) -> SourceRefused:
@@ -247,7 +249,7 @@ def _require_named(source: Source, walker: BinlogWalker, step: Step) -> None:
 # ---- MariaDB ----
 
 
-async def _mariadb_position(source: Source, info: ServerInfo, captured: GtidSet) -> BinlogPosition:
+async def _mariadb_position(source: Source, info: ServerInfo, captured: GtidSet) -> tuple[BinlogPosition, GtidSet]:
     """A domain's number alone proves nothing: any server may have counted so far."""
     rows = await source.query("SELECT @@GLOBAL.gtid_binlog_pos")
     reached = GtidSet.parse(rows[0][0] or "")
@@ -263,9 +265,14 @@ async def _mariadb_position(source: Source, info: ServerInfo, captured: GtidSet)
 
 async def _behind_captured(
     source: Source, info: ServerInfo, file: BinlogFile, end: BinlogPosition, captured: GtidSet, before: GtidSet
-) -> BinlogPosition:
-    """The boundary before the first transaction that was not captured, once every domain's last one was seen."""
+) -> tuple[BinlogPosition, GtidSet]:
+    """The boundary before the first transaction that was not captured, once every domain's last one was seen; and the
+    captured ones of the domains whose last one stands behind that boundary.
+
+    Behind its last one everything of a domain is new, also what has a lower number (gtid_strict_mode=OFF).
+    """
     boundary: BinlogPosition | None = None
+    recaptured, gtid = GtidSet(), None
     position = file.beginning
     unseen = {domain_of(key): (key, number) for key, number in captured.last()}
     for key, number in before.last():
@@ -273,22 +280,29 @@ async def _behind_captured(
             del unseen[domain_of(key)]
     async with aclosing(scan(source, info, file.beginning, end)) as steps:
         async for walker, step in steps:
-            if walker.gtid is not None:
-                if not captured.contains(walker.gtid.key, walker.gtid.number):
-                    boundary = boundary or position
-                elif unseen.get(domain_of(walker.gtid.key)) == (walker.gtid.key, walker.gtid.number):
-                    del unseen[domain_of(walker.gtid.key)]
+            if walker.gtid is not None and walker.gtid is not gtid:
+                gtid = walker.gtid
+                domain = domain_of(gtid.key)
+                if domain not in unseen or not captured.contains(gtid.key, gtid.number):
+                    if boundary is None:
+                        boundary, recaptured = position, _set_of(unseen.values())
+                elif unseen[domain] == (gtid.key, gtid.number):
+                    del unseen[domain]
             if boundary is None:
                 _require_named(source, walker, step)
             elif not unseen:
-                return boundary
+                return boundary, recaptured
             position = walker.position
     if unseen:
-        lacking = GtidSet()
-        for key, number in unseen.values():
-            lacking.add(key, number)
-        raise _diverged(source, str(lacking), "other transactions of these numbers")
-    return boundary or position
+        raise _diverged(source, str(_set_of(unseen.values())), "other transactions of these numbers")
+    return boundary or position, recaptured
+
+
+def _set_of(gtids: Iterable[tuple[bytes, int]]) -> GtidSet:
+    found = GtidSet()
+    for key, number in gtids:
+        found.add(key, number)
+    return found
 
 
 def domain_of(key: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import pytest
 
 import capture.failover
 from capture.binlog_files import BinlogFile
+from capture.encode import EventEncoder
 from capture.errors import SourceRefused
+from capture.event_types import EventType
 from capture.failover import known_point
 from capture.identity import Recaptured
 from capture.position import BinlogPosition, GtidSet, ResumePoint, SourceSnapshot, mysql_key
@@ -166,3 +169,37 @@ async def test_xa_transactions_without_a_gtid_prove_nothing(events: tuple[str | 
     file = BinlogFile(FILE, source.encoder.position)
     with pytest.raises(SourceRefused, match=f"a transaction without a GTID at {FILE}:"):
         await capture.failover._first_uncaptured(source, await source.connect(), file, file.end, GtidSet())
+
+
+MariadbGtid = tuple[int, int, int]
+
+
+@pytest.mark.parametrize(
+    ("gtids", "captured", "new", "recaptured"),
+    [
+        ([(0, 1, 7), (0, 1, 8), (0, 1, 9)], "0-1-8", 2, ""),
+        ([(0, 1, 7), (0, 1, 8)], "0-1-8", 2, ""),
+        ([(0, 1, 7), (0, 1, 8), (0, 2, 6), (0, 1, 9)], "0-1-8", 2, ""),
+        ([(0, 1, 8), (1, 1, 4), (1, 1, 5), (0, 1, 9)], "0-1-8,1-1-4", 2, ""),
+        ([(1, 1, 4), (1, 1, 5), (0, 1, 8), (0, 1, 9)], "0-1-8,1-1-4", 1, "0-1-8"),
+    ],
+    ids=["behind the last", "nothing new", "a lower number behind the last", "two domains", "domains in another order"],
+)
+async def test_what_follows_the_last_of_a_mariadb_domain_is_new(
+    gtids: list[MariadbGtid], captured: str, new: int, recaptured: str
+) -> None:
+    """`new` is the index of the first that was not captured."""
+    source = FedSource()
+    source.version = "10.11.6-MariaDB"
+    boundaries = [source.encoder.position]
+    for domain, server_id, sequence in gtids:
+        encoder = EventEncoder(server_id=server_id, position=source.encoder.position)
+        body = struct.pack("<QIB6x", sequence, domain, 0)
+        source.feed(encoder.event(EventType.MARIADB_GTID, 1, body), encoder.xid(1, sequence))
+        source.encoder.position = encoder.position
+        boundaries.append(encoder.position)
+    source.end()
+    file = BinlogFile(FILE, source.encoder.position)
+    info, known = await source.connect(), GtidSet.parse(captured)
+    position, passed_over = await capture.failover._behind_captured(source, info, file, file.end, known, GtidSet())
+    assert (position.position, str(passed_over)) == (boundaries[new], recaptured)
