@@ -307,7 +307,7 @@ def _strings(block: bytes, position: int, count: int) -> tuple[tuple[bytes, ...]
 
 
 def _names(block: bytes | None) -> tuple[str, ...] | None:
-    return None if block is None else tuple(name.decode("utf-8", "surrogateescape") for name in _string_run(block))
+    return None if block is None else tuple(name.decode() for name in _string_run(block))
 
 
 def _string_run(block: bytes) -> Iterator[bytes]:

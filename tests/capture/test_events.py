@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.encode import EventEncoder
+from capture.encode import EventEncoder, RowMetadata
 from capture.errors import CaptureError, MalformedEvent, UnsupportedEvent
 from capture.event_types import EVENT_TYPES, LOG_EVENT_IGNORABLE_FLAG, EventType, Handling
 from capture.events import (
@@ -42,7 +42,7 @@ from capture.events import (
 )
 from capture.gtid import Interval, SidIntervals, decode_mariadb_gtid
 from capture.payload import events_in
-from capture.table import Column, Key
+from capture.table import Column, Key, TableVersion
 from capture.xa import Xid
 from tests.capture.recorded import ABSENT, BINLOGS, Dumped, binlog, binlog_names, dump_text, dumped_events
 from tests.capture.row_cases import table_of, text_column
@@ -500,3 +500,13 @@ def test_a_gtid_number_that_positions_cannot_keep() -> None:
     assert decode_mariadb_gtid(largest, 7).sequence == (1 << 63) - 1
     with pytest.raises(UnsupportedEvent, match="the GTID 2-7-9223372036854775808 has a number of more than 63 bits"):
         decode_mariadb_gtid(struct.pack("<QIB", 1 << 63, 2, 0), 7)
+
+
+def test_a_column_whose_name_is_no_text() -> None:
+    """A record with such a name could be read by nobody."""
+    encoder = EventEncoder(checksum=Checksum.NONE, row_metadata=RowMetadata.FULL)
+    columns = (Column("idy", "int", nullable=False),)
+    raw = encoder.table_map(5, TableVersion.of("d", "t", columns, (), "latin1", "latin1_swedish_ci"), 2)
+    assert b"\x03idy" in raw
+    with pytest.raises(MalformedEvent, match="is cut short or damaged"):
+        EventDecoder().decode(raw.replace(b"\x03idy", b"\x03id\xfe"))
