@@ -580,7 +580,7 @@ async def test_names_in_another_case_are_the_same_table_where_the_server_says_so
     channel = live(world, server, database, start=f"{file}:{position}")
     async with running(channel, State.ERROR):
         status = await needs_action(channel)
-    assert f"the definition of {database}.t" in (status.reason or "")
+    assert f"statements after it changed {database}.t;" in (status.reason or "")
     assert rows_of(world.records()) == []
 
 

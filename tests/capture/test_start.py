@@ -153,7 +153,9 @@ async def test_a_time(probe: Probe, source: Source, info: ServerInfo) -> None:
     ahead = ServerInfoAhead(info)
     assert (await resolve_start(source, ahead(10), str(later))).position == before
     assert (await resolve_start(source, ahead(10), str(later + 1))).position == probe.boundaries[-2]
-    assert (await resolve_start(source, ahead(10), str(later + 2))).position == probe.boundaries[-1]
+    end = (await resolve_start(source, ahead(10), str(later + 2))).position
+    # MariaDB writes a checkpoint event of 40 bytes when it has time to.
+    assert end in (probe.boundaries[-1], BinlogPosition(*probe.server.binlog_position()))
     with pytest.raises(SourceRefused, match="in the future"):
         await resolve_start(source, info, str(later + 3600))
     with pytest.raises(SourceRefused, match="before the oldest binlog"):
