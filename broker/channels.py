@@ -158,6 +158,7 @@ class ServedChannel:
             durable_offset=log.durable_offset,
             disk=_disk_view(log.disk, disk_warnings),
             damages=log.damages,
+            refused_objects=self.channel.refused_objects,
             groups=tuple(self._group_view(group, offsets) for group in self.groups),
         )
 

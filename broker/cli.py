@@ -173,9 +173,9 @@ def _salvage(arguments: argparse.Namespace) -> int:
 def _reload(arguments: argparse.Namespace) -> int:
     from broker.control import ask
 
-    for answer in ask(_data_directory(arguments) / "control.sock", {"request": "reload"}):
-        print(answer["reloaded"])
-    return DONE
+    [answer] = ask(_data_directory(arguments) / "control.sock", {"request": "reload"})
+    print(answer["reloaded"])
+    return FAILED if answer["refused"] else DONE
 
 
 def _password(arguments: argparse.Namespace) -> int:

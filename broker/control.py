@@ -13,7 +13,8 @@ Protocol: one request per connection, JSON lines in both directions, UTF-8.
                                         {"end": 107} when nothing more comes
     {"request": "record", "topic": "…", "offset": 7}
                                      -> {"before": {…}} if there is a record before it, {"record": {…}} as in tail
-    {"request": "reload"}            -> {"reloaded": "one sentence about what changed"}
+    {"request": "reload"}            -> {"reloaded": "one sentence about what changed",
+                                         "refused": ["why objects of the file are not in force", …]}
     anything that cannot be done     -> {"error": "one sentence"}
 
 `back` counts offsets before the end; `from_ms` (Unix epoch milliseconds, source time) takes its place if it is given.
@@ -95,7 +96,8 @@ class ChannelView(NamedTuple):
 
     A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
     Everything below `durable_offset` was flushed; `disk` is None before the first look; `damages` are the places of the
-    log that readers came by and that are not what was written.
+    log that readers came by and that are not what was written; `refused_objects` says why those of the file are not
+    in force.
     """
 
     id: str
@@ -115,6 +117,7 @@ class ChannelView(NamedTuple):
     durable_offset: int
     disk: DiskView | None
     damages: tuple[str, ...]
+    refused_objects: str | None
     groups: tuple[GroupView, ...]
 
 
@@ -200,7 +203,9 @@ class ControlServer:
                 case "record":
                     await self._record(request, lines)
                 case "reload":
-                    await lines.send({"reloaded": await self._reload()})
+                    reloaded = await self._reload()
+                    refused = [view.refused_objects for view in self._channels.views() if view.refused_objects]
+                    await lines.send({"reloaded": reloaded, "refused": refused})
                 case other:
                     raise ControlError(f"there is no request {other!r}; there are status, tail, record and reload")
         except (ConfigError, ControlError, StorageError) as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_SENTENCES: Final = frozenset({"reason", "warning", "damaged"})
+_SENTENCES: Final = frozenset({"reason", "warning", "damaged", "refused"})
 
 
 def run(data_directory: Path, *, as_json: bool) -> int:
@@ -70,6 +70,8 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
         yield "warning", printable(channel["disk"]["warning"])
     for damage in channel["damages"]:
         yield "damaged", printable(damage)
+    if channel["refused_objects"] is not None:
+        yield "refused", printable(channel["refused_objects"])
 
 
 def _disk(disk: Mapping[str, Any] | None) -> str:

@@ -35,6 +35,7 @@ VIEW = ChannelView(
     durable_offset=4,
     disk=DiskView(1 << 20, 2 << 20, 3 << 20, 100.0, "the disk will be full"),
     damages=("0.log, byte 7, offset 3: no record batch begins there",),
+    refused_objects=None,
     groups=(GROUP,),
 )
 

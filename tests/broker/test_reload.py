@@ -180,7 +180,7 @@ async def test_sighup_and_the_control_socket_do_it(run: Running, caplog: pytest.
     control = run.file.parent / "data" / "control.sock"
     run.write(group("b"))
     [answer] = await asyncio.to_thread(lambda: list(ask(control, {"request": "reload"})))
-    assert answer == {"reloaded": "groups: removed dtsa; connections cut: 0"}
+    assert answer == {"reloaded": "groups: removed dtsa; connections cut: 0", "refused": []}
     run.file.write_text("[[", "utf-8")
     reloading = asyncio.create_task(reload_on_hangup(hung_up(), run.app.reload))
     await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.app import Application
+from broker.cli import DONE, FAILED, main
 from broker.config import load
 from broker.config_rules import ConfigError
 from capture.avro import decode
@@ -145,3 +146,15 @@ def test_a_schema_file_that_is_not_there(tmp_path: Path) -> None:
     file.write_text(text + 'ghost_ddl = "both"\n', "utf-8")
     with pytest.raises(ConfigError, match=r"channels\[0\]\.ghost_ddl: found 'both'; allowed is follow or service"):
         load(file)
+
+
+async def test_a_program_sees_by_the_exit_status_that_objects_were_refused(
+    run: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["reload", "-c", str(run.file)]
+    assert await asyncio.to_thread(main, command) == DONE
+    (served,) = run.app.channels
+    monkeypatch.setattr(served.channel, "refused_objects", "the objects crm are not there")
+    assert await asyncio.to_thread(main, command) == FAILED
+    assert await asyncio.to_thread(main, ["status", "-c", str(run.file)]) == DONE
+    assert "  refused   the objects crm are not there" in capsys.readouterr().out

@@ -26,6 +26,7 @@ CHANNEL: dict[str, Any] = {
     "durable_offset": 0,
     "disk": None,
     "damages": [],
+    "refused_objects": None,
     "groups": [],
 }
 STATUS = {"listeners": {"public": "127.0.0.1:18001"}, "channels": [CHANNEL]}
@@ -74,4 +75,8 @@ def test_warnings_and_damages_are_lines_of_their_own() -> None:
     found = shown(disk=DISK | {"warning": "the disk of /data will be full"}, damages=damages)
     assert "  warning   the disk of /data will be full" in found
     assert [line for line in found if line.startswith("  damaged ")] == [f"  damaged   {each}" for each in damages]
-    assert not any(line.startswith(("  warning", "  damaged")) for line in shown(disk=DISK))
+    assert not any(line.startswith(("  warning", "  damaged", "  refused")) for line in shown(disk=DISK))
+
+
+def test_objects_that_are_not_in_force_are_told_with_their_reason() -> None:
+    assert "  refused   the objects crm are not taken: …" in shown(refused_objects="the objects crm are not taken: …")
