@@ -273,7 +273,7 @@ def _with_schema_file(channel: ChannelConfig, index: int, folder: Path) -> Chann
     if not channel.schema_file or not file.is_file():
         raise ConfigError(
             f"channels[{index}].schema_file: there is no file {file}; name a file of CREATE TABLE statements, such as "
-            f"mysqldump --no-data writes, or leave the key out: a channel that has begun does not need it"
+            f"mysqldump --no-data --databases writes, or leave the key out: a channel that has begun does not need it"
         )
     return msgspec.structs.replace(channel, schema_file=str(file))
 

@@ -167,7 +167,7 @@ async def _schema_file(look: Look) -> Finding:
     try:
         await asyncio.to_thread(apply_schema_file, path, history, (0, 0))
     except CaptureError as error:
-        remedy = channel_key('schema_file = "schema.sql"') + ": what mysqldump --no-data writes"
+        remedy = channel_key('schema_file = "schema.sql"') + ": what mysqldump --no-data --databases writes"
         return failed(str(error), "definitions of the past would not be known", remedy)
     return passed(f"{path} is understood")
 
