@@ -16,8 +16,6 @@ from capture.avro_text import data, string, to_bytes, zigzag
 from capture.binary_cells import binary
 from capture.cells import BINARY_OBJECT, CHARACTER, TEXT_OBJECT, CellCode, ColumnShape
 from capture.errors import MalformedEvent
-from capture.json_binary import DamagedJson
-from capture.json_text import json_text
 
 BINARY_GEOMETRY = zigzag(8)
 """Union index of an image's cell."""
@@ -40,6 +38,9 @@ def _called(shape: ColumnShape, name: str, length_bytes: int, cell: Callable[[st
 def json(shape: ColumnShape) -> CellCode:
     """JSON: a length of 4 bytes and a binary document."""
     name = shape.column.name
+
+    from capture.json_binary import DamagedJson  # 3 ms of a start, for tables that have such a column
+    from capture.json_text import json_text
 
     def cell(value: str) -> str:
         try:
