@@ -27,7 +27,7 @@ from capture.mariadb_time_cells import with_fraction
 from capture.object_cells import compressed_object, compressed_text, fixed_bytes, geometry, json
 from capture.object_values import FIXED_BYTES_WRITER, GEOMETRY_WRITER, JSON_WRITER, VECTOR_WRITER, compressible
 from capture.table import TableVersion
-from capture.table_map import FieldType, TableMapEvent
+from capture.table_map import GEOMCOLLECTION, GEOMETRY_TYPES, FieldType, TableMapEvent
 from capture.temporal_cells import datetime2, datetime_before_56, timestamp2, timestamp_before_56
 from capture.temporal_values import DATE_WRITER, DATETIME_WRITER, TIME_WRITER, TIMESTAMP_WRITER, YEAR_WRITER
 from capture.text_values import (
@@ -292,10 +292,7 @@ COLUMN_TYPES = (
         rule=f"{_LENGTH_OF_255}, then the bytes, without the spaces at the end that the server cuts",
     ),
     ColumnType(
-        (
-            *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
-            *("geometrycollection", "geomcollection"),
-        ),
+        (*GEOMETRY_TYPES, GEOMCOLLECTION),
         255,
         "BinaryGeometry",
         {_F.GEOMETRY: geometry},

@@ -25,7 +25,15 @@ from capture.gtid import PreviousGtidsEvent
 from capture.payload import Compression
 from capture.query_event import QueryStatus
 from capture.table import Column, TableVersion
-from capture.table_map import METADATA_BYTES, FieldType, MetadataField
+from capture.table_map import (
+    CHARACTER,
+    GEOMCOLLECTION,
+    GEOMETRY_TYPES,
+    METADATA_BYTES,
+    NUMERIC,
+    FieldType,
+    MetadataField,
+)
 from capture.text_values import encoded_text
 from capture.values import BinlogType, Misfit, Value, ValueWriter, write_value
 from capture.xa import Xid
@@ -337,14 +345,8 @@ def _status_block(status: QueryStatus) -> bytes:
     return block
 
 
-_NUMERIC = frozenset({FieldType.TINY, FieldType.SHORT, FieldType.INT24, FieldType.LONG})
-_NUMERIC |= {FieldType.LONGLONG, FieldType.NEWDECIMAL, FieldType.FLOAT, FieldType.DOUBLE, FieldType.YEAR}
-_CHARACTER = frozenset({FieldType.VARCHAR, FieldType.BLOB, FieldType.STRING, FieldType.VECTOR})
-_CHARACTER |= {FieldType.VARCHAR_COMPRESSED, FieldType.BLOB_COMPRESSED}
-_GEOMETRIES = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon")
-_GEOMETRY_TYPES = {name: number for number, name in enumerate((*_GEOMETRIES, "geometrycollection"))}
-_GEOMETRY_TYPES["geomcollection"] = _GEOMETRY_TYPES["geometrycollection"]
-"""`Field::geometry_type` of sql/field.h."""
+_GEOMETRY_KINDS = {name: number for number, name in enumerate(GEOMETRY_TYPES)}
+_GEOMETRY_KINDS[GEOMCOLLECTION] = len(GEOMETRY_TYPES) - 1
 
 
 def _table_map_body(
@@ -377,13 +379,13 @@ def _field(kind: MetadataField, value: bytes) -> bytes:
 
 def _minimal_metadata(shapes: Sequence[ColumnShape], names: Charsets) -> bytes:
     """Signs of numeric columns, collations of character columns, kinds of geometries, each if there are any."""
-    signs = [_is_unsigned(shape) for shape in shapes if shape.field_type in _NUMERIC]
+    signs = [_is_unsigned(shape) for shape in shapes if shape.field_type in NUMERIC]
     collations = [
         names.collation(shape.column.collation or "binary").id
         for shape in shapes
-        if shape.field_type in _CHARACTER and not shape.column.labels
+        if shape.field_type in CHARACTER and not shape.column.labels
     ]
-    geometries = [_GEOMETRY_TYPES[shape.column.data_type] for shape in shapes if shape.field_type == FieldType.GEOMETRY]
+    geometries = [_GEOMETRY_KINDS[shape.column.data_type] for shape in shapes if shape.field_type == FieldType.GEOMETRY]
     metadata = (_field(MetadataField.SIGNEDNESS, _high_bits(signs)) if signs else b"") + _charset_field(collations)
     if geometries:
         metadata += _field(MetadataField.GEOMETRY_TYPE, b"".join(map(length_encoded, geometries)))

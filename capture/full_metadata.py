@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from capture.charsets import certain_text, charsets
 from capture.table import PRIMARY, Column, Key, TableVersion
-from capture.table_map import FieldType, TableMapEvent, string_real_type
+from capture.table_map import GEOMCOLLECTION, GEOMETRY_TYPES, FieldType, TableMapEvent, string_real_type
 
 if TYPE_CHECKING:
     from capture.charsets import Charsets
@@ -49,10 +49,6 @@ _PLAIN = {
 }
 _FRACTIONAL = {_F.TIMESTAMP2: "timestamp", _F.DATETIME2: "datetime", _F.TIME2: "time"}
 _BLOB_SIZES = {1: "tiny", 2: "", 3: "medium", 4: "long"}
-_GEOMETRIES = (
-    *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
-    "geometrycollection",
-)
 _GEOMCOLLECTION_SINCE = (8, 0, 0)
 _BEFORE_56 = frozenset({_F.TIMESTAMP, _F.DATETIME, _F.TIME})
 _LOOKALIKES = {16: ((10, 5, 0), "INET6 or UUID"), 4: ((10, 10, 0), "INET4")}
@@ -149,10 +145,10 @@ class _Reader:
     def _geometry(self, index: int) -> str:
         kinds = self._map.optional.geometry_types
         kind = kinds[index] if kinds is not None else None
-        if kind is None or kind >= len(_GEOMETRIES):
+        if kind is None or kind >= len(GEOMETRY_TYPES):
             return "geometry"  # any kind's value says itself which it is
         is_renamed = not self._dialect.is_mariadb and self._dialect.version >= _GEOMCOLLECTION_SINCE
-        return "geomcollection" if kind == len(_GEOMETRIES) - 1 and is_renamed else _GEOMETRIES[kind]
+        return GEOMCOLLECTION if kind == len(GEOMETRY_TYPES) - 1 and is_renamed else GEOMETRY_TYPES[kind]
 
     def _labelled(self, index: int, name: str, data_type: str) -> Column:
         labels = self._map.optional.labels

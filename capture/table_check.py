@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from capture.charsets import Charsets, certain_text, decode_text
 from capture.table import Column, TableVersion
-from capture.table_map import FieldType, TableMapEvent, string_real_type
+from capture.table_map import GEOMCOLLECTION, GEOMETRY_TYPES, FieldType, TableMapEvent, string_real_type
 
 _F = FieldType
 _Metadata = Callable[[Column, int, Charsets], int]  # (column, metadata found, charsets) -> metadata expected
@@ -68,10 +68,6 @@ def _set(column: Column, _found: int, _charsets: Charsets) -> int:
 
 _VECTOR_ELEMENT_BYTES = 4
 _FIXED_BYTES = {"uuid": 16, "inet6": 16, "inet4": 4}
-_GEOMETRIES = (
-    *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
-    *("geometrycollection", "geomcollection"),
-)
 _BLOB_LENGTH_BYTES = (("tiny", 1), ("", 2), ("medium", 3), ("long", 4))
 _Forms = dict[FieldType, _Metadata]
 
@@ -102,7 +98,7 @@ _TYPES: dict[str, _Forms] = {
         for kind in ("text", "blob")
     },
     **{name: {_F.STRING: _string} for name in ("char", "binary", "uuid", "inet4", "inet6")},
-    **{name: {_F.GEOMETRY: _constant(4)} for name in _GEOMETRIES},
+    **{name: {_F.GEOMETRY: _constant(4)} for name in (*GEOMETRY_TYPES, GEOMCOLLECTION)},
 }
 _COMPRESSED = frozenset({_F.VARCHAR_COMPRESSED, _F.BLOB_COMPRESSED})
 _SIGNED = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"})

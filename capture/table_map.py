@@ -70,12 +70,21 @@ METADATA_BYTES: dict[int, int] = {
 }
 """Bytes of metadata a column type has in TABLE_MAP; 0 for the types not listed."""
 
+GEOMETRY_TYPES = (
+    *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
+    "geometrycollection",
+)
+"""The kinds of GEOMETRY by their number in the metadata: `Field::geometry_type` of sql/field.h."""
+GEOMCOLLECTION = "geomcollection"
+"""What MySQL 8.0 calls the last of them."""
+
 _LITTLE_ENDIAN_METADATA = frozenset({_F.VARCHAR, _F.VARCHAR_COMPRESSED})
-_NUMERIC = frozenset({_F.TINY, _F.SHORT, _F.INT24, _F.LONG, _F.LONGLONG, _F.FLOAT, _F.DOUBLE, _F.NEWDECIMAL, _F.YEAR})
-_CHARACTER = frozenset(
+NUMERIC = frozenset({_F.TINY, _F.SHORT, _F.INT24, _F.LONG, _F.LONGLONG, _F.FLOAT, _F.DOUBLE, _F.NEWDECIMAL, _F.YEAR})
+CHARACTER = frozenset(
     {_F.STRING, _F.VAR_STRING, _F.VARCHAR, _F.VARCHAR_COMPRESSED, _F.VECTOR}
     | {_F.BLOB, _F.TINY_BLOB, _F.MEDIUM_BLOB, _F.LONG_BLOB, _F.BLOB_COMPRESSED}
 )
+"""Columns of which the metadata has signs, and those of which it has collations."""
 _ENUM_AND_SET = frozenset({_F.ENUM, _F.SET})
 
 
@@ -279,8 +288,8 @@ def _high_bits(bitmap: bytes, count: int) -> list[int]:
 def _unsigned(bitmap: bytes | None, types: bytes) -> tuple[bool | None, ...] | None:
     if bitmap is None:
         return None
-    count = sum(code in _NUMERIC for code in types)
-    flags = _spread(_high_bits(bitmap, count), types, _NUMERIC)
+    count = sum(code in NUMERIC for code in types)
+    flags = _spread(_high_bits(bitmap, count), types, NUMERIC)
     return tuple(None if flag is None else bool(flag) for flag in flags)
 
 
@@ -319,7 +328,7 @@ def _string_run(block: bytes) -> Iterator[bytes]:
 
 def _collations(fields: dict[int, bytes], types: bytes) -> tuple[int | None, ...] | None:
     """Collation numbers of character columns and of ENUM and SET columns, from either way of listing them."""
-    character = _charset_field(fields.get(_M.DEFAULT_CHARSET), fields.get(_M.COLUMN_CHARSET), types, _CHARACTER)
+    character = _charset_field(fields.get(_M.DEFAULT_CHARSET), fields.get(_M.COLUMN_CHARSET), types, CHARACTER)
     labelled = _charset_field(
         fields.get(_M.ENUM_AND_SET_DEFAULT_CHARSET), fields.get(_M.ENUM_AND_SET_COLUMN_CHARSET), types, _ENUM_AND_SET
     )
