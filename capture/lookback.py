@@ -8,12 +8,9 @@ rows that cannot be had are never left out in silence.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from capture.data_changes import DataChanges
-from capture.dialect import Dialect
 from capture.effects import effects
 from capture.errors import NEW_CHANNEL, SourceRefused, SourceUnavailable
 from capture.events import QueryEvent, TableMapEvent
@@ -22,7 +19,7 @@ from capture.prepared import HeldRows
 from capture.scan import scan
 from capture.schema import DefinitionsNotLoaded
 from capture.start import binlog_files
-from capture.transactions import BinlogWalker, Step, StepKind, savepoint_name
+from capture.transactions import StepKind, savepoint_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +28,7 @@ if TYPE_CHECKING:
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
     from capture.table import TableVersion
+    from capture.transactions import BinlogWalker, Step
     from capture.two_phase import TwoPhase
     from capture.xa import Xid
 
@@ -105,33 +103,17 @@ class LookBack:
     async def _read(
         self, xid: Xid, start: BinlogPosition, end: BinlogPosition, tend: Callable[[HeldRows], None]
     ) -> HeldRows:
-        walker = BinlogWalker(
-            start, Dialect.of(self._info.version), checksum=self._info.has_checksums, changes=DataChanges(None)
-        )
-        sibling = self._source.sibling()
         held: HeldRows | None = None
-        try:
-            await sibling.connect()
-            await sibling.start(start)
-            while walker.position.order < end.order:
-                events = await sibling.read()
-                if not events:
-                    break
-                for raw in events:
-                    for step in walker.steps(raw):
-                        if step is None:
-                            await asyncio.sleep(0)
-                            continue
-                        if (walker.number, step.start) < start.order or walker.position.order > end.order:
-                            continue
-                        if step.kind is StepKind.BEGIN and walker.xid == xid:
-                            held = HeldRows(xid, step)
-                        elif held is not None and walker.position.order < end.order:
-                            await self._hold(held, walker, step)
-                            tend(held)
-        finally:
-            await sibling.close()
-        if held is None or walker.position.order < end.order:
+        reached = start
+        async with aclosing(scan(self._source, self._info, start, end, decode_rows=True)) as steps:
+            async for walker, step in steps:
+                reached = walker.position
+                if step.kind is StepKind.BEGIN and walker.xid == xid:
+                    held = HeldRows(xid, step)
+                elif held is not None and reached.order < end.order:
+                    await self._hold(held, walker, step)
+                    tend(held)
+        if held is None or reached.order < end.order:
             raise SourceUnavailable(f"{self._source.address} ended before {end} while rows were read again there")
         return held
 

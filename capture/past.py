@@ -90,7 +90,7 @@ async def require_readable(
     """
     rehearsal = _Rehearsal(selection, history, {*definitions.unknown, *definitions.replaced})
     end, _ = await current_end(source, info)
-    async with aclosing(scan(source, info, position, end, table_maps=True)) as steps:
+    async with aclosing(scan(source, info, position, end, decode_rows=True)) as steps:
         async for walker, step in steps:
             rehearsal.take(step, walker.file, walker.number)
     if rehearsal.unread:

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 async def scan(
-    source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition, *, table_maps: bool = False
+    source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition, *, decode_rows: bool = False
 ) -> AsyncGenerator[tuple[BinlogWalker, Step], None]:
     """Every step of the binlog from `start`, a transaction boundary, up to `end`; heartbeats and file heads included.
-    With `table_maps` those are decoded. What a server sends from before `start` (its file from the beginning, where the
+    With `decode_rows` table maps and rows are decoded. What a server sends from before `start` (its file from the beginning, where the
     position has more than 32 bits) is passed over.
 
     Raises what the source and the walker raise.
     """
     walker = BinlogWalker(
-        start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=table_maps, changes=DataChanges(None)
+        start, Dialect.of(info.version), checksum=info.has_checksums, decode_rows=decode_rows, changes=DataChanges(None)
     )
     if start.order >= end.order:
         return

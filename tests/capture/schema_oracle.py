@@ -125,15 +125,7 @@ class Follower:
         text = decode_sql(event.sql, status.charset_client or 0)
         statements = parse(text, status.sql_mode or 0, self.dialect)
         assert not any(isinstance(statement, DataChange | Unknown) for statement in statements), (text, statements)
-        session = Session(
-            event.database or None,
-            status.sql_mode or 0,
-            status.collation_server,
-            status.default_collation_for_utf8mb4,
-            status.explicit_defaults_for_timestamp,
-            status.flags2,
-        )
-        return self.history.apply(statements, session, (1, position), text)
+        return self.history.apply(statements, Session.of(event), (1, position), text)
 
     def compare(self, sql: str) -> None:
         """Hold the history against the server, table by table."""

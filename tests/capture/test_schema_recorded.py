@@ -62,15 +62,7 @@ def follow(name):
             parsed = parse(text, status.sql_mode or 0, history.dialect)
             assert not [statement for statement in parsed if isinstance(statement, Unknown)], text
             statements += len(parsed)
-            session = Session(
-                event.database or None,
-                status.sql_mode or 0,
-                status.collation_server,
-                status.default_collation_for_utf8mb4,
-                status.explicit_defaults_for_timestamp,
-                status.flags2,
-            )
-            history.apply(parsed, session, (1, position), text)
+            history.apply(parsed, Session.of(event), (1, position), text)
         elif isinstance(event, TableMapEvent) and isinstance(history.state(event.database, event.table), TableVersion):
             history.check(event)
             checked += 1
