@@ -27,8 +27,8 @@ async def scan(
     source: Source, info: ServerInfo, start: BinlogPosition, end: BinlogPosition, *, decode_rows: bool = False
 ) -> AsyncGenerator[tuple[BinlogWalker, Step], None]:
     """Every step of the binlog from `start`, a transaction boundary, up to `end`; heartbeats and file heads included.
-    With `decode_rows` table maps and rows are decoded. What a server sends from before `start` (its file from the beginning, where the
-    position has more than 32 bits) is passed over.
+    With `decode_rows` table maps and rows are decoded. What a server sends from before `start` (its file from the
+    beginning, where the position has more than 32 bits) is passed over.
 
     Raises what the source and the walker raise.
     """
