@@ -32,7 +32,7 @@ from capture.transactions import StepKind
 from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
-from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
+from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, records_of_a_run, running, settle, until
 from tests.fakes import ManualClock, ManualScheduler
 
 if TYPE_CHECKING:
@@ -779,27 +779,13 @@ async def test_wherever_it_is_stopped_the_records_are_the_same(
         shop.say(sql)
     for number, size in enumerate(sizes):
         shop.transaction(*range(10 * number, 10 * number + size))
-    whole = list(source._events)
 
-    async def captured(*, stop_at: int | None) -> list[bytes]:
-        """The log's records; with `stop_at` of two runs, the first stopped there at some turn of the loop."""
-        world = World(folder := tmp_path_factory.mktemp("log"), clock)
-        if stop_at is not None:
-            source._events = whole[: 1 + stop_at]
-            async with running(world.channel(lambda: source, "shop")):
-                await settle(turns)
-            await world.close(orderly=orderly)
-            world = World(folder, clock)
-        source._events = list(whole)
-        source.end()
-        async with running(world.channel(lambda: source, "shop")) as channel, asyncio.timeout(WAIT_S):
-            await channel.wait_ended()
-        values = [record.value for record in world.records()]
-        await world.close()
-        source.ended = False
-        return values
+    async def captured(stop_at: int | None) -> list[bytes]:
+        folder = tmp_path_factory.mktemp("log")
+        records = await records_of_a_run(folder, clock, source, stop_at=stop_at, turns=turns, orderly=orderly)
+        return [record.value for record in records]
 
-    assert await captured(stop_at=cut % len(whole)) == await captured(stop_at=None)
+    assert await captured(cut % len(source.events)) == await captured(None)
 
 
 # ---- heartbeats ----

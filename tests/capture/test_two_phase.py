@@ -24,7 +24,7 @@ from capture.xa import Xid
 from storage.files import Files
 from storage.prepared_file import prepared_paths
 from tests.capture.test_channel import CREATE_DATABASE, CREATE_OTHER, CREATE_TABLE, OTHER, TIME, Shop, T
-from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, running, settle, until
+from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, records_of_a_run, running, settle, until
 from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Forked(FedSource):
 
     def sibling(self) -> Forked:
         made = Forked()
-        made._events = self._events
+        made.events = self.events
         made.end()
         return made
 
@@ -288,7 +288,7 @@ class FromTheStart(Forked):
 
     def sibling(self) -> FromTheStart:
         made = FromTheStart()
-        made._events = self._events
+        made.events = self.events
         made.end()
         return made
 
@@ -409,24 +409,11 @@ async def test_wherever_it_is_killed_the_records_are_the_same(
     xa.end("ROLLBACK", A)
     xa.prepared(A, 9)
     xa.end("COMMIT", A)
-    whole = list(source._events)
 
     async def captured(stop_at: int | None) -> list[bytes]:
-        world = World(folder := tmp_path_factory.mktemp("log"), clock)
-        if stop_at is not None:
-            source._events = whole[: 1 + stop_at]
-            async with running(world.channel(lambda: source, "shop")):
-                await settle(turns)
-            await world.close(orderly=orderly)
-            world = World(folder, clock)
-        source._events = list(whole)
-        source.end()
-        async with running(world.channel(lambda: source, "shop")) as channel, asyncio.timeout(WAIT_S):
-            await channel.wait_ended()
-        values = [record.value for record in world.records()]
-        assert ids(world.records()) == ["3", "5", "6", "1", "2", "4", *map(str, range(20, 29)), "8", "9"]
-        await world.close()
-        source.ended = False
-        return values
+        folder = tmp_path_factory.mktemp("log")
+        records = await records_of_a_run(folder, clock, source, stop_at=stop_at, turns=turns, orderly=orderly)
+        assert ids(records) == ["3", "5", "6", "1", "2", "4", *map(str, range(20, 29)), "8", "9"]
+        return [record.value for record in records]
 
-    assert await captured(cut % len(whole)) == await captured(None)
+    assert await captured(cut % len(source.events)) == await captured(None)

@@ -121,6 +121,30 @@ async def running(channel: Channel, *states: State) -> AsyncIterator[Channel]:
         await channel.stop()
 
 
+async def records_of_a_run(
+    folder: Path, clock: Clock, source: FedSource, *, stop_at: int | None, turns: int, orderly: bool
+) -> list[StoredRecord]:
+    """The log's records of a source that ends; with `stop_at`, of two runs, the first stopped behind so many events at
+    some turn of the loop.
+    """
+    whole = source.events
+    world = World(folder, clock)
+    if stop_at is not None:
+        source.events = whole[: 1 + stop_at]
+        async with running(world.channel(lambda: source, "shop")):
+            await settle(turns)
+        await world.close(orderly=orderly)
+        world = World(folder, clock)
+    source.events = list(whole)
+    source.end()
+    async with running(world.channel(lambda: source, "shop")) as channel, asyncio.timeout(WAIT_S):
+        await channel.wait_ended()
+    records = world.records()
+    await world.close()
+    source.ended = False
+    return records
+
+
 async def until(world: World, condition: Callable[[], bool]) -> None:
     """Wait until a condition holds, looking again whenever something becomes visible."""
     grown = asyncio.Event()
@@ -155,13 +179,13 @@ class FedSource:
         self.starts: list[BinlogPosition] = []
         self.closed = 0
         self.encoder = EventEncoder()
-        self._events: list[bytes] = [self.encoder.format_description(1_700_000_000)]
+        self.events: list[bytes] = [self.encoder.format_description(1_700_000_000)]
         self._unread: list[bytes] = []
         self._wake = asyncio.Event()
 
     def feed(self, *events: bytes) -> None:
         """Say these next; they stand in the file behind those before."""
-        self._events += events
+        self.events += events
         self._unread += events
         self._wake.set()
 
@@ -192,8 +216,8 @@ class FedSource:
         self.starts.append(position)
         self.failure = None
         rotate = EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)
-        head = rewrite_header(self._events[0], has_checksum=True, end_position=0)
-        rest = [raw for raw in self._events if decode_header(raw).end_position > position.position]
+        head = rewrite_header(self.events[0], has_checksum=True, end_position=0)
+        rest = [raw for raw in self.events if decode_header(raw).end_position > position.position]
         self._unread = [rotate, *([] if position.position == 4 else [head]), *rest]
 
     async def read(self) -> list[bytes]:

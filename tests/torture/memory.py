@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.server_process import ServerProcess
+from tests.torture.scene import configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.live_server import LiveServer
 
-TOPIC = "cn_hangzhou_rm_memory_dtstest_version2"
 TIMEOUT_S = 900.0
 _LOOK_S, _ASK_S = 0.01, 0.1
 _ANONYMOUS = re.compile(rb"^(?:Anonymous|Swap): +(\d+) kB", re.MULTILINE)
@@ -61,29 +61,8 @@ class Captured:
     def __init__(self, mysql: LiveServer, folder: Path, settings: str = "") -> None:
         self.mysql = mysql
         self.database = mysql.fresh_database()
-        self.server = ServerProcess(folder, self._configuration(settings))
+        self.server = ServerProcess(folder, configuration(mysql.url(), [self.database], "now", settings))
         self._asked = threading.Event()
-
-    def _configuration(self, settings: str) -> str:
-        return f"""
-[[listeners]]
-name = "public"
-bind = "127.0.0.1:0"
-security = "SASL_PLAINTEXT"
-
-[[channels]]
-id = "memory"
-topic = "{TOPIC}"
-source = "{self.mysql.url()}"
-objects = ["{self.database}"]
-start = "now"
-{settings}
-
-[[channels.groups]]
-name = "memory"
-username = "memory"
-password = "M3mory-secret"
-"""
 
     def __enter__(self) -> Self:
         self.server.start()

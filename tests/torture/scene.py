@@ -6,8 +6,9 @@ The watcher runs all the while. At the end `verify` holds the whole stream again
 from __future__ import annotations
 
 import itertools
+import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -48,8 +49,9 @@ class Scene:
         self.mysql = server_factory("mysql97", ROW_METADATA)
         self.database = self.mysql.fresh_database()
         self.mysql.execute(CREATE_TABLE, database=self.database)
-        self._position = self.mysql.binlog_position()
-        self.server = server_class(folder, self._configuration(settings))
+        self._position = file, position = self.mysql.binlog_position()
+        text = configuration(self.mysql.url(), [self.database], f"{file}:{position}", settings)
+        self.server = server_class(folder, text)
         self._address: tuple[str, int] | None = None
         served = Served(folder / "served")
         self.watcher = Watcher(lambda: self._address, TOPIC, LOGIN, PASSWORD, served)
@@ -104,7 +106,7 @@ class Scene:
         """Wait for the end of the binlog, then compare everything that was served, at any time, with it."""
         self._wait_for_end()
         self.watcher.stop()
-        self._read_everything_again()
+        read_everything_again(self.server.address(), self.watcher.served)
         assert self.server.stop() == 0
         assert self.watcher.connections >= self.starts
         assert verify_log(self.log_directory).problems == []
@@ -120,19 +122,20 @@ class Scene:
         offset = self.watcher.wait_for_sought(TIMEOUT_S)
         self.watcher.wait_for_records(offset + 2, TIMEOUT_S)
 
-    def _read_everything_again(self) -> None:
-        """From the log's beginning, by a client that has seen nothing before: what the watcher saw, and no more."""
-        served = self.watcher.served
-        count = served.end_offset
-        with RawClient(*self.server.address()) as client:
-            client.login(LOGIN, PASSWORD)
-            position = client.list_offsets(TOPIC, EARLIEST)[1]
-            while position < count:
-                position = served.see(client.fetch(TOPIC, position, max_bytes=_FETCH_BYTES).records)
 
-    def _configuration(self, settings: str) -> str:
-        file, position = self._position
-        return f"""
+def read_everything_again(address: tuple[str, int], served: Served) -> None:
+    """From the log's beginning, by a client that has seen nothing before: what was `served` so far, and no more."""
+    count = served.end_offset
+    with RawClient(*address) as client:
+        client.login(LOGIN, PASSWORD)
+        position = client.list_offsets(TOPIC, EARLIEST)[1]
+        while position < count:
+            position = served.see(client.fetch(TOPIC, position, max_bytes=_FETCH_BYTES).records)
+
+
+def configuration(source: str, objects: Sequence[str], start: str, settings: str) -> str:
+    """A server with one channel and one group; `settings` are lines for the channel, in TOML."""
+    return f"""
 [[listeners]]
 name = "public"
 bind = "127.0.0.1:0"
@@ -141,9 +144,9 @@ security = "SASL_PLAINTEXT"
 [[channels]]
 id = "torture"
 topic = "{TOPIC}"
-source = "{self.mysql.url()}"
-objects = ["{self.database}"]
-start = "{file}:{position}"
+source = "{source}"
+objects = {json.dumps(objects)}
+start = "{start}"
 {settings}
 
 [[channels.groups]]

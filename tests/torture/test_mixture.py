@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from bench.client import EARLIEST, RawClient
 from storage.verify import verify as verify_log
 from tests.capture.fault_proxy import Fault, FaultProxy, Way
 from tests.capture.test_live_failover import OPTIONS, Pair
 from tests.decoded import decode_value
 from tests.server_process import ServerProcess
 from tests.torture.mixture import SOMETIMES, TRACKED, UNTRACKED, Change, Expected, Image, Mixture
-from tests.torture.scene import GROUP_ID, LOGIN, PASSWORD, TIMEOUT_S, TOPIC, USERNAME
+from tests.torture.scene import LOGIN, PASSWORD, TIMEOUT_S, TOPIC, configuration, read_everything_again
 from tests.torture.served import Served
 from tests.torture.watcher import NotYet, Watcher
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from tests.live_server import LiveServer
 
 _STEPS = 1500
-_FETCH_BYTES = 8 << 20
 _SETTINGS = ('segment_size = "1MiB"', 'segment_size = "64KiB"\nflush_interval = "50ms"', 'compression = "lz4"')
 
 
@@ -109,27 +107,8 @@ class Stage:
 
     def _configuration(self, *objects: str) -> str:
         account = self._server.url().partition("@")[0]
-        return f"""
-[[listeners]]
-name = "public"
-bind = "127.0.0.1:0"
-security = "SASL_PLAINTEXT"
-
-[[channels]]
-id = "torture"
-topic = "{TOPIC}"
-source = "{account}@{self._proxies.hosts}"
-objects = {json.dumps(objects)}
-start = "{self._start}"
-row_image = "any"
-{self._settings}
-
-[[channels.groups]]
-name = "torture"
-id = "{GROUP_ID}"
-username = "{USERNAME}"
-password = "{PASSWORD}"
-"""
+        settings = f'row_image = "any"\n{self._settings}'
+        return configuration(f"{account}@{self._proxies.hosts}", objects, self._start, settings)
 
     def fault(self) -> None:
         """Kill the process or break its connections."""
@@ -180,13 +159,7 @@ password = "{PASSWORD}"
     def end(self) -> None:
         """Hold what the consumer was served against what a new one reads, and the log against its own rules."""
         self.watcher.stop()
-        served = self.watcher.served
-        count = served.end_offset
-        with RawClient(*self.process.address()) as client:
-            client.login(LOGIN, PASSWORD)
-            position = client.list_offsets(TOPIC, EARLIEST)[1]
-            while position < count:
-                position = served.see(client.fetch(TOPIC, position, max_bytes=_FETCH_BYTES).records)
+        read_everything_again(self.process.address(), self.watcher.served)
         assert self.process.stop() == 0
         assert verify_log(self.process.data_directory / "topics" / f"{TOPIC}-0").problems == []
 
