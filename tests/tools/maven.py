@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.tools.workplace import ToolError, cache_directory, exclusive, run_quietly, say, sha256_of
+from tests.tools.workplace import ToolError, cache_directory, cached, run_quietly, say
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _MAVEN_TIMEOUT_S = 900
@@ -32,15 +33,8 @@ class MavenArtifact:
 def fetch(artifact: MavenArtifact) -> Path:
     """The artifact's jar in the cache; ToolError when it is not to be had or is not the recorded one."""
     path = cache_directory() / "maven" / artifact.sha256 / artifact.file_name
-    with exclusive(path.parent):
-        if path.is_file() and sha256_of(path) == artifact.sha256:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _copy(artifact, path.parent)
-        if not path.is_file() or sha256_of(path) != artifact.sha256:
-            path.unlink(missing_ok=True)
-            raise ToolError(f"Maven delivered another jar of {artifact.name} {artifact.version} than the recorded one")
-    return path
+    other = f"Maven delivered another jar of {artifact.name} {artifact.version}"
+    return cached(path, artifact.sha256, partial(_copy, artifact), other)
 
 
 def _copy(artifact: MavenArtifact, folder: Path) -> None:

