@@ -182,7 +182,7 @@ async def recorded(folder: Path) -> Run:
                 shop.say(change)
                 await settle()
                 table = table_version(create)
-    run.events, run.steps, run.records = source._events, world.files.steps, contents(world)
+    run.events, run.steps, run.records = source.events, world.files.steps, contents(world)
     await world.close(orderly=False)
     return run
 
@@ -225,7 +225,7 @@ async def check(folder: Path, run: Run, *, boot_id: str) -> None:
         assert committed <= world.log.high_watermark
         assert committed >= world.log.log_start_offset
     source = FedSource()
-    source._events = list(run.events)
+    source.events = list(run.events)
     source.end()
     channel = world.channel(lambda: source, "shop", id_base=ROW.id_base)
     resumed = world.log.recovered
