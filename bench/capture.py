@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import material, orders, peer
+from bench import material, orders
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, Side
 from bench.material import Material
+from bench.peers import mysql_replication
 from bench.records import content_hash, record_values
 
 _TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
@@ -29,7 +30,9 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
     binlog = material.write_binlog(
         folder / "mysql-bin.000001", parameters["transactions"], parameters["rows_per_transaction"]
     )
-    yield Prepared(Side("binwire", lambda: _run(binlog, folder / "data")), Side(peer.NAME, lambda: _run_peer(binlog)))
+    yield Prepared(
+        Side("binwire", lambda: _run(binlog, folder / "data")), Side(mysql_replication.NAME, lambda: _run_peer(binlog))
+    )
 
 
 def _run(binlog: Material, data_directory: Path) -> Outcome:
@@ -83,7 +86,7 @@ async def _capture(binlog: Material, data_directory: Path) -> float:
 
 def _run_peer(binlog: Material) -> Outcome:
     start = time.perf_counter()
-    values = peer.transcode(binlog.path, material.SERVER_VERSION)
+    values = mysql_replication.transcode(binlog.path, material.SERVER_VERSION)
     return _outcome(binlog, time.perf_counter() - start, values)
 
 

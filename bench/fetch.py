@@ -1,7 +1,7 @@
 """How fast does a client read the log? Raw Fetch requests over the loopback interface, batches as they lie on disk.
 
 The client asks on one connection and does not decode; what it received is compared with the log's own segment files
-after the clock has stopped. The peer is a Kafka broker with the same batches (`bench/kafka_broker.py`).
+after the clock has stopped. The peer is a Kafka broker with the same batches (`bench/peers/kafka.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import kafka_broker
 from bench.client import RawClient
 from bench.harness import (
     Benchmark,
@@ -25,7 +24,8 @@ from bench.harness import (
     ResultMismatchError,
     Side,
 )
-from bench.kafka_broker import KafkaBroker
+from bench.peers import kafka
+from bench.peers.kafka import KafkaBroker
 from bench.records import offset_after, split_batches, whole_batches, without_leader_epochs
 from bench.server import TOPIC, BenchServer
 
@@ -44,7 +44,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def read(broker: BenchServer | KafkaBroker) -> Outcome:
             return _read(broker, high_watermark, parameters["fetch_bytes"], log)
 
-        peer = functools.partial(kafka_broker.peer, stack, folder, TOPIC, log, read)
+        peer = functools.partial(kafka.peer, stack, folder, TOPIC, log, read)
         yield Prepared(Side("binwire", lambda: read(server)), peer)
 
 

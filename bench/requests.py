@@ -4,7 +4,7 @@ Heartbeats of one member, and fetches that find one record batch of a few hundre
 the loopback interface: over one, where each request waits for the answer to the one before, and over many (1,000), each
 with one request in flight. Server and load generator (`bench/load.py`) share the machine: with two CPUs, one each. All
 answers are compared, byte by byte, with the first. The peer is a Kafka broker that has the same log
-(`bench/kafka_broker.py`).
+(`bench/peers/kafka.py`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import kafka_broker
 from bench.client import RawClient, fetch_frame, heartbeat_frame
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
-from bench.kafka_broker import KafkaBroker
 from bench.load import Target, allow_connections, run
+from bench.peers import kafka
+from bench.peers.kafka import KafkaBroker
 from bench.records import without_leader_epochs
 from bench.server import GROUP, PASSWORD, TOPIC, USERNAME, BenchServer
 
@@ -40,10 +40,10 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
             log = bytes(client.fetch(TOPIC, 0).records)
         ours = binwire(server)
 
-        def ask_kafka(kafka: KafkaBroker) -> Outcome:
-            return _ask(kafka.target(TOPIC), parameters)
+        def ask_kafka(broker: KafkaBroker) -> Outcome:
+            return _ask(broker.target(TOPIC), parameters)
 
-        peer = functools.partial(kafka_broker.peer, stack, folder, TOPIC, log, ask_kafka)
+        peer = functools.partial(kafka.peer, stack, folder, TOPIC, log, ask_kafka)
         yield Prepared(Side("binwire", lambda: _ask(ours, parameters)), peer)
 
 

@@ -7,7 +7,7 @@ whole server, from exec until a client that logged in holds the newest records; 
 end, killed as it serves, and started again over a log whose writer was killed too. Its source is a MySQL address where
 nobody answers. What a run leaves behind is put back before the next.
 
-The peer is a Kafka broker with logs of the smaller sizes, all of their bytes there (`bench/kafka_broker.py`), in the
+The peer is a Kafka broker with logs of the smaller sizes, all of their bytes there (`bench/peers/kafka.py`), in the
 segments of 1 GiB that it makes by default; it is started together with its ZooKeeper, orderly ended or killed likewise.
 """
 
@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import kafka_broker
 from bench.client import LATEST, KafkaError, RawClient
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
-from bench.kafka_broker import KafkaBroker
+from bench.peers import kafka
+from bench.peers.kafka import KafkaBroker
 from bench.served import TOPIC, ServedFolder, bytecode_in
 from bench.synthetic import Template, first_ms, write_closed_segments
 from storage.clock import SystemClock
@@ -58,8 +58,8 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
             name: _History(folder / name, size_mb * _BYTES_PER_MB, parameters["tail_batches"], source)
             for name, size_mb in parameters["megabytes"].items()
         }
-        kafka = functools.cache(lambda jars: _kafkas(stack, folder, jars, parameters))
-        peer = functools.partial(kafka_broker.side, lambda jars: _run_kafka(kafka(jars)))
+        brokers = functools.cache(lambda jars: _kafkas(stack, folder, jars, parameters))
+        peer = functools.partial(kafka.side, lambda jars: _run_kafka(brokers(jars)))
         yield Prepared(Side("binwire", lambda: _run(histories)), peer, same_result=False)
 
 

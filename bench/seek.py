@@ -8,7 +8,7 @@ together are hashed. `first` is the first lookup of a log that was just opened a
 are taken when as many lookups have been made as are measured then. The logs are in memory, as far as that holds them.
 
 `request` is one ListOffsets request after the other to a whole server, over the loopback interface, for the smallest
-log; only that has a peer, a Kafka broker with the same batches (`bench/kafka_broker.py`).
+log; only that has a peer, a Kafka broker with the same batches (`bench/peers/kafka.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import kafka_broker
 from bench.client import RawClient
 from bench.harness import (
     Benchmark,
@@ -35,7 +34,8 @@ from bench.harness import (
     Side,
     percentile,
 )
-from bench.kafka_broker import KafkaBroker
+from bench.peers import kafka
+from bench.peers.kafka import KafkaBroker
 from bench.server import HISTORY_TOPIC, BenchServer, topic_path
 from bench.synthetic import STEP_MS, Template, first_ms, write_closed_segments
 from storage.clock import SystemClock
@@ -79,7 +79,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def ask(broker: BenchServer | KafkaBroker) -> Outcome:
             return _request(broker, template, counts["small"], parameters["lookups"])
 
-        peer = functools.partial(kafka_broker.peer, stack, folder, HISTORY_TOPIC, log, ask)
+        peer = functools.partial(kafka.peer, stack, folder, HISTORY_TOPIC, log, ask)
         yield Prepared(Side("binwire", run), peer, same_result=False)
 
 

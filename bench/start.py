@@ -3,7 +3,7 @@
 Each run starts a process and stops the clock when a client that logged in holds the first record. `serve`: `binwire
 serve` over a data directory whose channel has a log; its source is a MySQL address where nobody answers, so that what
 a live source loads is loaded and no database is needed. `fixture`: what a test waits for (`binwire.testing`): broker,
-channel, table, one row. The peer of `serve` is a Kafka broker over the same log (`bench/kafka_broker.py`), started at
+channel, table, one row. The peer of `serve` is a Kafka broker over the same log (`bench/peers/kafka.py`), started at
 the same moment as the ZooKeeper that it needs.
 """
 
@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import kafka_broker, orders
+from bench import orders
 from bench.client import KafkaError, RawClient
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
-from bench.kafka_broker import KafkaBroker
 from bench.material import write_binlog
+from bench.peers import kafka
+from bench.peers.kafka import KafkaBroker
 from bench.records import content_hash, record_values
 from bench.served import TOPIC, ServedFolder, bytecode_in
 from binwire.testing import EmbeddedBroker
@@ -40,8 +41,8 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         nobody.bind(("127.0.0.1", 0))  # not listening: every connection is refused, and nobody else can have the port
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
         _run(server, source)
-        kafka = functools.cache(lambda jars: _filled_kafka(stack, folder, jars, log))
-        peer = functools.partial(kafka_broker.side, lambda jars: _run_kafka(kafka(jars)))
+        filled = functools.cache(lambda jars: _filled_kafka(stack, folder, jars, log))
+        peer = functools.partial(kafka.side, lambda jars: _run_kafka(filled(jars)))
         yield Prepared(Side("binwire", lambda: _run(server, source)), peer, same_result=False)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import kafka_broker
 from bench.harness import (
     Benchmark,
     Measure,
@@ -24,6 +23,7 @@ from bench.harness import (
     run_benchmark,
 )
 from bench.load import LoadError, allow_connections
+from bench.peers import kafka
 from bench.records import split_batches, whole_batches, without_leader_epochs
 from storage.encoding import encode_batch
 
@@ -35,8 +35,8 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 
     @contextlib.contextmanager
     def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        kafka = functools.partial(kafka_broker.side, lambda _: Outcome({}, ""))
-        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), kafka)
+        peer = functools.partial(kafka.side, lambda _: Outcome({}, ""))
+        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), peer)
 
     benchmark = Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare)
     results = run_benchmark(benchmark, tmp_path, smoke=True)
@@ -49,9 +49,9 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 
 
 def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_broker, "__file__", str(tmp_path / "bench" / "kafka_broker.py"))
+    monkeypatch.setattr(kafka, "__file__", str(tmp_path / "bench" / "peers" / "kafka.py"))
     with pytest.raises(PeerMissingError, match="the tools of a checkout, and this is none"):
-        kafka_broker.class_path()
+        kafka.class_path()
 
 
 def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:

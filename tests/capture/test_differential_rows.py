@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from bench.peer import row_events
+from bench.peers.mysql_replication import row_events
 from capture import avro
 from capture.encode import EventEncoder, RowMetadata
 from capture.envelope import RecordHead

@@ -89,7 +89,7 @@ AnswerT = TypeVar("AnswerT")
 def class_path() -> str:
     """The jars of broker and ZooKeeper. Raises PeerMissingError."""
     # Looked for before it is imported: where we are installed, `tests` is somebody else's.
-    if not (Path(__file__).resolve().parent.parent / "tests" / "interop" / "java_clients.py").is_file():
+    if not (Path(__file__).resolve().parents[2] / "tests" / "interop" / "java_clients.py").is_file():
         raise PeerMissingError(f"{NAME} is fetched by the tools of a checkout, and this is none")
     from tests.interop import java_clients
     from tests.tools.workplace import ToolError
