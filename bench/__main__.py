@@ -20,9 +20,9 @@ from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.flush import BENCHMARK as FLUSH
+from bench.handoff import BENCHMARK as HANDOFF
 from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
 from bench.idle import BENCHMARK as IDLE
-from bench.latency import BENCHMARK as LATENCY
 from bench.load import LoadError
 from bench.read import BENCHMARK as READ
 from bench.requests import BENCHMARK as REQUESTS
@@ -34,7 +34,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     CAPTURE,
     FETCH,
     DOWNCONVERSION,
-    LATENCY,
+    HANDOFF,
     COLD,
     REQUESTS,
     IDLE,

@@ -2,7 +2,7 @@
 
 A log of real batches (rows captured once, their batches copied behind each other at new offsets) lies on the disk, and
 the page cache is told to drop it. One topic takes small transactions at a steady pace, and a consumer follows it; its
-latency is that of `latency`. It is measured three times: alone; while another consumer, in a process of its own, reads
+latency is that of `handoff`. It is measured three times: alone; while another consumer, in a process of its own, reads
 the whole log from the disk; and while that one reads the end of it again, which is in memory then. The last tells what
 a fast neighbour costs by its CPU time alone: what is beyond that is the disk's.
 
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.client import LATEST, RawClient
+from bench.handoff import follow, latencies_ms
 from bench.harness import (
     Benchmark,
     Measure,
@@ -39,7 +40,6 @@ from bench.harness import (
     Side,
     percentile,
 )
-from bench.latency import follow, latencies_ms
 from bench.records import offset_after, record_values, rows, text_cell
 from bench.server import HISTORY_TOPIC, TOPIC, BenchServer, topic_path
 from storage.clock import SystemClock

@@ -61,7 +61,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines]
-    of_the_server = ["capture", "fetch", "downconversion", "latency", "cold", "requests", "idle", "start"]
+    of_the_server = ["capture", "fetch", "downconversion", "handoff", "cold", "requests", "idle", "start"]
     assert names == [*of_the_server, "append", "read", "seek", "restart", "flush"]
 
 

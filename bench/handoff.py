@@ -1,9 +1,9 @@
-"""How long after a commit does a consumer have the record?
+"""How long after a change was handed over by call does a consumer have the record?
 
-A paced source hands over one-row transactions, each stamped with the monotonic clock at that moment; a client that
+A paced source takes one-row transactions by call, each stamped with the monotonic clock at that moment; a client that
 long-polls in another process notes when its response arrived. Between the two lie decoding, log, wake-up, socket and
-client; what lies before (the database's own commit and its dump thread) does not, because the source is embedded.
-There is no peer.
+client; what lies before (the database's own commit and its dump thread) does not, because the source is embedded: that
+is asked by `bench/latency.py`. There is no peer.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def latencies_ms(arrivals: Iterable[tuple[int, bytes]]) -> list[float]:
 
 
 BENCHMARK = Benchmark(
-    name="latency",
-    question="How long after a commit does a long-polling consumer have the record (embedded source)?",
+    name="handoff",
+    question="How long after a change by call does a long-polling consumer have the record (embedded source)?",
     measures=(
         Measure("p50", "ms", higher_is_better=False),
         Measure("p99", "ms", higher_is_better=False),
