@@ -1,7 +1,7 @@
 """The command line of the benchmarks: ``binwire bench`` and ``python -m bench``.
 
 Owns the registry, one row per benchmark in the order they are run, and the two ways a result leaves: a table for people
-and a JSON list. Nothing is measured here.
+and a JSON document. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.append import BENCHMARK as APPEND
@@ -21,7 +21,7 @@ from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.flush import BENCHMARK as FLUSH
 from bench.handoff import BENCHMARK as HANDOFF
-from bench.harness import Benchmark, Result, ResultMismatchError, run_benchmark
+from bench.harness import Benchmark, Figure, Result, ResultMismatchError, everyone, nobody, run_benchmark
 from bench.idle import BENCHMARK as IDLE
 from bench.load import LoadError
 from bench.read import BENCHMARK as READ
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{benchmark.name:<14} {benchmark.question}")
         return 0
     try:
-        results = run(options.names, smoke=options.smoke, rounds=options.rounds, with_peer=not options.no_peer)
+        results = run(
+            options.names, smoke=options.smoke, rounds=options.rounds, wanted=nobody if options.no_peer else everyone
+        )
     except (LoadError, ResultMismatchError) as error:
         print(f"binwire bench: {error}", file=sys.stderr)
         return 1
@@ -69,13 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"commit {context['commit'] or 'unknown'}"
     )
     if options.json:
-        content = json.dumps([result.to_json(context) for result in results], indent=2, ensure_ascii=False)
+        document = {**context, "results": [result.to_json() for result in results]}
+        content = json.dumps(document, indent=2, ensure_ascii=False)
         options.json.write_text(content + "\n", encoding="utf-8")
     return 0
 
 
 def run(
-    names: Sequence[str] = (), *, smoke: bool = False, rounds: int | None = None, with_peer: bool = True
+    names: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    rounds: int | None = None,
+    wanted: Callable[[str], bool] = everyone,
 ) -> list[Result]:
     """Run the named benchmarks, or all, and return their results. Raises ResultMismatchError."""
     results: list[Result] = []
@@ -84,33 +91,37 @@ def run(
             continue
         with tempfile.TemporaryDirectory(prefix=f"binwire-bench-{benchmark.name}-") as folder:
             results += run_benchmark(
-                benchmark, Path(folder), smoke=smoke, rounds=rounds, with_peer=with_peer, progress=_progress
+                benchmark, Path(folder), smoke=smoke, rounds=rounds, wanted=wanted, progress=_progress
             )
     return results
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as text, one line per measure, columns aligned."""
-    rows = [_HEADINGS, *(_row(result) for result in results)]
+    """The results as text, one line per measure and peer, columns aligned."""
+    rows = [_HEADINGS, *(row for result in results for row in _rows(result))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 
-def _row(result: Result) -> tuple[str, str, str, str, str]:
-    unit, ours, theirs = result.measure.unit, result.binwire, result.peer
-    return (
-        result.benchmark,
-        result.measure.name,
-        f"{_number(ours.median)} {unit} ({_number(ours.min)} … {_number(ours.max)})",
-        f"no peer: {result.peer_missing}"
-        if result.peer_missing
-        else "no peer"
-        if theirs is None
-        else f"{result.peer_name}: {_number(theirs.median)} {unit} ({_number(theirs.min)} … {_number(theirs.max)})",
-        "" if result.ratio is None else f"{result.ratio:.1f} ×",
-    )
+def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
+    """One per peer that answers or is missing; one where there is none."""
+    unit, head = result.measure.unit, (result.benchmark, result.measure.name)
+    ours = _figure(result.binwire, unit) if result.binwire else "no answer"
+    for peer in result.peers:
+        ratio = result.ratio(peer)
+        rounds = "" if result.binwire is None or peer.rounds == result.binwire.rounds else f", {peer.rounds} rounds"
+        yield *head, ours, f"{peer.name}: {_figure(peer, unit)}{rounds}", "" if ratio is None else f"{ratio:.1f} ×"
+    for reason in result.missing:
+        yield *head, ours, f"no peer: {reason}", ""
+    if not result.peers and not result.missing:
+        yield *head, ours, "no peer", ""
+
+
+def _figure(figure: Figure, unit: str) -> str:
+    spread = figure.spread
+    return f"{_number(spread.median)} {unit} ({_number(spread.min)} … {_number(spread.max)})"
 
 
 def _number(value: float) -> str:
@@ -135,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="small sizes, two rounds: whether it works, not how fast")
     parser.add_argument("--rounds", type=_rounds, metavar="N", help="how often each side runs (default: 5, smoke 2)")
     parser.add_argument("--no-peer", action="store_true", help="measure Binwire alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as a JSON list")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as JSON")
     return parser
 
 

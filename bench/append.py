@@ -62,8 +62,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
     def side(name: str, write: _Write) -> Side:
         return Side(name, lambda: _run(write, material, folder / str(next(numbers))))
 
-    mapped = side("mapped stores", _write_mapped)
-    yield Prepared(side("binwire", _write_log), side("pwrite", _write_file), other_peers=(mapped,))
+    yield Prepared(side("binwire", _write_log), side("pwrite", _write_file), side("mapped stores", _write_mapped))
 
 
 def _groups(shape: _Shape, total_bytes: int) -> list[_Group]:

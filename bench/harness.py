@@ -5,11 +5,14 @@ turns (the order swaps every round), so that whatever the machine is doing meanw
 of what it produced; runs of one side must agree, and sides that share a result must agree with each other too: a fast
 wrong answer is not a measurement. There are no deadlines here; who compares, compares medians of the same run.
 
-JSON form, one object per measure and peer that answers it, one for a measure that no peer answers:
+A side answers those of the benchmark's measures that it can; one that nobody answers is left out. A peer that takes
+minutes may run fewer rounds than Binwire, and its result says how many.
 
-    {"benchmark", "measure", "unit", "binwire": {"min", "median", "max"},
-     "peer": {"name", "min", "median", "max"} | null, "peer_missing": reason | null, "ratio": float | null,
-     "rounds", "parameters", "hash", "machine": {…}, "versions": {…}, "commit"}
+JSON form, one object per measure:
+
+    {"benchmark", "measure", "unit", "higher_is_better", "binwire": {"min", "median", "max", "rounds"} | null,
+     "peers": [{"name", "min", "median", "max", "rounds", "ratio": float | null}], "missing": [reason],
+     "parameters", "hash"}
 
 ``ratio`` says how many times better Binwire's median is than the peer's, whichever direction is better for the measure.
 """
@@ -22,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 Parameters = Mapping[str, Any]
 
@@ -57,23 +60,35 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Who answers: a name to print and the run itself."""
+    """Who answers: a name to print and the run itself.
+
+    ``same_result``: its hash must be ours. ``rounds``: it takes part in so many of the first rounds; None for all.
+    """
 
     name: str
     run: Callable[[], Outcome]
+    same_result: bool = True
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class SoughtPeer:
+    """A peer that may be missing here: looked for when it is wanted. ``find`` raises PeerMissingError."""
+
+    name: str
+    find: Callable[[], Side]
+
+
+Peer: TypeAlias = Side | SoughtPeer | Callable[[], Side]
+
+
 class Prepared:
-    """The sides on the same material. ``same_result``: all must produce the same hash.
+    """The sides on the same material. ``same_result=False``: no peer's hash is compared with ours."""
 
-    A peer that may be missing here is looked for when it is wanted, by a function that raises PeerMissingError.
-    """
-
-    binwire: Side
-    peer: Side | Callable[[], Side] | None = None
-    same_result: bool = True
-    other_peers: tuple[Side, ...] = ()
+    def __init__(self, binwire: Side, *peers: Peer | None, same_result: bool = True) -> None:
+        self.binwire = binwire
+        self.peers = tuple(peer for peer in peers if peer is not None)
+        self.same_result = same_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,61 +120,80 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """What one side answers to a measure, and in how many rounds."""
+
+    name: str
+    spread: Spread
+    rounds: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, **self.spread.to_json(), "rounds": self.rounds}
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """One measure of one benchmark, beside one peer or none."""
+    """One measure of one benchmark: Binwire's figure, those of the peers that answer it, and why others are missing."""
 
     benchmark: str
     measure: Measure
-    binwire: Spread
-    peer_name: str | None
-    peer: Spread | None
-    rounds: int
+    binwire: Figure | None
+    peers: tuple[Figure, ...]
+    missing: tuple[str, ...]
     parameters: Parameters
     result_hash: str
-    peer_missing: str | None = None
 
-    @property
-    def ratio(self) -> float | None:
-        """How many times better Binwire's median is; None without a peer or where a median is zero."""
-        if self.peer is None or not self.peer.median or not self.binwire.median:
+    def ratio(self, peer: Figure) -> float | None:
+        """How many times better Binwire's median is; None where one is zero or not there."""
+        if self.binwire is None or not peer.spread.median or not self.binwire.spread.median:
             return None
-        quotient = self.binwire.median / self.peer.median
+        quotient = self.binwire.spread.median / peer.spread.median
         return quotient if self.measure.higher_is_better else 1 / quotient
 
-    def to_json(self, environment: Mapping[str, Any]) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "benchmark": self.benchmark,
             "measure": self.measure.name,
             "unit": self.measure.unit,
-            "binwire": self.binwire.to_json(),
-            "peer": None if self.peer is None else {"name": self.peer_name, **self.peer.to_json()},
-            "peer_missing": self.peer_missing,
-            "ratio": self.ratio,
-            "rounds": self.rounds,
+            "higher_is_better": self.measure.higher_is_better,
+            "binwire": None if self.binwire is None else self.binwire.to_json(),
+            "peers": [{**peer.to_json(), "ratio": self.ratio(peer)} for peer in self.peers],
+            "missing": list(self.missing),
             "parameters": dict(self.parameters),
             "hash": self.result_hash,
-            **environment,
         }
 
 
 @dataclass(slots=True)
 class _Track:
-    """The outcomes of one side so far."""
+    """The outcomes of one side so far, and whether they must be ours."""
 
     side: Side
+    compared: bool = True
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def run(self) -> None:
-        self.outcomes.append(self.side.run())
+    def run(self, round_number: int) -> None:
+        if self.side.rounds is None or round_number < self.side.rounds:
+            self.outcomes.append(self.side.run())
 
     @property
     def result_hash(self) -> str:
         return self.outcomes[0].result_hash
 
-    def spread(self, measure: Measure) -> Spread | None:
+    def figure(self, measure: Measure) -> Figure | None:
         """None for what this side has no answer to."""
         values = [outcome.values[measure.name] for outcome in self.outcomes if measure.name in outcome.values]
-        return Spread.of(values) if values else None
+        return Figure(self.side.name, Spread.of(values), len(values)) if values else None
+
+
+def everyone(_name: str) -> bool:
+    """Which peers are wanted: all."""
+    return True
+
+
+def nobody(_name: str) -> bool:
+    """Which peers are wanted: none."""
+    return False
 
 
 def run_benchmark(
@@ -168,65 +202,60 @@ def run_benchmark(
     *,
     smoke: bool,
     rounds: int | None = None,
-    with_peer: bool = True,
+    wanted: Callable[[str], bool] = everyone,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
-    """Answer one question; ``folder`` is an empty directory for its material. Raises ResultMismatchError."""
+    """Answer one question, with the peers whose name is wanted; ``folder`` is an empty directory for its material.
+
+    Raises ResultMismatchError.
+    """
     parameters = benchmark.smoke if smoke else benchmark.full
     rounds = rounds or (ROUNDS_SMOKE if smoke else ROUNDS_FULL)
     progress(f"{benchmark.name}: preparing")
     with benchmark.prepare(parameters, folder) as prepared:
         ours = _Track(prepared.binwire)
-        peers, missing = _peers(prepared) if with_peer else ([], None)
+        peers, missing = _peers(prepared, wanted)
         turn = [ours, *peers]
         for round_number in range(rounds):
-            progress(f"{benchmark.name}: round {round_number + 1} of {rounds}")
             for track in turn if round_number % 2 == 0 else reversed(turn):
-                track.run()
-    _require_agreement(benchmark, ours, peers if prepared.same_result else [])
+                progress(f"{benchmark.name}: round {round_number + 1} of {rounds}, {track.side.name}")
+                track.run(round_number)
+    for track in turn:
+        _require_agreement(benchmark, ours, track)
     results = []
     for measure in benchmark.measures:
-        answering: list[_Track | None] = [track for track in peers if track.spread(measure) is not None]
-        beside = answering or [None]
-        results += [_result(benchmark, measure, ours, theirs, rounds, parameters, missing) for theirs in beside]
+        figures = tuple(figure for track in peers if (figure := track.figure(measure)) is not None)
+        figure = ours.figure(measure)
+        if figure or figures:
+            results.append(Result(benchmark.name, measure, figure, figures, missing, parameters, ours.result_hash))
     return results
 
 
-def _peers(prepared: Prepared) -> tuple[list[_Track], str | None]:
-    """The peers that can be had, and why one is missing; neither where a benchmark has none."""
-    others = [_Track(side) for side in prepared.other_peers]
-    try:
-        side = prepared.peer if isinstance(prepared.peer, Side | None) else prepared.peer()
-    except PeerMissingError as error:
-        return others, str(error)
-    return (others if side is None else [_Track(side), *others]), None
+def _peers(prepared: Prepared, wanted: Callable[[str], bool]) -> tuple[list[_Track], tuple[str, ...]]:
+    """The wanted peers that can be had, and why others are missing."""
+    found, missing = [], []
+    for peer in prepared.peers:
+        if not wanted(getattr(peer, "name", "")):
+            continue
+        try:
+            side = peer if isinstance(peer, Side) else peer.find() if isinstance(peer, SoughtPeer) else peer()
+        except PeerMissingError as error:
+            missing.append(str(error))
+            continue
+        if wanted(side.name):
+            found.append(_Track(side, prepared.same_result and side.same_result))
+    return found, tuple(missing)
 
 
-def _result(
-    benchmark: Benchmark,
-    measure: Measure,
-    ours: _Track,
-    theirs: _Track | None,
-    rounds: int,
-    parameters: Parameters,
-    missing: str | None,
-) -> Result:
-    binwire = ours.spread(measure)
-    assert binwire is not None, f"benchmark {benchmark.name} does not answer {measure.name}"
-    peer = theirs.spread(measure) if theirs else None
-    name = theirs.side.name if theirs else None
-    missing = None if theirs else missing
-    return Result(benchmark.name, measure, binwire, name, peer, rounds, parameters, ours.result_hash, missing)
-
-
-def _require_agreement(benchmark: Benchmark, ours: _Track, peers: Sequence[_Track]) -> None:
-    for track in [ours, *peers]:
-        for outcome in track.outcomes:
-            if outcome.result_hash != ours.result_hash:
-                raise ResultMismatchError(
-                    f"benchmark {benchmark.name}: {track.side.name} produced {outcome.result_hash[:16]} "
-                    f"where {ours.side.name} produced {ours.result_hash[:16]}; the figures mean nothing"
-                )
+def _require_agreement(benchmark: Benchmark, ours: _Track, track: _Track) -> None:
+    """The runs of one side produced the same; and the same as ours, where they are compared."""
+    reference = ours if track.compared else track
+    for outcome in track.outcomes:
+        if outcome.result_hash != reference.result_hash:
+            raise ResultMismatchError(
+                f"benchmark {benchmark.name}: {track.side.name} produced {outcome.result_hash[:16]} "
+                f"where {reference.side.name} produced {reference.result_hash[:16]}; the figures mean nothing"
+            )
 
 
 class ResultHash:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,12 @@ from bench.harness import (
     Outcome,
     PeerMissingError,
     Prepared,
+    Result,
     ResultMismatchError,
     Side,
+    SoughtPeer,
+    everyone,
+    nobody,
     run_benchmark,
 )
 from bench.load import LoadError, allow_connections
@@ -41,11 +45,11 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
     benchmark = Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare)
     results = run_benchmark(benchmark, tmp_path, smoke=True)
     assert "no peer: java is not on the PATH" in cli.table(results)
-    entry = json.loads(json.dumps(results[0].to_json({})))
-    assert (entry["peer"], entry["ratio"]) == (None, None)
-    assert entry["peer_missing"].startswith("java is not on the PATH")
-    (alone,) = run_benchmark(benchmark, tmp_path, smoke=True, with_peer=False)
-    assert alone.peer_missing is None
+    entry = json.loads(json.dumps(results[0].to_json()))
+    assert entry["peers"] == []
+    assert [reason.startswith("java is not on the PATH") for reason in entry["missing"]] == [True]
+    (alone,) = run_benchmark(benchmark, tmp_path, smoke=True, wanted=nobody)
+    assert alone.missing == ()
 
 
 def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,42 +58,77 @@ def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monk
         kafka.class_path()
 
 
-def test_a_peer_answers_what_it_can(tmp_path: Path) -> None:
+def _run(*sides: Side | SoughtPeer, rounds: int = 2, wanted: Callable[[str], bool] = everyone) -> list[Result]:
+    """A benchmark of `both` and `one` with these sides, the first of them ours."""
+
     @contextlib.contextmanager
     def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        ours = Side("binwire", lambda: Outcome({"both": 2.0, "ours": 1.0}, "a"))
-        yield Prepared(ours, Side("peer", lambda: Outcome({"both": 1.0}, "b")), same_result=False)
+        yield Prepared(*sides)  # type: ignore[arg-type]
 
-    measures = (Measure("both", "things/s"), Measure("ours", "things/s"))
-    both, alone = run_benchmark(Benchmark("made-up", "?", measures, {}, {}, prepare), tmp_path, smoke=True)
-    assert (both.peer_name, both.ratio) == ("peer", 2.0)
-    assert (alone.peer_name, alone.peer, alone.ratio) == (None, None, None)
+    measures = (Measure("both", "things/s"), Measure("one", "things/s"), Measure("none", "things/s"))
+    benchmark = Benchmark("made-up", "?", measures, {}, {}, prepare)
+    return run_benchmark(benchmark, Path(), smoke=True, rounds=rounds, wanted=wanted)
 
 
-def test_several_peers_are_a_result_each(tmp_path: Path) -> None:
-    @contextlib.contextmanager
-    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        def side(name: str, value: float) -> Side:
-            return Side(name, lambda: Outcome({"speed": value}, "same"))
-
-        yield Prepared(side("binwire", 6.0), side("slow", 2.0), other_peers=(side("fast", 12.0),))
-
-    results = run_benchmark(
-        Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare), tmp_path, smoke=True
-    )
-    assert [(result.peer_name, result.ratio) for result in results] == [("slow", 3.0), ("fast", 0.5)]
+def _side(name: str, result_hash: str = "same", /, **values: float) -> Side:
+    return Side(name, lambda: Outcome(values, result_hash))
 
 
-def test_every_peer_that_shares_the_result_must_agree(tmp_path: Path) -> None:
-    @contextlib.contextmanager
-    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        def side(name: str, result_hash: str) -> Side:
-            return Side(name, lambda: Outcome({"speed": 1.0}, result_hash))
+def test_a_side_answers_what_it_can() -> None:
+    ours, theirs = _side("binwire", both=2.0), _side("peer", both=1.0, one=3.0)
+    both, one = _run(ours, theirs)
+    assert [(peer.name, both.ratio(peer)) for peer in both.peers] == [("peer", 2.0)]
+    assert one.binwire is None
+    assert [(peer.name, one.ratio(peer)) for peer in one.peers] == [("peer", None)]
+    assert "no answer" in cli.table([one])
+    (alone,) = _run(_side("binwire", one=1.0), _side("peer", both=1.0))[1:]
+    assert (alone.peers, alone.missing) == ((), ())
+    assert json.loads(json.dumps(one.to_json()))["binwire"] is None
 
-        yield Prepared(side("binwire", "same"), side("agreeing", "same"), other_peers=(side("wrong", "other"),))
 
-    with pytest.raises(ResultMismatchError, match="wrong produced other"):
-        run_benchmark(Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare), tmp_path, smoke=True)
+def test_several_peers_stand_beside_one_measure() -> None:
+    (result,) = _run(_side("binwire", both=6.0), _side("slow", both=2.0), _side("fast", both=12.0))
+    assert [(peer.name, result.ratio(peer)) for peer in result.peers] == [("slow", 3.0), ("fast", 0.5)]
+
+
+def test_only_the_wanted_peers_are_looked_for() -> None:
+    def find() -> Side:
+        raise AssertionError
+
+    (result,) = _run(_side("binwire", both=1.0), SoughtPeer("b", find), _side("c", both=1.0), wanted="c".__eq__)
+    assert [peer.name for peer in result.peers] == ["c"]
+
+
+def test_a_peer_of_fewer_rounds_says_so() -> None:
+    runs: list[str] = []
+
+    def side(name: str, rounds: int | None) -> Side:
+        def run() -> Outcome:
+            runs.append(name)
+            return Outcome({"both": 1.0}, "same")
+
+        return Side(name, run, rounds=rounds)
+
+    (result,) = _run(side("binwire", None), side("slow", 2), rounds=4)
+    assert runs == ["binwire", "slow", "slow", "binwire", "binwire", "binwire"]
+    assert [peer.rounds for peer in result.peers] == [2]
+    assert result.to_json()["binwire"]["rounds"] == 4
+    assert ", 2 rounds" in cli.table([result])
+
+
+def test_every_peer_that_shares_the_result_must_agree() -> None:
+    ours, agreeing = _side("binwire", both=1.0), _side("agreeing", both=1.0)
+    with pytest.raises(ResultMismatchError, match="wrong produced other where binwire produced same"):
+        _run(ours, agreeing, _side("wrong", "other", both=1.0))
+    apart = Side("apart", lambda: Outcome({"both": 1.0}, "other"), same_result=False)
+    assert [len(result.peers) for result in _run(ours, agreeing, apart)] == [2]
+
+
+def test_the_runs_of_a_peer_that_shares_no_result_must_agree_with_each_other() -> None:
+    hashes = iter(("one", "other"))
+    apart = Side("apart", lambda: Outcome({"both": 1.0}, next(hashes)), same_result=False)
+    with pytest.raises(ResultMismatchError, match="apart produced other where apart produced one"):
+        _run(_side("binwire", both=1.0), apart)
 
 
 def test_many_connections_raise_the_limit_of_open_files_or_say_what_is_missing(

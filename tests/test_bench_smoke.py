@@ -13,6 +13,7 @@ import pytest
 from bench import __main__ as cli
 from bench.harness import (
     Benchmark,
+    Figure,
     Measure,
     Outcome,
     Prepared,
@@ -23,7 +24,7 @@ from bench.harness import (
     run_benchmark,
 )
 
-_SPREAD = {"min": float, "median": float, "max": float}
+_FIGURE = {"name": str, "min": float, "median": float, "max": float, "rounds": int}
 
 
 @pytest.mark.parametrize("benchmark", cli.BENCHMARKS, ids=lambda benchmark: benchmark.name)
@@ -32,20 +33,24 @@ def test_smoke(benchmark: Benchmark, tmp_path: Path) -> None:
     assert list(dict.fromkeys(result.measure for result in results)) == list(benchmark.measures)
     for result in results:
         assert len(result.result_hash) == 64
-        assert 0 < result.binwire.min <= result.binwire.median <= result.binwire.max
+        assert result.binwire is not None
+        spread = result.binwire.spread
+        assert 0 < spread.min <= spread.median <= spread.max
 
 
 def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "results.json"
     assert cli.main(["--smoke", "--rounds", "1", "--json", str(path), "capture"]) == 0
-    (entry,) = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    (entry,) = document["results"]
+    (peer,) = entry["peers"]
     assert (entry["benchmark"], entry["measure"], entry["unit"]) == ("capture", "rows", "rows/s")
-    _assert_form(entry["binwire"], _SPREAD)
-    _assert_form(entry["peer"], {"name": str, **_SPREAD})
-    assert entry["ratio"] == pytest.approx(entry["binwire"]["median"] / entry["peer"]["median"])
-    assert {"cpu", "cpu_count", "memory_gib", "system"} <= entry["machine"].keys()
-    assert {"python", "fastavro"} <= entry["versions"].keys()
-    assert "commit" in entry
+    _assert_form(entry["binwire"], _FIGURE)
+    _assert_form(peer, {**_FIGURE, "ratio": float})
+    assert peer["ratio"] == pytest.approx(entry["binwire"]["median"] / peer["median"])
+    assert {"cpu", "cpu_count", "memory_gib", "system"} <= document["machine"].keys()
+    assert {"python", "fastavro"} <= document["versions"].keys()
+    assert "commit" in document
     shown = capsys.readouterr().out
     assert "rows/s" in shown
     assert "mysql-replication" in shown
@@ -103,22 +108,22 @@ def _made_up(ours: list[tuple[float, str]], theirs: list[tuple[float, str]] | No
 def test_spread_and_ratio(tmp_path: Path) -> None:
     benchmark = _made_up([(30, "a"), (10, "a"), (20, "a")], [(4, "a"), (2, "a"), (5, "a")])
     (result,) = run_benchmark(benchmark, tmp_path, smoke=True, rounds=3)
-    assert result.binwire == Spread(10, 20, 30)
-    assert result.peer == Spread(2, 4, 5)
-    assert result.ratio == 5.0
+    (peer,) = result.peers
+    assert result.binwire == Figure("binwire", Spread(10, 20, 30), 3)
+    assert peer == Figure("peer", Spread(2, 4, 5), 3)
+    assert result.ratio(peer) == 5.0
 
 
 def test_ratio_where_lower_is_better(tmp_path: Path) -> None:
     benchmark = _made_up([(2, "a")], [(10, "a")], higher_is_better=False)
     (result,) = run_benchmark(benchmark, tmp_path, smoke=True, rounds=1)
-    assert result.ratio == 5.0
+    assert [result.ratio(peer) for peer in result.peers] == [5.0]
 
 
 def test_without_peer(tmp_path: Path) -> None:
     (result,) = run_benchmark(_made_up([(2, "a")], None), tmp_path, smoke=True, rounds=1)
-    entry = result.to_json({})
-    assert entry["peer"] is None
-    assert entry["ratio"] is None
+    entry = result.to_json()
+    assert entry["peers"] == entry["missing"] == []
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [([(1, "a"), (1, "b")], None), ([(1, "a")], [(1, "b")])])
