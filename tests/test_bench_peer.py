@@ -55,7 +55,7 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "__file__", str(tmp_path / "bench" / "peers" / "kafka.py"))
     with pytest.raises(PeerMissingError, match="the tools of a checkout, and this is none"):
-        kafka.class_path()
+        kafka.class_path(kafka.KAFKA_1)
 
 
 def _run(*sides: Side | SoughtPeer, rounds: int = 2, wanted: Callable[[str], bool] = everyone) -> list[Result]:

@@ -1,10 +1,12 @@
-"""The peer of the Kafka face: a Kafka 1.1.1 broker with its ZooKeeper, on the JVM, private to the benchmark.
+"""The peers of the Kafka face: Kafka's own broker on the JVM, private to the benchmark, in two releases.
 
-It is the last broker that speaks exactly our versions. It holds the batches of a Binwire log, produced one by one, so
-that a client gets the same records from both; it runs with the memory and the collector that Kafka's own start script
-gives it, with the defaults of its configuration except for replication (there is one broker), retention (the records'
-times are old) and the wait for a group's first members, which Binwire leaves out too. It has a listener without login
-and one with, like `bench/server.py`.
+`KAFKA_1`, with its ZooKeeper, is the last that speaks exactly our versions. `KAFKA_4` is the newest that the Maven
+registry has all jars of, as one process that is broker and controller (KRaft); its storage is formatted before it is
+first started. Either holds the batches of a Binwire log, produced one by one, so that a client gets the same records
+from both; it runs with the memory and the collector that Kafka's own start script gives it, with the defaults of its
+configuration except for replication (there is one broker), retention (the records' times are old), the size of a batch
+and the wait for a group's first members, which Binwire leaves out too. It has a listener without login and one with,
+like `bench/server.py`.
 
 Kafka is resolved by Maven for the tests of its command-line tools; where that, or Java, cannot be had, there is no
 peer, and `class_path` says why.
@@ -19,7 +21,8 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -29,8 +32,6 @@ from bench.load import Target
 from bench.records import split_batches
 from bench.server import GROUP, PASSWORD, USERNAME
 
-VERSION: Final = "1.1.1"
-NAME: Final = f"Kafka {VERSION}"
 _HOST: Final = "127.0.0.1"
 _POLL_S: Final = 0.001
 _TIMEOUT_S: Final = 60.0
@@ -38,9 +39,11 @@ _LOG_BYTES_SHOWN: Final = 4000
 _PRODUCE, _FIND_COORDINATOR, _CREATE_TOPICS = 0, 10, 19
 _TOPIC_EXISTS: Final = 36
 _ACKS_LEADER: Final = 1
+_THROTTLE_AND_COUNT_BYTES: Final = 8
 _OFFSET_BYTES: Final = 8
 _REQUEST_TIMEOUT_MS: Final = 10_000
-_BROKER: Final = (  # options of bin/kafka-server-start.sh and bin/kafka-run-class.sh
+_STORAGE_ID: Final = "Ymlud2lyZS1iZW5jaC0xMQ"  # 16 bytes in base64, as `kafka-storage.sh random-uuid` makes them
+_BROKER: Final = (  # options of bin/kafka-server-start.sh and bin/kafka-run-class.sh, the same in both releases
     "-Xmx1G",
     "-Xms1G",
     "-server",
@@ -60,84 +63,131 @@ _ZOOKEEPER: Final = (
     "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     "zookeeper.properties",
 )
-_FILES: Final = {
-    "zookeeper.properties": """
+_FORMAT: Final = ("kafka.tools.StorageTool", "format", "-t", _STORAGE_ID, "-c", "broker.properties")
+_LOGIN_FILE: Final = """
+KafkaServer {{ org.apache.kafka.common.security.plain.PlainLoginModule required "user_{login}"="{password}"; }};
+"""
+_ZOOKEEPER_FILE: Final = """
 dataDir={folder}/zookeeper
-clientPort={zookeeper_port}
+clientPort={metadata_port}
 clientPortAddress={host}
-""",
-    "broker.properties": """
-broker.id=1
-listeners=PLAINTEXT://{host}:{port},SASL_PLAINTEXT://{host}:{login_port}
+"""
+_BROKER_FILE: Final = """
 sasl.enabled.mechanisms=PLAIN
-zookeeper.connect={host}:{zookeeper_port}
 log.dirs={folder}/logs
 log.retention.ms=-1
 message.max.bytes=100000000
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
-""",
-    "login.conf": """
-KafkaServer {{ org.apache.kafka.common.security.plain.PlainLoginModule required "user_{login}"="{password}"; }};
-""",
-}
+"""
+_WITH_ZOOKEEPER: Final = """
+broker.id=1
+listeners=PLAINTEXT://{host}:{port},SASL_PLAINTEXT://{host}:{login_port}
+zookeeper.connect={host}:{metadata_port}
+"""
+_WITH_CONTROLLER: Final = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{metadata_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{host}:{port},SASL_PLAINTEXT://{host}:{login_port},CONTROLLER://{host}:{metadata_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of Kafka, the Scala it was made for, and who keeps its metadata: ZooKeeper, or the broker itself."""
+
+    version: str
+    scala: str
+    files: Mapping[str, str]
+    zookeeper: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"Kafka {self.version}"
+
+
+KAFKA_1: Final = Release(
+    "1.1.1",
+    "2.12",
+    {
+        "zookeeper.properties": _ZOOKEEPER_FILE,
+        "broker.properties": _WITH_ZOOKEEPER + _BROKER_FILE,
+        "login.conf": _LOGIN_FILE,
+    },
+    zookeeper=True,
+)
+KAFKA_4: Final = Release(  # 4.4.0 is there without its kafka-tools-api, which the broker asks for
+    "4.3.1", "2.13", {"broker.properties": _WITH_CONTROLLER + _BROKER_FILE, "login.conf": _LOGIN_FILE}
+)
+RELEASES: Final = (KAFKA_1, KAFKA_4)
 
 AnswerT = TypeVar("AnswerT")
 
 
-def class_path() -> str:
-    """The jars of broker and ZooKeeper. Raises PeerMissingError."""
+def class_path(release: Release) -> str:
+    """The jars of a release, with those of its ZooKeeper. Raises PeerMissingError."""
     # Looked for before it is imported: where we are installed, `tests` is somebody else's.
     if not (Path(__file__).resolve().parents[2] / "tests" / "interop" / "java_clients.py").is_file():
-        raise PeerMissingError(f"{NAME} is fetched by the tools of a checkout, and this is none")
+        raise PeerMissingError(f"{release.name} is fetched by the tools of a checkout, and this is none")
     from tests.interop import java_clients
     from tests.tools.workplace import ToolError
 
     try:
-        command = java_clients.tool_command(VERSION, "kafka.Kafka")
+        command = java_clients.tool_command(release.version, "kafka.Kafka", scala=release.scala)
     except ToolError as error:
         raise PeerMissingError(str(error)) from None
     return command[command.index("-cp") + 1]
 
 
-def side(run: Callable[[str], Outcome]) -> Side:
-    """Kafka as the peer of a benchmark, whose runs are given the class path. Raises PeerMissingError."""
-    jars = class_path()
-    return Side(NAME, lambda: run(jars))
+def side(run: Callable[[str], Outcome], release: Release = KAFKA_1) -> Side:
+    """Kafka as a peer of a benchmark, whose runs are given the class path. Raises PeerMissingError."""
+    jars = class_path(release)
+    return Side(release.name, lambda: run(jars))
 
 
 def peer(
-    stack: contextlib.ExitStack, folder: Path, topic: str, log: bytes, run: Callable[[KafkaBroker], Outcome]
+    stack: contextlib.ExitStack,
+    folder: Path,
+    topic: str,
+    log: bytes,
+    run: Callable[[KafkaBroker], Outcome],
+    release: Release = KAFKA_1,
 ) -> Side:
     """The same with a broker that has the log; it starts with the first run and ends with `stack`."""
 
     @functools.cache
     def broker(jars: str) -> KafkaBroker:
-        started = stack.enter_context(KafkaBroker(folder / "kafka", jars))
+        started = stack.enter_context(KafkaBroker(folder / release.name, jars, release))
         stack.enter_context(started.started())
         started.fill(topic, log)
         return started
 
-    return side(lambda jars: run(broker(jars)))
+    return side(lambda jars: run(broker(jars)), release)
 
 
 class KafkaBroker:
     """One broker over one folder, whose log stays from one start to the next; a context manager around them all."""
 
-    def __init__(self, folder: Path, jars: str) -> None:
+    def __init__(self, folder: Path, jars: str, release: Release = KAFKA_1) -> None:
         folder.mkdir()
+        self._release = release
         self._folder = folder
         self._saved_zookeeper = folder / "zookeeper.saved"
         self._jars = jars
         self._ports = contextlib.ExitStack()
         self._login = f"{USERNAME}-{GROUP}"
         self.host = _HOST
-        self.port, self.login_port, zookeeper_port = (_reserved_port(self._ports) for _ in range(3))
+        self.port, self.login_port, metadata_port = (_reserved_port(self._ports) for _ in range(3))
         values = {"folder": folder, "host": _HOST, "port": self.port, "login_port": self.login_port}
-        values |= {"zookeeper_port": zookeeper_port, "login": self._login, "password": PASSWORD}
-        for name, text in _FILES.items():
+        values |= {"metadata_port": metadata_port, "login": self._login, "password": PASSWORD}
+        for name, text in release.files.items():
             (folder / name).write_text(text.format(**values), encoding="utf-8")
+        if not release.zookeeper:
+            self._format_storage()
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +197,11 @@ class KafkaBroker:
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
-        """Broker and ZooKeeper, from their start, which nobody waits for, to their orderly end."""
-        with self._java("zookeeper", *_ZOOKEEPER), self._java("broker", *_BROKER) as self._process:
+        """The broker and its ZooKeeper, from their start, which nobody waits for, to their orderly end."""
+        with contextlib.ExitStack() as processes:
+            if self._release.zookeeper:
+                processes.enter_context(self._java("zookeeper", *_ZOOKEEPER))
+            self._process = processes.enter_context(self._java("broker", *_BROKER))
             yield
 
     def ask(self, question: Callable[[_Client], AnswerT]) -> AnswerT:
@@ -160,8 +213,8 @@ class KafkaBroker:
                     return question(client)
             except (ConnectionError, KafkaError) as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    log = (self._folder / "broker.log").read_text(encoding="utf-8", errors="replace")
-                    raise RuntimeError(f"{NAME} does not answer ({error}):\n{log[-_LOG_BYTES_SHOWN:]}") from error
+                    name, shown = self._release.name, self._shown("broker")
+                    raise RuntimeError(f"{name} does not answer ({error}):\n{shown}") from error
                 time.sleep(_POLL_S)
 
     def fill(self, topic: str, batches: bytes) -> None:
@@ -202,6 +255,15 @@ class KafkaBroker:
             client.login(self._login, PASSWORD)
             yield client
 
+    def _format_storage(self) -> None:
+        with self._java("format", *_FORMAT) as process:
+            if process.wait():
+                raise RuntimeError(f"{self._release.name} did not format its storage:\n{self._shown('format')}")
+
+    def _shown(self, name: str) -> str:
+        """The end of what a process has printed."""
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-_LOG_BYTES_SHOWN:]
+
     @contextlib.contextmanager
     def _java(self, name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         with (self._folder / f"{name}.log").open("wb") as log:
@@ -219,8 +281,10 @@ class _Client(RawClient):
     """What fills a broker, besides what every client does. All raise KafkaError."""
 
     def create_topic(self, topic: str) -> None:
-        body = struct.pack(">i", 1) + string(topic) + struct.pack(">ihiii", 1, 1, 0, 0, _REQUEST_TIMEOUT_MS)
-        (error,) = struct.unpack(">h", self._request(_CREATE_TOPICS, 0, body)[-2:])
+        body = struct.pack(">i", 1) + string(topic) + struct.pack(">ihiiib", 1, 1, 0, 0, _REQUEST_TIMEOUT_MS, 0)
+        (error,) = struct.unpack_from(
+            ">h", self._request(_CREATE_TOPICS, 2, body), _THROTTLE_AND_COUNT_BYTES + len(string(topic))
+        )
         self._check("CreateTopics", 0 if error == _TOPIC_EXISTS else error)
 
     def produce(self, topic: str, batches: Iterable[bytes]) -> None:

@@ -59,9 +59,10 @@ def messages_command(version: str) -> tuple[str, ...]:
     return _command(_Library("kafka-messages", {"kafka.version": version}, _JAVA / "pom.xml", "KafkaMessages"))
 
 
-def tool_command(version: str, main_class: str) -> tuple[str, ...]:
+def tool_command(version: str, main_class: str, *, scala: str = "2.12") -> tuple[str, ...]:
     """The command of one of Kafka's own tools (or of its broker): what its shell scripts run."""
-    library = _Library("kafka-tools", {"tools.version": version}, _JAVA / "tools" / "pom.xml", None)
+    properties = {"tools.scala": scala, "tools.version": version}
+    library = _Library("kafka-tools", properties, _JAVA / "tools" / "pom.xml", None)
     return ("java", *_JVM_OPTIONS, "-cp", _installed(library), main_class)
 
 
