@@ -163,21 +163,24 @@ class Client(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Run the requests that have come, until one waits, the peer does not read, or the slice is over."""
-        slice_end = time.monotonic() + SLICE_MS / 1000
+        core, slice_end = self._core, 0.0
         while not self._is_busy and not self._is_closing:
             try:
-                event = self._core.next_event()
+                event = core.next_event()
             except CloseConnection as reason:
                 self.abort(str(reason))
                 return
             if event is None:
                 break
+            if not slice_end and core.buffered_bytes:
+                slice_end = time.monotonic() + SLICE_MS / 1000
             self._is_busy = True
             self._begin(event)
-            if time.monotonic() > slice_end:
+            if slice_end and time.monotonic() > slice_end:
                 self._pump_soon()
                 break
-        self._control_reading()
+        if core.buffered_bytes or not self._is_reading:
+            self._control_reading()
 
     def _pump_soon(self) -> None:
         if not self._is_pump_due:
@@ -260,6 +263,7 @@ class Client(asyncio.Protocol):
     def _complete(self, request: Request, response: Message) -> None:
         """Answer a request that waited, and go on with the next."""
         self._task = None
+        self._touch()
         self._respond(request, response)
         self._pump()
 
@@ -270,6 +274,7 @@ class Client(asyncio.Protocol):
             self.abort("its login was refused")
         elif await self._is_within_quota():
             self._task = None
+            self._touch()
             self._write([self._core.respond_token()])
             self._pump()
 
@@ -309,6 +314,7 @@ class Client(asyncio.Protocol):
 
     def _on_sent(self) -> None:
         """Go on behind a response that had to wait for the peer."""
+        self._touch()
         self._finish()
         self._pump()
 
@@ -316,7 +322,6 @@ class Client(asyncio.Protocol):
         """The request is answered, and its answer is gone."""
         self._context = None
         self._is_busy = False
-        self._touch()
         if self._is_closing:
             self._transport.close()
 

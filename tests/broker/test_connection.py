@@ -20,6 +20,7 @@ from broker.connection import (
     TOKEN_ACCEPTED,
     Connection,
     Request,
+    RequestHeader,
     Token,
 )
 from broker.errors import WireError
@@ -69,6 +70,36 @@ def test_one_byte_at_a_time_gives_the_request_at_the_last_byte() -> None:
     connection.receive(HEARTBEAT_V0[-1:])
     assert next_request(connection).correlation_id == 5
     assert connection.buffered_bytes == 0
+
+
+@given(names=st.lists(st.sampled_from([None, "", "a", "b", "consumer-1", "größe"]), max_size=8), together=st.booleans())
+def test_each_request_has_its_own_client_id(names: list[str | None], together: bool) -> None:
+    connection = ready()
+    frames = [encode(RequestHeader(api_key=18, api_version=0, correlation_id=7, client_id=name), 0) for name in names]
+    sized = [struct.pack(">i", len(each)) + each for each in frames]
+    seen: list[str | None] = []
+    for data in [b"".join(sized)] if together else sized:
+        connection.receive(data)
+        while (request := connection.next_event()) is not None:
+            assert isinstance(request, Request)
+            seen.append(request.client_id)
+            connection.respond(request, ApiVersionsResponse(api_versions=[]))
+    assert seen == names
+
+
+def test_a_frame_that_came_alone_waits_like_any_other() -> None:
+    connection = ready()
+    connection.receive(HEARTBEAT_V0)
+    assert connection.buffered_bytes == len(HEARTBEAT_V0)
+    connection.receive(HEARTBEAT_V0[:9])
+    connection.receive(HEARTBEAT_V0[9:])
+    assert connection.buffered_bytes == 2 * len(HEARTBEAT_V0)
+    for left in (1, 0):
+        request = next_request(connection)
+        assert connection.buffered_bytes == left * len(HEARTBEAT_V0)
+        connection.receive(b"")
+        connection.respond(request, HeartbeatResponse())
+    assert connection.next_event() is None
 
 
 @given(cuts=st.lists(st.integers(0, 3 * len(HEARTBEAT_V0)), max_size=8))
