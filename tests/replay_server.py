@@ -12,18 +12,17 @@ Statements that no row answers are syntax errors and stand in `unanswered`, whic
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import struct
 import time
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from bench import mysql_protocol
+from bench.mysql_protocol import SqlError
 from capture.events import EventDecoder, GtidEvent, MariadbGtidEvent, MariadbGtidListEvent, PreviousGtidsEvent
 from capture.position import GtidSet, mariadb_key, mysql_key
-from tests.server_versions import CACHING_SHA2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,27 +30,12 @@ if TYPE_CHECKING:
     from tests.server_versions import ServerVersion
 
 USER, PASSWORD = "repl", "s3cret-ö"
-_SALT = b"abcdefgh" + b"ijklmnopqrst"
 
-_QUIT, _INIT_DB, _QUERY, _PING, _REGISTER, _DUMP = 0x01, 0x02, 0x03, 0x0E, 0x15, 0x12
-_PACKET_BYTES_MAX = (1 << 24) - 1
-_DEPRECATE_EOF = 1 << 24
-_HEADER = struct.Struct("<IBIIIH")
-_ROTATE, _FORMAT_DESCRIPTION, _HEARTBEAT = 4, 15, 27
+_FORMAT_DESCRIPTION = 15
 _HEADS = frozenset({_FORMAT_DESCRIPTION, 163})
 _TELL_GTIDS = frozenset({_FORMAT_DESCRIPTION, 33, 35, 42, 162, 163})
-_ARTIFICIAL, _IN_USE = 0x20, 0x01
-_CREATED_AT = 19 + 2 + 50
 
 Rows = list[tuple[str | None, ...]]
-
-
-class SqlError(Exception):
-    """An error packet: number, SQL state, message."""
-
-    def __init__(self, code: int, state: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.state = code, state
 
 
 @dataclass
@@ -71,6 +55,10 @@ class BinlogFile:
     @property
     def head(self) -> bytes:
         return next(raw for _, raw in self.events())
+
+    @property
+    def server_id(self) -> int:
+        return int.from_bytes(self.head[5:9], "little")
 
     @property
     def has_checksums(self) -> bool:
@@ -144,9 +132,8 @@ class ReplayServer:
     # ---- what the binlog says ----
 
     def variables(self) -> dict[str, str]:
-        head = self.files[-1].head
         return {
-            "server_id": str(int.from_bytes(head[5:9], "little")),
+            "server_id": str(self.files[-1].server_id),
             **self.version.variables,
             "version": self.version.version,
         }
@@ -191,9 +178,9 @@ class Session:
         while True:
             self._sequence = 0
             command = await self._receive()
-            if command[0] == _QUIT:
+            if command[0] == mysql_protocol.COM_QUIT:
                 return
-            if command[0] == _DUMP:
+            if command[0] == mysql_protocol.COM_BINLOG_DUMP:
                 await self._dump(command)
                 return
             try:
@@ -210,49 +197,34 @@ class Session:
         return await self._reader.readexactly(int.from_bytes(header[:3], "little"))
 
     def _send(self, payload: bytes) -> None:
-        while True:
-            piece, payload = payload[:_PACKET_BYTES_MAX], payload[_PACKET_BYTES_MAX:]
-            self._writer.write(len(piece).to_bytes(3, "little") + bytes([self._sequence & 0xFF]) + piece)
-            self._sequence += 1
-            if len(piece) < _PACKET_BYTES_MAX:
-                return
+        packets, self._sequence = mysql_protocol.framed(payload, self._sequence)
+        self._writer.write(packets)
 
     def _ok(self) -> None:
-        self._send(b"\x00\x00\x00\x02\x00\x00\x00")
-
-    def _end_of_rows(self) -> None:
-        self._send(b"\xfe\x00\x00\x02\x00\x00\x00" if self._ends_rows_with_ok else b"\xfe\x00\x00\x02\x00")
+        self._send(mysql_protocol.OK)
 
     def _error(self, error: SqlError) -> None:
-        self._send(b"\xff" + struct.pack("<H", error.code) + b"#" + error.state.encode() + str(error).encode())
+        self._send(error.payload)
 
     def _rows(self, count: int, rows: Rows) -> None:
-        self._send(bytes([count]))
-        for number in range(count):
-            name = f"c{number}".encode()
-            column = b"".join(_text(part) for part in (b"def", b"", b"", b"", name, name))
-            self._send(column + struct.pack("<BHIBHBH", 12, 45, 1024, 253, 0, 0, 0))
-        if not self._ends_rows_with_ok:
-            self._end_of_rows()
-        for row in rows:
-            self._send(b"".join(b"\xfb" if value is None else _text(value.encode()) for value in row))
-        self._end_of_rows()
+        names = [f"c{number}" for number in range(count)]
+        for payload in mysql_protocol.rows_answer(names, rows, ends_with_ok=self._ends_rows_with_ok):
+            self._send(payload)
 
     # ---- logging in ----
 
     async def _login(self) -> bool:
         version = self._version
-        self._send(_greeting(version))
-        response = await self._receive()
-        capabilities = int.from_bytes(response[:4], "little")
-        user, _, rest = response[32:].partition(b"\0")
-        answer = rest[1 : 1 + rest[0]]
-        self._ends_rows_with_ok = bool(capabilities & version.capabilities & _DEPRECATE_EOF)
-        wanted = _caching_sha2(PASSWORD) if version.plugin == CACHING_SHA2 else _native(PASSWORD)
-        if user.decode() != USER or answer != wanted:
-            self._error(SqlError(1045, "28000", f"Access denied for user '{user.decode()}'@'127.0.0.1'"))
+        words, plugin = version.greeting or version.version, version.plugin
+        self._send(
+            mysql_protocol.greeting(words, capabilities=version.capabilities, charset=version.charset, plugin=plugin)
+        )
+        capabilities, user, answer = mysql_protocol.read_login(await self._receive())
+        self._ends_rows_with_ok = bool(capabilities & version.capabilities & mysql_protocol.DEPRECATE_EOF)
+        if user != USER or answer != mysql_protocol.scrambled(PASSWORD, plugin):
+            self._error(SqlError(1045, "28000", f"Access denied for user '{user}'@'127.0.0.1'"))
             return False
-        if version.plugin == CACHING_SHA2:
+        if plugin == mysql_protocol.CACHING_SHA2:
             self._send(b"\x01\x03")  # fast authentication: the password was seen before
         self._ok()
         return True
@@ -260,10 +232,10 @@ class Session:
     # ---- statements ----
 
     async def _command(self, command: bytes) -> None:
-        if command[0] in (_PING, _INIT_DB, _REGISTER):
+        if command[0] in (mysql_protocol.COM_PING, mysql_protocol.COM_INIT_DB, mysql_protocol.COM_REGISTER_SLAVE):
             self._ok()
             return
-        assert command[0] == _QUERY, command
+        assert command[0] == mysql_protocol.COM_QUERY, command
         sql = command[1:].decode()
         if sql.upper().startswith(("SET ", "BEGIN", "COMMIT", "START ", "ROLLBACK")):
             self._set(sql)
@@ -378,9 +350,10 @@ class Session:
             raise _fatal("bogus data in log event; the first event starts inside another")
         crc = self._checksum_agreed()
         for file in files[numbers[0] :]:
-            self._event(_artificial_rotate(file, position, crc))
+            rotate = mysql_protocol.artificial_rotate(file.name, position, server_id=file.server_id, crc=crc)
+            self._event(rotate)
             crc = file.has_checksums
-            self._event(_as_sent(file.head, position, crc))
+            self._event(mysql_protocol.format_description_as_sent(file.head, position, crc=crc))
             for start, raw in file.events(position):
                 if start == 4:
                     continue
@@ -412,8 +385,8 @@ class Session:
                 await self._reader.read()
                 return
             await asyncio.sleep(period_s)
-            server_id = int.from_bytes(file.head[5:9], "little")
-            self._event(_made(_HEARTBEAT, server_id, len(file.data), 0, file.name.encode(), crc))
+            end = len(file.data)
+            self._event(mysql_protocol.heartbeat(file.name, end, server_id=file.server_id, crc=crc))
             await self._writer.drain()
 
     def _event(self, raw: bytes) -> None:
@@ -439,62 +412,9 @@ _ANSWERS: tuple[tuple[str, Callable[[Session, re.Match[str]], Rows]], ...] = (
 )
 
 
-def _text(value: bytes) -> bytes:
-    """A length-encoded string."""
-    size = len(value)
-    if size < 0xFB:
-        return bytes([size]) + value
-    return b"\xfc" + struct.pack("<H", size) + value if size < 1 << 16 else b"\xfd" + size.to_bytes(3, "little") + value
-
-
-def _greeting(version: ServerVersion) -> bytes:
-    """HandshakeV10; before 5.5 upper capabilities and the scramble's length are zeros, and no plugin follows."""
-    capabilities, has_plugin = version.capabilities, bool(version.plugin)
-    head = b"\x0a" + (version.greeting or version.version).encode() + b"\0" + struct.pack("<I", 7) + _SALT[:8] + b"\0"
-    middle = struct.pack("<HBHH", capabilities & 0xFFFF, version.charset, 2, capabilities >> 16)
-    tail = bytes([21 if has_plugin else 0]) + bytes(10) + _SALT[8:] + b"\0"
-    return head + middle + tail + (version.plugin.encode() + b"\0" if has_plugin else b"")
-
-
-def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
-
-
-def _native(password: str) -> bytes:
-    first = hashlib.sha1(password.encode()).digest()
-    return _xor(first, hashlib.sha1(_SALT + hashlib.sha1(first).digest()).digest())
-
-
-def _caching_sha2(password: str) -> bytes:
-    first = hashlib.sha256(password.encode()).digest()
-    return _xor(first, hashlib.sha256(hashlib.sha256(first).digest() + _SALT).digest())
-
-
 def _syntax_error(sql: str) -> SqlError:
     return SqlError(1064, "42000", f"You have an error in your SQL syntax; … near '{sql[:80]}' at line 1")
 
 
 def _fatal(message: str) -> SqlError:
     return SqlError(1236, "HY000", message)
-
-
-def _made(kind: int, server_id: int, end: int, flags: int, body: bytes, crc: bool) -> bytes:
-    raw = _HEADER.pack(0, kind, server_id, 19 + len(body) + 4 * crc, end, flags) + body
-    return raw + struct.pack("<I", zlib.crc32(raw)) if crc else raw
-
-
-def _artificial_rotate(file: BinlogFile, position: int, crc: bool) -> bytes:
-    server_id = int.from_bytes(file.head[5:9], "little")
-    return _made(_ROTATE, server_id, 0, _ARTIFICIAL, struct.pack("<Q", position) + file.name.encode(), crc)
-
-
-def _as_sent(head: bytes, position: int, crc: bool) -> bytes:
-    """A format description as a dump sends it: not in use; from the middle of a file of no time and no place."""
-    event = bytearray(head)
-    event[17] &= ~_IN_USE
-    if position != 4:
-        event[13:17] = bytes(4)
-        event[_CREATED_AT : _CREATED_AT + 4] = bytes(4)
-    if crc:
-        event[-4:] = struct.pack("<I", zlib.crc32(event[:-4]))
-    return bytes(event)
