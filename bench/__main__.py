@@ -21,7 +21,16 @@ from bench.environment import environment
 from bench.fetch import BENCHMARK as FETCH
 from bench.flush import BENCHMARK as FLUSH
 from bench.handoff import BENCHMARK as HANDOFF
-from bench.harness import Benchmark, Figure, Result, ResultMismatchError, everyone, nobody, run_benchmark
+from bench.harness import (
+    Benchmark,
+    Figure,
+    Result,
+    ResultMismatchError,
+    UnavailableError,
+    everyone,
+    nobody,
+    run_benchmark,
+)
 from bench.idle import BENCHMARK as IDLE
 from bench.load import LoadError
 from bench.read import BENCHMARK as READ
@@ -90,9 +99,12 @@ def run(
         if names and benchmark.name not in names:
             continue
         with tempfile.TemporaryDirectory(prefix=f"binwire-bench-{benchmark.name}-") as folder:
-            results += run_benchmark(
-                benchmark, Path(folder), smoke=smoke, rounds=rounds, wanted=wanted, progress=_progress
-            )
+            try:
+                results += run_benchmark(
+                    benchmark, Path(folder), smoke=smoke, rounds=rounds, wanted=wanted, progress=_progress
+                )
+            except UnavailableError as error:
+                print(f"binwire bench: {benchmark.name} is left out: {error}", file=sys.stderr)
     return results
 
 

@@ -41,6 +41,10 @@ class PeerMissingError(Exception):
     """The peer cannot be had here; one sentence says why."""
 
 
+class UnavailableError(Exception):
+    """What the benchmark itself measures with cannot be had here; one sentence says why. Others can be run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number a run yields, its unit, and which direction is better."""
@@ -207,7 +211,7 @@ def run_benchmark(
 ) -> list[Result]:
     """Answer one question, with the peers whose name is wanted; ``folder`` is an empty directory for its material.
 
-    Raises ResultMismatchError.
+    Raises ResultMismatchError, and UnavailableError before anything was measured.
     """
     parameters = benchmark.smoke if smoke else benchmark.full
     rounds = rounds or (ROUNDS_SMOKE if smoke else ROUNDS_FULL)

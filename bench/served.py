@@ -37,7 +37,7 @@ id = "{channel}"
 topic = "{topic}"
 source = "{source}"
 objects = ["{database}"]
-start = "earliest"
+start = "{start}"
 
 [[channels.groups]]
 name = "bench"
@@ -71,12 +71,11 @@ class ServedFolder:
         self._front_door = Path(__file__).resolve().parent.parent / "binwire" / "__main__.py"
 
     @contextlib.contextmanager
-    def started(self, source: str) -> Iterator[None]:
-        """A process, from its start to its orderly end."""
+    def started(self, source: str, *, start: str = "earliest", more: str = "") -> Iterator[None]:
+        """A process, from its start to its orderly end; `more` is what else its configuration says."""
         values = {"channel": _CHANNEL, "group": _GROUP, "username": _USERNAME, "password": _PASSWORD}
-        self._config.write_text(
-            _CONFIG.format(topic=TOPIC, source=source, database=orders.DATABASE, **values), encoding="utf-8"
-        )
+        text = _CONFIG.format(topic=TOPIC, source=source, database=orders.DATABASE, start=start, **values)
+        self._config.write_text(text + more, encoding="utf-8")
         self._ready.unlink(missing_ok=True)  # of one that was killed
         command = [sys.executable, "-P", str(self._front_door), "serve", "-c", str(self._config)]
         with self._log.open("wb") as log:
@@ -111,16 +110,16 @@ class ServedFolder:
     @contextlib.contextmanager
     def logged_in(self) -> Iterator[RawClient]:
         """A client, as soon as the server listens."""
-        with RawClient(*self._address()) as client:
+        with RawClient(*self.address()) as client:
             client.login(f"{_USERNAME}-{_GROUP}", _PASSWORD)
             yield client
 
-    def _address(self) -> tuple[str, int]:
-        """Where it listens, as soon as it says so."""
+    def address(self, listener: str = "public") -> tuple[str, int]:
+        """Where a listener is, as soon as the process says so."""
         while not self._ready.is_file():
             if self._process.poll() is not None:
                 log = self._log.read_text(encoding="utf-8", errors="replace")
                 raise RuntimeError(f"the server ended with status {self._process.returncode}:\n{log[-4000:]}")
             time.sleep(_POLL_S)
-        host, port = json.loads(self._ready.read_text(encoding="utf-8"))["listeners"]["public"].rsplit(":", 1)
+        host, port = json.loads(self._ready.read_text(encoding="utf-8"))["listeners"][listener].rsplit(":", 1)
         return host, int(port)
