@@ -7,7 +7,6 @@ after the clock has stopped. The peer is a Kafka broker with the same batches (`
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +43,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def read(broker: BenchServer | KafkaBroker) -> Outcome:
             return _read(broker, high_watermark, parameters["fetch_bytes"], log)
 
-        peer = functools.partial(kafka.peer, stack, folder, TOPIC, log, read)
+        peer = kafka.peer(stack, folder, TOPIC, log, read)
         yield Prepared(Side("binwire", lambda: read(server)), peer)
 
 

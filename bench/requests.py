@@ -43,7 +43,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def ask_kafka(broker: KafkaBroker) -> Outcome:
             return _ask(broker.target(TOPIC), parameters)
 
-        peer = functools.partial(kafka.peer, stack, folder, TOPIC, log, ask_kafka)
+        peer = kafka.peer(stack, folder, TOPIC, log, ask_kafka)
         yield Prepared(Side("binwire", lambda: _ask(ours, parameters)), peer)
 
 

@@ -59,7 +59,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
             for name, size_mb in parameters["megabytes"].items()
         }
         brokers = functools.cache(lambda jars: _kafkas(stack, folder, jars, parameters))
-        peer = functools.partial(kafka.side, lambda jars: _run_kafka(brokers(jars)))
+        peer = kafka.side(lambda jars: _run_kafka(brokers(jars)))
         yield Prepared(Side("binwire", lambda: _run(histories)), peer, same_result=False)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import random
 import time
 from collections.abc import Iterator
@@ -79,7 +78,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         def ask(broker: BenchServer | KafkaBroker) -> Outcome:
             return _request(broker, template, counts["small"], parameters["lookups"])
 
-        peer = functools.partial(kafka.peer, stack, folder, HISTORY_TOPIC, log, ask)
+        peer = kafka.peer(stack, folder, HISTORY_TOPIC, log, ask)
         yield Prepared(Side("binwire", run), peer, same_result=False)
 
 

@@ -3,8 +3,8 @@
 Each run starts a process and stops the clock when a client that logged in holds the first record. `serve`: `binwire
 serve` over a data directory whose channel has a log; its source is a MySQL address where nobody answers, so that what
 a live source loads is loaded and no database is needed. `fixture`: what a test waits for (`binwire.testing`): broker,
-channel, table, one row. The peer of `serve` is a Kafka broker over the same log (`bench/peers/kafka.py`), started at
-the same moment as the ZooKeeper that it needs.
+channel, table, one row. The peers of `serve` are Kafka brokers over the same log (`bench/peers/kafka.py`): one started
+at the same moment as the ZooKeeper that it needs, one that is its own controller.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Final
 
 from bench import orders
 from bench.client import KafkaError, RawClient
-from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
+from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side, SoughtPeer
 from bench.material import write_binlog
 from bench.peers import kafka
-from bench.peers.kafka import KafkaBroker
+from bench.peers.kafka import KafkaBroker, Release
 from bench.records import content_hash, record_values
 from bench.served import TOPIC, ServedFolder, bytecode_in
 from binwire.testing import EmbeddedBroker
@@ -41,17 +41,21 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         nobody.bind(("127.0.0.1", 0))  # not listening: every connection is refused, and nobody else can have the port
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
         _run(server, source)
-        filled = functools.cache(lambda jars: _filled_kafka(stack, folder, jars, log))
-        peer = functools.partial(kafka.side, lambda jars: _run_kafka(filled(jars)))
-        yield Prepared(Side("binwire", lambda: _run(server, source)), peer, same_result=False)
+        peers = [_kafka(stack, folder, release, log) for release in kafka.RELEASES]
+        yield Prepared(Side("binwire", lambda: _run(server, source)), *peers, same_result=False)
 
 
-def _filled_kafka(stack: contextlib.ExitStack, folder: Path, jars: str, log: bytes) -> KafkaBroker:
-    """A broker that has the log and is ended."""
-    broker = stack.enter_context(KafkaBroker(folder / "kafka", jars))
-    with broker.started():
-        broker.fill(TOPIC, log)
-    return broker
+def _kafka(stack: contextlib.ExitStack, folder: Path, release: Release, log: bytes) -> SoughtPeer:
+    """A broker that has the log, and whose every run is a start."""
+
+    @functools.cache
+    def filled(jars: str) -> KafkaBroker:
+        broker = stack.enter_context(KafkaBroker(folder / release.name, jars, release))
+        with broker.started():
+            broker.fill(TOPIC, log)
+        return broker
+
+    return kafka.side(lambda jars: _run_kafka(filled(jars)), release)
 
 
 def _run_kafka(broker: KafkaBroker) -> Outcome:

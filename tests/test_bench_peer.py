@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import resource
 from collections.abc import Callable, Iterator
@@ -39,8 +38,7 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 
     @contextlib.contextmanager
     def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
-        peer = functools.partial(kafka.side, lambda _: Outcome({}, ""))
-        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), peer)
+        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), kafka.side(lambda _: Outcome({}, "")))
 
     benchmark = Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare)
     results = run_benchmark(benchmark, tmp_path, smoke=True)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from bench.client import KafkaError, RawClient, string
-from bench.harness import Outcome, PeerMissingError, Side
+from bench.harness import Outcome, PeerMissingError, Side, SoughtPeer
 from bench.load import Target
 from bench.records import split_batches
 from bench.server import GROUP, PASSWORD, USERNAME
@@ -143,10 +143,14 @@ def class_path(release: Release) -> str:
     return command[command.index("-cp") + 1]
 
 
-def side(run: Callable[[str], Outcome], release: Release = KAFKA_1) -> Side:
-    """Kafka as a peer of a benchmark, whose runs are given the class path. Raises PeerMissingError."""
-    jars = class_path(release)
-    return Side(release.name, lambda: run(jars))
+def side(run: Callable[[str], Outcome], release: Release = KAFKA_1) -> SoughtPeer:
+    """Kafka as a peer of a benchmark, whose runs are given the class path."""
+
+    def find() -> Side:
+        jars = class_path(release)
+        return Side(release.name, lambda: run(jars))
+
+    return SoughtPeer(release.name, find)
 
 
 def peer(
@@ -156,7 +160,7 @@ def peer(
     log: bytes,
     run: Callable[[KafkaBroker], Outcome],
     release: Release = KAFKA_1,
-) -> Side:
+) -> SoughtPeer:
     """The same with a broker that has the log; it starts with the first run and ends with `stack`."""
 
     @functools.cache
