@@ -87,12 +87,18 @@ Peer: TypeAlias = Side | SoughtPeer | Callable[[], Side]
 
 
 class Prepared:
-    """The sides on the same material. ``same_result=False``: no peer's hash is compared with ours."""
+    """The sides on the same material. ``same_result=False``: no peer's hash is compared with ours.
 
-    def __init__(self, binwire: Side, *peers: Peer | None, same_result: bool = True) -> None:
+    ``missing``: why some of the measures, which need a client that cannot be had here, have no answer from anybody.
+    """
+
+    def __init__(
+        self, binwire: Side, *peers: Peer | None, same_result: bool = True, missing: Sequence[str] = ()
+    ) -> None:
         self.binwire = binwire
         self.peers = tuple(peer for peer in peers if peer is not None)
         self.same_result = same_result
+        self.missing = tuple(missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +242,8 @@ def run_benchmark(
 
 
 def _peers(prepared: Prepared, wanted: Callable[[str], bool]) -> tuple[list[_Track], tuple[str, ...]]:
-    """The wanted peers that can be had, and why others are missing."""
-    found, missing = [], []
+    """The wanted peers that can be had, and why others, or clients, are missing."""
+    found, missing = [], list(prepared.missing)
     for peer in prepared.peers:
         if not wanted(getattr(peer, "name", "")):
             continue
