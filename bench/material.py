@@ -62,23 +62,26 @@ def _rows_events(encoder: EventEncoder, timestamp: int, number: int, count: int)
     """The events of one transaction, each with the number of rows it changes (none for a table map)."""
     table_map = encoder.table_map(timestamp, TABLE, _TABLE_ID)
     yield table_map, 0
-    for chunk in _chunks(number * count, count):
-        yield encoder.write_rows(timestamp, TABLE, _TABLE_ID, map(orders.order, chunk)), len(chunk)
+    for chunk, ends in _chunks(number * count, count):
+        rows = map(orders.order, chunk)
+        yield encoder.write_rows(timestamp, TABLE, _TABLE_ID, rows, ends_statement=ends), len(chunk)
     if number >= 1:
         yield encoder.table_map(timestamp, TABLE, _TABLE_ID), 0
-        for chunk in _chunks((number - 1) * count, count):
+        for chunk, ends in _chunks((number - 1) * count, count):
             pairs = [(orders.order(order), orders.paid(orders.order(order))) for order in chunk]
-            yield encoder.update_rows(timestamp, TABLE, _TABLE_ID, pairs), len(chunk)
+            yield encoder.update_rows(timestamp, TABLE, _TABLE_ID, pairs, ends_statement=ends), len(chunk)
     if number >= 2:
         yield encoder.table_map(timestamp, TABLE, _TABLE_ID), 0
-        for chunk in _chunks((number - 2) * count, count):
-            rows = [orders.paid(orders.order(order)) for order in chunk]
-            yield encoder.delete_rows(timestamp, TABLE, _TABLE_ID, rows), len(chunk)
+        for chunk, ends in _chunks((number - 2) * count, count):
+            paid = [orders.paid(orders.order(order)) for order in chunk]
+            yield encoder.delete_rows(timestamp, TABLE, _TABLE_ID, paid, ends_statement=ends), len(chunk)
 
 
-def _chunks(first: int, count: int) -> Iterator[range]:
+def _chunks(first: int, count: int) -> Iterator[tuple[range, bool]]:
+    """The rows of each event of a statement, and whether it is the last one: readers forget the table map behind it."""
     for start in range(first, first + count, _ROWS_PER_EVENT):
-        yield range(start, min(start + _ROWS_PER_EVENT, first + count))
+        stop = min(start + _ROWS_PER_EVENT, first + count)
+        yield range(start, stop), stop == first + count
 
 
 def _text(name: str, data_type: str, length: int | None = None, *, nullable: bool = False) -> Column:
