@@ -32,6 +32,7 @@ from bench.harness import (
     run_benchmark,
 )
 from bench.idle import BENCHMARK as IDLE
+from bench.latency import BENCHMARK as LATENCY
 from bench.load import LoadError
 from bench.read import BENCHMARK as READ
 from bench.requests import BENCHMARK as REQUESTS
@@ -43,6 +44,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     CAPTURE,
     FETCH,
     DOWNCONVERSION,
+    LATENCY,
     HANDOFF,
     COLD,
     REQUESTS,

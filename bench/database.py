@@ -52,8 +52,7 @@ class Database:
         self.host, self.port = self._instance.host, self._instance.port
         self.version = self._instance.build.version
         self.url = f"mysql://{USER}:{PASSWORD}@{self.host}:{self.port}"
-        self.written = 0
-        """How many orders were committed: the number of the next one."""
+        self._written = 0
 
     def __enter__(self) -> Self:
         try:
@@ -71,6 +70,11 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self._instance.close()
+
+    def next_numbers(self, count: int) -> range:
+        """The numbers of orders that nobody has committed yet."""
+        self._written += count
+        return range(self._written - count, self._written)
 
     def _execute(self, *statements: str) -> None:
         import pymysql

@@ -19,6 +19,7 @@ CREATE_TABLE: Final = (
 )
 
 PRIMARY_KEY: Final = "id"
+FIRST_ID: Final = 10_000_000
 COLUMN_TYPE_NUMBERS: Final = {
     "id": 8,
     "customer_id": 3,
@@ -41,7 +42,7 @@ _TITLES: Final = ("龙井茶 250g", "青花瓷杯", "Bluetooth speaker", "手工
 def order(number: int) -> dict[str, Any]:
     """Row `number`, as it is inserted."""
     return {
-        "id": 10_000_000 + number,
+        "id": FIRST_ID + number,
         "customer_id": number * 7919 % 100_000,
         "status": 0,
         "quantity": 1 + number % 9,
