@@ -6,7 +6,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
-SOURCES := binwire broker capture storage bench tests
+SOURCES := binwire broker capture storage bench tests hatch_build.py
 
 # `make demo RECORDS=12` ends by itself; `make test TESTS=tests/storage PYTEST_OPTIONS=-x` runs a part.
 RECORDS ?=
@@ -19,7 +19,9 @@ PYTEST_OPTIONS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.venv/.stamp: pyproject.toml tests/tools/requirements-dev.txt tests/tools/setup.sh
+ACCELERATOR := hatch_build.py capture/_rows.c storage/_framing.c storage/_zigzag.h
+
+.venv/.stamp: pyproject.toml tests/tools/requirements-dev.txt tests/tools/setup.sh $(ACCELERATOR)
 	@PYTHON=$(PYTHON) sh tests/tools/setup.sh
 
 .PHONY: setup
@@ -82,4 +84,4 @@ clean: ## remove what tests and builds left
 
 .PHONY: distclean
 distclean: clean ## remove everything that set-up made, too (downloads stay cached in your home)
-	@rm -rf .venv .venvs .servers .clients .fresh
+	@rm -rf .venv .venvs .servers .clients .fresh capture/*.so storage/*.so

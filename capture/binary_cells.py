@@ -13,6 +13,7 @@ from functools import cache
 from capture.avro_text import TextCache, from_bytes, string, zigzag
 from capture.cells import BINARY_OBJECT, FLOAT, TEXT_SLICE, CellCode, ColumnShape, Fixed, literal
 from capture.errors import MalformedEvent
+from capture.operation import Operation
 from capture.table_map import string_real_type
 
 FLOAT_DIGITS = zigzag(8) + zigzag(15)
@@ -67,14 +68,17 @@ _float_cells = TextCache(_float_cell)
 def float_(shape: ColumnShape) -> CellCode:
     """FLOAT: IEEE 754, four bytes, little endian."""
     value = f"v{shape.index}_0"
-    return CellCode(f"{{floats[{value}]}}", (Fixed("<", "I", 4, value),), objects={"floats": _float_cells})
+    operation = Operation("mapped", 4, cells=_float_cells)
+    fixed = (Fixed("<", "I", 4, value),)
+    return CellCode(f"{{floats[{value}]}}", fixed, objects={"floats": _float_cells}, operation=operation)
 
 
 def double(shape: ColumnShape) -> CellCode:
     """DOUBLE: IEEE 754, eight bytes, little endian, as Avro has it."""
     value = f"v{shape.index}_0"
     cell = f"{literal(FLOAT)}{{{value}}}{literal(FLOAT_DIGITS)}"
-    return CellCode(cell, (Fixed(TEXT_SLICE, "", 8, value),))
+    operation = Operation("copied", 8, start=FLOAT, end=FLOAT_DIGITS)
+    return CellCode(cell, (Fixed(TEXT_SLICE, "", 8, value),), operation=operation)
 
 
 @cache
@@ -90,7 +94,9 @@ def binary_object(object_type: str, length_bytes: Callable[[ColumnShape], int]) 
     def generate(shape: ColumnShape) -> CellCode:
         i, starts = shape.index, f"{object_type.lower()}_object_starts"  # `binary` is a charset too
         objects: dict[str, object] = {starts: _object_starts(object_type)}
-        return CellCode(f"{{{starts}[n{i}]}}{{c{i}}}", (), length_bytes(shape), objects=objects)
+        operation = Operation("counted", length_bytes(shape), start=BINARY_OBJECT + string(object_type))
+        cell = f"{{{starts}[n{i}]}}{{c{i}}}"
+        return CellCode(cell, (), length_bytes(shape), objects=objects, operation=operation)
 
     return generate
 
@@ -101,9 +107,11 @@ def binary(shape: ColumnShape) -> CellCode:
     Longer than n raises IndexError in the generated code.
     """
     i, (_, size) = shape.index, string_real_type(shape.metadata)
-    start = literal(BINARY_OBJECT + string("BINARY") + zigzag(size))
+    start = BINARY_OBJECT + string("BINARY") + zigzag(size)
     objects: dict[str, object] = {f"zeros{size}": _zeros(size)}
-    return CellCode(f"{start}{{c{i}}}{{zeros{size}[n{i}]}}", (), string_length_bytes(shape), objects=objects)
+    operation = Operation("padded", string_length_bytes(shape), size, start)
+    cell = f"{literal(start)}{{c{i}}}{{zeros{size}[n{i}]}}"
+    return CellCode(cell, (), string_length_bytes(shape), objects=objects, operation=operation)
 
 
 @cache

@@ -11,16 +11,19 @@ microseconds in `millis`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from capture.avro_text import (
     TextCache,
     string,
+    to_bytes,
     zigzag,
 )
 from capture.errors import MalformedEvent
+from capture.operation import Operation
 from capture.table import Column
 
 INTEGER, CHARACTER, DECIMAL, FLOAT, TIMESTAMP, DATETIME = (zigzag(index) for index in (1, 2, 3, 4, 5, 6))
@@ -35,8 +38,7 @@ DECIMAL_GROUP_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 """Bytes of a DECIMAL's group of 0 to 9 digits (`dig2bytes` of decimal.cc)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnShape:
+class ColumnShape(Struct, frozen=True):
     """A column as the binlog carries it: index in the table, definition, FieldType code and metadata of TABLE_MAP."""
 
     index: int
@@ -58,15 +60,17 @@ class Fixed(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class CellCode:
-    """How to make one cell. `objects` are what the generated source refers to by name."""
+class CellCode(Struct, frozen=True):
+    """How to make one cell. `objects` are what the generated source refers to by name; `operation` is the accelerator's
+    way, None where there is no other than this code.
+    """
 
     cell: str
     fixed: tuple[Fixed, ...] = ()
     length_bytes: int = 0
     lines: tuple[str, ...] = ()
-    objects: dict[str, object] = field(default_factory=dict)
+    objects: dict[str, object] = {}
+    operation: Operation | None = None
 
 
 def literal(text: str) -> str:
@@ -102,11 +106,21 @@ def _tinyint_cells(unsigned: bool) -> list[str]:
     return [_integer_cell(byte if unsigned or byte < 0x80 else byte - 0x100, 1) for byte in range(0x100)]
 
 
+@cache
+def _tinyint_labels(unsigned: bool) -> tuple[bytes, ...]:
+    return tuple(map(to_bytes, _tinyint_cells(unsigned)))
+
+
+def _byte(unsigned: bool) -> Operation:
+    return Operation("label", 1, cells=_tinyint_labels(unsigned))
+
+
 def tinyint(shape: ColumnShape) -> CellCode:
     """TINYINT: one byte, looked up."""
     table, value = f"tinyints{'_unsigned' * shape.column.unsigned}", f"v{shape.index}_0"
     objects: dict[str, object] = {table: _tinyint_cells(shape.column.unsigned)}
-    return CellCode(f"{{{table}[{value}]}}", (Fixed("<", "B", 1, value),), objects=objects)
+    operation = _byte(shape.column.unsigned)
+    return CellCode(f"{{{table}[{value}]}}", (Fixed("<", "B", 1, value),), objects=objects, operation=operation)
 
 
 def integer(size: int) -> Callable[[ColumnShape], CellCode]:
@@ -115,7 +129,7 @@ def integer(size: int) -> Callable[[ColumnShape], CellCode]:
     def generate(shape: ColumnShape) -> CellCode:
         i, code = shape.index, _INTEGER_CODES[size]
         fixed = Fixed("<", code.upper() if shape.column.unsigned else code, size, f"v{i}_0")
-        return _digits(i, size, (fixed,), f"v{i}_0")
+        return _digits(i, size, (fixed,), f"v{i}_0", signed=not shape.column.unsigned)
 
     return generate
 
@@ -124,7 +138,8 @@ def mediumint(shape: ColumnShape) -> CellCode:
     """MEDIUMINT: three bytes, little endian."""
     i = shape.index
     high = Fixed("<", "B" if shape.column.unsigned else "b", 1, f"v{i}_1")
-    return _digits(i, 3, (Fixed("<", "H", 2, f"v{i}_0"), high), f"v{i}_0 | v{i}_1 << 16")
+    fixed = Fixed("<", "H", 2, f"v{i}_0"), high
+    return _digits(i, 3, fixed, f"v{i}_0 | v{i}_1 << 16", signed=not shape.column.unsigned)
 
 
 _BIG_ENDIAN_CODES = {1: "B", 2: "H", 3: "BH", 4: "I", 5: "BI", 6: "HI", 7: "BHI", 8: "Q"}
@@ -148,15 +163,22 @@ def bit(shape: ColumnShape) -> CellCode:
     size = whole_bytes + bool(odd_bits)
     if size == 1:
         objects: dict[str, object] = {"tinyints_unsigned": _tinyint_cells(True)}
-        return CellCode(f"{{tinyints_unsigned[v{i}_0]}}", (Fixed("<", "B", 1, f"v{i}_0"),), objects=objects)
+        fields = (Fixed("<", "B", 1, f"v{i}_0"),)
+        return CellCode(f"{{tinyints_unsigned[v{i}_0]}}", fields, objects=objects, operation=_byte(unsigned=True))
     fixed, value = big_endian(i, size)
-    return _digits(i, size, fixed, value)
+    return _digits(i, size, fixed, value, signed=False)
 
 
-def _digits(i: int, size: int, fixed: tuple[Fixed, ...], value: str) -> CellCode:
+def _digits(i: int, size: int, fixed: tuple[Fixed, ...], value: str, *, signed: bool) -> CellCode:
     starts = f"integer{size}_starts"
+    big = any(one.order == ">" for one in fixed)
     return CellCode(
-        f"{{{starts}[len(t{i})]}}{{t{i}}}", fixed, 0, (f"t{i} = str({value})",), {starts: _integer_starts(size)}
+        f"{{{starts}[len(t{i})]}}{{t{i}}}",
+        fixed,
+        0,
+        (f"t{i} = str({value})",),
+        {starts: _integer_starts(size)},
+        Operation("integer", size, int(signed), INTEGER + zigzag(size), big_endian=big),
     )
 
 
@@ -177,7 +199,8 @@ def character(length_bytes: Callable[[ColumnShape], int]) -> Callable[[ColumnSha
         i, charset = shape.index, shape.column.charset or "binary"
         starts = f"{_identifier(charset)}_starts"
         objects: dict[str, object] = {starts: _character_starts(charset)}
-        return CellCode(f"{{{starts}[n{i}]}}{{c{i}}}", (), length_bytes(shape), (), objects)
+        operation = Operation("counted", length_bytes(shape), start=CHARACTER + string(charset))
+        return CellCode(f"{{{starts}[n{i}]}}{{c{i}}}", (), length_bytes(shape), (), objects, operation)
 
     return generate
 
@@ -256,10 +279,11 @@ def decimal(shape: ColumnShape) -> CellCode:
     groups = [group.value for group in (*before, *after)]
     fixed = tuple(one for group in (*before, *after) for one in group.fixed)
     name = f"decimal{precision}_{scale}"
+    operation = Operation("decimal", precision, scale, DECIMAL)
     objects: dict[str, object] = {f"{name}_rare": _rare_decimals(precision, scale)}
     rare = f"c{i} = {name}_rare[{', '.join(groups)},]"
     if not before:
-        return CellCode(f"{{c{i}}}", fixed, 0, (rare,), objects)
+        return CellCode(f"{{c{i}}}", fixed, 0, (rare,), objects, operation)
     starts, ends = _decimal_frame(precision, scale)
     objects |= {f"{name}_starts": starts, f"{name}_ends": ends}
     number = f"{before[0].value} - {_sign(before)}"
@@ -279,7 +303,7 @@ def decimal(shape: ColumnShape) -> CellCode:
         "else:",
         f"    {rare}",
     )
-    return CellCode(f"{{c{i}}}", fixed, 0, lines, objects)
+    return CellCode(f"{{c{i}}}", fixed, 0, lines, objects, operation)
 
 
 def _sign(before: list[_Group]) -> int:

@@ -102,16 +102,20 @@ def image_source(
             writer.optional_column(code, index, bit)
             cells.append(f"{{o{index}}}")
         bit <<= 1
+    return _image_function(writer, "".join(cells))
+
+
+def column_source(code: CellCode, index: int) -> tuple[str, dict[str, object]]:
+    """Source of `image` for a column that stands alone, without a null bitmap, and the objects it names."""
+    writer = _Writer()
+    writer.column(code, index)
+    return _image_function(writer, code.cell)
+
+
+def _image_function(writer: "_Writer", cells: str) -> tuple[str, dict[str, object]]:
     writer.flush()
-    source = "\n".join(
-        [
-            "def image(data, text, p):",
-            *(f"    {line}" for line in writer.lines),
-            f'    return f"{"".join(cells)}", p',
-            "",
-        ]
-    )
-    return source, writer.objects
+    lines = [f"    {line}" for line in writer.lines]
+    return "\n".join(["def image(data, text, p):", *lines, f'    return f"{cells}", p', ""]), writer.objects
 
 
 def required_bits(codes: Sequence[CellCode | None], nullable: Sequence[bool]) -> int:

@@ -5,8 +5,9 @@ the record whatever the column's character set is. Number 0 of an ENUM is the em
 without a label raises IndexError in the generated code, and the event is malformed.
 """
 
-from capture.avro_text import TextCache, string
+from capture.avro_text import TextCache, string, to_bytes
 from capture.cells import CODE_BYTES, TEXT_OBJECT, CellCode, ColumnShape, Fixed
+from capture.operation import Operation
 
 _ENUM_CODES = {1: "B", 2: "H"}
 _SET_CODES = {1: "B", 2: "H", 3: "HB", 4: "I", 8: "Q"}
@@ -22,7 +23,8 @@ def enum(shape: ColumnShape) -> CellCode:
     i, size = shape.index, shape.metadata
     cells = [text_object("ENUM", label) for label in ("", *shape.column.labels)]
     fixed = Fixed("<", _ENUM_CODES[size], size, f"v{i}_0")
-    return CellCode(f"{{labels{i}[v{i}_0]}}", (fixed,), objects={f"labels{i}": cells})
+    operation = Operation("label", size, cells=tuple(map(to_bytes, cells)))
+    return CellCode(f"{{labels{i}[v{i}_0]}}", (fixed,), objects={f"labels{i}": cells}, operation=operation)
 
 
 def set_(shape: ColumnShape) -> CellCode:
@@ -37,4 +39,6 @@ def set_(shape: ColumnShape) -> CellCode:
     codes = _SET_CODES[shape.metadata]
     fixed = tuple(Fixed("<", code, CODE_BYTES[code], f"v{i}_{k}") for k, code in enumerate(codes))
     value = f"v{i}_0" if len(codes) == 1 else f"v{i}_0 | v{i}_1 << 16"
-    return CellCode(f"{{sets{i}[{value}]}}", fixed, objects={f"sets{i}": TextCache(make)})
+    cells = TextCache(make)
+    operation = Operation("mapped", shape.metadata, cells=cells)
+    return CellCode(f"{{sets{i}[{value}]}}", fixed, objects={f"sets{i}": cells}, operation=operation)

@@ -16,6 +16,7 @@ from functools import cache
 from capture.avro_text import TextCache, zigzag
 from capture.cells import TIMESTAMP, CellCode, ColumnShape, big_endian
 from capture.errors import MalformedEvent
+from capture.operation import Operation
 from capture.temporal_cells import date_parts, part
 from capture.time_cells import HOURS_MAX, NO_DATE, negative_time
 
@@ -82,7 +83,8 @@ def _micros(fsp: int) -> TextCache[int]:
 
 def _looked_up(shape: ColumnShape, name: str, cells: TextCache[int], size: int) -> CellCode:
     fixed, value = big_endian(shape.index, size)
-    return CellCode(f"{{{name}[{value}]}}", fixed, objects={name: cells})
+    operation = Operation("mapped", size, big_endian=True, cells=cells)
+    return CellCode(f"{{{name}[{value}]}}", fixed, objects={name: cells}, operation=operation)
 
 
 def _time(shape: ColumnShape) -> CellCode:

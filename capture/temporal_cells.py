@@ -9,6 +9,7 @@ from functools import cache
 from capture.avro_text import LOW_BITS, LOW_MASK, TextCache, high_varints, low_zigzags, small_zigzags, zigzag
 from capture.cells import CODE_BYTES, DATETIME, TIMESTAMP, CellCode, ColumnShape, Fixed, literal
 from capture.errors import MalformedEvent
+from capture.operation import Operation
 
 _SET = zigzag(1)
 """Union index of a DateTime part that is there."""
@@ -84,16 +85,16 @@ def datetime2(shape: ColumnShape) -> CellCode:
         "hours_and_minutes": _hours_and_minutes(),
         "seconds": _seconds(),
     }
-    low = f"v{i}_1"
+    low, operation = f"v{i}_1", Operation("datetime", fsp, start=DATETIME)
     cell = (
         f"{{packed_dates[v{i}_0 << 15 | {low} >> 17]}}{{hours_and_minutes[{low} >> 6 & 2047]}}{{seconds[{low} & 63]}}"
         f"{literal(_SET)}"
     )
     if not fsp:
-        return CellCode(cell + literal(zigzag(0)), fixed, 0, (), objects)
+        return CellCode(cell + literal(zigzag(0)), fixed, 0, (), objects, operation)
     fraction, micros = _fraction(i, 2, fsp)
     pieces, lines = split_zigzag(i, "u", micros)
-    return CellCode(cell + pieces, fixed + fraction, 0, lines, objects | zigzag_tables())
+    return CellCode(cell + pieces, fixed + fraction, 0, lines, objects | zigzag_tables(), operation)
 
 
 def _decimal_date(number: int) -> str:
@@ -126,12 +127,14 @@ def timestamp2(shape: ColumnShape) -> CellCode:
     i, fsp = shape.index, shape.metadata
     pieces, lines = split_zigzag(i, "s", f"v{i}_0")
     fixed: tuple[Fixed, ...] = (Fixed(">", "I", 4, f"v{i}_0"),)
+    operation = Operation("timestamp", fsp, start=TIMESTAMP, big_endian=True)
     if not fsp:
-        return CellCode(literal(TIMESTAMP) + pieces + literal(zigzag(0)), fixed, 0, lines, zigzag_tables())
+        cell = literal(TIMESTAMP) + pieces + literal(zigzag(0))
+        return CellCode(cell, fixed, 0, lines, zigzag_tables(), operation)
     fraction, micros = _fraction(i, 1, fsp)
     fraction_pieces, fraction_lines = split_zigzag(i, "u", micros)
     cell = literal(TIMESTAMP) + pieces + fraction_pieces
-    return CellCode(cell, fixed + fraction, 0, lines + fraction_lines, zigzag_tables())
+    return CellCode(cell, fixed + fraction, 0, lines + fraction_lines, zigzag_tables(), operation)
 
 
 def timestamp_before_56(shape: ColumnShape) -> CellCode:
@@ -139,4 +142,5 @@ def timestamp_before_56(shape: ColumnShape) -> CellCode:
     i = shape.index
     pieces, lines = split_zigzag(i, "s", f"v{i}_0")
     cell = literal(TIMESTAMP) + pieces + literal(zigzag(0))
-    return CellCode(cell, (Fixed("<", "I", 4, f"v{i}_0"),), 0, lines, zigzag_tables())
+    operation = Operation("timestamp", start=TIMESTAMP)
+    return CellCode(cell, (Fixed("<", "I", 4, f"v{i}_0"),), 0, lines, zigzag_tables(), operation)

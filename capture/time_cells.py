@@ -6,9 +6,10 @@ and partial dates have zeros for their parts; YEAR 0 is the year 0000, not 1900.
 
 from functools import cache
 
-from capture.avro_text import TextCache, zigzag
+from capture.avro_text import TextCache, to_bytes, zigzag
 from capture.cells import CODE_BYTES, DATETIME, CellCode, ColumnShape, Fixed, literal
 from capture.errors import MalformedEvent
+from capture.operation import Operation
 from capture.temporal_cells import (
     FRACTION_CODES,
     FRACTION_UNIT_US,
@@ -39,7 +40,8 @@ def date(shape: ColumnShape) -> CellCode:
     i = shape.index
     fixed = Fixed("<", "H", 2, f"v{i}_0"), Fixed("<", "B", 1, f"v{i}_1")
     cell = f"{{date_years[v{i}_1 << 7 | v{i}_0 >> 9]}}{{months_and_days[v{i}_0 & 511]}}"
-    return CellCode(cell, fixed, objects={"date_years": _date_years, "months_and_days": _months_and_days()})
+    objects: dict[str, object] = {"date_years": _date_years, "months_and_days": _months_and_days()}
+    return CellCode(cell, fixed, objects=objects, operation=Operation("date", start=DATETIME, end=_NO_TIME_OF_DAY))
 
 
 @cache
@@ -50,7 +52,10 @@ def _years() -> list[str]:
 def year(shape: ColumnShape) -> CellCode:
     """YEAR: one byte, the years since 1900; 0 is the year 0000."""
     value = f"v{shape.index}_0"
-    return CellCode(f"{{years[{value}]}}", (Fixed("<", "B", 1, value),), objects={"years": _years()})
+    operation = Operation("label", 1, cells=tuple(map(to_bytes, _years())))
+    return CellCode(
+        f"{{years[{value}]}}", (Fixed("<", "B", 1, value),), objects={"years": _years()}, operation=operation
+    )
 
 
 @cache
@@ -122,6 +127,7 @@ def time2(shape: ColumnShape) -> CellCode:
             f"    c{i} = negative_times{fsp}[-{packed}]",
         ),
         objects,
+        Operation("time", fsp, start=NO_DATE),
     )
 
 
@@ -143,4 +149,5 @@ def time_before_56(shape: ColumnShape) -> CellCode:
     i = shape.index
     fixed = Fixed("<", "H", 2, f"v{i}_0"), Fixed("<", "B", 1, f"v{i}_1")
     cell = f"{{decimal_hhmmss[v{i}_0 | v{i}_1 << 16]}}"
-    return CellCode(cell, fixed, objects={"decimal_hhmmss": _decimal_times})
+    operation = Operation("mapped", 3, cells=_decimal_times)
+    return CellCode(cell, fixed, objects={"decimal_hhmmss": _decimal_times}, operation=operation)

@@ -17,9 +17,10 @@ from typing import cast
 from capture.avro_text import high_varints, low_zigzags, small_zigzags
 from capture.cells import CellCode
 from capture.columns import column_codes, column_type
-from capture.envelope import Operation, RecordHead, RowEnvelope
+from capture.envelope import Operation, RecordHead, RowEnvelope, RowFrame
 from capture.errors import MalformedEvent, UnsupportedEvent
 from capture.image_code import compiled, image_source, required_bits, rows_source
+from capture.program import program
 from capture.rows_event import RowsEvent, RowsKind
 from capture.table import TableVersion
 from capture.table_map import TableMapEvent
@@ -66,7 +67,12 @@ class Transcoder:
         self._every_column = (1 << len(numbers)) - 1
         self._name = f"{table.database}.{table.table} {table.meta_version}"
         self._codes = column_codes(table, table_map)
-        self._images = {self._every_column: _Images(self._name, self._codes, table_map.nullable)}
+        self._program = program(self._codes, table_map.nullable, self._name)
+        self._images: dict[int, _Images] = {}
+        if self._program is None:
+            self._images_of(self._every_column)
+        self._whole = (b"", b"")
+        """Bitmaps of the columns present that were last seen to have all of them."""
         self._rows: dict[tuple[RowsKind, int, bytes, bytes], _Rows] = {}
 
     def transcode(self, rows: RowsEvent, head: RecordHead, first_id: int) -> list[bytes]:
@@ -79,6 +85,34 @@ class Transcoder:
 
             rows = plain_update(rows, self.table_map)
         frame = self._envelope.frame(_OPERATIONS[rows.kind], head)
+        if self._program is not None and self._is_whole(rows):
+            records = self._program.transcode(
+                rows.data,
+                rows.rows_start,
+                rows.rows_end,
+                rows.kind is not RowsKind.WRITE,
+                rows.kind is not RowsKind.DELETE,
+                first_id,
+                *frame,
+            )
+            if records is not None:
+                return records
+        return self._transcode(rows, frame, first_id)
+
+    def _is_whole(self, rows: RowsEvent) -> bool:
+        """Whether the images have all columns that the table has."""
+        present = rows.columns, rows.columns_after
+        if present != self._whole:
+            every = self._every_column
+            if rows.column_count != self._column_count or any(
+                int.from_bytes(bitmap, "little") & every != every for bitmap in present
+            ):
+                return False
+            self._whole = present
+        return rows.column_count == self._column_count
+
+    def _transcode(self, rows: RowsEvent, frame: RowFrame, first_id: int) -> list[bytes]:
+        """The records by generated code, for what the accelerator cannot do and for what is wrong with an event."""
         records: list[bytes] = []
         data, end = rows.data, rows.rows_end
         key = rows.kind, rows.column_count, rows.columns, rows.columns_after
@@ -142,16 +176,18 @@ class Transcoder:
         if images is None:
             codes = [code if present >> index & 1 else None for index, code in enumerate(self._codes)]
             name = f"{self._name} columns {present:#x}"
+            if present == self._every_column:
+                name = self._name
             images = self._images[present] = _Images(name, codes, self.table_map.nullable)
         return images
 
     def _forget_partial(self) -> None:
         """Drop all functions but those of whole images; they are made again when needed."""
         self._rows.clear()
-        whole = self._images.pop(self._every_column)
+        whole = self._images.pop(self._every_column, None)
         for images in self._images.values():
             images.forget()
-        self._images = {self._every_column: whole}
+        self._images = {} if whole is None else {self._every_column: whole}
 
     def _malformed(self, rows: RowsEvent) -> MalformedEvent:
         return MalformedEvent(

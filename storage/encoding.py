@@ -14,11 +14,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from storage.checksum import crc32c
+from storage.compiled import load
 from storage.compression import NONE, Codec
 from storage.records import HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC, NO_LEADER_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_framing: Final = load("storage._framing")
 
 _CHECKED: Final = struct.Struct(">hiqqqhii")
 _UNCHECKED: Final = struct.Struct(">qiibI")
@@ -95,16 +98,10 @@ def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Seque
     if count == 0 or count != len(timestamps_ms):
         raise ValueError(f"a batch needs as many timestamps as values and at least one: {count}, {len(timestamps_ms)}")
     first_timestamp_ms = timestamps_ms[0]
-    # A batch seldom crosses a second of the binlog: then every delta is zero and one pass in C encodes all records.
-    if timestamps_ms.count(first_timestamp_ms) == count:
-        max_timestamp_ms = first_timestamp_ms
-        parts = _encode_run(values, 0, b"\0", _MIDDLES_SAME_TIME)
+    if _framing is None:
+        records, max_timestamp_ms = encode_records(values, timestamps_ms)
     else:
-        max_timestamp_ms = max(timestamps_ms)
-        parts = _encode_runs(values, timestamps_ms)
-    parts[0] = parts[0][1:]
-    parts.append(b"\0")
-    records = b"".join(parts)
+        records, max_timestamp_ms = _framing.frame(values, timestamps_ms)
     attributes = 0
     if codec.number:
         compressed = codec.compress(records)
@@ -116,6 +113,21 @@ def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Seque
     checked = _CHECKED.pack(attributes, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
     crc = crc32c(records, crc32c(checked))
     return b"".join((_UNCHECKED.pack(base_offset, length, NO_LEADER_EPOCH, MAGIC, crc), checked, records))
+
+
+def encode_records(values: Sequence[bytes], timestamps_ms: Sequence[int]) -> tuple[bytes, int]:
+    """The records of a batch, and the largest timestamp: what `storage/_framing.c` makes where it is there."""
+    # A batch seldom crosses a second of the binlog: then every delta is zero and one pass in C encodes all records.
+    first_timestamp_ms = timestamps_ms[0]
+    if timestamps_ms.count(first_timestamp_ms) == len(values):
+        max_timestamp_ms = first_timestamp_ms
+        parts = _encode_run(values, 0, b"\0", _MIDDLES_SAME_TIME)
+    else:
+        max_timestamp_ms = max(timestamps_ms)
+        parts = _encode_runs(values, timestamps_ms)
+    parts[0] = parts[0][1:]
+    parts.append(b"\0")
+    return b"".join(parts), max_timestamp_ms
 
 
 def _encode_runs(values: Sequence[bytes], timestamps_ms: Sequence[int]) -> list[bytes]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from capture.table import Column, TableVersion
 
+pytestmark = pytest.mark.usefixtures("way")
+
 HEAD = RecordHead(1, "2@1", "1@1", None, 1, 0)
 PARTS = ("year", "month", "day", "hour", "minute", "second", "millis")
 

@@ -23,6 +23,8 @@ from capture.table_map import TableMapEvent
 from capture.transcoder import IMAGES_BEFORE_SPECIALIZED, Transcoder
 from tests.capture.row_cases import DATETIME_PARTS, table_of, text_column
 
+pytestmark = pytest.mark.usefixtures("way")
+
 HEAD = RecordHead(1, "2@1", "1@1", None, 1, 0)
 NO_DATE, NO_TIME = (None,) * 3, (None,) * 4
 

@@ -21,6 +21,8 @@ from capture.table import Column, Key, TableVersion
 from capture.transcoder import Transcoder
 from tests.capture.row_cases import NUMBERS, Case, expected_cell, table_of, tables_with_rows, text_column
 
+pytestmark = pytest.mark.usefixtures("way")
+
 HEAD = RecordHead(1700000000, "300@7", "200@7", 42, 9, 1700000000123)
 ALL = settings(suppress_health_check=[HealthCheck.too_slow])
 
@@ -121,7 +123,8 @@ def test_functions_of_single_null_bitmaps_agree_with_the_general_one(case: Case)
     assert general == expected_records(case.table, RowsKind.WRITE, case.rows, 1)
 
 
-def test_a_frequent_null_bitmap_gets_a_function_of_its_own_and_only_so_many_do() -> None:
+def test_a_frequent_null_bitmap_gets_a_function_of_its_own_and_only_so_many_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capture.program._rows", None)
     table = table_of(*(Column(f"c{index}", "int") for index in range(8)))
     patterns = [[None if byte >> index & 1 else index for index in range(8)] for byte in range(256)]
     images = [row for row in patterns for _ in range(transcoder.IMAGES_BEFORE_SPECIALIZED + 1)]
