@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,7 @@ class ClientProcess:
     def run(self, scenario: str, **arguments: object) -> Outcome:
         """Run one scenario to its end. Raises ClientError with the client's own message."""
         given = {"deadline_ms": DEADLINE_MS, **arguments}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write("\t".join([scenario, *(f"{key}={value}" for key, value in given.items())]) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise ClientError(f"{scenario}: the client process ended before\n{self._log_tail()}") from None
+        self._ask(scenario, given)
         watchdog = threading.Timer(2 * int(str(given["deadline_ms"])) / 1000, self.kill)
         watchdog.start()
         try:
@@ -74,20 +68,47 @@ class ClientProcess:
         finally:
             watchdog.cancel()
 
+    def follow(self, scenario: str, **arguments: object) -> Iterator[Record]:
+        """The records of a scenario as they come, nothing kept, until it ends or the process does.
+
+        Raises ClientError with the client's own message.
+        """
+        self._ask(scenario, arguments)
+        for kind, content in self._answers(scenario):
+            if kind == "done":
+                return
+            yield _record(*content)
+
+    def _ask(self, scenario: str, arguments: Mapping[str, object]) -> None:
+        assert self._process.stdin is not None
+        line = "\t".join([scenario, *(f"{key}={value}" for key, value in arguments.items())])
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ClientError(f"{scenario}: the client process ended before\n{self._log_tail()}") from None
+
     def _collect(self, scenario: str) -> Outcome:
         outcome = Outcome()
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            ((kind, content),) = json.loads(line).items()
+        for kind, content in self._answers(scenario):
             if kind == "record":
                 outcome.records.append(_record(*content))
             elif kind == "row":
                 outcome.rows.append(content)
-            elif kind == "done":
-                outcome.values = content
-                return outcome
             else:
+                outcome.values = content
+        return outcome
+
+    def _answers(self, scenario: str) -> Iterator[tuple[str, Any]]:
+        """What the client says of a scenario, its "done" last."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            ((kind, content),) = json.loads(line).items()
+            if kind == "error":
                 raise ClientError(f"{scenario}: {content}\n{self._log_tail()}")
+            yield kind, content
+            if kind == "done":
+                return
         raise ClientError(f"{scenario}: the client process ended\n{self._log_tail()}")
 
     def _log_tail(self) -> str:

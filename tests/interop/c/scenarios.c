@@ -427,6 +427,7 @@ int main(int count, char **values) {
     struct arguments arguments;
     settings = values + 1;
     settings_count = count - 1;
+    setvbuf(stdout, NULL, _IOLBF, 1 << 16); /* who follows a topic waits for each record */
     fprintf(stderr, "librdkafka %s\n", rd_kafka_version_str());
     while (getline(&line, &size, stdin) > 0) {
         if (!run(parse(line, &arguments), &arguments)) {
