@@ -537,6 +537,7 @@ _INDEX_ROW: Final = (
     *(_TABLE, "0", "PRIMARY", "1", orders.PRIMARY_KEY, "A", "0", None),
     *(None, "", "BTREE", "", "", "YES", None),
 )
+_GRANTED: Final = "SELECT, SHOW VIEW, REPLICATION SLAVE, REPLICATION CLIENT"
 _NAMED: Final = rf"`?{_DATABASE}`?\.`?{_TABLE}`?"
 
 _ANSWERS: Final[tuple[tuple[str, Callable[[_Connection, re.Match[str]], Answer]], ...]] = (
@@ -547,7 +548,7 @@ _ANSWERS: Final[tuple[tuple[str, Callable[[_Connection, re.Match[str]], Answer]]
     (r"SELECT CURRENT_USER\(\)", _fixed(("user",), (f"{USER}@%",))),
     (
         r"SHOW GRANTS.*",
-        _fixed(("Grants",), (f"GRANT SELECT, SHOW VIEW, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `{USER}`@`%`",)),
+        _fixed(("Grants",), (f"GRANT {_GRANTED} ON *.* TO `{USER}`@`%`",)),
     ),
     (r"SHOW MASTER STATUS", _Connection.binlog_status),
     (r"SHOW (?:BINARY|MASTER) LOGS", _Connection.binary_logs),
