@@ -43,6 +43,10 @@ def from_bytes(data: bytes) -> str:
 
 def varint(value: int) -> str:
     """Base-128, low bits first, of a number >= 0."""
+    if value < 0x80:
+        return chr(value)
+    if value < 0x4000:
+        return chr(value & 0x7F | 0x80) + chr(value >> 7)
     text = ""
     while value > 0x7F:
         text += chr(value & 0x7F | 0x80)
@@ -83,6 +87,8 @@ def data(value: bytes) -> str:
 
 def string(value: str) -> str:
     """Avro string. Names that were not UTF-8 at the source keep their bytes."""
+    if value.isascii():  # its bytes are its characters
+        return zigzag(len(value)) + value
     return data(value.encode("utf-8", "surrogateescape"))
 
 
@@ -90,4 +96,8 @@ def string_map(entries: dict[str, str]) -> str:
     """Avro map of strings: one block, in the order given."""
     if not entries:
         return zigzag(0)
-    return zigzag(len(entries)) + "".join(string(key) + string(value) for key, value in entries.items()) + zigzag(0)
+    parts = [zigzag(len(entries))]
+    for key, value in entries.items():
+        parts += string(key), string(value)
+    parts.append(zigzag(0))
+    return "".join(parts)
