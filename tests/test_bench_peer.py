@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
+from bench import peers
 from bench.harness import (
     Benchmark,
     Measure,
@@ -51,7 +52,7 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 
 
 def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "__file__", str(tmp_path / "bench" / "peers" / "kafka.py"))
+    monkeypatch.setattr(peers, "__file__", str(tmp_path / "bench" / "peers" / "__init__.py"))
     with pytest.raises(PeerMissingError, match="the tools of a checkout, and this is none"):
         kafka.class_path(kafka.KAFKA_1)
 

@@ -29,6 +29,7 @@ from typing import Final, Self, TypeVar
 from bench.client import KafkaError, RawClient, string
 from bench.harness import Outcome, PeerMissingError, Side, SoughtPeer
 from bench.load import Target
+from bench.peers import require_checkout
 from bench.records import split_batches
 from bench.server import GROUP, PASSWORD, USERNAME
 
@@ -130,9 +131,7 @@ AnswerT = TypeVar("AnswerT")
 
 def class_path(release: Release) -> str:
     """The jars of a release, with those of its ZooKeeper. Raises PeerMissingError."""
-    # Looked for before it is imported: where we are installed, `tests` is somebody else's.
-    if not (Path(__file__).resolve().parents[2] / "tests" / "interop" / "java_clients.py").is_file():
-        raise PeerMissingError(f"{release.name} is fetched by the tools of a checkout, and this is none")
+    require_checkout(release.name)
     from tests.interop import java_clients
     from tests.tools.workplace import ToolError
 
@@ -208,6 +207,11 @@ class KafkaBroker:
             self._process = processes.enter_context(self._java("broker", *_BROKER))
             yield
 
+    @property
+    def pid(self) -> int:
+        """The broker that was started last."""
+        return self._process.pid
+
     def ask(self, question: Callable[[_Client], AnswerT]) -> AnswerT:
         """Log in and ask, until there is an answer: a broker that starts refuses at first. Raises RuntimeError."""
         deadline = time.monotonic() + _TIMEOUT_S
@@ -251,7 +255,7 @@ class KafkaBroker:
     def target(self, topic: str) -> Target:
         """What a load generator asks; its group has a coordinator from now on."""
         self.ask(lambda client: client.find_coordinator(GROUP))
-        return Target(self.host, self.login_port, self._process.pid, topic, GROUP, self._login, PASSWORD)
+        return Target(self.host, self.login_port, self.pid, topic, GROUP, self._login, PASSWORD)
 
     @contextlib.contextmanager
     def _logged_in(self) -> Iterator[_Client]:
