@@ -1,154 +1,105 @@
-"""The command line of the benchmarks: ``binwire bench`` and ``python -m bench``.
+"""The command line of the benchmarks: `binwire bench` and `python -m bench`.
 
-Owns the registry, one row per benchmark in the order they are run, and the two ways a result leaves: a table for people
-and a JSON document. Nothing is measured here.
+Owns options and exit statuses. What is measured is `bench/registry.py`, results are `bench/results.py`; two of them are
+compared by `bench/compare.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
-from bench.append import BENCHMARK as APPEND
-from bench.capture import BENCHMARK as CAPTURE
-from bench.cold import BENCHMARK as COLD
-from bench.downconversion import BENCHMARK as DOWNCONVERSION
-from bench.environment import environment
-from bench.fetch import BENCHMARK as FETCH
-from bench.flush import BENCHMARK as FLUSH
-from bench.handoff import BENCHMARK as HANDOFF
-from bench.harness import (
-    Benchmark,
-    Figure,
-    Result,
-    ResultMismatchError,
-    UnavailableError,
-    everyone,
-    nobody,
-    run_benchmark,
-)
-from bench.idle import BENCHMARK as IDLE
-from bench.latency import BENCHMARK as LATENCY
-from bench.load import LoadError
-from bench.read import BENCHMARK as READ
-from bench.requests import BENCHMARK as REQUESTS
-from bench.restart import BENCHMARK as RESTART
-from bench.seek import BENCHMARK as SEEK
-from bench.start import BENCHMARK as START
+from bench.harness import everyone, nobody
+from bench.registry import BENCHMARKS, QUICK
+from bench.report import measured_on, table
+from bench.results import DIRECTORY, ROOT
+from bench.running import Plan, Run, run
 
-BENCHMARKS: tuple[Benchmark, ...] = (
-    CAPTURE,
-    FETCH,
-    DOWNCONVERSION,
-    LATENCY,
-    HANDOFF,
-    COLD,
-    REQUESTS,
-    IDLE,
-    START,
-    APPEND,
-    READ,
-    SEEK,
-    RESTART,
-    FLUSH,
-)
+DONE: Final = 0
+WRONG_RESULT: Final = 1
+WRONG_USAGE: Final = 2
 
-_HEADINGS = ("benchmark", "measure", "binwire (min … max)", "peer (min … max)", "ratio")
+_EPILOG: Final = """\
+Where results go: in a checkout, a run in full size writes bench/results/DATE-COMMIT/ with results.json, results.md and
+a picture for each benchmark; --results names another folder, and is where anything is written at all outside a checkout
+or with --smoke or --quick. --json writes the JSON document alone, to any file.
+
+Exit status: 0 done, 1 a benchmark's result was wrong (one sentence on standard error), 2 wrong usage.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run or list benchmarks; return the exit status: 0 done, 1 a result was wrong, 2 wrong usage."""
-    options = _parser().parse_args(argv)
+    """Run, list or compare benchmarks; return the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.smoke and options.quick:
+        parser.error("--smoke and --quick are two sizes; choose one")
     if options.list:
         for benchmark in BENCHMARKS:
             print(f"{benchmark.name:<14} {benchmark.question}")
-        return 0
+        return DONE
+    if options.compare:
+        return _compare(options)
+    wanted = _wanted(options)
+    return _report(run(Plan(options.names, options.smoke, options.quick, options.rounds, wanted)), options)
+
+
+def _report(done: Run, options: argparse.Namespace) -> int:
+    file = done.file
+    if file.results:
+        print(f"{table(file.results)}\n\n{measured_on(file.context)}")
+    for name, reason in file.context["left_out"].items():
+        print(f"binwire bench: {reason if name in done.wrong else f'{name} is left out: {reason}'}", file=sys.stderr)
     try:
-        results = run(
-            options.names, smoke=options.smoke, rounds=options.rounds, wanted=nobody if options.no_peer else everyone
-        )
-    except (LoadError, ResultMismatchError) as error:
+        if options.json:
+            options.json.write_text(file.to_json(), encoding="utf-8")
+        directory = options.results or _own_directory(options)
+        if directory and file.results:
+            folder = file.write(directory, {benchmark.name: benchmark.question for benchmark in BENCHMARKS})
+            print(f"written to {folder}")
+    except OSError as error:
+        print(f"binwire bench: the results cannot be written: {error}", file=sys.stderr)
+        return WRONG_RESULT
+    return WRONG_RESULT if done.wrong else DONE
+
+
+def _own_directory(options: argparse.Namespace) -> Path | None:
+    """Where a run in full size goes untold: into the checkout, where this is one."""
+    full = not options.smoke and not options.quick
+    return DIRECTORY if full and (ROOT / ".git").exists() else None
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from bench.compare import CompareError, compare
+
+    try:
+        print(compare(*options.compare, names=options.names, smoke=options.smoke, rounds=options.rounds))
+    except CompareError as error:
         print(f"binwire bench: {error}", file=sys.stderr)
-        return 1
-    context = environment()
-    print(table(results))
-    print(
-        f"\n{context['machine']['cpu']}, {context['machine']['cpu_count']} CPUs, {context['machine']['system']}; "
-        f"{', '.join(f'{name} {version}' for name, version in context['versions'].items())}; "
-        f"commit {context['commit'] or 'unknown'}"
-    )
-    if options.json:
-        document = {**context, "results": [result.to_json() for result in results]}
-        content = json.dumps(document, indent=2, ensure_ascii=False)
-        options.json.write_text(content + "\n", encoding="utf-8")
-    return 0
+        return WRONG_USAGE
+    return DONE
 
 
-def run(
-    names: Sequence[str] = (),
-    *,
-    smoke: bool = False,
-    rounds: int | None = None,
-    wanted: Callable[[str], bool] = everyone,
-) -> list[Result]:
-    """Run the named benchmarks, or all, and return their results. Raises ResultMismatchError."""
-    results: list[Result] = []
-    for benchmark in BENCHMARKS:
-        if names and benchmark.name not in names:
-            continue
-        with tempfile.TemporaryDirectory(prefix=f"binwire-bench-{benchmark.name}-") as folder:
-            try:
-                results += run_benchmark(
-                    benchmark, Path(folder), smoke=smoke, rounds=rounds, wanted=wanted, progress=_progress
-                )
-            except UnavailableError as error:
-                print(f"binwire bench: {benchmark.name} is left out: {error}", file=sys.stderr)
-    return results
-
-
-def table(results: Sequence[Result]) -> str:
-    """The results as text, one line per measure and peer, columns aligned."""
-    rows = [_HEADINGS, *(row for result in results for row in _rows(result))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
-def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
-    """One per peer that answers or is missing; one where there is none."""
-    unit, head = result.measure.unit, (result.benchmark, result.measure.name)
-    ours = _figure(result.binwire, unit) if result.binwire else "no answer"
-    for peer in result.peers:
-        ratio = result.ratio(peer)
-        rounds = "" if result.binwire is None or peer.rounds == result.binwire.rounds else f", {peer.rounds} rounds"
-        yield *head, ours, f"{peer.name}: {_figure(peer, unit)}{rounds}", "" if ratio is None else f"{ratio:.1f} ×"
-    for reason in result.missing:
-        yield *head, ours, f"no peer: {reason}", ""
-    if not result.peers and not result.missing:
-        yield *head, ours, "no peer", ""
-
-
-def _figure(figure: Figure, unit: str) -> str:
-    spread = figure.spread
-    return f"{_number(spread.median)} {unit} ({_number(spread.min)} … {_number(spread.max)})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _progress(sentence: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{sentence}", end="", file=sys.stderr, flush=True)
+def _wanted(options: argparse.Namespace) -> Callable[[str], bool]:
+    if options.no_peer or (options.quick and not options.peer):
+        return nobody
+    if not options.peer:
+        return everyone
+    parts = [part.lower() for part in options.peer]
+    return lambda name: any(part in name.lower() for part in parts)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="binwire bench", description="Measure Binwire, and a peer where one exists.")
+    parser = argparse.ArgumentParser(
+        prog="binwire bench",
+        description="Measure Binwire, and its peers where there are some.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "names",
         nargs="*",
@@ -157,10 +108,24 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what to measure, of {_names()} (default: all)",
     )
     parser.add_argument("--list", action="store_true", help="list the benchmarks and the question each answers")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"a first table within a minute: {', '.join(QUICK)}; no peers, two rounds"
+    )
     parser.add_argument("--smoke", action="store_true", help="small sizes, two rounds: whether it works, not how fast")
     parser.add_argument("--rounds", type=_rounds, metavar="N", help="how often each side runs (default: 5, smoke 2)")
     parser.add_argument("--no-peer", action="store_true", help="measure Binwire alone")
+    parser.add_argument(
+        "--peer", action="append", metavar="NAME", help="only peers with NAME in their name, such as kafka; repeatable"
+    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="write JSON, Markdown and pictures into DIR")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as JSON")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="compare two results (files or folders), or two commits of this checkout, which run in turns "
+        "without peers; NAME, --rounds and --smoke apply",
+    )
     return parser
 
 

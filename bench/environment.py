@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("binwire", "asyncmy", "mysql-replication", "fastavro", "crc32c", "uvloop")
+_PROGRAMS = {"java": ("java", "-version"), "go": ("go", "version")}
+_ANSWER_S = 30.0
 _BYTES_PER_GIB = 1 << 30
 
 
 def environment() -> dict[str, Any]:
-    """Machine, versions and commit, in JSON's own types."""
-    return {"machine": _machine(), "versions": _versions(), "commit": _commit()}
+    """Machine, versions, commit and whether the tree is its, and which code rows go through, in JSON's own types."""
+    commit, clean = _commit()
+    return {
+        "machine": _machine(),
+        "versions": _versions(),
+        "commit": commit,
+        "clean": clean,
+        "accelerator": _accelerator(),
+    }
 
 
 def _machine() -> dict[str, Any]:
@@ -44,17 +53,36 @@ def _versions() -> dict[str, str]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    for name, command in _PROGRAMS.items():
+        if said := _said(command):
+            versions[name] = said
     return versions
 
 
-def _commit() -> str | None:
-    """The checkout's commit, with ``+changes`` when the tree differs from it; None outside a checkout."""
+def _said(command: tuple[str, ...]) -> str | None:
+    """The first line of what a program says of its version; None where it is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_S)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return (done.stdout or done.stderr).strip().partition("\n")[0] or None
+
+
+def _commit() -> tuple[str | None, bool]:
+    """The checkout's commit, and whether the tree is that commit's; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return None
+        return None, True
     commit = _git(root, "rev-parse", "HEAD")
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}+changes" if commit and changed else commit
+    # Results of another run change no figure.
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results")
+    return commit, not changed
+
+
+def _accelerator() -> str:
+    from storage import compiled
+
+    return compiled.state()
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -90,15 +90,22 @@ class Prepared:
     """The sides on the same material. ``same_result=False``: no peer's hash is compared with ours.
 
     ``missing``: why some of the measures, which need a client that cannot be had here, have no answer from anybody.
+    ``versions``: what takes part on every side and is none of ours, such as the database; told with the parameters.
     """
 
     def __init__(
-        self, binwire: Side, *peers: Peer | None, same_result: bool = True, missing: Sequence[str] = ()
+        self,
+        binwire: Side,
+        *peers: Peer | None,
+        same_result: bool = True,
+        missing: Sequence[str] = (),
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self.binwire = binwire
         self.peers = tuple(peer for peer in peers if peer is not None)
         self.same_result = same_result
         self.missing = tuple(missing)
+        self.versions = versions or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +237,7 @@ def run_benchmark(
             for track in turn if round_number % 2 == 0 else reversed(turn):
                 progress(f"{benchmark.name}: round {round_number + 1} of {rounds}, {track.side.name}")
                 track.run(round_number)
+    parameters = {**parameters, **prepared.versions}
     for track in turn:
         _require_agreement(benchmark, ours, track)
     results = []
