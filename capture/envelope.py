@@ -9,9 +9,11 @@ them in. Which tags a record has, and their order (pk_uk_info first), is decided
 there are, and their ids and positions, is the channel's business.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from capture.avro_text import string, string_map, to_bytes, zigzag
 from capture.query_event import QueryStatus
@@ -28,6 +30,9 @@ class Operation(IntEnum):
     BEGIN = 4
     COMMIT = 5
     HEARTBEAT = 8
+
+
+_BEGIN, _COMMIT = Operation.BEGIN, Operation.COMMIT
 
 
 class RecordHead(NamedTuple):
@@ -59,6 +64,11 @@ _OBJECT_NAME, _TEXT_IMAGE = zigzag(1), zigzag(1)
 _ARRAY = zigzag(2)
 _END_OF_BLOCKS = zigzag(0)
 
+_THREAD_ID, _READ_MS, _SERVER_ID = string("thread_id"), string("readerThroughoutTime"), string("server_id")
+_GTID = string("GTID")
+_seconds = lru_cache(maxsize=64)(zigzag)
+"""Times of events: those of one second come together."""
+
 NULL_IMAGE = _NULL
 """beforeImages of an INSERT, afterImages of a DELETE."""
 
@@ -88,19 +98,33 @@ class RowEnvelope:
             for operation in (Operation.INSERT, Operation.UPDATE, Operation.DELETE)
         }
         keys = table.pk_uk_info()
-        self._table_tags = {} if keys is None else {"pk_uk_info": keys}
-        self._table_tags["metaVersion"] = str(table.meta_version)
+        tags = {} if keys is None else {"pk_uk_info": keys}
+        tags["metaVersion"] = str(table.meta_version)
+        self._table_tags = "".join(string(name) + string(value) for name, value in tags.items())
+        self._tag_counts = tuple(zigzag(len(tags) + common) for common in (2, 3))
+        """Without and with a thread_id."""
         cells = "".join(string(column.name) + zigzag(n) for column, n in zip(table.columns, numbers, strict=True))
         self._fields = f"{_ARRAY}{zigzag(len(numbers))}{cells}{_END_OF_BLOCKS}"
 
     def frame(self, operation: Operation, head: RecordHead) -> RowFrame:
         """The parts shared by all rows of an event: everything between id and images, and what follows them."""
-        tags = string_map({**self._table_tags, **_common_tags(head), "server_id": str(head.server_id)})
-        return RowFrame(f"{_positions(head)}{self._before_tags[operation]}{tags}{self._fields}", zigzag(head.timestamp))
+        seconds = _seconds(head.timestamp)
+        text = (
+            f"{seconds}{string(head.source_position)}{string(head.safe_source_position)}"
+            f"{self._before_tags[operation]}{self._tag_counts[head.thread_id is not None]}{self._table_tags}"
+            f"{_common(head)}{_SERVER_ID}{string(str(head.server_id))}{_END_OF_BLOCKS}{self._fields}"
+        )
+        return RowFrame(text, seconds)
 
 
 def _positions(head: RecordHead) -> str:
     return zigzag(head.timestamp) + string(head.source_position) + string(head.safe_source_position)
+
+
+def _common(head: RecordHead) -> str:
+    """`_common_tags`, encoded."""
+    read = f"{_READ_MS}{string(str(head.read_ms))}"
+    return read if head.thread_id is None else f"{_THREAD_ID}{string(str(head.thread_id))}{read}"
 
 
 def _common_tags(head: RecordHead) -> dict[str, str]:
@@ -120,20 +144,47 @@ def _query_tags(status: QueryStatus | None) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class ControlRecords:
+@lru_cache(maxsize=256)
+def _encoded_query_tags(status: QueryStatus | None) -> tuple[int, str]:
+    """How many tags there are, and they themselves: few settings are in use at a time."""
+    tags = _query_tags(status)
+    return len(tags), "".join(string(name) + string(value) for name, value in tags.items())
+
+
+@lru_cache(maxsize=16)
+def _before_tags(source_version: str, operation: Operation) -> str:
+    """What stands between positions and tags of a BEGIN or COMMIT."""
+    return f"{_SOURCE_TXID}{_SOURCE_TYPE_MYSQL}{string(source_version)}{zigzag(operation)}{_NULL}{_NULL}"
+
+
+class ControlRecords(Struct, frozen=True):
     """Makes the records without rows. `source_version` is the server's @@version as it is."""
 
     source_version: str
 
     def begin(self, record_id: int, head: RecordHead, *, gtid: str | None, status: QueryStatus | None) -> bytes:
         """BEGIN of a transaction. `status` is that of its BEGIN query, None where there is none (MariaDB)."""
-        tags = {**_query_tags(status), **_gtid_tag(gtid), **_common_tags(head)}
-        return self._record(record_id, Operation.BEGIN, head, tags)
+        count, tags = _encoded_query_tags(status)
+        return self._boundary(record_id, _BEGIN, head, count, tags, gtid)
 
     def commit(self, record_id: int, head: RecordHead, *, gtid: str | None) -> bytes:
         """COMMIT of a transaction, by XID or by COMMIT query."""
-        return self._record(record_id, Operation.COMMIT, head, {**_gtid_tag(gtid), **_common_tags(head)})
+        return self._boundary(record_id, _COMMIT, head, 0, "", gtid)
+
+    def _boundary(
+        self, record_id: int, operation: Operation, head: RecordHead, count: int, tags: str, gtid: str | None
+    ) -> bytes:
+        """A BEGIN or COMMIT, as `_record` makes it, for each small transaction: `count` `tags`, then the usual ones."""
+        seconds = _seconds(head.timestamp)
+        if gtid is not None:
+            count += 1
+            tags = f"{tags}{_GTID}{string(gtid)}"
+        count += 1 if head.thread_id is None else 2
+        return to_bytes(
+            f"{_VERSION}{zigzag(record_id)}{seconds}{string(head.source_position)}"
+            f"{string(head.safe_source_position)}{_before_tags(self.source_version, operation)}"
+            f"{zigzag(count)}{tags}{_common(head)}{_END_OF_BLOCKS}{_NULL}{_NULL}{_NULL}{seconds}"
+        )
 
     def ddl(
         self,

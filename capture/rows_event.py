@@ -25,6 +25,8 @@ _U16 = struct.Struct("<H")
 class RowsKind(Enum):
     """What happened to the rows of a rows event."""
 
+    __hash__ = object.__hash__  # that of Enum is written in Python, and kinds are looked up for each event
+
     WRITE = "write"
     UPDATE = "update"
     DELETE = "delete"
