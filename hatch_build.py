@@ -11,7 +11,6 @@ A module knows the checksum of its sources, so that one that is out of date is c
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.util
 import os
 import shlex
 import shutil
@@ -41,25 +40,16 @@ class Module(NamedTuple):
         return ROOT / (self.name.replace(".", "/") + _SUFFIX)
 
     @property
-    def source_crc(self) -> int:
+    def mark(self) -> str:
+        """What a module that is made from the sources as they are has in it."""
         crc = 0
         for source in self.sources:
             crc = zlib.crc32((ROOT / source).read_bytes(), crc)
-        return crc
+        return f"binwire sources {crc:08x}"
 
     def is_current(self) -> bool:
         """Whether it is there, and made from the sources as they are."""
-        if not self.path.exists():
-            return False
-        spec = importlib.util.spec_from_file_location(self.name, self.path)
-        assert spec is not None
-        assert spec.loader is not None
-        try:
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        except ImportError:
-            return False
-        return bool(self.source_crc == module.SOURCE_CRC)
+        return self.path.exists() and self.mark.encode() in self.path.read_bytes()
 
 
 MODULES = (
@@ -101,7 +91,7 @@ def _compile(module: Module, command: list[str]) -> None:
     include = sysconfig.get_path("include")
     with tempfile.TemporaryDirectory(dir=module.path.parent, prefix=".compiling-") as folder:
         made = Path(folder) / module.path.name
-        define = f"-DBINWIRE_SOURCE_CRC={module.source_crc}UL"
+        define = f'-DBINWIRE_SOURCES="{module.mark}"'
         done = subprocess.run(  # noqa: S603  the compiler that this Python or CC names
             [*command, define, f"-I{include}", str(ROOT / module.sources[0]), "-o", str(made)],
             capture_output=True,

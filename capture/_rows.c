@@ -20,8 +20,8 @@ events are worked on while other threads run. */
 
 #include "../storage/_zigzag.h"
 
-#ifndef BINWIRE_SOURCE_CRC
-#define BINWIRE_SOURCE_CRC 0
+#ifndef BINWIRE_SOURCES
+#define BINWIRE_SOURCES "unknown"
 #endif
 
 #define UNLOCKED_BYTES_MIN (128 << 10)
@@ -30,6 +30,7 @@ events are worked on while other threads run. */
 #define DECIMAL_PRECISION_MAX 65
 #define HOURS_MAX 838
 #define FSP_MAX 6
+#define PADDED_BYTES_MAX 0xffff
 
 static const int GROUP_BYTES[] = {0, 1, 1, 2, 2, 3, 3, 4, 4, 4};
 static const uint32_t POWERS[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
@@ -640,8 +641,9 @@ static bool fits(const Operation *operation)
     case MAPPED:
         return size >= 1 && size <= 8;
     case COUNTED:
-    case PADDED:
         return size >= 1 && size <= 4;
+    case PADDED:
+        return size >= 1 && size <= 4 && operation->detail <= PADDED_BYTES_MAX;
     case LABEL:
         return (size == 1 || size == 2) && operation->label_count;
     case DECIMAL:
@@ -653,6 +655,7 @@ static bool fits(const Operation *operation)
     case CALLED:
         return PyCallable_Check(operation->cells);
     case COPIED:
+        return size <= 8;
     case DATE:
         return true;
     }
@@ -771,7 +774,7 @@ PyMODINIT_FUNC PyInit__rows(void)
 {
     PyObject *made = PyModule_Create(&module);
     if (!made || PyModule_AddType(made, &ProgramType) ||
-        PyModule_AddObject(made, "SOURCE_CRC", PyLong_FromUnsignedLong(BINWIRE_SOURCE_CRC))) {
+        PyModule_AddStringConstant(made, "SOURCES", BINWIRE_SOURCES)) {
         Py_XDECREF(made);
         return NULL;
     }

@@ -1,6 +1,6 @@
 from typing import Self, TypeAlias
 
-SOURCE_CRC: int
+SOURCES: str
 
 _Row: TypeAlias = tuple[str, bool, int, int, bool, bytes, bytes, object]
 

@@ -11,8 +11,8 @@ Sizes are reckoned first, so that the records are written once, into the memory 
 
 #include "_zigzag.h"
 
-#ifndef BINWIRE_SOURCE_CRC
-#define BINWIRE_SOURCE_CRC 0
+#ifndef BINWIRE_SOURCES
+#define BINWIRE_SOURCES "unknown"
 #endif
 
 #define UNLOCKED_BYTES_MIN (1 << 20)
@@ -130,7 +130,7 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "storage._f
 PyMODINIT_FUNC PyInit__framing(void)
 {
     PyObject *made = PyModule_Create(&module);
-    if (made && PyModule_AddObject(made, "SOURCE_CRC", PyLong_FromUnsignedLong(BINWIRE_SOURCE_CRC))) {
+    if (made && PyModule_AddStringConstant(made, "SOURCES", BINWIRE_SOURCES)) {
         Py_DECREF(made);
         return NULL;
     }

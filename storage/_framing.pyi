@@ -1,5 +1,5 @@
 from collections.abc import Sequence
 
-SOURCE_CRC: int
+SOURCES: str
 
 def frame(values: Sequence[bytes], timestamps_ms: Sequence[int], /) -> tuple[bytes, int]: ...
