@@ -18,9 +18,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side, percentile
 from storage.clock import SystemClock

@@ -22,12 +22,11 @@ import logging
 import os
 import random
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from broker.accounts import Accounts
 from broker.channels import Channels, ServedChannel, take_objects
@@ -37,6 +36,7 @@ from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
 from broker.enrolment import Changes, Enrolled, Enrolment, in_words, needing_restart, without_passwords
 from broker.groups import GroupCoordinator
+from broker.notices import Notices
 from broker.offsets import OffsetStore
 from broker.plan import Plan
 from broker.provision import cluster_id, listener, log_config
@@ -237,7 +237,7 @@ class Application:
             raise CallFailedError(str(error)) from None
         objects = config.objects or [EVERYTHING]
         try:
-            opened = await self.add_channel(structs.replace(config, objects=objects), lambda spec, clock: source)
+            opened = await self.add_channel(replace(config, objects=objects), lambda spec, clock: source)
             if statements:
                 await opened.channel.wait_visible(source.position)
         except (CaptureError, ConfigError, StorageError) as error:
@@ -276,6 +276,7 @@ class Application:
             offsets=self._offsets,
             clock=self._clock,
             scheduler=self._scheduler,
+            notices=Notices(self._clock),
             authenticator=self._accounts,
             downconverter=DownConverter(),
             group_ids=self._accounts.group_ids,

@@ -16,8 +16,9 @@ kept. No clock, no transport, no handler here.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from broker.apis import APIS, REQUEST_BYTES_MAX, api_versions
 from broker.errors import ErrorCode, WireError
@@ -63,8 +64,7 @@ class RequestHeader(Message):
     client_id: str | None = wire(NULLABLE_STRING)
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct):
     """A request, which nobody changes (a frozen object would cost a microsecond more to make). `refusal` is
     its answer if no handler is to see it; `close_after` ends the connection with the answer.
     """
@@ -78,8 +78,7 @@ class Request:
     close_after: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A SASL token without Kafka headers."""
 
     token: bytes

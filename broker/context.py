@@ -6,8 +6,9 @@ its request and holds the leases on log memory until the response is written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from broker.errors import ApiError, ErrorCode
 from broker.notices import Notices
@@ -30,8 +31,7 @@ NODE_ID = 1
 """The one broker's id, leader of every partition, coordinator of every group, and controller."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Broker:
+class Broker(Struct, kw_only=True):
     """Everything the handlers work with.
 
     `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may
@@ -45,16 +45,13 @@ class Broker:
     offsets: OffsetStore
     clock: Clock
     scheduler: Scheduler
+    notices: Notices
     authenticator: Authenticator
     downconverter: DownConverter
     group_ids: Container[str] | None = None
     node_id: int = NODE_ID
-    notices: Notices = field(init=False)
-    parked: set[Callable[[], None]] = field(default_factory=set)
+    parked: set[Callable[[], None]] = set()
     is_closing: bool = False
-
-    def __post_init__(self) -> None:
-        self.notices = Notices(self.clock)
 
     def wake_parked(self) -> None:
         """Complete every parked fetch now, and each that comes at once; used when the server closes."""
@@ -63,8 +60,7 @@ class Broker:
             wake()
 
 
-@dataclass(slots=True, kw_only=True)
-class Session:
+class Session(Struct, kw_only=True):
     """One connection: where it came in, from where, and who it is. `address` is what Metadata tells this client."""
 
     listener: Listener
@@ -74,8 +70,7 @@ class Session:
     principal: Principal
 
 
-@dataclass(slots=True, kw_only=True)
-class RequestContext:
+class RequestContext(Struct, kw_only=True):
     """One request. `close_after` ends the connection once the response is written."""
 
     broker: Broker
@@ -83,7 +78,7 @@ class RequestContext:
     api_version: int
     client_id: str | None
     close_after: bool = False
-    leases: list[LogSlice] = field(default_factory=list)
+    leases: list[LogSlice] = []
 
     def require_group(self, group_id: str) -> None:
         """Raise `ApiError` INVALID_GROUP_ID unless the session's principal may act for `group_id`."""

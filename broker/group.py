@@ -16,9 +16,10 @@ the rest. Kafka: GroupMetadata.scala and MemberMetadata.scala @1.1.1, whose name
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from broker.errors import ErrorCode
 
@@ -54,8 +55,7 @@ class MemberProtocol(NamedTuple):
     metadata: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinResult:
+class JoinResult(Struct, frozen=True, kw_only=True):
     """The answer to a join; `members` (id, metadata for the chosen protocol) is filled for the leader only."""
 
     error_code: ErrorCode = ErrorCode.NONE
@@ -66,16 +66,14 @@ class JoinResult:
     members: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SyncResult:
+class SyncResult(Struct, frozen=True):
     """The answer to a sync."""
 
     error_code: ErrorCode
     assignment: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedMember:
+class DescribedMember(Struct, frozen=True):
     """A member, for people and tools; metadata and assignment are empty unless the group is Stable."""
 
     member_id: str
@@ -85,8 +83,7 @@ class DescribedMember:
     assignment: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class GroupDescription:
+class GroupDescription(Struct, frozen=True):
     """A group, for people and tools; the protocol is "" unless the group is Stable."""
 
     state: GroupState
@@ -96,8 +93,7 @@ class GroupDescription:
     members: tuple[DescribedMember, ...]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Member:
+class Member(Struct, kw_only=True, eq=False):
     """A member. A parked request is its reply function; while one is parked the session does not expire.
 
     `is_new` until the answer to its first join is on its way: until then nobody knows its id.
@@ -137,8 +133,7 @@ class Member:
             reply(result)
 
 
-@dataclass(slots=True, eq=False)
-class Group:
+class Group(Struct, eq=False):
     """A group. `rebalance_timer` runs in PreparingRebalance; `grew` is set by members who join a group's first
     rebalance.
     """
@@ -149,7 +144,7 @@ class Group:
     protocol_type: str = ""
     protocol: str = ""
     leader_id: str = ""
-    members: dict[str, Member] = field(default_factory=dict)
+    members: dict[str, Member] = {}
     rebalance_timer: Timer | None = None
     is_initial_rebalance: bool = False
     grew: bool = False

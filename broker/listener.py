@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from broker.certificate import ServerCertificate
@@ -50,8 +51,7 @@ class Security(Enum):
         return self is not Security.PLAINTEXT
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """A host and a TCP port; `str()` is `host:port`, with IPv6 hosts in brackets."""
 
     host: str
@@ -134,8 +134,7 @@ def _outgoing_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """One listening address. `bind` port 0 takes any free port; `advertised` None advertises the accepted
     connection's own address. `certificate` belongs to SASL_SSL; `allow_from` lists who may connect at all, empty:
     everybody; `dts_quirks` turns the rows of `quirks.py` on.

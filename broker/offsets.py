@@ -9,8 +9,9 @@ ignored. Any offset may be committed, also a lower one. Who may commit is the co
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from storage.catalog import OffsetRow
 
@@ -25,8 +26,7 @@ METADATA_BYTES_MAX: Final = 4096
 """`offset.metadata.max.bytes`, Kafka's default; a longer metadata string is answered with code 12."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
+class CommittedOffset(Struct, frozen=True):
     """The offset a group committed for a partition and the metadata string it sent along ("" if null)."""
 
     offset: int

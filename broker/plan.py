@@ -10,8 +10,9 @@ its id. Only `read` and `write` touch the catalog, and they block: a running ser
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from broker.config_rules import ConfigError
 from broker.enrolment import Enrolled

@@ -7,12 +7,12 @@ password is checked is not known here: an `Authenticator` does that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+
+class Principal(Struct, frozen=True):
     """A logged-in user: `group_id` None means any configured group, `topics` None means every topic.
 
     `connections_max`: the quota of the group, 0: none. Not `is_recognised`: a wrong login that a listener with
@@ -32,8 +32,7 @@ NOBODY = Principal(username="", group_id="", topics=frozenset())
 """Who a connection is before its login: no topics, no group (the empty id is no group's)."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuthFailure:
+class AuthFailure(Struct, frozen=True):
     """A refused login; `message` is shown to the user by clients that can (never contains the password).
 
     Not `is_final`: the login was not looked at because too many wait; the client is to try again, and is not told

@@ -9,8 +9,9 @@ Left to others: the quota of connections, which is in the service's words everyw
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from broker.errors import ApiError, ErrorCode
 from broker.principal import Principal
@@ -88,8 +89,8 @@ def as_the_service(apis: Mapping[int, Api]) -> dict[int, Api]:
 def _as_the_service(api: Api) -> Api:
     versions_max = min(api.max_version, FORK_VERSIONS_MAX.get(api.key, api.max_version))
     if api.key in READER_APIS or api.refuses:
-        return dataclasses.replace(api, max_version=versions_max)
-    return dataclasses.replace(api, max_version=versions_max, handle=_refuse)
+        return replace(api, max_version=versions_max)
+    return replace(api, max_version=versions_max, handle=_refuse)
 
 
 def _refuse(context: RequestContext, request: Message) -> NoReturn:

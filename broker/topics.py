@@ -7,8 +7,9 @@ time when channels come and go; it never touches the logs themselves.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from broker.errors import ErrorCode
 
@@ -30,8 +31,7 @@ def is_legal_name(name: str) -> bool:
     return name not in {".", ".."} and _LEGAL_NAME.fullmatch(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(Struct, frozen=True):
     """A topic, its log, and the channel that fills it.
 
     `time_before_start_is_start`: a ListOffsets time before the first record finds the first record, as with the

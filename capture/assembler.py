@@ -15,8 +15,9 @@ transaction gives BEGIN and COMMIT, also when nothing in it is tracked; DDL is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from capture.envelope import ControlRecords, RecordHead
 from capture.errors import ReadAgain, UnsupportedStatement
@@ -45,15 +46,14 @@ DML = "dml"
 DDL = "ddl"
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """What was made and not yet written. Timestamps are the records' Kafka timestamps."""
 
-    values: list[bytes] = field(default_factory=list)
-    timestamps_ms: list[int] = field(default_factory=list)
+    values: list[bytes] = []
+    timestamps_ms: list[int] = []
     size_bytes: int = 0
     complete: int = 0
-    positions: list[SourcePosition] = field(default_factory=list)
+    positions: list[SourcePosition] = []
 
 
 class _Target(NamedTuple):

@@ -20,9 +20,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from capture.assembler import DDL, DML
 from capture.errors import CaptureError, ReadAgain, SourceRefused, SourceUnavailable
@@ -83,8 +85,7 @@ FULL_IMAGES, ANY_IMAGES = "full", "any"
 """What `row_image` may be: whole rows only, or records with placeholders for the columns that an image lacks."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelSpec:
+class ChannelSpec(Struct, frozen=True):
     """What a channel is to do. `start` is the configured text: now, earliest, a timestamp, file:pos or a GTID set.
 
     `compression` names a codec of the store's; a record larger than `record_bytes_max` stops the channel. `schema_file`
@@ -110,8 +111,7 @@ class ChannelSpec:
     retention_ms: int = 24 * 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatus:
+class ChannelStatus(Struct, frozen=True):
     """What is known of a channel now. Times are Unix epoch ms; `retried_until_ms` None in Error means: needs action.
 
     `source_time_ms` is up to when everything is known, in the source's time; `behind` says that there is more to read;

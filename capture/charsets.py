@@ -9,8 +9,9 @@ Names are the server's own at its version: `utf8` was renamed `utf8mb3` in MySQL
 in MariaDB 10.6. `Charsets(dialect)` answers for one server; nothing here knows about tables.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from capture.dialect import Dialect
 
@@ -24,8 +25,7 @@ _NO_PAD = 1024
 _UCA1400 = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Collation:
+class Collation(Struct, frozen=True):
     """A collation: `name` and `charset` as the server reports them."""
 
     id: int
@@ -33,8 +33,7 @@ class Collation:
     charset: str
 
 
-@dataclass(frozen=True, slots=True)
-class Charset:
+class Charset(Struct, frozen=True):
     """A charset row. `collations` is "id:suffix …", default first; `codec` is Python's, None: ASCII and a few more."""
 
     name: str

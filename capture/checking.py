@@ -8,9 +8,10 @@ itself, ready to paste, one on each line. What a statement cannot do stands behi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from capture.dialect import Dialect
 from capture.selection import Selection, parse_object
@@ -35,8 +36,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True):
     """One item of a check, looked at. `means` and `remedy` are None when it passed."""
 
     name: str
@@ -74,8 +74,7 @@ def failed(found: str, means: str, remedy: str) -> Finding:
     return Finding(Outcome.FAILED, found, means, remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What an item may look at. `variables` are the server's global ones that `capture/precheck.py` asks for;
     `dormant` is what the account would be granted by roles that are not active.
     """

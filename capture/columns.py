@@ -8,7 +8,8 @@ dataTypeNumber; the service documents 0 to 19 and 245 to 255, and those that no 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from capture.binary_cells import binary, binary_object, double, float_, string_length_bytes
 from capture.cells import (
@@ -54,8 +55,7 @@ _F = FieldType
 _Reader = Callable[[ColumnShape], CellCode]
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnType:
+class ColumnType(Struct, frozen=True):
     """One or more MySQL types that are the same to a consumer. `names` are the keywords of `Column.data_type`.
 
     A number that is only documented has no names, and `never_sent` says what it would be and what is sent instead.
@@ -64,7 +64,7 @@ class ColumnType:
     names: tuple[str, ...]
     number: int
     avro_class: str
-    readers: Mapping[FieldType, _Reader] = field(default_factory=dict)
+    readers: Mapping[FieldType, _Reader] = {}
     writer: ValueWriter | None = None
     never_sent: str = ""
     rule: str = ""

@@ -5,8 +5,9 @@ CHECK, index options), so that a definition with anything unknown in it raises S
 read. Inheritance and defaults that depend on the table or the server are `capture/definition.py`'s.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from capture.cursor import Cursor
 from capture.sql import Kind, SqlMode
@@ -72,8 +73,7 @@ _DEFAULT_LENGTHS = {"bit": 1, "char": 1, "binary": 1, "vector": 2048}
 _REFERENCE_OPTIONS = frozenset({"RESTRICT", "CASCADE"})
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """A column while it is read: attributes come in any order."""
 
     data_type: DataType

@@ -4,7 +4,7 @@ What has no effect on columns, keys or charsets (engine, comment, partitions, ch
 SqlSyntaxError for anything unknown: half a definition is worse than none.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from capture.cursor import Cursor
 from capture.ddl_columns import accept_charset, column_definition, engine_attribute
@@ -24,8 +24,7 @@ from capture.statements import (
 _QUERY = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 
 
-@dataclass(slots=True)
-class Options:
+class Options(Struct):
     """Table options read so far, as far as they matter."""
 
     charset: str | None = None
@@ -40,12 +39,11 @@ class Options:
 # ---- CREATE TABLE ----
 
 
-@dataclass(slots=True)
-class Elements:
+class Elements(Struct):
     """Columns and keys read so far."""
 
-    columns: list[ColumnDefinition] = field(default_factory=list)
-    keys: list[KeyDefinition] = field(default_factory=list)
+    columns: list[ColumnDefinition] = []
+    keys: list[KeyDefinition] = []
 
 
 def create_table(cursor: Cursor, *, or_replace: bool, temporary: bool) -> Statement:

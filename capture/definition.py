@@ -11,7 +11,8 @@ DefinitionError: the statement does not fit what is known of the table, so what 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from capture.charsets import Collation
 from capture.dialect import Dialect

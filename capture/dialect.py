@@ -1,11 +1,11 @@
 """Which server's dialect of SQL, names and defaults is meant: flavour and version, read from `@@version`."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """The server whose statements are read: `flavour` is `"mysql"` or `"mariadb"`."""
 
     flavour: str

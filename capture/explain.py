@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from capture.dialect import Dialect
 from capture.dissect import Part, dissect, event_name
@@ -62,8 +63,7 @@ class Definition(NamedTuple):
     statement: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ShownEvent:
+class ShownEvent(Struct, frozen=True):
     """An event of the source, taken apart. `data` is what the parts' places count in: the event, or what it holds
     uncompressed; `place` is where it stands in the binlog.
     """
@@ -75,14 +75,13 @@ class ShownEvent:
     note: str = ""
 
 
-@dataclass(slots=True)
-class Explanation:
+class Explanation(Struct):
     """What is known of a record. `missing` says why there are no events, `verdict` what their comparison came to."""
 
     origin: str
     position: str
     definition: Definition | None = None
-    events: list[ShownEvent] = field(default_factory=list)
+    events: list[ShownEvent] = []
     missing: str | None = None
     verdict: str | None = None
 

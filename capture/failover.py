@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnavailable
 from capture.identity import is_same_server, require_same_source

@@ -16,8 +16,9 @@ So such a version is `partial`: it reads rows, follows a RENAME, and is no groun
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from capture.charsets import certain_text, charsets
 from capture.table import PRIMARY, Column, Key, TableVersion

@@ -11,7 +11,8 @@ Rules from the server's source (sql_table.cc: `mysql_prepare_create_table`, `mak
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from capture.charsets import Charsets
 from capture.dialect import Dialect

@@ -23,9 +23,10 @@ import asyncio
 import importlib
 import random
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from msgspec.structs import replace
 
 from capture.authentication import answer
 from capture.connecting import (

@@ -11,7 +11,8 @@ import struct
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from capture.cells import ColumnShape
 from capture.charsets import Charsets

@@ -16,8 +16,9 @@ tables that are gone meanwhile are entered as dropped.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from capture.assembler import DML
 from capture.errors import SourceRefused

@@ -9,7 +9,7 @@ to the value of the before image; where that lacks the column (binlog_row_image=
 knows the value after the change, and the event is refused.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from capture.errors import MalformedEvent, UnsupportedEvent
 from capture.image_fields import FieldEnd, field_end
@@ -34,8 +34,7 @@ def plain_update(rows: RowsEvent, table_map: TableMapEvent) -> RowsEvent:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     """A column that is in an image: index in the table, how to step over a value."""
 
     index: int

@@ -21,9 +21,10 @@ from __future__ import annotations
 import json
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
+
+from msgspec import Struct
 
 from capture.errors import CaptureError
 
@@ -43,8 +44,7 @@ class PositionError(CaptureError):
     """A position, GTID set or snapshot that cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class BinlogPosition:
+class BinlogPosition(Struct, frozen=True):
     """A byte offset (`position`) in the binlog file named `file`; `position` may exceed 32 bits."""
 
     file: str
@@ -123,11 +123,10 @@ def _format_mysql_key(key: bytes) -> str:
     return f"{uuid}:{key[16:].decode('ascii')}" if len(key) > 16 else uuid
 
 
-@dataclass(slots=True)
-class GtidSet:
+class GtidSet(Struct):
     """A mutable GTID set of either flavour; `add` of the next number in turn costs a dict lookup and a comparison."""
 
-    _intervals: dict[bytes, list[list[int]]] = field(default_factory=dict)
+    _intervals: dict[bytes, list[list[int]]] = {}
 
     def add(self, key: bytes, first: int, last: int | None = None) -> None:
         """Add the transactions first..last (closed; last defaults to first) of one key."""
@@ -266,8 +265,7 @@ def _parse_part(into: GtidSet, part: str) -> None:
             raise ValueError(piece)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSnapshot:
+class SourceSnapshot(Struct, frozen=True):
     """What a segment keeps of the source, so that a log alone says where to resume and on which server."""
 
     flavour: str
@@ -299,8 +297,7 @@ class SourceSnapshot:
             raise PositionError(f"the log's source snapshot cannot be read: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
+class ResumePoint(Struct, frozen=True):
     """Where the stream goes on: the boundary behind the last visible record, and all transactions up to it."""
 
     position: BinlogPosition

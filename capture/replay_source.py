@@ -10,9 +10,10 @@ everything behind this is the live path.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from capture.binlog_files import binlog_names
 from capture.data_changes import DataChanges
@@ -138,8 +139,7 @@ def _evenly(same: list[Group]) -> Iterator[Group]:
         yield group._replace(time_ms=group.time_ms + 1000 * index // len(same))
 
 
-@dataclass(slots=True)
-class _Pace:
+class _Pace(Struct):
     """Recorded times to times of now."""
 
     speed: float

@@ -7,7 +7,9 @@ manual follows the server's source (field.cc `Create_field`, sql_table.cc `prepa
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from capture.charsets import Charsets, Collation
 from capture.dialect import Dialect
@@ -36,8 +38,7 @@ class DefinitionError(ValueError):
     """A statement that cannot have succeeded on the table as it is known; the message is half a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What decides beside statement and table: the server, the session, the database's default charset."""
 
     dialect: Dialect

@@ -8,8 +8,9 @@ that a new channel's need. That the source is the one the position came from is 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from capture.assembler import DML
 from capture.dialect import Dialect

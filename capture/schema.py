@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from sys import intern
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from capture.charsets import Collation, charsets
 from capture.errors import SchemaMismatch
@@ -57,8 +59,7 @@ Position = tuple[int, int]
 _Name = tuple[str, str]  # database and table as the server compares them
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """What of the session that ran a statement decides its effect; from the status variables of the Query event.
 
     `collation_server` and `default_collation_for_utf8mb4` are collation ids; None: the server's own. `flags2` carries
@@ -85,8 +86,7 @@ class Session:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What a statement did to one table: `new` None: dropped, or unresolved.
 
     `unresolved` is a sentence: the table changed in a way that could not be followed.

@@ -8,8 +8,9 @@ dump and is told apart by its text. What keeps a connection from coming about is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from capture.connecting import in_words, system_reason
 from capture.errors import NEW_CHANNEL, CaptureError, SourceUnavailable
@@ -32,8 +33,7 @@ DUMP_FATAL = frozenset({1236, 4052})
 """4052: MariaDB's own number for a second reader with the same server_id."""
 
 
-@dataclass(frozen=True, slots=True)
-class _DumpFailure:
+class _DumpFailure(Struct, frozen=True):
     """One reason for which a server refuses a dump with error 1236: a part of its text, and what to tell people."""
 
     text: str

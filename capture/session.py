@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from capture.assembler import Assembler, TakenBack
 from capture.batches import FLUSH_BYTES, encode
@@ -59,16 +60,14 @@ ASIDE_BYTES = 256 << 10
 _FILE, _HEARTBEAT, _PAYLOAD, _ROWS = StepKind.FILE, StepKind.HEARTBEAT, StepKind.PAYLOAD, StepKind.ROWS
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(Struct):
     """What a channel has written since it was made, over all its sessions."""
 
     records: int = 0
     transactions: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """What a session is to do, and what it works with; the same for every session of a channel."""
 
     channel_id: str
@@ -84,7 +83,7 @@ class Task:
     record_bytes_max: int
     ghost_ddl: str
     partial_images: bool
-    taken_back: dict[str, TakenBack] = field(default_factory=dict)
+    taken_back: dict[str, TakenBack] = {}
     """By the name of the server."""
 
 

@@ -17,8 +17,9 @@ definition means is `capture/schema.py`'s business, what a statement says about 
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from capture.effects import Effect, effects
 from capture.errors import SchemaMismatch, SourceRefused
@@ -51,8 +52,7 @@ _Effects = dict[_Name, Effect]
 _HELD = (None, Effect.CREATED_IF_MISSING)
 
 
-@dataclass(frozen=True, slots=True)
-class Definitions:
+class Definitions(Struct, frozen=True):
     """SHOW CREATE texts that hold at the position asked for: (name, text) of databases, (database, text) of tables.
 
     `unknown` are tracked tables that were something else there, a database with an empty table name, and `replaced`
@@ -122,14 +122,13 @@ async def definitions_at(
     return reading.definitions(await _effects_between(source, info, selection, position, end))
 
 
-@dataclass
-class _Reading:
+class _Reading(Struct):
     """What was read of the server, by the names it is listed under."""
 
     source: Source
     selection: Selection
-    databases: dict[str, str] = field(default_factory=dict)
-    tables: dict[_Name, str] = field(default_factory=dict)
+    databases: dict[str, str] = {}
+    tables: dict[_Name, str] = {}
 
     async def read_all(self) -> None:
         rows = await self.source.query("SELECT schema_name FROM information_schema.schemata")

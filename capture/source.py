@@ -14,10 +14,11 @@ The password is never in a repr, a log line or an error text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl, unquote
+
+from msgspec import Struct
 
 from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 
@@ -62,14 +63,13 @@ class Tls(StrEnum):
     VERIFY_IDENTITY = "verify_identity"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceAddress:
+class SourceAddress(Struct, frozen=True):
     """A parsed source URL."""
 
     scheme: str
     hosts: tuple[tuple[str, int], ...] = ()
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: str = ""
     tls: Tls = Tls.PREFERRED
     tls_ca: str | None = None
     tls_cert: str | None = None
@@ -77,6 +77,9 @@ class SourceAddress:
     paths: tuple[str, ...] = ()
     follow: bool = False
     variables: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<source {self}>"  # without the password
 
     @classmethod
     def parse(cls, url: str) -> SourceAddress:
@@ -206,8 +209,7 @@ class StreamEnded(SourceUnavailable):
     """The server ended a stream in good order and goes on: perhaps for another reader, which will do the same to us."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(Struct, frozen=True):
     """Who the server is and what it is set to, read once per connection.
 
     `server_uuid` is None where the server has none (MariaDB, files). `clock_offset_ms` is its clock minus ours.
@@ -223,7 +225,7 @@ class ServerInfo:
     clock_offset_ms: int = 0
     beginning: BinlogPosition | None = None
     files: Sequence[BinlogFile] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = {}
 
     @property
     def has_checksums(self) -> bool:

@@ -1,6 +1,6 @@
 """What is known of a table at one source position: columns, keys, default character set.
 
-Three frozen dataclasses, their JSON form (the `definition` of a catalog row) and two figures made from them: the
+Three frozen structs, their JSON form (the `definition` of a catalog row) and two figures made from them: the
 meta version that goes into every record, and the `pk_uk_info` tag. How a definition comes about
 (`capture/definition.py`) and when it holds (`capture/schema.py`) are other modules' business; nothing here parses
 or compares.
@@ -9,14 +9,14 @@ or compares.
 import json
 import re
 import zlib
-from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec import Struct
 
 PRIMARY = "PRIMARY"  # the server's own, fixed name of a primary key
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column as the server holds it, all inheritance and defaults resolved.
 
     `data_type` is the keyword the server shows, lower case (`"bigint"`, `"varchar"`, `"decimal"`, `"longtext"`).
@@ -48,8 +48,7 @@ class Column:
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """An index. `columns` are its plain column parts in order; `functional` says that it has expression parts too.
 
     `prefixes` holds an indexed length for each of `columns`, 0 for a whole one, and is empty where all are whole.
@@ -64,16 +63,15 @@ class Key:
     implicit: bool = False
 
 
-_COLUMN_DEFAULTS = {field.name: field.default for field in fields(Column) if field.name not in {"name", "data_type"}}
-_KEY_DEFAULTS = {field.name: field.default for field in fields(Key) if field.name not in {"name", "columns"}}
+_COLUMN_DEFAULTS = dict(zip(Column.__struct_fields__[2:], Column.__struct_defaults__, strict=True))
+_KEY_DEFAULTS = dict(zip(Key.__struct_fields__[2:], Key.__struct_defaults__, strict=True))
 
 
 def _sparse(value: Column | Key, defaults: dict[str, Any]) -> dict[str, Any]:
     return {name: found for name, default in defaults.items() if (found := getattr(value, name)) != default}
 
 
-@dataclass(frozen=True, slots=True)
-class TableVersion:
+class TableVersion(Struct, frozen=True):
     """One version of a table. `keys` holds every index: primary first, then unique ones, then the others.
 
     `columns` are in table order and include generated and invisible ones. Build it with `TableVersion.of`, which

@@ -12,9 +12,10 @@ makes of them is not decided here.
 
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
+
+from msgspec import Struct, field
 
 from capture.errors import MalformedEvent, UnsupportedEvent
 
@@ -88,16 +89,14 @@ CHARACTER = frozenset(
 _ENUM_AND_SET = frozenset({_F.ENUM, _F.SET})
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPart:
+class KeyPart(Struct, frozen=True):
     """One column of the primary key: its index in the table and the prefix length in characters, 0 for all of it."""
 
     column_index: int
     prefix_length: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalMetadata:
+class OptionalMetadata(Struct, frozen=True):
     """What MySQL 8.0+ and MariaDB 10.5+ add. A tuple has one entry per column of the table; None = not sent.
 
     `unsigned` holds None for columns that are not numeric, `collations` (numbers of the server's collation table, 63 =
@@ -113,8 +112,7 @@ class OptionalMetadata:
     geometry_types: tuple[int | None, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TableMapEvent:
+class TableMapEvent(Struct, frozen=True):
     """The columns of the rows events that carry `table_id`, until the next TABLE_MAP with the same id.
 
     `column_types` holds one FieldType code per column, with STRING resolved to ENUM and SET where metadata says so.

@@ -9,11 +9,12 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from capture.cells import DECIMAL_GROUP_BYTES, DECIMAL_GROUP_DIGITS, ColumnShape
 from capture.charsets import Charsets
@@ -46,8 +47,7 @@ class BinlogType(NamedTuple):
     metadata: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ValueWriter:
+class ValueWriter(Struct, frozen=True):
     """The two halves of writing a column type: its description, and a value's bytes. `write` raises Misfit."""
 
     describe: Callable[[Column, Charsets], BinlogType]

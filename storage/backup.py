@@ -28,9 +28,11 @@ import os
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from storage.catalog_reading import copy_catalog, read_catalog
 from storage.directory import FORMAT_VERSION, catalog_path, require_data_directory, topic_path, topics_in
@@ -52,13 +54,12 @@ _UNCUT: Final = 1 << 62
 """More than a file holds."""
 
 
-@dataclass(slots=True)
-class Backup:
+class Backup(Struct):
     """What was copied, and what of it is damaged."""
 
-    logs: dict[str, Verification] = field(default_factory=dict)
+    logs: dict[str, Verification] = {}
     """By topic."""
-    catalog: list[Problem] = field(default_factory=list)
+    catalog: list[Problem] = []
     size_bytes: int = 0
     """Of all files."""
 

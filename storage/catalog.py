@@ -27,9 +27,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from storage.catalog_failures import (
     CLOSED,
@@ -98,8 +100,7 @@ _UNCLAIMED: Final = "log without a channel: "
 """The same, with the topic."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelRow:
+class ChannelRow(Struct, frozen=True):
     """A channel. `source` carries no password; `start` and `objects` are JSON."""
 
     id: str
@@ -115,19 +116,20 @@ class ChannelRow:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupRow:
+class GroupRow(Struct, frozen=True):
     """A consumer group and its account; `verifier` is what a password is checked against."""
 
     id: str
     channel_id: str
     name: str
     username: str
-    verifier: str | None = field(repr=False)
+    verifier: str | None
+
+    def __repr__(self) -> str:
+        return f"GroupRow({self.id!r}, {self.channel_id!r}, {self.name!r}, {self.username!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetRow:
+class OffsetRow(Struct, frozen=True):
     """What a group committed for one partition."""
 
     group_id: str
@@ -138,8 +140,7 @@ class OffsetRow:
     commit_timestamp_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaVersionRow:
+class SchemaVersionRow(Struct, frozen=True):
     """A table's definition (JSON, None once dropped) from a source position on, and the statement that made it."""
 
     channel_id: str
@@ -151,8 +152,7 @@ class SchemaVersionRow:
     ddl: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaEntryRow:
+class SchemaEntryRow(Struct, frozen=True):
     """Where a schema version stands, without its text: `definition` is that of a database, None for a table.
 
     `exists` is 0 for what was dropped.
@@ -537,12 +537,12 @@ def later_version(path: Path, version: int) -> UnsupportedFormat:
     )
 
 
-def columns(row: type) -> str:
+def columns(row: type[Struct]) -> str:
     """The columns of a row's table, in the order of its fields."""
-    return ", ".join(column.name for column in fields(row))
+    return ", ".join(row.__struct_fields__)
 
 
-def _select(row: type, table: str) -> str:
+def _select(row: type[Struct], table: str) -> str:
     return f"SELECT {columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
 
 
@@ -569,12 +569,12 @@ _QUERIES: Final = (
 """Every table with its columns, to be found when it is opened."""
 
 
-def _put(row: type, table: str, key: str) -> str:
+def _put(row: type[Struct], table: str, key: str) -> str:
     """A row goes in or takes the place of the one with its key; any other row it collides with is an error, where
     INSERT OR REPLACE would delete that one.
     """
-    marks = ", ".join("?" for _ in fields(row))
-    changes = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(row))
+    marks = ", ".join("?" for _ in row.__struct_fields__)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in row.__struct_fields__)
     return f"INSERT INTO {table} ({columns(row)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"  # noqa: S608 — as above
 
 

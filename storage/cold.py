@@ -28,10 +28,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from storage.clock import Clock, SystemClock
 from storage.errors import LogReadError
@@ -74,8 +75,7 @@ class _Key(NamedTuple):
     part: int
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
-class _Read:
+class _Read(Struct, frozen=True, weakref=True, eq=False):
     """How the reading of a chunk ended, and when."""
 
     at_ms: int

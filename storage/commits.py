@@ -13,8 +13,9 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from storage.errors import StorageError
 
@@ -24,8 +25,7 @@ GROUP_JOBS_MAX: Final = 1000
 """Jobs of one commit: bounds how long the first of them waits for the last."""
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     function: Callable[[], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop

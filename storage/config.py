@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 HOUR_MS: Final = 3_600_000
 SEGMENT_BYTES_MAX: Final = 1 << 31
 """Index positions are 32 bits, and one append may go beyond a segment's end."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
+class LogConfig(Struct, frozen=True):
     """How a log is cut into segments, flushed and kept.
 
     segment_bytes: a segment is closed before a batch that would make it larger (Kafka: log.segment.bytes, 1 GiB);

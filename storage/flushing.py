@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from storage.appender import Appender
 from storage.files import Files
@@ -26,8 +27,7 @@ class FlushDeferred(OSError):
     """A file could not be opened, so nothing was asked of the medium; made of the system's error."""
 
 
-@dataclass(frozen=True, slots=True)
-class FlushJob:
+class FlushJob(Struct, frozen=True):
     """One flush: everything written before it was begun."""
 
     descriptors: tuple[int, ...]

@@ -8,8 +8,9 @@ files that a crash or a repair left, a log that no channel claims, a group that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from storage.catalog_reading import CatalogContent, read_catalog
 from storage.directory import boot_id, catalog_path, require_data_directory, topic_path, topics_in
@@ -19,14 +20,13 @@ from storage.segment_walk import Problem, Progress, Verification
 from storage.verify import verify
 
 
-@dataclass(slots=True)
-class Inspection:
+class Inspection(Struct):
     """What was found in a data directory."""
 
-    logs: dict[str, Verification] = field(default_factory=dict)
+    logs: dict[str, Verification] = {}
     """By topic."""
-    catalog: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    catalog: list[Problem] = []
+    notes: list[str] = []
 
     @property
     def problems(self) -> list[Problem]:

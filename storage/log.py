@@ -15,10 +15,11 @@ Offsets grow; a gap in them is legal (an offset that was served and then lost wi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -26,8 +27,7 @@ GTID_KEY_BYTES_MAX: Final = 52
 """A source UUID (16 bytes) and a tag (at most 32 characters) with room for their framing."""
 
 
-@dataclass(frozen=True, slots=True)
-class GtidInterval:
+class GtidInterval(Struct, frozen=True):
     """Transactions `first` to `last`, both included, of one sequence named by `key` (opaque to the store)."""
 
     key: bytes
@@ -35,8 +35,7 @@ class GtidInterval:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePosition:
+class SourcePosition(Struct, frozen=True):
     """Where the source stands after one transaction: binlog file number, byte position behind it, its GTID if any."""
 
     file_number: int
@@ -44,8 +43,7 @@ class SourcePosition:
     gtid: GtidInterval | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveredSource:
+class RecoveredSource(Struct, frozen=True):
     """Where capture goes on: the position of the last visible record.
 
     `snapshot` is what capture gave when the segment of that record began; `intervals` are the GTIDs committed since

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from storage.checksum import crc32c
 from storage.errors import CorruptLog
@@ -61,8 +62,7 @@ class Frame(NamedTuple):
     content: bytes
 
 
-@dataclass(slots=True)
-class PreparedFile:
+class PreparedFile(Struct):
     """One transaction on disk, as far as its head tells."""
 
     path: Path

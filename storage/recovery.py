@@ -20,9 +20,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from storage.appender import Appender
 from storage.clock import Clock
@@ -38,8 +39,7 @@ _SEGMENT_SUFFIXES: Final = frozenset({".source", ".index", ".timeindex", ".log"}
 _BASE_OFFSET_DIGITS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """A COMMIT entry and where it stands."""
 
     segment: Segment
@@ -53,8 +53,7 @@ class Commit:
         return Extent(entry.log_position, entry.end_offset, entry.max_timestamp_ms, entry.append_ms)
 
 
-@dataclass(slots=True)
-class OpenedLog:
+class OpenedLog(Struct):
     """What recovery hands to the log."""
 
     segments: list[Segment]
@@ -65,12 +64,11 @@ class OpenedLog:
     """The last commit, None if nothing was ever committed."""
     end_offset: int
     durable_offset: int
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = []
     """What was lost or cut, as sentences for the log."""
 
 
-@dataclass(slots=True)
-class _Tail:
+class _Tail(Struct):
     """The end of a log as it is found on disk."""
 
     commit: Commit | None

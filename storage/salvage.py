@@ -16,18 +16,18 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, columns
 from storage.errors import StorageError
 from storage.files import DAMAGED_SUFFIX, FILE_MODE, Files
 
 
-@dataclass(frozen=True, slots=True)
-class Salvage:
+class Salvage(Struct, frozen=True):
     """What a new catalog was made of."""
 
     channels: tuple[ChannelRow, ...]

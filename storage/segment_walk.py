@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from storage.checksum import crc32c
 from storage.errors import CorruptLog
@@ -42,8 +43,7 @@ Progress = Callable[[int], None]
 """Told how many bytes of logs were read, as they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One damaged place. `offset` is the first offset it concerns and `next_offset` the first behind, -1 if none is."""
 
     path: Path
@@ -59,8 +59,7 @@ class Problem:
         return f"{self.path}, byte {self.position}, offset {self.offset}: {self.what}"
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """What was looked at and what was found; offsets and times are -1 where there are none."""
 
     segments: int = 0
@@ -71,7 +70,7 @@ class Verification:
     next_offset: int = -1
     first_timestamp_ms: int = NO_TIMESTAMP_MS
     max_timestamp_ms: int = NO_TIMESTAMP_MS
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = []
     torn_offset: int = -1
     """What lies from here on was not flushed when the machine lost its power, and something of it is missing."""
 

@@ -11,9 +11,10 @@ Versions are a subset of what a Kafka 1.1 broker advertises, from 0 on: clients 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from broker import quirks
 from broker.apis import (
@@ -66,8 +67,7 @@ class Service(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Struct, frozen=True):
     """One row.
 
     `handle(context, request)` returns the response or an awaitable of it; it raises `ApiError` to answer a code
@@ -151,8 +151,7 @@ SERVICE_APIS: Final = quirks.as_the_service(APIS)
 assert list(APIS) == sorted(row.key for row in _ROWS), "rows stand in key order, each key once"
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """APIs of Kafka 1.1 that have no row, and the reason."""
 
     keys: tuple[int, ...]

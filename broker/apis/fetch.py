@@ -31,8 +31,9 @@ log_start_offset; v7 sessions.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from broker.downconvert import message_span
 from broker.errors import ErrorCode
@@ -137,8 +138,7 @@ class FetchResponse(Message):
     responses: list[FetchTopicResponse] = wire(Array(FetchTopicResponse))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRules:
+class RecordRules(Struct, frozen=True):
     """What a Fetch version may return. `hard_limit`: a partition's max_bytes holds even for its first message."""
 
     magic: int

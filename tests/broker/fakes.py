@@ -9,6 +9,7 @@ from broker.context import Broker, RequestContext, Session
 from broker.downconvert import DownConverter
 from broker.groups import GroupCoordinator
 from broker.listener import Address, Listener, Security
+from broker.notices import Notices
 from broker.offsets import CommittedOffset
 from broker.principal import ANONYMOUS, AuthFailure, Principal
 from broker.sasl import SaslExchange
@@ -87,6 +88,7 @@ def make_broker(log: MemoryLog | None = None, **settings: int) -> Broker:
         scheduler=scheduler,
         authenticator=LoginBook(),
         downconverter=DownConverter(),
+        notices=Notices(clock),
     )
 
 

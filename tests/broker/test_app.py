@@ -12,11 +12,11 @@ import stat
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from broker.accounts import Verifier
 from broker.app import Application, CallFailedError

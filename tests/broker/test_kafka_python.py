@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import uvloop
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, OffsetAndTimestamp
+from msgspec.structs import replace
 
 from broker.certificate import ServerCertificate
 from broker.context import Broker
@@ -106,7 +106,7 @@ async def serving(tmp_path: Path, files: Certificates | None = None) -> AsyncIte
     listener = Listener("public", Address("127.0.0.1", 0), Security.SASL_PLAINTEXT)
     if files is not None:
         certificate = ServerCertificate(files.cert, files.key, clock)
-        listener = dataclasses.replace(listener, security=Security.SASL_SSL, certificate=certificate)
+        listener = replace(listener, security=Security.SASL_SSL, certificate=certificate)
     server = BrokerServer(broker, [listener])
     address = (await server.start())["public"]
     run = Served(broker, log, address, [])

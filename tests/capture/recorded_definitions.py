@@ -9,8 +9,9 @@ ENUM, bit 7 of a SET.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from capture.charsets import Charsets, charsets, decode_text
 from capture.dialect import Dialect

@@ -10,9 +10,11 @@ from __future__ import annotations
 import pprint
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from capture.charsets import decode_sql
 from capture.ddl import parse

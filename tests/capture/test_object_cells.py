@@ -7,12 +7,12 @@ import struct
 import uuid
 import zlib
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from capture import avro
 from capture.charsets import charsets
@@ -27,6 +27,8 @@ from capture.table_check import mismatch
 from capture.transcoder import Transcoder
 from tests.capture.recorded import binlog
 from tests.capture.row_cases import table_of, text_column
+
+pytestmark = pytest.mark.usefixtures("way")
 
 HEAD = RecordHead(1, "2@1", "1@1", None, 1, 0)
 POINT = bytes.fromhex("01 01000000 000000000000f03f 0000000000000040")

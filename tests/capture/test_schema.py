@@ -5,11 +5,11 @@ can be asked.
 """
 
 import zlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from capture.ddl import parse
 from capture.dialect import Dialect
@@ -551,7 +551,7 @@ def test_a_compressed_column_has_a_type_of_its_own():
 
 def test_a_query_events_status_is_what_a_session_is_made_of():
     """The fields of Session are those of QueryStatus that matter, under the same names."""
-    assert set(Session.__dataclass_fields__) - {"database"} <= set(QueryStatus._fields)
+    assert set(Session.__struct_fields__) - {"database"} <= set(QueryStatus._fields)
 
 
 # ---- what stays in the catalog until it is needed ----

@@ -169,7 +169,7 @@ class ServerInfoAhead:
         self._info = info
 
     def __call__(self, seconds: int) -> ServerInfo:
-        from dataclasses import replace
+        from msgspec.structs import replace
 
         return replace(self._info, clock_offset_ms=seconds * 1000)
 

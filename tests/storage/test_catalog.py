@@ -9,11 +9,11 @@ import stat
 import threading
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from storage import catalog as catalog_module
 from storage.catalog import (

@@ -11,11 +11,12 @@ import asyncio
 import shutil
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from bench.synthetic import STEP_MS, Template, first_ms, write_closed_segments
 from broker.channels import ServedChannel
