@@ -92,15 +92,14 @@ def main() -> int:
         if number % EVENTS_PER_TABLE == 0:
             version, table_map = table(random_)
             made = Transcoder(version, table_map, "8")
-            made_program = made._program
-            assert made_program is not None
         count = table_map.column_count
         present = b"\xff" * ((count + 7) // 8)
         data = image(random_, count)
         start = random_.choice((0, 0, 1))
         rows = RowsEvent(random_.choice(list(RowsKind)), 1, 1, count, present, present, data, start, len(data))
         sides = rows.kind is not RowsKind.WRITE, rows.kind is not RowsKind.DELETE
-        whole = made_program.transcode(data, start, len(data), *sides, 1, "head", "tail")
+        assert made._program is not None
+        whole = made._program.transcode(data, start, len(data), *sides, 1, "head", "tail")
         taken["generated code" if whole is None else "program"] += 1
         try:
             records = made.transcode(rows, HEAD, number)
