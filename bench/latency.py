@@ -14,6 +14,7 @@ Every order is to arrive once and in order, or there is no result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import time
@@ -34,9 +35,13 @@ from bench.harness import (
     ResultHash,
     ResultMismatchError,
     Side,
+    SoughtPeer,
     percentile,
 )
 from bench.material import write_binlog
+from bench.peers import debezium_server, kafka
+from bench.peers.debezium_server import DebeziumServer, Settings
+from bench.peers.kafka import KAFKA_4, KafkaBroker
 from bench.records import offset_after, record_values, rows, text_cell, whole_batches
 from bench.served import TOPIC, ServedFolder
 
@@ -61,7 +66,7 @@ start = "earliest"
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _FETCH_BYTES: Final = 1 << 20
-_SILENCE_S_MAX: Final = 60.0
+_SILENCE_S_MAX: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,12 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         database = stack.enter_context(Database())
         writer = stack.enter_context(Writer(database, folder))
         binwire = _Binwire(folder, database, writer, parameters)
-        yield Prepared(Side("binwire", binwire.run))
+        broker = functools.cache(lambda: _started_broker(stack, folder / "kafka"))
+        peers = [
+            _debezium(stack, folder, parameters, broker, settings)
+            for settings in (debezium_server.DEFAULT, debezium_server.TUNED)
+        ]
+        yield Prepared(Side("binwire", binwire.run), *peers)
 
 
 class _Binwire:
@@ -221,6 +231,60 @@ def _decode(batches: bytes) -> Iterator[Order]:
         yield Order(number, int(text_cell(row, STAMP_COLUMN)), text_cell(row, "title"))
 
 
+def _started_broker(stack: contextlib.ExitStack, folder: Path) -> KafkaBroker:
+    broker = stack.enter_context(KafkaBroker(folder, kafka.class_path(KAFKA_4), KAFKA_4))
+    stack.enter_context(broker.started())
+    return broker
+
+
+def _debezium(
+    stack: contextlib.ExitStack,
+    folder: Path,
+    parameters: Parameters,
+    broker: Callable[[], KafkaBroker],
+    settings: Settings,
+) -> SoughtPeer:
+    """Debezium Server in one of its settings. It is started by its first run, and warm and warmer from then on."""
+
+    @functools.cache
+    def started() -> tuple[DebeziumServer, Follower, Writer]:
+        own = folder / settings.prefix
+        own.mkdir()
+        database = stack.enter_context(Database())
+        writer = stack.enter_context(Writer(database, own))
+        broker().ask(lambda client: client.create_topic(settings.topic))
+        broker().ask(lambda client: client.list_offsets(settings.topic, LATEST))  # until it has a leader
+        server = stack.enter_context(DebeziumServer(own / "server", database, broker(), settings))
+        client = stack.enter_context(RawClient(broker().host, broker().port))
+        return server, Follower(client, settings.topic, database, _decode_debezium), writer
+
+    @functools.cache
+    def warmed_up() -> None:
+        _, follower, writer = started()
+        follower.follow(writer, parameters["warm_up_transactions"], min(PACES.values()))
+
+    def run() -> Outcome:
+        server, follower, writer = started()
+        try:
+            with server.awake():
+                warmed_up()
+                return measure(follower, writer, parameters["transactions"])
+        except RuntimeError as error:
+            raise RuntimeError(f"{settings.name}: {error}\n{server.shown()}") from error
+
+    def find() -> Side:
+        debezium_server.find()
+        kafka.class_path(KAFKA_4)
+        return Side(settings.name, run, rounds=parameters["peer_rounds"])
+
+    return SoughtPeer(settings.name, find)
+
+
+def _decode_debezium(batches: bytes) -> Iterator[Order]:
+    for row in debezium_server.decode(batches):
+        yield Order(row[orders.PRIMARY_KEY] - orders.FIRST_ID, int(row[STAMP_COLUMN]), row["title"])
+
+
 def _measures() -> Iterator[Measure]:
     for suffix in ("", BESIDE):
         for pace in PACES:
@@ -240,6 +304,7 @@ BENCHMARK = Benchmark(
         "backfill_transactions": 20,
         "backfill_rows_per_transaction": 250,
         "backfill_files": 1_000,
+        "peer_rounds": 1,
     },
     full={
         "transactions": {"100/s": 1_000, "1,000/s": 5_000},
@@ -247,6 +312,7 @@ BENCHMARK = Benchmark(
         "backfill_transactions": 160,
         "backfill_rows_per_transaction": 250,
         "backfill_files": 1_000,
+        "peer_rounds": 3,
     },
     prepare=_prepare,
 )
