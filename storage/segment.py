@@ -13,7 +13,7 @@ that follows; and what is served or decides a lookup by time matches its checksu
 byte, and what comes before the damage is served. Touching the bytes is `storage.segment_bytes`', the indexes are
 `storage.segment_index`'s.
 
-What the broker asks (`locate`, `range_from`, `find_timestamp`, `first_timestamp_ms`) waits for no disk once the
+What the broker asks (`locate`, `read`, `find_timestamp`, `first_timestamp_ms`) waits for no disk once the
 segment has its `cold` reads: `NotResident` comes before a page is touched that is not in memory, before a damaged index
 of a closed segment is written anew, and before a large batch is verified. Only what happens to damage itself reads
 where it stands: the way around it, and the repair of the active segment's index.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from storage import closed_segment
 from storage.closed_segment import Step
@@ -33,8 +33,11 @@ from storage.files import Files
 from storage.index import offset_index_path, time_index_path
 from storage.log import LogSlice
 from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, iter_times, read_header
-from storage.segment_bytes import SegmentBytes, touch
+from storage.segment_bytes import Asked, SegmentBytes, touch
 from storage.segment_index import SegmentIndex
+
+if TYPE_CHECKING:
+    from storage.mapping import Mapping
 
 
 class Extent(NamedTuple):
@@ -180,18 +183,37 @@ class Segment:
             return behind
         return extent.size_bytes
 
-    def range_from(self, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
-        """Whole visible batches from the one at `position` on, at most `max_bytes`, or one if that is asked."""
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> LogSlice | None:
+        """Whole visible batches from the one on that holds `offset` or is the first behind it, at most `max_bytes`, or
+        one if that is asked; None if there is none.
+        """
+        log, asked = self._log, Asked(offset, max_bytes, at_least_one)
+        known = log.places.find_range(asked)
+        if known is not None:
+            log.require_range(*known)
+            return self._slice(log.mapping(), *known)
+        position = self.locate(offset)
+        if position >= self.visible.size_bytes:
+            return None
+        return self._range_from(position, asked)
+
+    def _range_from(self, position: int, asked: Asked) -> LogSlice:
         size, log = self.visible.size_bytes, self._log
         mapping = log.mapping()
-        limit = min(position + max_bytes, size)
+        limit = min(position + asked.max_bytes, size)
         reach = position + log.servable_bytes(mapping, position, limit)
-        end = reach if reach >= size else self._end_of_range(position, reach, None if at_least_one else limit)
-        end = log.verified_end(mapping, position, end)
+        whole = reach if reach >= size else self._end_of_range(position, reach, None if asked.at_least_one else limit)
+        end = log.verified_end(mapping, position, whole)
+        if reach == limit and end == whole:
+            log.places.note_range(asked, position, end)
+        if log.cold is not None and end < size and position // CHUNK_BYTES < end // CHUNK_BYTES:
+            log.read_ahead(mapping, end)
+        return self._slice(mapping, position, end)
+
+    def _slice(self, mapping: Mapping, position: int, end: int) -> LogSlice:
+        log = self._log
         if log.cold is None:
             return LogSlice(mapping.view[position:end])
-        if end < size and position // CHUNK_BYTES < end // CHUNK_BYTES:
-            log.read_ahead(mapping, end)
         cold = log.cold
 
         def require(start: int, stop: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from storage.closed_segment import Step, is_step, no_batch, step_at
 from storage.cold import ColdReads, WorkKind
@@ -31,21 +31,36 @@ if TYPE_CHECKING:
     Require = Callable[[int, int], None]
     """Returns if a range of the `.log` may be touched, else raises `NotResident`."""
 
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
 PLACES_MAX: Final = 128
 numbers: Final = count()
 """Names for what a thread may be given work on (`ColdReads.require_work`)."""
 
 
-class KnownPlaces:
-    """Offsets that batches were lately seen to begin with, and where: what most readers ask for."""
+class Asked(NamedTuple):
+    """What a reader asks of a segment."""
 
-    __slots__ = ("_commits", "_served")
+    offset: int
+    max_bytes: int
+    at_least_one: bool
+
+
+class KnownPlaces:
+    """Offsets that batches were lately seen to begin with, and where: what most readers ask for. And whole answers:
+    many readers that follow the log ask for the same.
+    """
+
+    __slots__ = ("_commits", "_ranges", "_served")
 
     def __init__(self) -> None:
         self._commits: dict[int, int] = {}
         """Where commits began: readers at the end of the log ask there."""
         self._served: dict[int, int] = {}
         """Where ranges ended that were served: their readers go on there."""
+        self._ranges: dict[Asked, tuple[int, int]] = {}
+        """Where what was asked for lies, as long as nothing was written behind it."""
 
     def find(self, offset: int) -> int | None:
         """The position of a batch that begins with an offset, if it is known."""
@@ -53,24 +68,34 @@ class KnownPlaces:
         return self._served.get(offset) if position is None else position
 
     def note_commit(self, offset: int, position: int) -> None:
-        """Keep where a commit began."""
+        """Keep where a commit began: there is more to answer with now."""
         _note(self._commits, offset, position)
+        self._ranges.clear()
 
     def note_served(self, offset: int, position: int) -> None:
         """Keep where a range ended."""
         _note(self._served, offset, position)
 
+    def find_range(self, asked: Asked) -> tuple[int, int] | None:
+        """Where the range lies that answers a reader, if it is known."""
+        return self._ranges.get(asked)
+
+    def note_range(self, asked: Asked, start: int, end: int) -> None:
+        """Keep the range that answers a reader: whole batches that were verified."""
+        _note(self._ranges, asked, (start, end))
+
     def clear(self) -> None:
         """Know nothing any more."""
+        self._ranges.clear()
         self._commits.clear()
         self._served.clear()
 
 
-def _note(positions: dict[int, int], offset: int, position: int) -> None:
-    """Keep the position of an offset, and forget the oldest one."""
-    positions[offset] = position
-    if len(positions) > PLACES_MAX:
-        del positions[next(iter(positions))]
+def _note(known: dict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Keep what is known of a key, and forget the oldest one."""
+    known[key] = value
+    if len(known) > PLACES_MAX:
+        del known[next(iter(known))]
 
 
 class SegmentBytes:
@@ -111,6 +136,12 @@ class SegmentBytes:
             except NotResident:
                 self._forget_from(start)
                 raise
+
+    def require_range(self, start: int, end: int) -> None:
+        """`require` for a range that was served before: the file may have been cut since."""
+        if self.cold is not None:
+            self.cold.require_size(self.mapping(), end)
+            self.require(start, end)
 
     def require_size(self, size: int) -> None:
         """Return if the file still has so many bytes."""

@@ -217,16 +217,18 @@ class SegmentLog:
 
     def read(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> LogSlice:
         try:
-            found = self._locate(offset)
-            if found is None:
+            self._check_bounds(offset)
+            if offset == self.high_watermark:
                 return EMPTY_SLICE
-            return self._segments.range_from(*found, max_bytes, at_least_one=at_least_one)
+            part = self._segments.read(offset, max_bytes, at_least_one=at_least_one)
+            return part if part is not None else EMPTY_SLICE
         except CorruptLog as damage:
             self._note_damage(damage)
             raise
 
     def size_between(self, offset: int, max_bytes: int) -> int:
-        found = self._locate(offset)
+        self._check_bounds(offset)
+        found = self._segments.locate(offset) if offset < self.high_watermark else None
         return self._segments.size_from(*found, max_bytes) if found is not None else 0
 
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
@@ -464,11 +466,9 @@ class SegmentLog:
             self._damages[sentence] = None
             _log.error("the log of topic %s is damaged: %s", self.topic, sentence)
 
-    def _locate(self, offset: int) -> tuple[int, int] | None:
-        """Segment and position to read from, None if nothing is visible at or behind `offset`."""
+    def _check_bounds(self, offset: int) -> None:
         if not self.log_start_offset <= offset <= self.high_watermark:
             raise OffsetOutOfRange(self.topic, offset, self.log_start_offset, self.high_watermark)
-        return self._segments.locate(offset) if offset < self.high_watermark else None
 
     def _publish(self, publication: _Publication) -> None:
         for segment, extent in publication.extents:

@@ -75,12 +75,17 @@ class Segments:
                 return number, position
         return None
 
-    def range_from(self, number: int, position: int, max_bytes: int, *, at_least_one: bool) -> LogSlice:
-        """Whole batches of one segment; see `Segment.range_from`."""
-        segment = self.ordered[number]
-        part = segment.range_from(position, max_bytes, at_least_one=at_least_one)
-        self._keep_mapped(segment)
-        return part
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> LogSlice | None:
+        """Whole batches of one segment, None if nothing is visible at or behind `offset`; see `Segment.read`."""
+        ordered = self.ordered
+        for number in range(max(0, bisect_right(self._bases, offset) - 1), len(ordered)):
+            segment = ordered[number]
+            segment.require_visible()
+            part = segment.read(offset, max_bytes, at_least_one=at_least_one)
+            if part is not None:
+                self._keep_mapped(segment)
+                return part
+        return None
 
     def size_from(self, number: int, position: int, max_bytes: int) -> int:
         """Visible bytes behind a position, over all segments, counted up to `max_bytes`."""
