@@ -15,6 +15,7 @@ schema, channel and transcoder.
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 from capture.compressed_events import COMPRESSED_ROWS, decode_compressed_rows, plain_query
 from capture.errors import CaptureError, MalformedEvent, UnsupportedEvent
@@ -49,6 +50,7 @@ from capture.table_map import FieldType, KeyPart, OptionalMetadata, TableMapEven
 from capture.xa import XaPrepareEvent, decode_xa_prepare
 
 __all__ = [
+    "ARTIFICIAL_FLAG",
     "BINLOG_MAGIC",
     "CHECKSUM_BYTES",
     "HEADER_BYTES",
@@ -87,13 +89,15 @@ __all__ = [
 BINLOG_MAGIC = b"\xfebin"
 _ENCRYPTED_MAGIC = b"\xfdbin"
 
-_ARTIFICIAL_FLAG = 0x0020
+ARTIFICIAL_FLAG = 0x0020
 """Header flag of events the server makes for a reader; they are in no file."""
 
 _HEADER = struct.Struct("<IBIIIH")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SIZE_AT = 9
+_new_header = tuple.__new__
+"""Makes a NamedTuple of a tuple: what `_make` does, without its own call, for each event."""
 
 
 class EventHeader(NamedTuple):
@@ -114,7 +118,7 @@ class EventHeader(NamedTuple):
     @property
     def is_artificial(self) -> bool:
         """True for events the server makes up for a reader (the first ROTATE of a dump)."""
-        return bool(self.flags & _ARTIFICIAL_FLAG)
+        return bool(self.flags & ARTIFICIAL_FLAG)
 
 
 class RotateEvent(NamedTuple):
@@ -160,7 +164,7 @@ def decode_header(raw: bytes) -> EventHeader:
     """The header of a raw event. Raises MalformedEvent if it is cut short or its size is not that of `raw`."""
     if len(raw) < HEADER_BYTES:
         raise MalformedEvent(f"An event of {len(raw)} bytes is shorter than the 19 bytes of its header.")
-    header = EventHeader._make(_HEADER.unpack_from(raw))
+    header = _new_header(EventHeader, _HEADER.unpack_from(raw))
     if header.size_bytes != len(raw):
         raise MalformedEvent(f"An event of {len(raw)} bytes says in its header that it has {header.size_bytes}.")
     return header
@@ -205,9 +209,11 @@ class EventDecoder:
 
     def __init__(self, checksum: Checksum = Checksum.NONE) -> None:
         self.checksum = checksum
+        self._has_checksum = checksum is not Checksum.NONE
         self.format: FormatDescriptionEvent | None = None
         self.table_id_bytes = 6
         self._table_maps: dict[bytes, TableMapEvent] = {}
+        self._begins: dict[bytes, QueryEvent] = {}
 
     def decode(self, raw: bytes) -> tuple[EventHeader, Event | None]:
         """One whole event, header included; None in place of an event that means nothing to capture.
@@ -215,12 +221,17 @@ class EventDecoder:
         Raises MalformedEvent (size, checksum, contents) and UnsupportedEvent (valid, but cannot be carried over).
         """
         header = decode_header(raw)
-        decode_body = _DECODERS.get(header.type_code)
+        type_code = header.type_code
+        decode_body = _DECODERS.get(type_code)
         if decode_body is None:
             self._check_skippable(header)
             return header, None
         try:
-            end = self._check(raw, header)
+            end = header.size_bytes
+            if self._has_checksum and type_code != _FORMAT_DESCRIPTION:
+                end -= CHECKSUM_BYTES
+                if crc32(raw) != _CRC_WITH_ITSELF or end < HEADER_BYTES:
+                    _refuse_checksum(raw, end)
             return header, decode_body(self, raw, end, header)
         except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
             name = EventType(header.type_code).name
@@ -244,17 +255,6 @@ class EventDecoder:
         end = len(raw) - CHECKSUM_BYTES
         return b"".join((raw[:_SIZE_AT], _U32.pack(end), raw[_SIZE_AT + _U32.size : end]))
 
-    def _check(self, raw: bytes, header: EventHeader) -> int:
-        """Verify the checksum; the end of the body."""
-        end = header.size_bytes
-        if header.type_code == EventType.FORMAT_DESCRIPTION or self.checksum is Checksum.NONE:
-            return end
-        end -= CHECKSUM_BYTES
-        if end < HEADER_BYTES:
-            raise IndexError
-        verify_crc32(memoryview(raw)[:end], _U32.unpack_from(raw, end)[0])
-        return end
-
     @staticmethod
     def _check_skippable(header: EventHeader) -> None:
         """Refuse what is not decoded unless it is known, or marked by the server, to change nothing."""
@@ -270,6 +270,7 @@ class EventDecoder:
     def _format_description(self, raw: bytes, end: int, header: EventHeader) -> FormatDescriptionEvent:
         self.format = decode_format_description(raw)
         self.checksum = self.format.checksum
+        self._has_checksum = self.checksum is not Checksum.NONE
         lengths = self.format.post_header_bytes
         self.table_id_bytes = 4 if lengths[EventType.TABLE_MAP - 1] == 6 else 6
         self._table_maps.clear()
@@ -287,11 +288,27 @@ class EventDecoder:
         return found
 
 
+_FORMAT_DESCRIPTION = int(EventType.FORMAT_DESCRIPTION)
+_CRC_WITH_ITSELF = 0x2144DF1C
+"""The CRC-32 of anything with its own CRC-32, little endian, behind it: the polynomial's residue. One call checks an
+event where it lies, and whatever else stands in the last four bytes gives another value.
+"""
+
+
+def _refuse_checksum(raw: bytes, end: int) -> None:
+    """Raise what is wrong with an event whose checksum does not hold, or leaves no room for a header."""
+    if end < HEADER_BYTES:
+        raise IndexError
+    verify_crc32(memoryview(raw)[:end], _U32.unpack_from(raw, end)[0])
+
+
 def _is_decrypted(header: EventHeader) -> bool:
     """MariaDB's START_ENCRYPTION as a server sends it: marked as ignorable, because what follows is decrypted."""
     return header.type_code == EventType.MARIADB_START_ENCRYPTION and bool(header.flags & LOG_EVENT_IGNORABLE_FLAG)
 
 
+_BEGIN = b"\0BEGIN"
+_BEGINS_KEPT = 4096
 _TABLE_MAPS_KEPT = 4096
 """Table maps kept by their bytes; beyond it all are forgotten and decoded again."""
 
@@ -322,7 +339,17 @@ def _compressed_query(decoder: EventDecoder, raw: bytes, end: int, header: Event
 
 
 def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
-    return decode_query(raw, HEADER_BYTES, end)
+    """The same BEGIN of the same session gives the same object: transactions of few rows are mostly that."""
+    if not raw.endswith(_BEGIN, HEADER_BYTES, end):
+        return decode_query(raw, HEADER_BYTES, end)
+    body = raw[HEADER_BYTES:end]
+    found = decoder._begins.get(body)
+    if found is None:
+        found = decode_query(raw, HEADER_BYTES, end)
+        if len(decoder._begins) >= _BEGINS_KEPT:
+            decoder._begins.clear()
+        decoder._begins[body] = found
+    return found
 
 
 def _execute_load(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:

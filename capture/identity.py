@@ -34,7 +34,7 @@ class Recaptured:
         """Whether the transaction is to be passed over. Raises SourceRefused if it cannot be the one captured."""
         if gtid is None:
             return False
-        if self._taken_over.contains(gtid.key, gtid.number):
+        if self._taken_over and self._taken_over.contains(gtid.key, gtid.number):
             return True
         if not is_mariadb_key(gtid.key) and self._captured.contains(gtid.key, gtid.number):
             raise SourceRefused(

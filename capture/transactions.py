@@ -21,13 +21,16 @@ Positions are 64 bits here; events carry the low 32 of them. Invariant: `positio
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from capture.compressed_events import COMPRESSED_ROWS
 from capture.data_changes import emptied_table
 from capture.errors import NEW_CHANNEL, MalformedEvent, SourceRefused, UnsupportedEvent, UnsupportedStatement
 from capture.event_types import EventType
 from capture.events import (
+    ARTIFICIAL_FLAG,
     Checksum,
     Event,
     EventDecoder,
@@ -64,8 +67,9 @@ _LOW_HALF = 1 << 31
 
 _TYPE_CODE_OFFSET = 4
 # Members of an Enum are looked up anew at each use, which counts where it is done for each event.
-_ROTATE, _PAYLOAD = EventType.ROTATE, EventType.TRANSACTION_PAYLOAD
-_TABLE_MAP, _XID, _MARIADB_GTID = EventType.TABLE_MAP, EventType.XID, EventType.MARIADB_GTID
+_ROTATE, _PAYLOAD = int(EventType.ROTATE), int(EventType.TRANSACTION_PAYLOAD)
+_TABLE_MAP, _XID, _MARIADB_GTID = int(EventType.TABLE_MAP), int(EventType.XID), int(EventType.MARIADB_GTID)
+_FORMAT_DESCRIPTION = int(EventType.FORMAT_DESCRIPTION)
 _ROWS_TYPES = frozenset(ROWS_EVENTS) | COMPRESSED_ROWS
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _GTIDS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.ANONYMOUS_GTID})
@@ -105,7 +109,12 @@ class StepKind(Enum):
     HEARTBEAT = "heartbeat"
 
 
-class Gtid(NamedTuple):
+# As above: each is looked up for each event.
+_NOTHING_STEP, _BEGIN_STEP, _COMMIT_STEP = StepKind.NOTHING, StepKind.BEGIN, StepKind.COMMIT
+_TABLE_MAP_STEP, _ROWS_STEP, _HEARTBEAT_STEP = StepKind.TABLE_MAP, StepKind.ROWS, StepKind.HEARTBEAT
+
+
+class Gtid(Struct, frozen=True, gc=False):
     """A transaction's GTID: the key and number of `storage.log.GtidInterval`, and its text."""
 
     key: bytes
@@ -113,7 +122,7 @@ class Gtid(NamedTuple):
     text: str
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True):
     """One event. `start` and `end` are its bytes in the file; `ends_transaction`: nothing is open behind it.
 
     `event` is None where it was not decoded; `statements` is what a Query says, empty for the other kinds. `raw` is the
@@ -196,14 +205,14 @@ class BinlogWalker:
         Raises MalformedEvent, UnsupportedEvent, UnsupportedStatement, SourceRefused.
         """
         self._is_inside_payload = False
-        kind = raw[_TYPE_CODE_OFFSET] if len(raw) > _TYPE_CODE_OFFSET else 0
-        if kind in _HEARTBEATS:
-            header, event = self._decoder.decode(raw)
-            return Step(StepKind.HEARTBEAT, header, event, self._end, self._end)
         if self._decode_rows:
             header, event = self._decoder.decode(raw)
+            kind = header.type_code
         else:
+            kind = raw[_TYPE_CODE_OFFSET] if len(raw) > _TYPE_CODE_OFFSET else 0
             header, event = self._decode(self._decoder, kind, raw)
+        if kind in _HEARTBEATS:
+            return Step(_HEARTBEAT_STEP, header, event, self._end, self._end)
         if kind == _ROTATE:
             return self._rotate(header, event)
         start, end = self._move(header)
@@ -264,16 +273,18 @@ class BinlogWalker:
     def _step(self, kind: int, header: EventHeader, event: Event | None, start: int, end: int, raw: bytes) -> Step:
         """What an event is that stands at `start` to `end`."""
         if kind in _ROWS_TYPES:
-            self._require_transaction(start)
-            return Step(StepKind.ROWS, header, event, start, end, False, (), raw)
+            if not self.in_transaction:
+                raise self._outside(start)
+            return Step(_ROWS_STEP, header, event, start, end, False, (), raw)
         if kind == _TABLE_MAP:
-            self._require_transaction(start)
-            return Step(StepKind.TABLE_MAP, header, event, start, end, False, (), raw)
+            if not self.in_transaction:
+                raise self._outside(start)
+            return Step(_TABLE_MAP_STEP, header, event, start, end, False, (), raw)
         if kind in _QUERIES:
             assert isinstance(event, QueryEvent)
             return self._query(header, event, start, end)
         if kind == _XID:
-            return self._finish(StepKind.COMMIT, header, event, start, end)
+            return self._finish(_COMMIT_STEP, header, event, start, end)
         if kind in _GTIDS or kind == _MARIADB_GTID:
             return self._begin_group(header, event, start, end)
         if kind in (EventType.FORMAT_DESCRIPTION, EventType.STOP):
@@ -288,16 +299,17 @@ class BinlogWalker:
 
     def _move(self, header: EventHeader) -> tuple[int, int]:
         """Start and end of an event; those the server made for this reader take no room."""
-        if header.is_artificial or (header.end_position == 0 and header.type_code == EventType.FORMAT_DESCRIPTION):
+        _, type_code, _, size_bytes, low_end, flags = header
+        if flags & ARTIFICIAL_FLAG or (low_end == 0 and type_code == _FORMAT_DESCRIPTION):
             return self._end, self._end
-        if header.end_position == 0:
-            end = self._end + header.size_bytes
+        if low_end == 0:
+            end = self._end + size_bytes
         else:
-            end = (self._end & _HIGH_BITS) | header.end_position
+            end = (self._end & _HIGH_BITS) | low_end
             if end < self._end - _LOW_HALF:
                 end += 1 << 32
         self._end = end
-        return end - header.size_bytes, end
+        return end - size_bytes, end
 
     def _rotate(self, header: EventHeader, event: Event | None) -> Step:
         assert isinstance(event, RotateEvent)
@@ -342,7 +354,7 @@ class BinlogWalker:
                 return Step(StepKind.BEGIN, header, event, start, end)
         else:
             self.gtid = None
-        return Step(StepKind.NOTHING, header, event, start, end)
+        return Step(_NOTHING_STEP, header, event, start, end)
 
     def _finish(
         self,
@@ -356,14 +368,13 @@ class BinlogWalker:
         if not self._pending_gtid:
             self.gtid = None
         self.in_transaction = self._pending_gtid = False
-        self.position = self.reached
+        self.position = BinlogPosition(self._file, self._end)
         return Step(kind, header, event, start, end, True, statements)
 
-    def _require_transaction(self, start: int) -> None:
-        if not self.in_transaction:
-            raise UnsupportedEvent(
-                f"rows outside a transaction at {self._file}:{start}: the binlog does not say where they end"
-            )
+    def _outside(self, start: int) -> UnsupportedEvent:
+        return UnsupportedEvent(
+            f"rows outside a transaction at {self._file}:{start}: the binlog does not say where they end"
+        )
 
     # ---- statements ----
 
@@ -399,7 +410,7 @@ class BinlogWalker:
         if not self._pending_gtid:
             self.gtid = None
         self.in_transaction, self.xid = True, None
-        return Step(StepKind.BEGIN, header, event, start, end)
+        return Step(_BEGIN_STEP, header, event, start, end)
 
     def _prepare(self, header: EventHeader, event: XaPrepareEvent, start: int, end: int) -> Step:
         if not self.in_transaction or self.xid != event.xid:
@@ -428,7 +439,7 @@ class BinlogWalker:
         if control.verb == "XA START":
             step = self._begin(header, event, start, end)
             self.xid = self._xid(control, event, start)
-            return step._replace(statements=(control,))
+            return structs.replace(step, statements=(control,))
         if control.verb == "XA END" and self.in_transaction:
             return Step(StepKind.NOTHING, header, event, start, end, False, (control,))
         if control.verb not in _XA_ENDS:

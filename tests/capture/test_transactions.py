@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import astuple
 
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
@@ -270,9 +271,8 @@ def test_every_boundary_of_a_recorded_file_is_one(name: str) -> None:
     assert len(ends) > 1
     for index in ends[1 : len(ends) : max(1, len(ends) // 12)]:
         if index + 1 < len(events) and boundaries[index].file == FILE:
-            assert [step[:5] for step in walk_from(index + 1, boundaries[index])] == [
-                step[:5] for step in steps[index + 1 :]
-            ]
+            again = walk_from(index + 1, boundaries[index])
+            assert [astuple(step)[:5] for step in again] == [astuple(step)[:5] for step in steps[index + 1 :]]
     assert steps[-1].ends_transaction
 
 
