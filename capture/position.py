@@ -37,6 +37,7 @@ BINLOG_MAGIC_BYTES = 4
 """Every binlog file opens with `fe 62 69 6e`; its first event starts behind that."""
 
 _MARIADB_KEY = struct.Struct(">II")
+_MARIADB_KEY_BYTES = _MARIADB_KEY.size
 _SNAPSHOT_VERSION = 1
 
 
@@ -97,7 +98,7 @@ def file_name(base: str, number: int) -> str:
 
 def mysql_key(sid: bytes, tag: str = "") -> bytes:
     """The interval key of a MySQL GTID: its 16-byte UUID, and its tag if it has one."""
-    return sid + tag.encode("ascii")
+    return sid + tag.encode("ascii") if tag else sid
 
 
 def mariadb_key(domain: int, server_id: int) -> bytes:
@@ -131,12 +132,16 @@ class GtidSet(Struct):
     def add(self, key: bytes, first: int, last: int | None = None) -> None:
         """Add the transactions first..last (closed; last defaults to first) of one key."""
         last = first if last is None else last
-        if is_mariadb_key(key):
+        if len(key) == _MARIADB_KEY_BYTES:
             self._replace_domain(key, last)
             return
-        runs = self._intervals.setdefault(key, [])
-        if runs and runs[-1][1] + 1 == first:
-            runs[-1][1] = last
+        runs = self._intervals.get(key)
+        if runs is None:
+            self._intervals[key] = [[first, last]]
+            return
+        newest = runs[-1]
+        if newest[1] + 1 == first:
+            newest[1] = last
         else:
             _insert_run(runs, first, last)
 
