@@ -29,6 +29,7 @@ from capture.record_limit import check_rows, check_statement
 from capture.schema import Session
 from capture.statements import TABLE_STATEMENTS, Unknown
 from capture.table import TableVersion
+from capture.task import DDL, DML
 from capture.transactions import BinlogWalker, Step, StepKind, savepoint_name, statement_text
 from capture.transcoder import Transcoder
 from storage.log import GtidInterval, SourcePosition
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from capture.selection import Selection
     from capture.statements import Statement
     from storage.prepared_file import Frame
-
-DML = "dml"
-DDL = "ddl"
 
 
 class Pending(Struct):

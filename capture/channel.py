@@ -18,6 +18,7 @@ source is asked again.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import random
 from enum import StrEnum
@@ -26,16 +27,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from capture.assembler import DDL, DML
 from capture.errors import CaptureError, ReadAgain, SourceRefused, SourceUnavailable
-from capture.failover import reach
-from capture.file_continuity import forget_files
-from capture.position import ResumePoint
 from capture.record_limit import RECORD_BYTES_MAX
-from capture.resume import prepare
-from capture.session import Counters, Session, Task
 from capture.source import StreamEnded
-from capture.start import current_end
+from capture.task import DDL, DML, Counters, Task
 from storage.compression import NONE, codec_named
 from storage.errors import LogWriteError, StorageError, StorageUnavailable
 from storage.scheduler import LoopScheduler, sleep
@@ -43,7 +38,8 @@ from storage.scheduler import LoopScheduler, sleep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from capture.position import BinlogPosition
+    from capture.position import BinlogPosition, ResumePoint
+    from capture.session import Session
     from capture.source import ServerInfo, Source, SourceAddress
     from storage.catalog import Catalog
     from storage.clock import Clock
@@ -291,6 +287,8 @@ class Channel:
     # ---- sessions and what lies between them ----
 
     async def _run(self) -> None:
+        # In a thread: consumers read while what reads a source is loaded.
+        await asyncio.to_thread(importlib.import_module, "capture.session")
         failing_since_ms: int | None = None
         backoff_ms = BACKOFF_FIRST_MS
         while True:
@@ -328,6 +326,12 @@ class Channel:
             self._reconnects += 1
 
     async def _run_session(self) -> None:
+        from capture.failover import reach
+        from capture.file_continuity import forget_files
+        from capture.resume import prepare
+        from capture.session import Session
+        from capture.start import current_end
+
         self._log.rollback()
         if self._is_storage_doubtful:
             await self._catalog.run(self._catalog.probe)
@@ -361,6 +365,8 @@ class Channel:
 
     def _begin_segment_if_elsewhere(self, resume: ResumePoint) -> None:
         """A segment holds positions of the one server that its head names."""
+        from capture.position import ResumePoint
+
         recovered = self._log.recovered
         if recovered is not None:
             point = ResumePoint.from_recovered(recovered)

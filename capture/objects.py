@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from capture.assembler import DML
 from capture.errors import SourceRefused
 from capture.past import history_at, require_readable
 from capture.schema import is_unresolved
 from capture.selection import Selection, parse_object
 from capture.snapshot import definitions_at
+from capture.task import DML
 from storage.catalog import SchemaVersionRow
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from capture.assembler import DML
 from capture.dialect import Dialect
 from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused
 from capture.failover import known_point
@@ -24,6 +23,7 @@ from capture.schema import SchemaHistory
 from capture.selection import Selection
 from capture.snapshot import Definitions, DefinitionsChanged, definitions_at, definitions_now
 from capture.start import EARLIEST, NOW, point_at, resolve_start
+from capture.task import DML
 
 if TYPE_CHECKING:
     from capture.channel import ChannelSpec

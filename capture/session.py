@@ -16,9 +16,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from capture.assembler import Assembler, TakenBack
+from capture.assembler import Assembler
 from capture.batches import FLUSH_BYTES, encode
 from capture.data_changes import DataChanges
 from capture.dialect import Dialect
@@ -40,51 +38,21 @@ from storage.errors import StorageError
 from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from capture.position import ResumePoint
     from capture.schema import SchemaHistory
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
+    from capture.task import Task
     from capture.transactions import Gtid
-    from storage.catalog import Catalog
-    from storage.clock import Clock
-    from storage.compression import Codec
-    from storage.log import Log
-    from storage.scheduler import Scheduler, Timer
+    from storage.scheduler import Timer
 
 ASIDE_BYTES = 256 << 10
 """A rows event above this is taken by a thread: a JSON document of 32 MB takes four seconds."""
 
 # Members of an Enum are looked up anew at each use, which counts where it is done for each event.
 _FILE, _HEARTBEAT, _PAYLOAD, _ROWS = StepKind.FILE, StepKind.HEARTBEAT, StepKind.PAYLOAD, StepKind.ROWS
-
-
-class Counters(Struct):
-    """What a channel has written since it was made, over all its sessions."""
-
-    records: int = 0
-    transactions: int = 0
-
-
-class Task(Struct, frozen=True):
-    """What a session is to do, and what it works with; the same for every session of a channel."""
-
-    channel_id: str
-    data_types: frozenset[str]
-    id_base: int
-    log: Log
-    catalog: Catalog
-    clock: Clock
-    scheduler: Scheduler
-    counters: Counters
-    progressed: Callable[[], None]
-    codec: Codec
-    record_bytes_max: int
-    ghost_ddl: str
-    partial_images: bool
-    taken_back: dict[str, TakenBack] = {}
-    """By the name of the server."""
 
 
 class Session:
