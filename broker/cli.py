@@ -221,8 +221,9 @@ def _fixture(arguments: argparse.Namespace) -> int:
 
 def _version(arguments: argparse.Namespace) -> int:
     from binwire import __version__
+    from storage import compiled
 
-    print(f"binwire {__version__}")
+    print(f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing')}")
     return DONE
 
 

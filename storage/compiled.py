@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "BINWIRE_ACCELERATOR"
 OFF: Final = "off"
-MODULES: Final = ("capture._rows", "storage._framing")
 
 
 def load(name: str) -> ModuleType | None:
@@ -28,9 +27,8 @@ def load(name: str) -> ModuleType | None:
         return None
 
 
-def state() -> str:
-    """For people: whether compiled modules are at work."""
+def state(*names: str) -> str:
+    """For people: whether these compiled modules are at work."""
     if os.environ.get(VARIABLE) == OFF:
         return f"off, as {VARIABLE} says"
-    lacking = [name for name in MODULES if load(name) is None]
-    return "not built: pure Python is at work" if lacking else "active"
+    return "active" if all(load(name) for name in names) else "not built, pure Python does its work"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -322,10 +324,21 @@ def test_a_project_with_packages_of_the_same_names(installed, their_project, on_
     assert (done.returncode, done.stdout, done.stderr) == (0, "received\n", "")
 
 
-def test_the_installed_command(installed, their_project):
+def test_the_installed_command(wheel, installed, their_project):
     command = installed.parent / "binwire"
     done = subprocess.run([str(command), "version"], cwd=their_project, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "binwire 0.1.0\n")
+    state = "not built, pure Python does its work" if wheel.name.endswith("-none-any.whl") else "active"
+    assert (done.returncode, done.stdout) == (0, f"binwire 0.1.0\naccelerator: {state}\n")
+
+
+def test_a_wheel_with_compiled_modules_is_for_this_platform_alone(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    compiled = [name.rsplit("/", 2)[1:] for name in names if name.endswith(".so")]
+    if wheel.name.endswith("-py3-none-any.whl"):
+        assert compiled == []
+    else:
+        suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+        assert compiled == [["capture", f"_rows{suffix}"], ["storage", f"_framing{suffix}"]]
 
 
 def test_the_installed_demo(installed, their_project):

@@ -15,7 +15,10 @@ from broker import cli
 from broker.accounts import Verifier
 from broker.config import from_document
 from broker.config_rules import ConfigError
+from storage import compiled
 from tests.tools.workplace import CHECKOUT
+
+VERSION = f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing')}\n"
 
 
 def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
@@ -26,7 +29,7 @@ def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[st
 
 def test_version_and_its_home():
     done = run("version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"binwire {__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, VERSION, "")
     assert f'version = "{__version__}"' in (CHECKOUT / "pyproject.toml").read_text("utf-8")
 
 
@@ -45,7 +48,7 @@ def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
         (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong module')\n", "utf-8")
     command = [sys.executable, *started, "version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"binwire {__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, VERSION, "")
 
 
 @pytest.mark.parametrize(
