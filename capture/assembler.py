@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from storage.prepared_file import Frame
 
 
+# Members of an Enum are looked up anew at each use, which counts where it is done for each event.
+_FILE, _ROWS = StepKind.FILE, StepKind.ROWS
+
+
 class Pending(Struct):
     """What was made and not yet written. Timestamps are the records' Kafka timestamps."""
 
@@ -170,7 +174,7 @@ class Assembler:
         self._complete(SourcePosition(position.number, position.position, None))
 
     def _nothing(self, step: Step) -> None:
-        if step.kind is StepKind.FILE:
+        if step.kind is _FILE:
             self._targets.clear()
         previous = self._walker.previous_gtids
         if previous is not None and not self.gtid_set:
@@ -398,12 +402,14 @@ class Assembler:
 
     def _head(self, step: Step) -> RecordHead:
         number = self._walker.number
-        safe = self._statement_start if step.kind is StepKind.ROWS and self._statement_start is not None else step.end
-        header = step.header
+        header, end = step.header, step.end
+        position = safe = f"{end}@{number}"
+        if self._statement_start is not None and step.kind is _ROWS:
+            safe = f"{self._statement_start}@{number}"
         return RecordHead(
             header.timestamp,
-            f"{step.end}@{number}",
-            f"{safe}@{number}",
+            position,
+            safe,
             self._thread_id,
             header.server_id,
             self.read_ms,

@@ -78,8 +78,9 @@ class IntervalChain:
             gtid = position.gtid
             if gtid is None:
                 continue
-            if self._extends_newest(gtid):
-                self._newest = self._join(gtid)
+            newest = self._newest
+            if newest is not None and newest.last + 1 == gtid.first and newest.key == gtid.key:
+                self._newest = self._grown(newest, gtid)
                 is_unwritten = True
                 continue
             if is_unwritten:
@@ -93,9 +94,15 @@ class IntervalChain:
         entries.append(make(Kind.COMMIT, self._previous, last, self._newest))
         return entries
 
-    def _extends_newest(self, gtid: GtidInterval) -> bool:
-        newest = self._newest
-        return newest is not None and newest.key == gtid.key and newest.last + 1 == gtid.first
+    def _grown(self, newest: GtidInterval, gtid: GtidInterval) -> GtidInterval:
+        """The newest interval with the one behind it: nearly every transaction of a server is that."""
+        key, last = newest.key, gtid.last
+        if (key, last + 1) in self._last_by_first:
+            return self._join(gtid)
+        self._first_by_last.pop((key, newest.last), None)
+        self._first_by_last[key, last] = newest.first
+        self._last_by_first[key, newest.first] = last
+        return GtidInterval(key, newest.first, last)
 
     def _join(self, added: GtidInterval) -> GtidInterval:
         """Add an interval, joined with those it touches; returns the joined one."""

@@ -26,7 +26,8 @@ from capture.dialect import Dialect
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.position import BinlogPosition
 from capture.schema import SchemaHistory, Session
-from capture.session import ASIDE_BYTES
+from capture.session import ASIDE_BYTES, EVENT_WORK_BYTES, LOOK_BYTES
+from capture.session import Session as CaptureSession
 from capture.source import StreamEnded
 from capture.transactions import StepKind
 from storage.config import LogConfig
@@ -868,6 +869,7 @@ async def test_the_loop_is_given_back_between_slices(
     world: World, channel: Channel, shop: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much waits, others run every slice: here each look at the clock costs a millisecond."""
+    monkeypatch.setattr("capture.session.LOOK_BYTES", 1)
     for number in range(300):
         shop.transaction(number)
     turns = 0
@@ -891,6 +893,29 @@ async def test_the_loop_is_given_back_between_slices(
     bystander.cancel()
     events = 300 * 5
     assert turns > events / (2 * SLICE_MS)
+
+
+async def test_the_clock_is_looked_at_once_per_so_much_work(
+    world: World, channel: Channel, shop: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at each event: small ones count for their number, large ones for their bytes; nothing waits, so no slice."""
+    for number in range(300):
+        shop.transaction(number)
+    looks = 0
+    is_slice_over = CaptureSession._is_slice_over
+
+    def counted(session: CaptureSession) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_slice_over(session)
+
+    monkeypatch.setattr(CaptureSession, "_is_slice_over", counted)
+    async with running(channel):
+        await visible(channel, shop)
+    work_bytes = sum(len(raw) + EVENT_WORK_BYTES for raw in shop.source.events)
+    largest_bytes = max(len(raw) + EVENT_WORK_BYTES for raw in shop.source.events)
+    assert work_bytes // (LOOK_BYTES + largest_bytes) <= looks <= work_bytes // LOOK_BYTES
+    assert looks * 10 < len(shop.source.events)
 
 
 async def test_a_rows_event_of_many_bytes_is_taken_beside_the_loop(
