@@ -1,104 +1,176 @@
 """How many rows per second go from a binlog into the log?
 
-One process reads a binlog file and brings its row changes to where a consumer could have them: event decoding, schema
-history from the file's own DDL, transcoding to Avro, record batches, checksums, segments, position entries, catalog.
-The peer decodes the same file with mysql-replication and encodes the same records with fastavro, into memory. After
-the clock has stopped, the rows of both are decoded and must say the same.
+One process brings the row changes of a binlog to where a consumer could have them: event decoding, schema history,
+transcoding to Avro, record batches, checksums, segments, position entries, catalog. It reads them
+
+    rows    from a file, from its beginning (`bench/material.py`), in this process
+    dump    from a MySQL server over a socket (`bench/shop_server.py`), as a process of its own
+
+Beside `rows`, mysql-replication decodes the same file and fastavro encodes the same records, into memory. After the
+clock has stopped, the rows of both are decoded and must say the same.
+
+Beside `dump`, other readers of a server's binlog (`bench/peers/reader.py`: whose clock that is) get the same row
+changes of it: go-mysql's canal decodes them, Debezium and Maxwell make JSON of them, and nobody but Binwire keeps them.
+Each must have seen all that was written, row by row. Where none of these is wanted or to be had, `dump` is not asked:
+it would take a server. mysql-replication has no part in it: from a file it is faster than over a socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
 import shutil
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import material, orders
-from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, Side
+from bench import captured, material, orders
+from bench.harness import Benchmark, Measure, Outcome, Parameters, PeerMissingError, Prepared, Side, SoughtPeer
 from bench.material import Material
-from bench.peers import mysql_replication
-from bench.records import content_hash, record_values
+from bench.peers import canal, debezium, maxwell, mysql_replication, reader
+from bench.records import content_hash, record_values, rows
+from bench.shop_server import NEWEST, OLDEST, History, ShopServer, shop_server
 
-_TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"
+_ROWS: Final = Measure("rows", "rows/s")
+_CPU: Final = Measure("rows-cpu", "CPU s/million rows", higher_is_better=False)
+_CHECKOUT: Final = Path(__file__).resolve().parent.parent
+_BINWIRE: Final = "binwire"
+
+_Run = Callable[[str, ShopServer, Path], Outcome]
 
 
 @contextlib.contextmanager
 def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
-    binlog = material.write_binlog(
-        folder / "mysql-bin.000001", parameters["transactions"], parameters["rows_per_transaction"]
-    )
-    yield Prepared(
-        Side("binwire", lambda: _run(binlog, folder / "data")), Side(mysql_replication.NAME, lambda: _run_peer(binlog))
-    )
+    count = parameters["rows_per_transaction"]
+    binlog = material.write_binlog(folder / "mysql-bin.000001", parameters["transactions"], count)
+    with contextlib.ExitStack() as stack:
+        servers = _Servers(stack, parameters["server_transactions"], count)
+
+        def sought(name: str, kind: str, find: Callable[[], str], run: _Run) -> SoughtPeer:
+            return SoughtPeer(name, lambda: _reader(name, servers, kind, find(), run, folder))
+
+        yield Prepared(
+            Side(_BINWIRE, lambda: _run(binlog, servers, folder)),
+            Side(mysql_replication.NAME, lambda: _run_peer(binlog)),
+            sought(canal.NAME, NEWEST, canal.program, canal.run),
+            sought(debezium.NAME, NEWEST, debezium.class_path, debezium.run),
+            sought(maxwell.NAME, OLDEST, maxwell.class_path, maxwell.run),
+        )
 
 
-def _run(binlog: Material, data_directory: Path) -> Outcome:
+class _Servers:
+    """The servers with the orders in their binlogs: started for the first peer that reads there, and tried once."""
+
+    def __init__(self, stack: contextlib.ExitStack, transactions: int, rows_per_transaction: int) -> None:
+        self._stack = stack
+        self._size = transactions, rows_per_transaction
+        self.running: dict[str, ShopServer] = {}
+        self._missing: dict[str, str] = {}
+
+    def get(self, kind: str) -> ShopServer:
+        """Raises PeerMissingError."""
+        if kind in self._missing:
+            raise PeerMissingError(self._missing[kind])
+        if kind not in self.running:
+            try:
+                self.running[kind] = self._stack.enter_context(shop_server(kind, *self._size))
+            except PeerMissingError as error:
+                self._missing[kind] = str(error)
+                raise
+        return self.running[kind]
+
+
+def _reader(name: str, servers: _Servers, kind: str, program: str, run: _Run, folder: Path) -> Side:
+    """A peer that reads from a server. Raises PeerMissingError."""
+    server = servers.get(kind)
+    servers.get(NEWEST)  # where Binwire reads
+    return Side(name, lambda: run(program, server, folder), same_result=False)
+
+
+def _run(binlog: Material, servers: _Servers, folder: Path) -> Outcome:
+    """From the file; and from the server, if there is one."""
+    from_file = _run_file(binlog, folder / "data")
+    if NEWEST not in servers.running:
+        return from_file
+    from_server = run_dump(servers.running[NEWEST], folder / "data")
+    return Outcome({**from_file.values, **from_server.values}, from_file.result_hash)
+
+
+def _run_file(binlog: Material, data_directory: Path) -> Outcome:
+    with _fresh(data_directory):
+        end = binlog.path.name, binlog.path.stat().st_size
+        took, _ = asyncio.run(captured.capture(data_directory, f"file://{binlog.path}", "earliest", *end))
+        return _outcome(binlog, took.seconds, took.cpu_seconds, _values(data_directory))
+
+
+def run_dump(server: ShopServer, data_directory: Path) -> Outcome:
+    """Capture a server's orders by a process of its own. Raises ResultMismatchError."""
+    with _fresh(data_directory):
+        start, end = f"{server.file}:{server.position}", map(str, server.end)
+        # -P: a `bench` in the directory we are called in must not be taken for this one.
+        command = [sys.executable, "-P", "-m", "bench.captured", str(data_directory), server.url, start, *end]
+        path = os.pathsep.join(filter(None, [str(_CHECKOUT), os.environ.get("PYTHONPATH")]))
+        reading = reader.read(_BINWIRE, command, data_directory, {**os.environ, "PYTHONPATH": path})
+        reader.require(_BINWIRE, _history(list(_values(data_directory))), server.history)
+        took = captured.Took(**reading.said)
+        return reader.answer(server.history, server.history.rows, took.seconds, took.cpu_seconds, reading.anonymous_kib)
+
+
+def _history(values: list[bytes]) -> History:
+    """What records say, decoded once for each log of other bytes."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(len(value).to_bytes(4, "big") + value)
+    return _DECODED.get(digest.digest()) or _DECODED.setdefault(digest.digest(), _decoded(values))
+
+
+_DECODED: Final[dict[bytes, History]] = {}
+
+
+def _decoded(values: Iterable[bytes]) -> History:
+    counts = {"INSERT": 0, "UPDATE": 0, "DELETE": 0}
+    ids = 0
+    for row in rows(values):
+        counts[row["operation"]] += 1
+        position = [field["name"] for field in row["fields"]].index(orders.PRIMARY_KEY)
+        ids += int((row["afterImages"] or row["beforeImages"])[position]["value"])
+    return History(counts["INSERT"], counts["UPDATE"], counts["DELETE"], ids)
+
+
+@contextlib.contextmanager
+def _fresh(data_directory: Path) -> Iterator[None]:
     data_directory.mkdir()
-    seconds = asyncio.run(_capture(binlog, data_directory))
-    segments = sorted((data_directory / _TOPIC).glob("*.log"))
-    values = (value for segment in segments for value in record_values(segment.read_bytes()))
-    outcome = _outcome(binlog, seconds, values)
-    shutil.rmtree(data_directory)
-    return outcome
+    try:
+        yield
+    finally:
+        shutil.rmtree(data_directory)
 
 
-async def _capture(binlog: Material, data_directory: Path) -> float:
-    """Capture the file into a fresh log; the seconds until its last record was visible."""
-    from capture.channel import Channel, ChannelSpec, State
-    from capture.file_source import FileSource
-    from capture.source import SourceAddress
-    from storage.catalog import Catalog, ChannelRow
-    from storage.clock import SystemClock
-    from storage.config import LogConfig
-    from storage.segment_log import SegmentLog
-
-    clock, catalog = SystemClock(), Catalog.open(data_directory / "catalog.db")
-    log = SegmentLog.open(data_directory / _TOPIC, _TOPIC, LogConfig(), clock)
-    log.start()
-    address = SourceAddress.parse(f"file://{binlog.path}")
-    spec = ChannelSpec("bench", _TOPIC, address, 0, (orders.DATABASE,), frozenset({"dml", "ddl"}), "earliest")
-    catalog.put_channel(
-        ChannelRow(spec.id, spec.id, _TOPIC, str(address), 0, None, "[]", 0, clock.now_ms(), "Not Started", None)
-    )
-    channel = Channel(spec, log, catalog, lambda: FileSource([binlog.path]), clock)
-    ended = asyncio.Event()
-
-    def note() -> None:
-        if log.high_watermark >= binlog.records or channel.status().state is State.ERROR:
-            ended.set()
-
-    log.subscribe(note)
-    channel.subscribe(note)
-    start = time.perf_counter()
-    await channel.start()
-    await ended.wait()
-    seconds = time.perf_counter() - start
-    if log.high_watermark < binlog.records:
-        raise RuntimeError(f"the channel stopped at offset {log.high_watermark}: {channel.status().reason}")
-    await channel.stop()
-    await log.close(orderly=True)
-    catalog.close()
-    return seconds
+def _values(data_directory: Path) -> Iterator[bytes]:
+    for segment in captured.segments(data_directory):
+        yield from record_values(segment.read_bytes())
 
 
 def _run_peer(binlog: Material) -> Outcome:
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     values = mysql_replication.transcode(binlog.path, material.SERVER_VERSION)
-    return _outcome(binlog, time.perf_counter() - start, values)
+    return _outcome(binlog, time.perf_counter() - start, time.process_time() - start_cpu, values)
 
 
-def _outcome(binlog: Material, seconds: float, values: Iterable[bytes]) -> Outcome:
-    return Outcome({"rows": binlog.rows / seconds}, content_hash(values))
+def _outcome(binlog: Material, seconds: float, cpu_seconds: float, values: Iterable[bytes]) -> Outcome:
+    measured = {_ROWS.name: binlog.rows / seconds, _CPU.name: cpu_seconds / binlog.rows * 1_000_000}
+    return Outcome(measured, content_hash(values))
 
 
 BENCHMARK = Benchmark(
     name="capture",
-    question="How many row changes per second go from a binlog file into the log (one process)?",
-    measures=(Measure("rows", "rows/s"),),
-    smoke={"transactions": 5, "rows_per_transaction": 20},
-    full={"transactions": 160, "rows_per_transaction": 250},
+    question="How many row changes per second go from a binlog into the log (one process)?",
+    measures=(_ROWS, _CPU, reader.ROWS, reader.CPU, reader.MEMORY),
+    smoke={"transactions": 5, "rows_per_transaction": 20, "server_transactions": 160},
+    full={"transactions": 160, "rows_per_transaction": 250, "server_transactions": 276},
     prepare=_prepare,
 )

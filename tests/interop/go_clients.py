@@ -24,20 +24,25 @@ _ENVIRONMENT = {"GOFLAGS": "-buildvcs=false -trimpath", "GOTOOLCHAIN": "local", 
 
 def command(name: str, module: str, *arguments: str, pinned_by: str = "go.mod") -> tuple[str, ...]:
     """The command of the program of ``go/<module>``, built as ``.clients/<name>``; ToolError when it cannot be had."""
+    return (str(program(name, _GO / module, _GO / "scenarios", pinned_by=pinned_by)), *arguments)
+
+
+def program(name: str, module: Path, *beside: Path, pinned_by: str = "go.mod") -> Path:
+    """The program of a module, which may need modules ``beside`` it, built as ``.clients/<name>``; raises ToolError."""
     go = shutil.which("go")
     if go is None:
         raise ToolError(f"go is not on the PATH: install Go (https://go.dev/dl) to run {name}")
     target = CLIENTS_DIRECTORY / name
-    digest = hashlib.sha256(_run([go, "version"], _GO).encode())
-    for source in sorted(path for folder in ("scenarios", module) for path in (_GO / folder).iterdir()):
+    digest = hashlib.sha256(_run([go, "version"], module).encode())
+    for source in sorted(path for folder in (*beside, module) for path in folder.iterdir()):
         digest.update(source.read_bytes())
     installed_once(target, digest.hexdigest(), lambda fresh: _build(fresh / "scenarios", go, name, module, pinned_by))
-    return (str(target / "scenarios"), *arguments)
+    return target / "scenarios"
 
 
-def _build(program: Path, go: str, name: str, module: str, pinned_by: str) -> None:
+def _build(path: Path, go: str, name: str, module: Path, pinned_by: str) -> None:
     say(f"{name}: building with Go")
-    _run([go, "build", f"-modfile={pinned_by}", f"-tags={Path(pinned_by).stem}", "-o", str(program), "."], _GO / module)
+    _run([go, "build", f"-modfile={pinned_by}", f"-tags={Path(pinned_by).stem}", "-o", str(path), "."], module)
 
 
 def _run(command: list[str], folder: Path) -> str:

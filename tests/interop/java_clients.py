@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,11 @@ def tool_command(version: str, main_class: str, *, scala: str = "2.12") -> tuple
     return ("java", *_JVM_OPTIONS, "-cp", _installed(library), main_class)
 
 
+def program_class_path(family: str, version: str, pom: Path, sources: Sequence[Path]) -> str:
+    """The class path of a program of these sources, with the libraries of a POM, which names the version <family>."""
+    return _installed(_Library(family, {f"{family}.version": version}, pom, None, programs=tuple(sources)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Library:
     """A library in one version: the POM that resolves it by properties, the version last, and our program, if any.
@@ -79,6 +84,7 @@ class _Library:
     main_class: str | None
     jvm_options: tuple[str, ...] = ()
     checkout: str | None = None
+    programs: tuple[Path, ...] = ()
 
     @property
     def version(self) -> str:
@@ -90,7 +96,8 @@ class _Library:
 
     @property
     def sources(self) -> list[Path]:
-        return [_JAVA / f"{name}.java" for name in ("ScenarioLoop", self.main_class) if self.main_class]
+        scenarios = [_JAVA / f"{name}.java" for name in ("ScenarioLoop", self.main_class) if self.main_class]
+        return [*scenarios, *self.programs]
 
 
 def _command(library: _Library) -> tuple[str, ...]:
@@ -135,10 +142,10 @@ def _build(fresh: Path, library: _Library) -> None:
         _build_checkout(Path(checkout), library, class_path)
     if not library.sources:
         return
-    say(f"{library.name}: compiling the scenarios")
+    say(f"{library.name}: compiling our program")
     failed = _compile(fresh / "classes", class_path, library.sources)
     if failed:
-        raise ToolError(f"the scenarios do not compile against {library.name}: {failed}")
+        raise ToolError(f"our program does not compile against {library.name}: {failed}")
 
 
 def _build_checkout(checkout: Path, library: _Library, class_path: Path) -> None:
