@@ -64,7 +64,7 @@ class NotCompiledError(Exception):
 
 def _compiler() -> list[str] | None:
     """The command of a C compiler, None where it, the headers or the platform are not there."""
-    if not sys.platform.startswith("linux") or os.environ.get("BINWIRE_ACCELERATOR") == "off":
+    if not sys.platform.startswith("linux"):
         return None
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         return None
@@ -77,14 +77,15 @@ def _compiler() -> list[str] | None:
 
 def compile_modules(flags: tuple[str, ...] = FLAGS) -> bool:
     """Compile what is not up to date; whether all modules are there. Raises NotCompiledError."""
+    is_wanted = os.environ.get("BINWIRE_ACCELERATOR") != "off"
     compiler = _compiler()
     for module in MODULES:
-        if compiler is not None and module.is_current():
+        if is_wanted and module.is_current():
             continue
         module.path.unlink(missing_ok=True)
-        if compiler is not None:
+        if is_wanted and compiler is not None:
             _compile(module, [*compiler, *flags])
-    return compiler is not None
+    return all(module.is_current() for module in MODULES)
 
 
 def _compile(module: Module, command: list[str]) -> None:
