@@ -73,7 +73,8 @@ class Client(asyncio.Protocol):
         self._is_pump_due = False
         # Per request
         self._is_busy = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
+        """What answers the request in flight, if it waits."""
         self._context: RequestContext | None = None
         self._outgoing: Outgoing
         # Timeouts
@@ -222,6 +223,9 @@ class Client(asyncio.Protocol):
             return
         if isinstance(result, Message):
             self._respond(event, result)
+        elif isinstance(result, asyncio.Future) and not self._is_stranger:
+            self._task = result
+            result.add_done_callback(lambda done: self._on_answer(event, done))
         else:
             self._start(self._await(event, result))
 
@@ -232,8 +236,23 @@ class Client(asyncio.Protocol):
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """Cut a connection whose request ended in a fault of ours: nobody answers it any more, or looks at its time."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a request was not answered", exc_info=error)
-            self.abort("its request could not be answered")
+            self._cut_unanswered(error)
+
+    def _cut_unanswered(self, error: BaseException) -> None:
+        _log.error("a request was not answered", exc_info=error)
+        self.abort("its request could not be answered")
+
+    def _on_answer(self, request: Request, answer: asyncio.Future[Message]) -> None:
+        """Answer a request that waited without a task of its own."""
+        if answer.cancelled() or self._core.sasl.state is AuthState.CLOSED:
+            return
+        if isinstance(error := answer.exception(), Exception):
+            self._start(self._fail(request, error))
+            return
+        try:
+            self._complete(request, answer.result())
+        except Exception as error:
+            self._cut_unanswered(error)
 
     async def _await(self, request: Request, pending: Awaitable[Message]) -> None:
         try:

@@ -23,7 +23,7 @@ from msgspec import Struct
 from broker.apis import APIS, REQUEST_BYTES_MAX, api_versions
 from broker.errors import ErrorCode, WireError
 from broker.sasl import BEFORE_LOGIN, AuthState, SaslExchange
-from broker.wire import INT16, INT32, NULLABLE_STRING, Message, decode_from, encode_parts, wire
+from broker.wire import INT16, INT32, NULLABLE_STRING, VIEW_BYTES_MIN, Message, decode_from, encode_parts, wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +36,6 @@ FRAME_BYTES_MAX: Final = max(api.request_bytes_max for api in APIS.values())
 
 FRAME_BYTES_MAX_BEFORE_LOGIN: Final = 524_288
 """Largest request or token of a stranger, as in Kafka; a PLAIN login needs a few hundred bytes."""
-
-VIEW_BYTES_MIN: Final = 4096
-"""Parts from this size on go out uncopied; smaller ones are joined, which is cheaper than another write."""
 
 TOKEN_ACCEPTED: Final = b"\0\0\0\0"
 """The answer to an accepted raw token: an empty token, in one write (Java would misread the rest of a split one)."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from broker.errors import ApiError, ErrorCode
 from broker.notices import Notices
+from broker.parked import Parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Container
 
     from broker.downconvert import DownConverter
     from broker.groups import GroupCoordinator
@@ -35,8 +36,8 @@ class Broker(Struct, kw_only=True):
     """Everything the handlers work with.
 
     `cluster_id`: 22 characters of base64, stable. `group_ids`: the configured groups, which an anonymous client may
-    use; None lets it use any. Handlers that wait put a wake-up into `parked`; `wake_parked()` lets all of them answer
-    with what they have, and nothing waits from then on: it `is_closing`.
+    use; None lets it use any. Fetches wait in `parked`; `wake_parked()` lets all of them answer with what they have,
+    and nothing waits from then on: it `is_closing`.
     """
 
     cluster_id: str
@@ -50,14 +51,13 @@ class Broker(Struct, kw_only=True):
     downconverter: DownConverter
     group_ids: Container[str] | None = None
     node_id: int = NODE_ID
-    parked: set[Callable[[], None]] = set()
+    parked: Parked = field(default_factory=Parked)
     is_closing: bool = False
 
     def wake_parked(self) -> None:
         """Complete every parked fetch now, and each that comes at once; used when the server closes."""
         self.is_closing = True
-        for wake in tuple(self.parked):
-            wake()
+        self.parked.wake_all()
 
 
 class Session(Struct, kw_only=True):

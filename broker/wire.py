@@ -59,6 +59,7 @@ __all__ = [
     "RECORDS",
     "STRING",
     "Array",
+    "Encoded",
     "Fixed",
     "Message",
     "Sized",
@@ -67,8 +68,12 @@ __all__ = [
     "decode_from",
     "encode",
     "encode_parts",
+    "encoded",
     "wire",
 ]
+
+VIEW_BYTES_MIN: Final = 4096
+"""Parts from this size on go out uncopied; smaller ones are joined, which is cheaper than another write."""
 
 ELEMENTS_MAX: Final = 2000
 """Elements of all arrays of one message that is read: a thousand topics with a partition each. A client here names a
@@ -105,9 +110,23 @@ def decode_from(cls: type[MessageT], version: int, buffer: bytes, position: int 
 
 def encode_parts(value: Message, version: int) -> list[Buffer]:
     """Write a message of `version` as buffers in wire order; `RECORDS` fields are passed on without a copy."""
+    if isinstance(value, Encoded):
+        return [value.data]
     parts: list[Buffer] = []
     _writer(type(value), version)(value, parts.append)
     return parts
+
+
+class Encoded(Message):
+    """A message that was written for several who are sent the same, in the version that all of them speak."""
+
+    data: bytes = wire(BYTES)
+
+
+def encoded(value: Message, version: int) -> Encoded | None:
+    """Write a message of `version` once for several; None if it is too large to be worth a copy."""
+    parts = encode_parts(value, version)
+    return Encoded(data=b"".join(parts)) if sum(map(len, parts)) < VIEW_BYTES_MIN else None
 
 
 def encode(value: Message, version: int) -> bytes:

@@ -2,9 +2,9 @@
 
 Behaviour (ReplicaManager.fetchMessages@1.1.1):
 - Answered at once if max_wait_time <= 0, no partition is asked for, any partition has an error, or min_bytes are
-  there; else the request is parked: it subscribes to its logs, completes exactly once — enough bytes, time over, or
-  the server closing — and is then answered by the same code with what is there. Every requested partition is
-  answered.
+  there; else the request is parked (`parked.py`): it completes exactly once — enough bytes, time over, or the server
+  closing — and is then answered by the same code with what is there. Who waits for the same is looked at once, and a
+  small answer is built once for all of them. Every requested partition is answered.
 - Batches go out as they lie in the log: the response holds views of the mapping, leased until they are written. What
   is not in memory is brought there first, without holding the loop, and the answer is looked up again.
 - Values: on error high watermark, LSO and log start are -1. Read-uncommitted: LSO -1, aborted_transactions null;
@@ -31,13 +31,13 @@ log_start_offset; v7 sessions.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
 from broker.downconvert import message_span
 from broker.errors import ErrorCode
-from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, wire
+from broker.wire import INT8, INT16, INT32, INT64, RECORDS, STRING, Array, Message, encoded, wire
 from storage.errors import CorruptLog, OffsetOutOfRange, StorageError
 from storage.log import NotResident, resident
 
@@ -158,7 +158,7 @@ RULES: Final = (
 """One row per version, in order."""
 
 
-def handle(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitable[Message]:
     """Answer now if the rules allow it, else park."""
     if request.epoch not in INITIAL_EPOCHS:
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, responses=[])
@@ -170,14 +170,14 @@ def handle(context: RequestContext, request: FetchRequest) -> FetchResponse | Aw
         return _when_resident(context, request)
 
 
-def _attempt(context: RequestContext, request: FetchRequest) -> FetchResponse | Awaitable[FetchResponse]:
+def _attempt(context: RequestContext, request: FetchRequest) -> Message | Awaitable[Message]:
     return _answer(context, request) if _is_due(context, request) else _park(context, request)
 
 
-async def _when_resident(context: RequestContext, request: FetchRequest) -> FetchResponse:
+async def _when_resident(context: RequestContext, request: FetchRequest) -> Message:
     """Bring in what the answer needs, and answer."""
     answer = await resident(lambda: _attempt(context, request))
-    return answer if isinstance(answer, FetchResponse) else await answer
+    return answer if isinstance(answer, Message) else await answer
 
 
 def _distinct(topics: list[FetchTopic]) -> list[FetchTopic]:
@@ -216,45 +216,80 @@ def _is_due(context: RequestContext, request: FetchRequest) -> bool:
     return wanted <= 0 or not partition_count
 
 
-async def _park(context: RequestContext, request: FetchRequest) -> FetchResponse:
-    """Wait for bytes, time or the server's end, then answer. Everything registered is unregistered, however it ends."""
+def _park(context: RequestContext, request: FetchRequest) -> Awaitable[Message]:
+    """Wait for bytes, time or the server's end."""
     broker = context.broker
-    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def wake() -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    def on_publish() -> None:
-        if not woken.done() and _is_worth_waking(context, request):
-            woken.set_result(None)
-
-    timer = broker.scheduler.call_later(min(request.max_wait_time, MAX_WAIT_MS), wake)
-    logs = [topic.log for topic in _topics(context, request)]
-    unsubscribes = [log.subscribe(on_publish) for log in logs]
-    broker.parked.add(wake)
-    try:
-        on_publish()  # the logs may have grown since the handler looked
-        await woken
-    finally:
-        broker.parked.discard(wake)
-        timer.cancel()
-        for unsubscribe in unsubscribes:
-            unsubscribe()
-    answer = await resident(lambda: _answer(context, request))
-    return answer if isinstance(answer, FetchResponse) else await answer
+    logs = list(dict.fromkeys(topic.log for topic in _topics(context, request)))
+    delay_ms = min(request.max_wait_time, MAX_WAIT_MS)
+    return broker.parked.park(_Parked(context, request), logs, delay_ms, broker.clock, broker.scheduler)
 
 
-def _is_worth_waking(context: RequestContext, request: FetchRequest) -> bool:
-    try:
-        return _is_due(context, request)
-    except NotResident:
-        return True
+class _Parked:
+    """A fetch that waits (`parked.Fetch`)."""
+
+    __slots__ = ("_context", "_request")
+
+    def __init__(self, context: RequestContext, request: FetchRequest) -> None:
+        self._context = context
+        self._request = request
+
+    def look(self, known: dict[Any, Any]) -> Message | asyncio.Future[Message] | None:
+        """Answer if it is due. What is found, and written if it is small, serves all who ask the same."""
+        asked = _asked(self._context, self._request)
+        if asked not in known:
+            known[asked] = self._find()
+        found = known[asked]
+        return self.answer() if found is _DUE else found
+
+    def _find(self) -> Message | object | None:
+        """The answer to all who ask this, `_DUE` if each is to have one of its own, None if it is not due."""
+        context, request = self._context, self._request
+        try:
+            if not _is_due(context, request):
+                return None
+            if RULES[context.api_version].magic < 2:
+                return _DUE
+            answer = _answer_stored(context, request)
+        except NotResident:
+            return _DUE
+        shared = encoded(answer, context.api_version)
+        context.release()
+        return shared if shared is not None else _DUE
+
+    def answer(self) -> Message | asyncio.Future[Message]:
+        """Answer with what there is; who has to wait for the medium, or for a conversion, does so in a task."""
+        context, request = self._context, self._request
+        try:
+            answer = _answer(context, request)
+        except NotResident:
+            answer = _answer_when_resident(context, request)
+        return answer if isinstance(answer, FetchResponse) else asyncio.ensure_future(answer)
+
+
+_DUE: Final = object()
+
+
+def _asked(context: RequestContext, request: FetchRequest) -> tuple[object, ...]:
+    """What an answer depends on, beside the logs."""
+    find, principal = context.broker.topics.find, context.session.principal
+    partitions = []
+    for topic in request.topics:
+        for each in topic.partitions:
+            found = find(principal, topic.topic, each.partition)
+            seen = found if isinstance(found, ErrorCode) else found.log
+            partitions.append((topic.topic, seen, each.partition, each.fetch_offset, each.max_bytes))
+    return (context.api_version, request.min_bytes, request.max_bytes, request.isolation_level, *partitions)
 
 
 def _topics(context: RequestContext, request: FetchRequest) -> list[Topic]:
     found = (context.broker.topics.find(context.session.principal, topic.topic) for topic in request.topics)
     return [topic for topic in found if not isinstance(topic, ErrorCode)]
+
+
+async def _answer_when_resident(context: RequestContext, request: FetchRequest) -> FetchResponse:
+    """Bring in what the answer needs, and answer, due or not."""
+    answer = await resident(lambda: _answer(context, request))
+    return answer if isinstance(answer, FetchResponse) else await answer
 
 
 class _Budget:

@@ -20,12 +20,15 @@ from broker.apis.fetch import (
 )
 from broker.context import Broker, RequestContext
 from broker.errors import ErrorCode
+from broker.parked import ENDED_MAX
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
+from broker.wire import VIEW_BYTES_MIN, Encoded, Message, decode
 from storage import compression
 from storage.compression import Codec
 from storage.encoding import encode_batch
 from storage.errors import CorruptLog
+from storage.log import LogSlice
 from storage.records import BatchHeader, iter_values
 from tests.broker.fakes import GROUP, TOPIC, USERNAME, make_broker, make_context
 from tests.fakes import ManualClock, ManualScheduler
@@ -57,7 +60,15 @@ def request(offset: int, limit: int = MANY, /, **settings: int) -> FetchRequest:
 async def answer(broker: Broker, version: int, asked: FetchRequest, principal: Principal = ANONYMOUS) -> FetchResponse:
     context = make_context(broker, version, principal)
     result = fetch.handle(context, asked)
-    return result if isinstance(result, FetchResponse) else await result
+    return read(result if isinstance(result, Message) else await result, version)
+
+
+def read(response: Message, version: int = 4) -> FetchResponse:
+    """What a fetch that waited is answered with was written for all who wait for the same."""
+    if isinstance(response, Encoded):
+        return decode(FetchResponse, version, response.data)
+    assert isinstance(response, FetchResponse)
+    return response
 
 
 async def one(broker: Broker, version: int, asked: FetchRequest) -> FetchPartitionResponse:
@@ -366,9 +377,10 @@ class Waiting:
 
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
-        self.timers = ManualScheduler(ManualClock())
+        clock = ManualClock()
+        self.timers = ManualScheduler(clock)
         self.broker = make_broker(log)
-        self.broker.scheduler = self.timers
+        self.broker.clock, self.broker.scheduler = clock, self.timers
 
     def send(self, asked: FetchRequest, version: int = 4) -> asyncio.Task[FetchResponse]:
         return asyncio.create_task(answer(self.broker, version, asked))
@@ -379,7 +391,7 @@ class Waiting:
 
     def assert_nothing_is_registered(self) -> None:
         assert self.log.subscribers == []
-        assert self.broker.parked == set()
+        assert len(self.broker.parked) == 0
         assert self.timers.pending == 0
 
 
@@ -453,18 +465,18 @@ async def test_closing_wakes_what_is_parked(waiting: Waiting) -> None:
 
 async def test_what_is_about_to_be_parked_when_the_server_closes_does_not_wait(waiting: Waiting) -> None:
     pending = fetch.handle(make_context(waiting.broker, 4), request(130, max_wait_time=100_000))
-    assert not isinstance(pending, FetchResponse)
+    assert not isinstance(pending, Message)
     waiting.broker.wake_parked()
-    assert len((await pending).responses) == 1
+    assert len(read(await pending).responses) == 1
     waiting.assert_nothing_is_registered()
 
 
 async def test_growth_between_looking_and_subscribing_is_not_missed(log: MemoryLog) -> None:
     context: RequestContext = make_context(make_broker(log), 4)
     pending = fetch.handle(context, request(130, max_wait_time=100_000))
-    assert not isinstance(pending, FetchResponse)
+    assert not isinstance(pending, Message)
     log.append([b"new"], [T0])
-    response = await asyncio.wait_for(asyncio.ensure_future(pending), 5)
+    response = read(await asyncio.wait_for(asyncio.ensure_future(pending), 5))
     assert offsets_in(response.responses[0].partition_responses[0]) == [130]
 
 
@@ -483,6 +495,116 @@ async def test_one_publish_completes_many_waiting_fetches_once_each(waiting: Wai
     responses = await asyncio.gather(*tasks)
     assert {tuple(offsets_in(each.responses[0].partition_responses[0])) for each in responses} == {(130, 131)}
     waiting.assert_nothing_is_registered()
+
+
+async def test_what_many_wait_for_costs_one_callback_one_timer_and_is_built_once(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = [make_context(waiting.broker, 4 + number % 2) for number in range(40)]
+    pending = [fetch.handle(each, request(130, max_wait_time=500 + number)) for number, each in enumerate(contexts)]
+    assert (len(waiting.log.subscribers), waiting.timers.pending) == (1, 1)
+    reads: list[tuple[int, ...]] = []
+    read_log = waiting.log.read
+
+    def counted(*asked: int, **how: bool) -> LogSlice:
+        reads.append(asked)
+        return read_log(*asked, **how)
+
+    monkeypatch.setattr(waiting.log, "read", counted)
+    waiting.log.append([b"one"], [T0])
+    assert reads == []  # whoever appends waits for nobody's answer
+    waiting.log.append([b"two"], [T0])
+    answers = [await each for each in pending if not isinstance(each, Message)]
+    assert len(answers) == 40
+    assert len(reads) == 2
+    assert len({id(each) for each in answers}) == 2  # one for each version
+    assert {tuple(offsets_in(read(answers[0], 4).responses[0].partition_responses[0]))} == {(130, 131)}
+    assert waiting.log.leased == 0
+    waiting.assert_nothing_is_registered()
+
+
+async def test_a_large_answer_is_not_copied_for_each_but_leased(waiting: Waiting) -> None:
+    contexts = [make_context(waiting.broker, 4) for _ in range(3)]
+    pending = [fetch.handle(context, request(130)) for context in contexts]
+    waiting.log.append([bytes(VIEW_BYTES_MIN)], [T0])
+    answers = [await each for each in pending if not isinstance(each, Message)]
+    assert [isinstance(each, FetchResponse) for each in answers] == [True] * 3
+    assert waiting.log.leased == 3
+    for context in contexts:
+        context.release()
+    assert waiting.log.leased == 0
+
+
+async def test_what_differs_is_answered_apart(log: MemoryLog) -> None:
+    """Limits, isolation, and what a login may see."""
+    broker = make_broker(log)
+    stranger = Principal(USERNAME, GROUP, frozenset({"another"}))
+    size = len(log.batches[0][2])
+    asked = [request(130), request(130, 1), request(130, isolation_level=1), request(131 - 1, max_bytes=7)]
+    tasks = [asyncio.create_task(answer(broker, 4, each)) for each in asked]
+    refused = await answer(broker, 4, request(130), stranger)
+    assert refused.responses[0].partition_responses[0].error_code == ErrorCode.TOPIC_AUTHORIZATION_FAILED
+    await asyncio.sleep(0)
+    log.append([b"x" * size], [T0])
+    first, second, third, fourth = [(await each).responses[0].partition_responses[0] for each in tasks]
+    assert first.record_set == second.record_set == third.record_set == fourth.record_set
+    assert (first.last_stable_offset, third.last_stable_offset) == (-1, 131)
+
+
+@pytest.mark.parametrize("fails", ["look", "time", "closing"])
+async def test_a_fetch_that_fails_fails_alone(waiting: Waiting, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    tasks = [waiting.send(request(130 - number)) for number in (0, 10)]
+    other = waiting.send(request(130, min_bytes=1 << 10))
+    await waiting.settle()
+    assert (await tasks.pop()).responses
+    size_between, read_log = waiting.log.size_between, waiting.log.read
+
+    def broken(offset: int, max_bytes: int, **how: Any) -> Any:
+        raise RuntimeError("by a mistake of ours")
+
+    monkeypatch.setattr(waiting.log, "size_between", broken)
+    monkeypatch.setattr(waiting.log, "read", broken)
+    if fails == "look":
+        waiting.log.append([b"new"], [T0])
+    elif fails == "time":
+        waiting.timers.advance(500)
+    else:
+        waiting.broker.wake_parked()
+    for task in (*tasks, other):
+        with pytest.raises(RuntimeError):
+            await task
+    monkeypatch.setattr(waiting.log, "size_between", size_between)
+    monkeypatch.setattr(waiting.log, "read", read_log)
+    waiting.assert_nothing_is_registered()
+
+
+async def test_deadlines_are_kept_in_any_order_and_forgotten_with_who_had_them(waiting: Waiting) -> None:
+    waits = [700, 300, 500, 300, 900]
+    tasks = [waiting.send(request(130, max_wait_time=wait)) for wait in waits]
+    await waiting.settle()
+    tasks[2].cancel()
+    for until_ms, done in ((299, [2]), (300, [1, 2, 3]), (699, [1, 2, 3]), (700, [0, 1, 2, 3])):
+        waiting.timers.advance(until_ms - (waiting.broker.clock.monotonic_ms() - 1_000_000))
+        await waiting.settle()
+        assert [number for number, task in enumerate(tasks) if task.done()] == done
+        assert waiting.timers.pending == 1
+    waiting.timers.advance(200)
+    await tasks[4]
+    waiting.assert_nothing_is_registered()
+
+
+async def test_who_is_answered_over_and_over_leaves_few_deadlines(waiting: Waiting) -> None:
+    kept = waiting.send(request(100, max_wait_time=300_000, min_bytes=1 << 20))
+    await waiting.settle()
+    for number in range(3 * ENDED_MAX):
+        pending = fetch.handle(make_context(waiting.broker, 4), request(130 + number, max_wait_time=300_000))
+        waiting.log.append([b"new"], [T0])
+        assert not isinstance(pending, Message)
+        await pending
+        assert len(waiting.broker.parked._deadlines) <= ENDED_MAX + 4
+    assert not kept.done()
+    waiting.broker.wake_parked()
+    await kept
 
 
 # Sparse offsets
