@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import consumers
 from bench.client import RawClient
-from bench.consumers import Read, Topic
+from bench.consumers import Kcat, Read, Topic, java
 from bench.harness import (
     Benchmark,
     Measure,
@@ -51,31 +50,36 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         log = without_leader_epochs(b"".join(split_batches(files, before=high_watermark)))
         sizes = tuple(len(value) for value in record_values(log))
 
-        clients: dict[str, Read] = {_RAW: lambda topic, _: _read_raw(topic, parameters["fetch_bytes"], log)}
+        clients: dict[str, Read] = {_RAW: lambda topic, *_: _read_raw(topic, parameters["fetch_bytes"], log)}
         missing = []
-        for name, client in ((_KCAT, consumers.kcat(folder)), (_JAVA, consumers.java())):
+        consumers: dict[str, Callable[[], Read]] = {
+            _KCAT: lambda: Kcat(folder).read,
+            _JAVA: lambda: stack.enter_context(java()),
+        }
+        for name, consumer in consumers.items():
             if name in parameters["clients"]:
                 try:
-                    clients[name] = stack.enter_context(client)
+                    clients[name] = consumer()
                 except PeerMissingError as error:
                     missing.append(str(error))
 
         def read(broker: BenchServer | KafkaBroker) -> Outcome:
-            return _read(broker, clients, Topic(broker.host, broker.port, TOPIC, sizes), log)
+            return _read(broker, clients, sizes, log)
 
         peer = kafka.peer(stack, folder, TOPIC, log, read)
         yield Prepared(Side("binwire", lambda: read(server)), peer, missing=missing)
 
 
-def _read(broker: BenchServer | KafkaBroker, clients: dict[str, Read], topic: Topic, log: bytes) -> Outcome:
+def _read(broker: BenchServer | KafkaBroker, clients: dict[str, Read], sizes: Sequence[int], log: bytes) -> Outcome:
+    topic = Topic(broker.host, broker.port, TOPIC, len(sizes))
     values: dict[str, float] = {}
     for name, count in _READERS:
         if name in clients:
             before_s = cpu_seconds(broker.pid)
-            seconds = clients[name](topic, count)
+            seconds = clients[name](topic, sizes, count)
             used_s = cpu_seconds(broker.pid) - before_s
             values[f"throughput, {name} × {count}"] = count * len(log) / _BYTES_PER_MB / seconds
-            values[f"records, {name} × {count}"] = count * len(topic.value_bytes) / seconds
+            values[f"records, {name} × {count}"] = count * len(sizes) / seconds
             values[f"CPU, {name} × {count}"] = used_s / (count * len(log) / _BYTES_PER_GB)
     result = ResultHash()
     result.add(log)
@@ -87,7 +91,7 @@ def _read_raw(topic: Topic, fetch_bytes: int, log: bytes) -> float:
     with RawClient(topic.host, topic.port) as client:
         begun_s = time.perf_counter()
         offset = 0
-        while offset < len(topic.value_bytes):
+        while offset < topic.records:
             records = whole_batches(client.fetch(topic.name, offset, max_bytes=fetch_bytes).records)
             offset = offset_after(records)
             received.append(bytes(records))

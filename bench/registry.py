@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.append import BENCHMARK as APPEND
+from bench.backfill import BENCHMARK as BACKFILL
 from bench.capture import BENCHMARK as CAPTURE
 from bench.cold import BENCHMARK as COLD
 from bench.downconversion import BENCHMARK as DOWNCONVERSION
@@ -25,6 +26,7 @@ from bench.start import BENCHMARK as START
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     CAPTURE,
+    BACKFILL,
     FETCH,
     DOWNCONVERSION,
     LATENCY,

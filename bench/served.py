@@ -25,6 +25,7 @@ _CHANNEL: Final = "bench"
 _USERNAME: Final = "dtstest"
 _GROUP: Final = "dtsbench01"
 _PASSWORD: Final = "Bench-start1"  # noqa: S105 — of a server that lives for a second, on the loopback interface
+LOGIN: Final = (f"{_USERNAME}-{_GROUP}", _PASSWORD)
 _FETCH_BYTES: Final = 1 << 16
 _POLL_S: Final = 0.001
 _CONFIG: Final = """
@@ -94,6 +95,11 @@ class ServedFolder:
         finally:
             catalog.close()
 
+    @property
+    def pid(self) -> int:
+        """The process that was started last."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End the process as it stands."""
         self._process.kill()
@@ -111,7 +117,7 @@ class ServedFolder:
     def logged_in(self) -> Iterator[RawClient]:
         """A client, as soon as the server listens."""
         with RawClient(*self.address()) as client:
-            client.login(f"{_USERNAME}-{_GROUP}", _PASSWORD)
+            client.login(*LOGIN)
             yield client
 
     def address(self, listener: str = "public") -> tuple[str, int]:

@@ -29,6 +29,7 @@ from bench.harness import (
     run_benchmark,
 )
 from bench.peers import mysql_replication
+from bench.registry import BENCHMARKS
 
 _FIGURE = {"name": str, "min": float, "median": float, "max": float, "rounds": int}
 
@@ -36,13 +37,16 @@ _FIGURE = {"name": str, "min": float, "median": float, "max": float, "rounds": i
 _SERVERS = {"latency": "mysql97"}
 """The server that a benchmark starts."""
 
+_WITH_A_CLIENT = ("backfill",)
+"""Those that do not do without a client which is fetched: in the same place as Kafka."""
+
 
 def _marked(benchmark: Benchmark) -> Any:
     server = _SERVERS.get(benchmark.name)
     return pytest.param(benchmark, marks=[pytest.mark.server(server)] if server else [], id=benchmark.name)
 
 
-@pytest.mark.parametrize("benchmark", [_marked(benchmark) for benchmark in cli.BENCHMARKS])
+@pytest.mark.parametrize("benchmark", [_marked(each) for each in BENCHMARKS if each.name not in _WITH_A_CLIENT])
 def test_smoke(benchmark: Benchmark, tmp_path: Path) -> None:
     try:
         results = run_benchmark(benchmark, tmp_path, smoke=True, wanted=mysql_replication.NAME.__eq__)
@@ -65,7 +69,7 @@ def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     only = ("--peer", mysql_replication.NAME)
     assert cli.main(["--smoke", "--rounds", "1", *only, "--json", str(path), "capture"]) == 0
     document = json.loads(path.read_text(encoding="utf-8"))
-    entry, _ = document["results"]
+    entry, *_ = document["results"]
     (peer,) = entry["peers"]
     assert (entry["benchmark"], entry["measure"], entry["unit"]) == ("capture", "rows", "rows/s")
     _assert_form(entry["binwire"], _FIGURE)
@@ -89,7 +93,8 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines]
-    of_the_server = ["capture", "fetch", "downconversion", "latency", "handoff", "cold", "requests", "idle", "start"]
+    of_the_server = ["capture", "backfill", "fetch", "downconversion", "latency", "handoff"]
+    of_the_server += ["cold", "requests", "idle", "start"]
     assert names == [*of_the_server, "append", "read", "seek", "restart", "flush"]
 
 
@@ -97,7 +102,7 @@ def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         cli.main(["speed"])
     assert ended.value.code == 2
-    assert "there is no benchmark 'speed'; there are capture, fetch, " in capsys.readouterr().err
+    assert "there is no benchmark 'speed'; there are capture, backfill, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "x", "1.5"])

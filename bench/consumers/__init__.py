@@ -1,9 +1,10 @@
-"""Real consumers as measured clients: kcat, which is librdkafka, and Kafka's Java consumer of 1.1.1.
+"""Real consumers as measured clients: kcat, which is librdkafka, Kafka's Java consumer of 1.1.1, librdkafka alone.
 
 A reading starts some of them at once, each on its own connection, and ends when every one has read the whole of a
 topic's one partition. They run in their defaults. Owns their start, and the proof, after the clock has stopped, that
 each got every record once, in order and in full length: kcat writes offset and size of each, the Java consumer (its
-program is `Consume.java`) compares offsets itself and sums up sizes. Both compare the checksum of every batch.
+program is `Consume.java`) compares offsets itself and sums up sizes. Both compare the checksum of every batch. So does
+the program on librdkafka, `consume.c`, which counts the row changes of a log that is still being written.
 
 They are fetched by the tools of a checkout; where they cannot be had, PeerMissingError says why.
 """
@@ -13,79 +14,130 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.harness import PeerMissingError, ResultMismatchError
 from bench.peers import kafka, require_checkout
 
-_PROGRAM: Final = Path(__file__).with_name("Consume.java")
+_JAVA_PROGRAM: Final = Path(__file__).with_name("Consume.java")
+_C_PROGRAM: Final = Path(__file__).with_name("consume.c")
 _HEAP: Final = "-Xmx512M"  # as bin/kafka-consumer-perf-test.sh has it
 _NS_PER_S: Final = 1_000_000_000
 _LISTED: Final = "%o %S\\n"
 
 
 class Topic(NamedTuple):
-    """What is read, where, and the sizes of its values, which are what every consumer must get."""
+    """A topic, where it is, and how many records (or row changes) are to be read from its beginning."""
 
     host: str
     port: int
     name: str
-    value_bytes: tuple[int, ...]
+    records: int
+    login: tuple[str, str] | None = None
 
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
 
-Read = Callable[[Topic, int], float]
-"""Read a topic with so many consumers at once; the seconds it took. Raises ResultMismatchError."""
+Read = Callable[[Topic, Sequence[int], int], float]
+"""Read a topic, whose values have these sizes, with so many consumers at once; the seconds it took.
+
+Raises ResultMismatchError.
+"""
 
 
-@contextlib.contextmanager
-def kcat(folder: Path) -> Iterator[Read]:
-    """kcat: a process per consumer, from its start to its end. Raises PeerMissingError."""
-    command = _kcat_command()
+class Kcat:
+    """kcat: a process per consumer. Its files lie in `folder`. Raises PeerMissingError when it is made."""
 
-    def read(topic: Topic, consumers: int) -> float:
+    def __init__(self, folder: Path) -> None:
+        require_checkout("kcat")
+        from tests.tools import librdkafka
+        from tests.tools.workplace import ToolError
+
+        try:
+            self._command = librdkafka.kcat_command()
+        except ToolError as error:
+            raise PeerMissingError(str(error)) from None
+        self._folder = folder
+
+    def read(self, topic: Topic, value_bytes: Sequence[int], consumers: int) -> float:
+        """A Read; its time is from the start of the processes to the end of the last."""
         with contextlib.ExitStack() as stack:
-            lists = [stack.enter_context((folder / f"kcat-{number}").open("w+b")) for number in range(consumers)]
             begun_s = time.perf_counter()
-            started = [stack.enter_context(_kcat(command, topic, listed.fileno())) for listed in lists]
-            statuses = [process.wait() for process in started]
+            all_ended = [stack.enter_context(self.started(topic, number)) for number in range(consumers)]
+            for ended in all_ended:
+                ended()
             seconds = time.perf_counter() - begun_s
-            expected = b"".join(b"%d %d\n" % each for each in enumerate(topic.value_bytes))
-            for status, listed in zip(statuses, lists, strict=True):
-                listed.seek(0)
-                if status or listed.read() != expected:
-                    raise ResultMismatchError(f"kcat (status {status}) did not get the records of {topic.name}")
+        for number in range(consumers):
+            self.require(topic, value_bytes, number)
         return seconds
 
-    yield read
+    @contextlib.contextmanager
+    def started(self, topic: Topic, number: int = 0) -> Iterator[Callable[[], None]]:
+        """A process that lists the records as they come, and ends with the last; given is what waits for that."""
+        where = ("-b", topic.address, "-t", topic.name, "-p", "0", "-o", "0", "-c", str(topic.records))
+        command = [*self._command, "-C", "-q", *where, "-X", "check.crcs=true", "-f", _LISTED]
+        with self._list(number).open("wb") as output, subprocess.Popen(command, stdout=output) as process:
+
+            def ended() -> None:
+                if process.wait():
+                    raise ResultMismatchError(f"kcat ended with status {process.returncode}")
+
+            try:
+                yield ended
+            finally:
+                process.kill()
+
+    def require(self, topic: Topic, value_bytes: Sequence[int], number: int = 0) -> None:
+        """Have a process have listed every record, with its size. Raises ResultMismatchError."""
+        if self._list(number).read_bytes() != b"".join(b"%d %d\n" % each for each in enumerate(value_bytes)):
+            raise ResultMismatchError(f"kcat did not get the {topic.records} records of {topic.name}, each once")
+
+    def _list(self, number: int) -> Path:
+        return self._folder / f"kcat-{number}"
 
 
-@contextlib.contextmanager
-def _kcat(command: tuple[str, ...], topic: Topic, output: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that lists offsets and sizes of as many records as the topic has, and ends."""
-    where = ("-b", topic.address, "-t", topic.name, "-p", "0", "-o", "0", "-c", str(len(topic.value_bytes)))
-    options = ("-C", "-q", *where, "-X", "check.crcs=true", "-f", _LISTED)
-    with subprocess.Popen([*command, *options], stdout=output) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+class LastRow(NamedTuple):
+    """The last row change that was waited for, and when the consumer had it, by the monotonic clock."""
+
+    received_ns: int
+    offset: int
+    value: bytes
 
 
-def _kcat_command() -> tuple[str, ...]:
-    require_checkout("kcat")
+def librdkafka_command() -> tuple[str, ...]:
+    """The command of `consume.c`, compiled. Raises PeerMissingError."""
+    require_checkout("librdkafka")
     from tests.tools import librdkafka
     from tests.tools.workplace import ToolError
 
     try:
-        return librdkafka.kcat_command()
+        return librdkafka.program(_C_PROGRAM, librdkafka.DEBIAN_VERSION)
     except ToolError as error:
         raise PeerMissingError(str(error)) from None
+
+
+@contextlib.contextmanager
+def reading_rows(command: tuple[str, ...], topic: Topic) -> Iterator[Callable[[], LastRow]]:
+    """A process that reads until it has as many row changes; given is what waits for the last one."""
+    assert topic.login is not None
+    arguments = (topic.address, topic.name, *topic.login, str(topic.records))
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE) as process:
+
+        def ended() -> LastRow:
+            assert process.stdout is not None
+            words = process.stdout.readline().split()
+            if process.wait() or not words:
+                raise ResultMismatchError(f"the consumer ended with status {process.returncode}")
+            return LastRow(int(words[0]), int(words[1]), bytes.fromhex(words[2].decode()))
+
+        try:
+            yield ended
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -95,7 +147,7 @@ def java() -> Iterator[Read]:
     with contextlib.ExitStack() as stack:
         processes: dict[str, subprocess.Popen[bytes]] = {}
 
-        def read(topic: Topic, consumers: int) -> float:
+        def read(topic: Topic, value_bytes: Sequence[int], consumers: int) -> float:
             if topic.address not in processes:
                 processes[topic.address] = stack.enter_context(_java(jars, topic))
             process = processes[topic.address]
@@ -104,7 +156,7 @@ def java() -> Iterator[Read]:
             process.stdin.write(b"%d\n" % consumers)
             process.stdin.flush()
             nanoseconds, *sums = (int(word) for word in process.stdout.readline().split() or [b"0"])
-            if sums != [sum(topic.value_bytes)] * consumers:
+            if sums != [sum(value_bytes)] * consumers:
                 raise ResultMismatchError(f"Kafka's Java consumer did not get the records of {topic.name}")
             return nanoseconds / _NS_PER_S
 
@@ -113,7 +165,7 @@ def java() -> Iterator[Read]:
 
 @contextlib.contextmanager
 def _java(jars: str, topic: Topic) -> Iterator[subprocess.Popen[bytes]]:
-    command = ["java", _HEAP, "-cp", jars, str(_PROGRAM), topic.address, topic.name, str(len(topic.value_bytes))]
+    command = ["java", _HEAP, "-cp", jars, str(_JAVA_PROGRAM), topic.address, topic.name, str(topic.records)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield process

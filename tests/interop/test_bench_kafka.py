@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import BENCHMARKS
 from bench.harness import run_benchmark
 from bench.peers import kafka
+from bench.registry import BENCHMARKS
 
-pytestmark = pytest.mark.interop
+pytestmark = pytest.mark.interop("kafka-1.1.1")
 
 _CLIENTS = ("raw", "kcat", "Java")
 _RELEASES = {
+    "backfill": (),
     "fetch": (kafka.KAFKA_1,),
     "requests": (kafka.KAFKA_1,),
     "restart": (kafka.KAFKA_1,),
