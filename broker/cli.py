@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import sys
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    gc.disable()  # until it has started: `event_loop.collect_from_now`
     from broker import logs
 
     # Not held here: the passwords in a configuration are forgotten once its groups are enrolled.
@@ -97,12 +99,14 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
 
     from broker.app import Application
     from broker.config import load
+    from broker.event_loop import collect_from_now
     from broker.signals import hung_up, reload_on_hangup, signalled
 
     stop, hangup = signalled(), hung_up()
     app = Application(config, read_again=partial(load, file))
     del config
     await app.start()
+    collect_from_now()
     log = logging.getLogger("binwire")
     reloading = asyncio.create_task(reload_on_hangup(hangup, app.reload))
     try:
@@ -214,6 +218,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _fixture(arguments: argparse.Namespace) -> int:
+    gc.disable()  # until its first channel runs
     from broker.fixture import run
 
     return run()
@@ -236,7 +241,8 @@ def _parser() -> argparse.ArgumentParser:
         description="A MySQL binlog as a Kafka topic, without Kafka.",
         epilog="Exit status: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # With `prog` it need not format its usage, for which it would load shutil and four compressors.
+    commands = parser.add_subparsers(title="commands", prog=parser.prog, metavar="COMMAND", required=True)
     _add_serving(commands)
     _add_looking(commands)
     _add_keeping(commands)

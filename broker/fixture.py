@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -154,6 +155,8 @@ class _Calls:
         )
         channel = await self._app.add_embedded(config, statements, database)
         self._channels[name] = channel
+        if not gc.isenabled():
+            event_loop.collect_from_now()
         return {
             "channel": name,
             "topic": config.topic_name,

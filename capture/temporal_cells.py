@@ -43,7 +43,8 @@ packed_dates = TextCache(_packed_date)
 
 @cache
 def _hours_and_minutes() -> list[str]:
-    return [part(packed >> 6) + part(packed & 0x3F) for packed in range(1 << 11)]
+    parts = [part(value) for value in range(1 << 6)]
+    return [hour + minute for hour in parts[: 1 << 5] for minute in parts]
 
 
 @cache

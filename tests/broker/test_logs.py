@@ -71,9 +71,16 @@ def test_what_a_stranger_sends_does_not_act_on_a_terminal():
     assert line.isprintable()
 
 
-def test_nothing_heavy_is_loaded_before_the_first_line():
+def test_a_fact_that_json_does_not_know_is_shown_as_python_shows_it():
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    logging.getLogger("x").info("refused", extra={"addresses": {"::1"}})
+    assert json.loads(stream.getvalue())["addresses"] == "{'::1'}"
+
+
+def test_nothing_heavy_is_loaded_where_no_terminal_is_written_to():
     program = (
-        "import sys, logging; from broker import logs; logs.configure('info'); logging.getLogger('x').debug('no');"
+        "import sys, logging; from broker import logs; logs.configure('info'); logging.getLogger('x').info('yes');"
         "print('structlog' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
