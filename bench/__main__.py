@@ -1,7 +1,7 @@
 """The command line of the benchmarks: `binwire bench` and `python -m bench`.
 
 Owns options and exit statuses. What is measured is `bench/registry.py`, results are `bench/results.py`; two of them are
-compared by `bench/compare.py`.
+compared by `bench/compare.py`, and somebody's own consumer is judged by `bench/client_check/`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ Where results go: in a checkout, a run in full size writes bench/results/DATE-CO
 a picture for each benchmark; --results names another folder, and is where anything is written at all outside a checkout
 or with --smoke or --quick. --json writes the JSON document alone, to any file.
 
+binwire bench client -- COMMAND … measures a consumer of your own; see binwire bench client --help.
+
 Exit status: 0 done, 1 a benchmark's result was wrong (one sentence on standard error), 2 wrong usage.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, list or compare benchmarks; return the exit status."""
+    """Run, list or compare benchmarks, or judge a client; return the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["client"]:
+        from bench.client_check.command import main as judge
+
+        return judge(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.smoke and options.quick:

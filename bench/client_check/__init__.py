@@ -1,0 +1,1 @@
+"""`binwire bench client -- COMMAND`: a known log, somebody's own consumer, and what became of every record."""

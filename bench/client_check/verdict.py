@@ -1,0 +1,193 @@
+"""What is said of a client in the end: the judgement, the lines for people, the JSON document.
+
+A client that printed no record is judged by what it fetched and committed, which says less: what it did with the
+records nobody knows. Everything else is judged by its lines.
+
+    {"command", "log": {"records", "rows", "rows_per_transaction", "rows_per_second": n | null},
+     "judged_by": "lines" | "fetches and commits",
+     "seen", "missing", "doubled", "reordered", "wrong", "other_lines": {"number", "examples"} each but the first,
+     "fetched", "fetched_again", "committed", "seconds", "records_per_second", "records_per_second_from_first",
+     "lag_ms": {"p50", "p90", "p99", "max"} | null, "cpu_seconds", "status": n | null, "faults": [sentence]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bench.client_check.known_log import RECORDS_OF_CREATION, KnownLog
+from bench.client_check.witness import Count, Witness, lags_ms
+from bench.harness import percentile
+
+_NS_PER_S: Final = 1_000_000_000
+_US_PER_S: Final = 1_000_000
+_PERCENTILES: Final = (50, 90, 99)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of a client from outside."""
+
+    started_ns: int
+    progressed_ns: int
+    """When it last fetched or committed anything new."""
+    cpu_s: float
+    status: int | None
+    """None if it was ended because there was nothing more to wait for."""
+    out_of_time_s: float | None
+    fetched: int
+    fetched_again: int
+    committed: int
+    visible: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The judgement; `faults` are sentences, none where everything came once and in order."""
+
+    command: Sequence[str]
+    log: KnownLog
+    rate: float
+    witness: Witness
+    seen: Seen
+    missing: Count = field(init=False)
+    faults: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = self.witness.missing() if self.by_lines else Count()
+        self.faults = list(self._faults())
+
+    @property
+    def by_lines(self) -> bool:
+        return self.witness.records > 0 or self.witness.wrong.number > 0
+
+    def _faults(self) -> Iterator[str]:
+        witness, seen = self.witness, self.seen
+        if self.by_lines:
+            counts = {
+                "missing": self.missing,
+                "doubled": witness.doubled,
+                "reordered": witness.reordered,
+                "not of this log": witness.wrong,
+            }
+            yield from (f"records {what}: {count}" for what, count in counts.items() if count.number)
+        elif seen.committed >= 0:
+            if seen.committed != self.log.end:
+                yield f"it committed offset {seen.committed:,} of a log that ends at {self.log.end:,}"
+        elif seen.fetched < self.log.end:
+            yield (
+                f"it fetched up to offset {seen.fetched:,} of a log that ends at {self.log.end:,}"
+                if seen.fetched >= 0
+                else "it fetched nothing"
+            )
+        if not self.by_lines and seen.fetched_again:
+            yield f"it fetched records again, {seen.fetched_again:,} times"
+        if seen.status:
+            yield f"the command ended with status {seen.status}"
+        if seen.out_of_time_s is not None:
+            yield f"the time limit of {seen.out_of_time_s:g} s was over"
+
+    # --- figures ----
+
+    @property
+    def records(self) -> int:
+        if self.by_lines:
+            return self.witness.records
+        return max(0, min(self.log.end, max(self.seen.committed, self.seen.fetched)))
+
+    @property
+    def seconds(self) -> float:
+        """From the start of the command to its last record, as far as that is known."""
+        last = self.witness.last_ns or self.seen.progressed_ns
+        return max(last - self.seen.started_ns, 1) / _NS_PER_S
+
+    @property
+    def seconds_from_first(self) -> float | None:
+        witness = self.witness
+        return (witness.last_ns - witness.first_ns) / _NS_PER_S if witness.last_ns > witness.first_ns else None
+
+    def lag_ms(self) -> dict[str, float] | None:
+        """Of records that became visible while the client ran."""
+        if not self.rate or not self.by_lines:
+            return None
+        lags = lags_ms(self.witness.arrived_ns, self.seen.visible, RECORDS_OF_CREATION)
+        if not lags:
+            return None
+        return {**{f"p{each}": percentile(lags, each) for each in _PERCENTILES}, "max": max(lags)}
+
+    # --- words ----
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        log, witness, seen = self.log, self.witness, self.seen
+        way = f"{self.rate:g} rows a second, live" if self.rate else "all there before the client started"
+        yield (
+            f"the log      {log.end:,} records: {log.rows:,} rows, {log.rows_per_transaction:,} in a transaction; {way}"
+        )
+        if self.by_lines:
+            yield (
+                f"the client   reported {witness.records:,} records: {self.missing} missing, "
+                f"{witness.doubled} doubled, {witness.reordered} reordered, {witness.wrong} not of this log"
+            )
+        else:
+            yield (
+                "the client   printed no record, and is judged by what it fetched and committed: what it did with the "
+                "records is not known"
+            )
+        committed = f"committed offset {seen.committed:,}" if seen.committed >= 0 else "committed nothing"
+        fetched = (
+            f"up to offset {seen.fetched:,}, {seen.fetched_again:,} times again" if seen.fetched >= 0 else "nothing"
+        )
+        yield f"the server   it fetched {fetched}; it {committed}"
+        if witness.other.number:
+            yield f"not counted  {witness.other} lines that name no record"
+        yield from self._figures()
+        yield f"verdict      {'; '.join(self.faults) if self.faults else self._all_well()}"
+
+    def _all_well(self) -> str:
+        if self.by_lines:
+            return "every record once and in order"
+        return "everything was committed" if self.seen.committed >= 0 else "everything was fetched"
+
+    def _figures(self) -> Iterator[str]:
+        from_first = self.seconds_from_first
+        later = f", {self.records / from_first:,.0f} from the first record on" if from_first else ""
+        if self.records:
+            yield f"throughput   {self.records / self.seconds:,.0f} records/s from the start of the command{later}"
+        if lag := self.lag_ms():
+            yield "lag          " + ", ".join(f"{name} {value:,.3g} ms" for name, value in lag.items())
+        each = f", {self.seen.cpu_s * _US_PER_S / self.records:,.1f} µs a record" if self.records else ""
+        yield f"CPU          {self.seen.cpu_s:,.2f} s of the command{each}"
+
+    def to_json(self) -> dict[str, Any]:
+        witness, seen, from_first = self.witness, self.seen, self.seconds_from_first
+        counts: Mapping[str, Count] = {
+            "missing": self.missing,
+            "doubled": witness.doubled,
+            "reordered": witness.reordered,
+            "wrong": witness.wrong,
+            "other_lines": witness.other,
+        }
+        return {
+            "command": list(self.command),
+            "log": {
+                "records": self.log.end,
+                "rows": self.log.rows,
+                "rows_per_transaction": self.log.rows_per_transaction,
+                "rows_per_second": self.rate or None,
+            },
+            "judged_by": "lines" if self.by_lines else "fetches and commits",
+            "seen": self.records,
+            **{name: {"number": count.number, "examples": count.examples} for name, count in counts.items()},
+            "fetched": seen.fetched,
+            "fetched_again": seen.fetched_again,
+            "committed": seen.committed,
+            "seconds": self.seconds,
+            "records_per_second": self.records / self.seconds,
+            "records_per_second_from_first": self.records / from_first if from_first else None,
+            "lag_ms": self.lag_ms(),
+            "cpu_seconds": seen.cpu_s,
+            "status": seen.status,
+            "faults": self.faults,
+        }
