@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.admission import HOARD_BYTES
@@ -27,6 +28,7 @@ from broker.context import RequestContext, Session
 from broker.errors import ApiError, CloseConnection, ErrorCode
 from broker.listener import Address, origin
 from broker.outgoing import WRITE_BYTES, Outgoing
+from broker.parked import PendingAnswer
 from broker.principal import ANONYMOUS, NOBODY
 from broker.sasl import AuthState, SaslExchange, log_in
 from broker.tls import HELLO, REPLY_BYTES_MAX, TlsError, TlsSession, TlsTransport
@@ -223,9 +225,9 @@ class Client(asyncio.Protocol):
             return
         if isinstance(result, Message):
             self._respond(event, result)
-        elif isinstance(result, asyncio.Future) and not self._is_stranger:
+        elif isinstance(result, PendingAnswer) and not self._is_stranger:
             self._task = result
-            result.add_done_callback(lambda done: self._on_answer(event, done))
+            result.then = partial(self._on_answer, event)
         else:
             self._start(self._await(event, result))
 
@@ -242,11 +244,12 @@ class Client(asyncio.Protocol):
         _log.error("a request was not answered", exc_info=error)
         self.abort("its request could not be answered")
 
-    def _on_answer(self, request: Request, answer: asyncio.Future[Message]) -> None:
+    def _on_answer(self, request: Request, answer: PendingAnswer) -> None:
         """Answer a request that waited without a task of its own."""
-        if answer.cancelled() or self._core.sasl.state is AuthState.CLOSED:
+        error = answer.exception()
+        if self._core.sasl.state is AuthState.CLOSED:
             return
-        if isinstance(error := answer.exception(), Exception):
+        if isinstance(error, Exception):
             self._start(self._fail(request, error))
             return
         try:

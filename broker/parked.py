@@ -45,10 +45,29 @@ class Fetch(Protocol):
         ...
 
 
+class PendingAnswer(asyncio.Future["Message"]):
+    """An answer to come. `then` is called where the answer is given, and not a turn of the loop later: while a source
+    is read as fast as it can be, each turn has a slice of that.
+    """
+
+    then: Callable[[PendingAnswer], None] | None = None
+
+    def give(self, answer: Message | BaseException) -> None:
+        """Have an answer, or what it failed with, unless nobody waits any more."""
+        if self.done():
+            return
+        if isinstance(answer, BaseException):
+            self.set_exception(answer)
+        else:
+            self.set_result(answer)
+        if self.then is not None:
+            self.then(self)
+
+
 class _Waiting:
     __slots__ = ("answer", "fetch", "logs")
 
-    def __init__(self, fetch: Fetch, logs: Sequence[LogReader], answer: asyncio.Future[Message]) -> None:
+    def __init__(self, fetch: Fetch, logs: Sequence[LogReader], answer: PendingAnswer) -> None:
         self.fetch = fetch
         self.logs = logs
         self.answer = answer
@@ -82,9 +101,9 @@ class Parked:
 
     def park(
         self, fetch: Fetch, logs: Sequence[LogReader], delay_ms: int, clock: Clock, scheduler: Scheduler
-    ) -> asyncio.Future[Message]:
+    ) -> PendingAnswer:
         """Have a fetch wait for its logs, and no longer than that; who cancels the answer does not wait any more."""
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        answer = PendingAnswer()
         waiting = _Waiting(fetch, logs, answer)
         self._waiting[waiting] = None
         for log in logs:
@@ -160,8 +179,7 @@ class Parked:
             answer = ask()
         except Exception as error:
             self._leave(waiting)
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+            waiting.answer.give(error)
             return
         if answer is None:
             return
@@ -169,8 +187,8 @@ class Parked:
         if isinstance(answer, asyncio.Future):
             answer.add_done_callback(lambda done: _pass_on(done, waiting.answer))
             waiting.answer.add_done_callback(lambda done: answer.cancel() if done.cancelled() else None)
-        elif not waiting.answer.done():
-            waiting.answer.set_result(answer)
+        else:
+            waiting.answer.give(answer)
 
     def _leave(self, waiting: _Waiting) -> None:
         if waiting not in self._waiting:
@@ -192,14 +210,9 @@ class Parked:
             heapify(self._deadlines)
 
 
-def _pass_on(done: asyncio.Future[Message], answer: asyncio.Future[Message]) -> None:
-    """Give what one future has to another."""
-    if answer.done():
-        if not done.cancelled():
-            done.exception()  # nobody asks for it any more
-    elif done.cancelled():
+def _pass_on(done: asyncio.Future[Message], answer: PendingAnswer) -> None:
+    """Give what a task has found."""
+    if done.cancelled():
         answer.cancel()
-    elif (error := done.exception()) is not None:
-        answer.set_exception(error)
     else:
-        answer.set_result(done.result())
+        answer.give(done.exception() or done.result())

@@ -20,7 +20,7 @@ from broker.apis.fetch import (
 )
 from broker.context import Broker, RequestContext
 from broker.errors import ErrorCode
-from broker.parked import ENDED_MAX
+from broker.parked import ENDED_MAX, PendingAnswer
 from broker.principal import ANONYMOUS, Principal
 from broker.topics import Topic
 from broker.wire import VIEW_BYTES_MIN, Encoded, Message, decode
@@ -521,6 +521,17 @@ async def test_what_many_wait_for_costs_one_callback_one_timer_and_is_built_once
     assert {tuple(offsets_in(read(answers[0], 4).responses[0].partition_responses[0]))} == {(130, 131)}
     assert waiting.log.leased == 0
     waiting.assert_nothing_is_registered()
+
+
+async def test_an_answer_is_given_in_the_turn_in_which_it_is_found(waiting: Waiting) -> None:
+    turns: list[str] = []
+    pending = fetch.handle(make_context(waiting.broker, 4), request(130))
+    assert isinstance(pending, PendingAnswer)
+    pending.then = lambda _: turns.append("answered")
+    waiting.log.append([b"one"], [T0])
+    asyncio.get_running_loop().call_soon(turns.append, "what came behind the append")
+    await waiting.settle()
+    assert turns == ["answered", "what came behind the append"]
 
 
 async def test_a_large_answer_is_not_copied_for_each_but_leased(waiting: Waiting) -> None:
