@@ -220,6 +220,42 @@ def iter_times(batch: Batch) -> Iterator[tuple[int, int]]:
     reader.expect_end()
 
 
+def first_at_or_after(batch: Batch, timestamp_ms: int) -> tuple[int, int] | None:
+    """Offset and timestamp of the first record at or after a time, None if all are older; as `iter_times` finds it.
+
+    Who seeks goes through half a batch, so its records are gone through in one loop, and small numbers, which is most
+    of them, are read where they stand. What is not as it should be is left to `iter_times` to name.
+
+    Raises:
+        CorruptLog: as `iter_times`, of the records up to that one.
+    """
+    header = batch.header
+    if header.record_count > 1 and not header.attributes & _LOG_APPEND_TIME:
+        data, wanted = records_of(batch), timestamp_ms - header.first_timestamp_ms
+        size, position = len(data), 0
+        try:
+            for _ in range(header.record_count):
+                byte = data[position]
+                if byte < 0x80:
+                    length, at = (byte >> 1) ^ -(byte & 1), position + 1
+                else:
+                    length, at = _unzigzagged(data, position)
+                position = at + length
+                if length < 0 or position > size:
+                    break
+                byte = data[at + 1]  # behind the attributes
+                if byte < 0x80:
+                    time_delta, at = (byte >> 1) ^ -(byte & 1), at + 2
+                else:
+                    time_delta, at = _unzigzagged(data, at + 1)
+                if time_delta >= wanted:
+                    offset_delta, _ = _unzigzagged(data, at)
+                    return header.base_offset + offset_delta, header.first_timestamp_ms + time_delta
+        except IndexError:
+            pass
+    return next((each for each in iter_times(batch) if each[1] >= timestamp_ms), None)
+
+
 def records_of(batch: Batch, bytes_max: int = RECORDS_BYTES_MAX) -> bytes:
     """The bytes of a batch's records, uncompressed.
 

@@ -32,7 +32,7 @@ from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import offset_index_path, time_index_path
 from storage.log import LogSlice
-from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, iter_times, read_header
+from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, first_at_or_after, iter_times, read_header
 from storage.segment_bytes import Asked, SegmentBytes, touch
 from storage.segment_index import SegmentIndex
 
@@ -234,9 +234,9 @@ class Segment:
             log.require(step.position, step.next_position)
             log.verified_end(log.mapping(), step.position, step.next_position)
             if step.max_timestamp_ms >= timestamp_ms:
-                for offset, time_ms in iter_times(log.batch(step.position)):
-                    if time_ms >= timestamp_ms:
-                        return offset, time_ms
+                found = first_at_or_after(log.batch(step.position), timestamp_ms)
+                if found is not None:
+                    return found
         return None
 
     def first_timestamp_ms(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from storage.records import (
     CRC_START,
     HEADER_BYTES,
     LENGTH_PREFIX_BYTES,
+    Batch,
     Record,
+    first_at_or_after,
     iter_batches,
     iter_records,
     iter_times,
@@ -43,6 +47,61 @@ REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "kafk
 
 def decoded(data: bytes) -> list[Record]:
     return [record for batch in iter_batches(data) for record in iter_records(batch)]
+
+
+def found_by_all(batch: Batch, time_ms: int) -> tuple[int, int] | str | None:
+    """What `first_at_or_after` finds, or says; seen to be what going through the times of all records finds."""
+
+    def outcome(find: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | str | None:
+        try:
+            return find()
+        except CorruptLog as error:
+            return str(error)
+
+    found = outcome(lambda: first_at_or_after(batch, time_ms))
+    assert found == outcome(lambda: next((each for each in iter_times(batch) if each[1] >= time_ms), None))
+    return found
+
+
+@given(
+    times=st.lists(st.integers(0, 2**45) | st.integers(1_500_000_000_000, 1_500_000_000_200), min_size=1, max_size=40),
+    sizes=st.lists(st.integers(0, 300), min_size=40, max_size=40),
+    chosen=st.integers(0, 39),
+    near=st.integers(-2, 2),
+)
+def test_a_time_is_found_as_by_going_through_all(times: list[int], sizes: list[int], chosen: int, near: int) -> None:
+    [batch] = iter_batches(encode_batch(7, [bytes(size) for size in sizes[: len(times)]], times))
+    found_by_all(batch, times[chosen % len(times)] + near)
+
+
+def test_a_time_in_a_golden_batch_is_found() -> None:
+    [batch] = iter_batches(GOLDEN)
+    assert [found_by_all(batch, 1500000000000 + ms) for ms in (-1, 0, 1, 7, 8)] == [
+        (100, 1500000000000),
+        (100, 1500000000000),
+        (101, 1500000000007),
+        (101, 1500000000007),
+        None,
+    ]
+
+
+def test_a_time_in_a_damaged_batch_is_found_or_refused_as_by_going_through_all() -> None:
+    """Every byte of the records changed in every bit, and every prefix of them."""
+    [batch] = iter_batches(GOLDEN)
+    outcomes = Counter[str]()
+    for position in range(HEADER_BYTES, len(GOLDEN)):
+        before, behind = GOLDEN[:position], GOLDEN[position + 1 :]
+        for data in (before, *(before + bytes([GOLDEN[position] ^ 1 << bit]) + behind for bit in range(8))):
+            for ms in (0, 5, 8):
+                outcomes[type(found_by_all(batch._replace(view=memoryview(data)), 1500000000000 + ms)).__name__] += 1
+    assert set(outcomes) == {"tuple", "NoneType", "str"}
+
+
+def test_the_time_of_appending_is_that_of_every_record() -> None:
+    [batch] = iter_batches(GOLDEN)
+    header = batch.header._replace(attributes=batch.header.attributes | 0x08)
+    assert found_by_all(batch._replace(header=header), 1500000000001) == (100, 1500000000007)
+    assert found_by_all(batch._replace(header=header), 1500000000008) is None
 
 
 def test_golden_batch_of_kafka_is_decoded() -> None:
