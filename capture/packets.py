@@ -8,11 +8,14 @@ it is:
     ff  an error: code (u16 LE), `#`, 5 bytes of SQL state, message
     fe  the end of the stream (shorter than 9 bytes)
 
-A packet costs one slice. A large packet is gathered without searching again what was searched before.
+A packet costs one look and one slice, of what the socket gave, where it lies; only a packet that began in what came
+before is joined. A large one is gathered without searching again what was searched before.
 Whoever feeds owns the socket and its flow control; who decodes the events is not known here.
 """
 
 from __future__ import annotations
+
+import struct
 
 from capture.errors import CaptureError, MalformedEvent, SourceUnavailable
 
@@ -23,6 +26,9 @@ PIECE_BYTES = (1 << 24) - 1
 EVENT_BYTES_MAX = 1 << 30
 """The largest event a server sends: MySQL's own upper limit of max_allowed_packet."""
 
+_HEAD_AND_KIND = struct.Struct("<IB").unpack_from
+"""Length and sequence number in one, and the payload's first byte."""
+_NO_LENGTH = bytes(3)
 _EVENT = 0x00
 _ERROR = 0xFF
 _END = 0xFE
@@ -49,70 +55,122 @@ class EndOfStream(SourceUnavailable):
 class EventSplitter:
     """Splits the bytes of a dump stream into events; keeps what is not whole yet."""
 
-    __slots__ = ("_buffer", "_needed_bytes", "_pieces", "_pieces_bytes", "_sequence", "failure")
+    __slots__ = ("_needed_bytes", "_parts", "_parts_bytes", "_pieces", "_pieces_bytes", "_sequence", "failure")
 
     def __init__(self, sequence: int = 1) -> None:
         """`sequence`: the number the next packet carries; 1 after a command."""
         self.failure: CaptureError | None = None
         self._sequence = sequence
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        """The packet under way, as it came."""
         self._needed_bytes = 0
+        """Its size; of one whose header is not whole, the header's."""
         self._pieces: list[bytes] = []
         self._pieces_bytes = 0
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of packets that are not whole yet."""
-        return len(self._buffer) + self._pieces_bytes
+        return self._parts_bytes + self._pieces_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what the socket had and return the events that are whole.
+        """Take what the socket had and return the events that are whole, as `split` does."""
+        return self.split(data, 0, len(data))[0]
+
+    def split(self, data: bytes, start: int, until: int) -> tuple[list[bytes], int]:
+        """Split `data` from `start` on until a packet ends at `until` or behind it; the events, and where to go on. All
+        of `data` is taken when that is its end: what is not whole is kept.
 
         A packet that ends the stream sets `failure` (ServerError, EndOfStream; MalformedEvent when the bytes are not a
-        dump stream) once the events before it are returned; whatever is fed after that is dropped.
+        dump stream) once the events before it are returned; whatever comes after that is dropped.
         """
-        if self.failure is not None:
-            return []
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._needed_bytes:
-                return []
-            data = bytes(self._buffer)
-            self._buffer = bytearray()
         events: list[bytes] = []
+        if self.failure is not None:
+            return events, len(data)
         try:
-            rest = self._split(data, events)
+            if self._parts:
+                start = self._complete(data, start, events)
+            return events, self._split(data, start, until, events)
         except (SourceUnavailable, MalformedEvent) as error:
             self.failure = error
-            return events
-        if rest < len(data):
-            self._buffer += memoryview(data)[rest:]
-        return events
+            return events, len(data)
 
-    def _split(self, data: bytes, events: list[bytes]) -> int:
-        """Append the whole events of `data`; return where the first packet starts that is not whole."""
-        position, size, sequence = 0, len(data), self._sequence
-        while size - position >= HEADER_BYTES:
-            length = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+    def _split(self, data: bytes, position: int, until: int, events: list[bytes]) -> int:
+        size, sequence, append = len(data), self._sequence, events.append
+        stop = min(until, size - HEADER_BYTES)
+        while position < stop:
+            head, kind = _HEAD_AND_KIND(data, position)
+            length = head & PIECE_BYTES
             end = position + HEADER_BYTES + length
             if end > size:
-                self._needed_bytes = end - position
-                return position
-            if data[position + 3] != sequence:
-                raise MalformedEvent(
-                    f"the binlog stream carries packet number {data[position + 3]} where {sequence} was due"
-                )
-            self._sequence = sequence = sequence + 1 & 0xFF
-            start = position + HEADER_BYTES
-            position = end
-            if length == PIECE_BYTES or self._pieces:
-                self._join(data[start:end], events)
-            elif length and data[start] == _EVENT:
-                events.append(data[start + 1 : end])
+                self._sequence = sequence
+                self._keep(data[position:], HEADER_BYTES + length)
+                return size
+            if kind or head >> 24 != sequence or not length or length == PIECE_BYTES or self._pieces:
+                self._sequence = sequence
+                self._take(data[position:end], events)
+                sequence = self._sequence
             else:
-                self._refuse(data[start:end])
-        self._needed_bytes = HEADER_BYTES
-        return position
+                append(data[position + HEADER_BYTES + 1 : end])
+                sequence = sequence + 1 & 0xFF
+            position = end
+        self._sequence = sequence
+        if position >= until or position == size:
+            return position
+        rest = data[position:]
+        if rest[:3] == _NO_LENGTH and len(rest) == HEADER_BYTES:
+            self._take(rest, events)
+        else:
+            self._keep(rest, HEADER_BYTES)
+        return size
+
+    def _keep(self, rest: bytes, needed_bytes: int) -> None:
+        self._parts, self._parts_bytes, self._needed_bytes = [rest], len(rest), needed_bytes
+
+    def _complete(self, data: bytes, position: int, events: list[bytes]) -> int:
+        """Add to the packet under way what `data` has of it; where the next one starts."""
+        while True:
+            stop = position + self._needed_bytes - self._parts_bytes
+            if stop > len(data):
+                self._parts.append(data[position:])
+                self._parts_bytes += len(data) - position
+                return len(data)
+            first, *others = self._parts
+            rest: list[bytes | memoryview] = [*others, memoryview(data)[position:stop]]
+            position = stop
+            if self._needed_bytes > HEADER_BYTES + 1 and len(first) > HEADER_BYTES and self._is_event(first):
+                events.append(b"".join((memoryview(first)[HEADER_BYTES + 1 :], *rest)))
+                self._parts, self._parts_bytes = [], 0
+                return position
+            packet = b"".join((first, *rest))
+            needed_bytes = HEADER_BYTES + int.from_bytes(packet[:3], "little")
+            if len(packet) == needed_bytes:
+                self._parts, self._parts_bytes = [], 0
+                self._take(packet, events)
+                return position
+            self._parts, self._parts_bytes, self._needed_bytes = [packet], len(packet), needed_bytes
+
+    def _is_event(self, first: bytes) -> bool:
+        """Whether a packet that begins so is a whole event, as nearly all are, and the one that is due; it is then."""
+        head, kind = _HEAD_AND_KIND(first)
+        if head >> 24 != self._sequence or kind or head & PIECE_BYTES == PIECE_BYTES or self._pieces:
+            return False
+        self._sequence = self._sequence + 1 & 0xFF
+        return True
+
+    def _take(self, packet: bytes, events: list[bytes]) -> None:
+        """Take a whole packet, whatever it holds."""
+        if packet[3] != self._sequence:
+            raise MalformedEvent(f"the binlog stream carries packet number {packet[3]} where {self._sequence} was due")
+        self._sequence = self._sequence + 1 & 0xFF
+        length = len(packet) - HEADER_BYTES
+        if length == PIECE_BYTES or self._pieces:
+            self._join(packet[HEADER_BYTES:], events)
+        elif length and packet[HEADER_BYTES] == _EVENT:
+            events.append(packet[HEADER_BYTES + 1 :])
+        else:
+            self._refuse(packet[HEADER_BYTES:])
 
     def _join(self, piece: bytes, events: list[bytes]) -> None:
         self._pieces.append(piece)

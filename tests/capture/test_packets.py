@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import pytest
 from asyncmy.errors import OperationalError
@@ -51,6 +52,45 @@ def test_any_cut_gives_the_same_events(events: list[bytes], size: int) -> None:
     assert drain(splitter, stream(events), size) == events
     assert splitter.waiting_bytes == 0
     assert splitter.failure is None
+
+
+class Sliced(bytes):
+    """Bytes that say how many of them were copied by slices."""
+
+    copied_bytes = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.copied_bytes += len(found)
+        return found
+
+
+@given(st.lists(st.binary(max_size=300), min_size=20, max_size=60), st.integers(5, 2000), st.integers(1, 500))
+def test_every_byte_is_copied_once_however_much_is_taken_at_a_time(
+    events: list[bytes], chunk_bytes: int, piece_bytes: int
+) -> None:
+    data, splitter, found = stream(events), EventSplitter(), []
+    for start in range(0, len(data), chunk_bytes):
+        chunk, position = Sliced(data[start : start + chunk_bytes]), 0
+        while position < len(chunk):
+            taken, after = splitter.split(chunk, position, position + piece_bytes)
+            assert after > position, "something is taken each time"
+            assert after == len(chunk) or after < position + piece_bytes + 305, "no more than it takes to end a packet"
+            position = after
+            found += taken
+        assert chunk.copied_bytes <= len(chunk)
+    assert found == events
+
+
+def test_a_large_event_is_gathered_without_copies_of_what_came_before() -> None:
+    """Chunks that it fills are kept as they are; the last step joins them."""
+    event, splitter = bytes(range(256)) * 4096, EventSplitter()
+    data = stream([event, b"next"])
+    chunks = [Sliced(data[start : start + (1 << 16)]) for start in range(0, len(data), 1 << 16)]
+    found = [event for chunk in chunks for event in splitter.feed(chunk)]
+    assert found == [event, b"next"]
+    assert [chunk.copied_bytes for chunk in chunks[1:-1]] == [len(chunk) for chunk in chunks[1:-1]]
 
 
 def test_nothing_before_the_last_byte() -> None:
