@@ -8,6 +8,7 @@ read. Inheritance and defaults that depend on the table or the server are `captu
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from capture.cursor import Cursor
 from capture.sql import Kind, SqlMode
@@ -131,7 +132,7 @@ def data_type(cursor: Cursor) -> DataType:
     name = _second_words(cursor, word, name)
     result = DataType(name, charset="utf8" if word in _NATIONAL else None, unsigned=word == "SERIAL")
     if name in {"enum", "set"}:
-        return result._replace(labels=_labels(cursor))
+        return replace(result, labels=_labels(cursor))
     numbers = _numbers(cursor)
     if name in _WITH_SCALE:
         return _with_scale(cursor, result, word, numbers)
@@ -139,8 +140,8 @@ def data_type(cursor: Cursor) -> DataType:
         raise cursor.unexpected()
     number = numbers[0] if numbers else None
     if name in _WITH_FRACTION:
-        return result._replace(fsp=number or 0)
-    return result._replace(length=_DEFAULT_LENGTHS.get(name) if number is None else number)
+        return replace(result, fsp=number or 0)
+    return replace(result, length=_DEFAULT_LENGTHS.get(name) if number is None else number)
 
 
 def _type_name(cursor: Cursor, word: str) -> str | None:
@@ -201,13 +202,13 @@ def _with_scale(cursor: Cursor, result: DataType, word: str, numbers: tuple[int,
     """Apply `(precision[, scale])` of DECIMAL, FLOAT and DOUBLE."""
     if result.name == "decimal":
         if word == "NUMBER" and not numbers:
-            return result._replace(name="double")
+            return replace(result, name="double")
         precision = (numbers[0] if numbers else 0) or 10  # DECIMAL and DECIMAL(0) are DECIMAL(10,0)
-        return result._replace(precision=precision, scale=numbers[1] if len(numbers) > 1 else 0)
+        return replace(result, precision=precision, scale=numbers[1] if len(numbers) > 1 else 0)
     if len(numbers) == 2:
-        return result._replace(precision=numbers[0], scale=numbers[1])
+        return replace(result, precision=numbers[0], scale=numbers[1])
     if numbers and result.name == "float":
-        return result._replace(name="float" if numbers[0] <= _FLOAT_DIGITS_MAX else "double")
+        return replace(result, name="float" if numbers[0] <= _FLOAT_DIGITS_MAX else "double")
     if numbers:
         raise cursor.unexpected()
     return result
@@ -225,27 +226,27 @@ def _type_attribute(cursor: Cursor, draft: _Draft) -> bool:
     """Read an attribute that belongs to the data type."""
     kind = draft.data_type
     if cursor.accept("UNSIGNED") or cursor.accept("ZEROFILL"):
-        kind = kind._replace(unsigned=True)
+        kind = replace(kind, unsigned=True)
     elif cursor.accept("SIGNED"):
         pass
     elif accept_charset(cursor):
-        kind = kind._replace(charset=cursor.name_or_string())
+        kind = replace(kind, charset=cursor.name_or_string())
     elif cursor.accept("COLLATE"):
         cursor.accept_punctuation("=")
-        kind = kind._replace(collation=cursor.name_or_string())
+        kind = replace(kind, collation=cursor.name_or_string())
     elif cursor.accept("BINARY"):
-        kind = kind._replace(binary_collation=True)
+        kind = replace(kind, binary_collation=True)
     elif cursor.accept("ASCII"):
-        kind = kind._replace(charset="latin1")
+        kind = replace(kind, charset="latin1")
     elif cursor.accept("UNICODE"):
-        kind = kind._replace(charset="ucs2")
+        kind = replace(kind, charset="ucs2")
     elif cursor.accept("BYTE"):
-        kind = kind._replace(charset="binary")
+        kind = replace(kind, charset="binary")
     elif cursor.sees("COMPRESSED") and cursor.dialect.is_mariadb:
         cursor.advance()
         if cursor.accept_punctuation("="):
             cursor.identifier()
-        kind = kind._replace(compressed=True)
+        kind = replace(kind, compressed=True)
     else:
         return False
     draft.data_type = kind

@@ -16,6 +16,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import astuple
+
 from capture.statements import TableName
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def _tables(value: object) -> Iterator[TableName]:
     """Every table name in a statement."""
     if isinstance(value, TableName):
         yield value
-    elif isinstance(value, tuple):
-        for item in value:
+    else:
+        parts = astuple(value) if isinstance(value, Struct) else value if isinstance(value, tuple) else ()
+        for item in parts:
             yield from _tables(item)

@@ -117,7 +117,7 @@ def _resolve_json(data_type: DataType, rules: Rules) -> DataType:
     """MariaDB's JSON is LONGTEXT in utf8mb4_bin."""
     if data_type.name != "json" or not rules.dialect.is_mariadb:
         return data_type
-    return data_type._replace(name="longtext", charset="utf8mb4", collation=data_type.collation or "utf8mb4_bin")
+    return replace(data_type, name="longtext", charset="utf8mb4", collation=data_type.collation or "utf8mb4_bin")
 
 
 def _shown_name(name: str, dialect: Dialect) -> str:

@@ -13,19 +13,21 @@ Every statement belongs to one of five families:
     Unknown               not understood; `tables` says which tables it is about, as far as could be read
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 Placement = Literal["last", "first"] | tuple[Literal["after"], str]
 
 
-class TableName(NamedTuple):
+class TableName(Struct, frozen=True):
     """A table as written; `database` is None where the default database is meant."""
 
     database: str | None
     table: str
 
 
-class DataType(NamedTuple):
+class DataType(Struct, frozen=True):
     """A data type as written, synonyms replaced (`INTEGER` is `int`, `NCHAR(3)` is `char` with charset utf8).
 
     `length` is the number in the parentheses where there is one; `precision` and `scale` those of DECIMAL, FLOAT and
@@ -45,7 +47,7 @@ class DataType(NamedTuple):
     compressed: bool = False
 
 
-class ColumnDefinition(NamedTuple):
+class ColumnDefinition(Struct, frozen=True):
     """A column as written. `nullable` None: neither NULL nor NOT NULL stands; `primary`, `unique`: its own KEY words.
 
     `references` is an inline REFERENCES, `row_period` MariaDB's GENERATED ALWAYS AS ROW START or END, `versioned` its
@@ -66,7 +68,7 @@ class ColumnDefinition(NamedTuple):
     versioned: bool = False
 
 
-class KeyDefinition(NamedTuple):
+class KeyDefinition(Struct, frozen=True):
     """An index or foreign key as written. `columns` are the plain parts; `functional`: there are others too.
 
     A `period` is MariaDB's PERIOD FOR, no index.
@@ -81,7 +83,7 @@ class KeyDefinition(NamedTuple):
     if_not_exists: bool = False
 
 
-class CharsetClause(NamedTuple):
+class CharsetClause(Struct, frozen=True):
     """DEFAULT CHARACTER SET … COLLATE …; at least one is given, `charset` may be the word `default`."""
 
     charset: str | None
@@ -91,7 +93,7 @@ class CharsetClause(NamedTuple):
 # ---- operations of ALTER TABLE ----
 
 
-class AddColumn(NamedTuple):
+class AddColumn(Struct, frozen=True):
     """ADD COLUMN, one operation per column of a parenthesised list."""
 
     column: ColumnDefinition
@@ -99,7 +101,7 @@ class AddColumn(NamedTuple):
     if_not_exists: bool = False
 
 
-class ChangeColumn(NamedTuple):
+class ChangeColumn(Struct, frozen=True):
     """CHANGE COLUMN, and MODIFY COLUMN, where `old_name` is the definition's name. `placement` None keeps the place."""
 
     old_name: str
@@ -108,14 +110,14 @@ class ChangeColumn(NamedTuple):
     if_exists: bool = False
 
 
-class DropColumn(NamedTuple):
+class DropColumn(Struct, frozen=True):
     """DROP COLUMN."""
 
     name: str
     if_exists: bool = False
 
 
-class RenameColumn(NamedTuple):
+class RenameColumn(Struct, frozen=True):
     """RENAME COLUMN old TO new."""
 
     old_name: str
@@ -123,7 +125,7 @@ class RenameColumn(NamedTuple):
     if_exists: bool = False
 
 
-class SetColumnDefault(NamedTuple):
+class SetColumnDefault(Struct, frozen=True):
     """ALTER COLUMN SET DEFAULT or DROP DEFAULT (`default` None)."""
 
     name: str
@@ -131,34 +133,34 @@ class SetColumnDefault(NamedTuple):
     if_exists: bool = False
 
 
-class SetColumnVisibility(NamedTuple):
+class SetColumnVisibility(Struct, frozen=True):
     """ALTER COLUMN SET VISIBLE or INVISIBLE."""
 
     name: str
     invisible: bool
 
 
-class AddKey(NamedTuple):
+class AddKey(Struct, frozen=True):
     """ADD INDEX, UNIQUE, PRIMARY KEY, FOREIGN KEY …, also from CREATE INDEX."""
 
     key: KeyDefinition
     replace: bool = False
 
 
-class DropKey(NamedTuple):
+class DropKey(Struct, frozen=True):
     """DROP INDEX, DROP PRIMARY KEY (`PRIMARY`)."""
 
     name: str
     if_exists: bool = False
 
 
-class DropConstraint(NamedTuple):
+class DropConstraint(Struct, frozen=True):
     """DROP CONSTRAINT: a primary or unique key of that name, or a check or foreign key, which is no index."""
 
     name: str
 
 
-class RenameKey(NamedTuple):
+class RenameKey(Struct, frozen=True):
     """RENAME INDEX old TO new."""
 
     old_name: str
@@ -166,25 +168,25 @@ class RenameKey(NamedTuple):
     if_exists: bool = False
 
 
-class RenameTo(NamedTuple):
+class RenameTo(Struct, frozen=True):
     """RENAME TO."""
 
     name: TableName
 
 
-class ConvertCharset(NamedTuple):
+class ConvertCharset(Struct, frozen=True):
     """CONVERT TO CHARACTER SET."""
 
     charset: CharsetClause
 
 
-class SetCharset(NamedTuple):
+class SetCharset(Struct, frozen=True):
     """DEFAULT CHARACTER SET of the table: for columns added later."""
 
     charset: CharsetClause
 
 
-class SetSystemVersioning(NamedTuple):
+class SetSystemVersioning(Struct, frozen=True):
     """MariaDB's ADD or DROP SYSTEM VERSIONING: two hidden columns."""
 
     versioned: bool
@@ -211,7 +213,7 @@ AlterOperation = (
 # ---- statements that change tables ----
 
 
-class CreateTable(NamedTuple):
+class CreateTable(Struct, frozen=True):
     """CREATE TABLE with its own definitions. TEMPORARY tables parse, and are no part of the history."""
 
     table: TableName
@@ -224,7 +226,7 @@ class CreateTable(NamedTuple):
     versioned: bool = False
 
 
-class CreateTableLike(NamedTuple):
+class CreateTableLike(Struct, frozen=True):
     """CREATE TABLE … LIKE."""
 
     table: TableName
@@ -234,7 +236,7 @@ class CreateTableLike(NamedTuple):
     temporary: bool = False
 
 
-class CreateSequence(NamedTuple):
+class CreateSequence(Struct, frozen=True):
     """MariaDB's CREATE SEQUENCE: a table of eight fixed columns, whose changes are logged as rows."""
 
     table: TableName
@@ -243,7 +245,7 @@ class CreateSequence(NamedTuple):
     temporary: bool = False
 
 
-class DropTable(NamedTuple):
+class DropTable(Struct, frozen=True):
     """DROP TABLE (and MariaDB's DROP SEQUENCE) with all its tables."""
 
     tables: tuple[TableName, ...]
@@ -251,13 +253,13 @@ class DropTable(NamedTuple):
     temporary: bool = False
 
 
-class RenameTable(NamedTuple):
+class RenameTable(Struct, frozen=True):
     """RENAME TABLE: pairs of old and new name, carried out from left to right."""
 
     renames: tuple[tuple[TableName, TableName], ...]
 
 
-class AlterTable(NamedTuple):
+class AlterTable(Struct, frozen=True):
     """ALTER TABLE, also from CREATE INDEX and DROP INDEX. Operations without effect on the definition are left out."""
 
     table: TableName
@@ -265,13 +267,13 @@ class AlterTable(NamedTuple):
     if_exists: bool = False
 
 
-class TruncateTable(NamedTuple):
+class TruncateTable(Struct, frozen=True):
     """TRUNCATE TABLE."""
 
     table: TableName
 
 
-class CreateDatabase(NamedTuple):
+class CreateDatabase(Struct, frozen=True):
     """CREATE DATABASE."""
 
     database: str
@@ -280,14 +282,14 @@ class CreateDatabase(NamedTuple):
     or_replace: bool = False
 
 
-class AlterDatabase(NamedTuple):
+class AlterDatabase(Struct, frozen=True):
     """ALTER DATABASE; `database` None is the default one."""
 
     database: str | None
     charset: CharsetClause | None = None
 
 
-class DropDatabase(NamedTuple):
+class DropDatabase(Struct, frozen=True):
     """DROP DATABASE with all its tables."""
 
     database: str
@@ -311,27 +313,27 @@ TransactionVerb = Literal[
 ]
 
 
-class TransactionControl(NamedTuple):
+class TransactionControl(Struct, frozen=True):
     """Transaction control. `name` is a savepoint, or the id of an XA transaction as written."""
 
     verb: TransactionVerb
     name: str | None = None
 
 
-class Administration(NamedTuple):
+class Administration(Struct, frozen=True):
     """A statement that changes no table's columns or keys. `verb` is its first words, upper case (`CREATE VIEW`)."""
 
     verb: str
 
 
-class DataChange(NamedTuple):
+class DataChange(Struct, frozen=True):
     """A statement that changes rows; `verb` is its first words, `table` its target where one can be read."""
 
     verb: str
     table: TableName | None = None
 
 
-class Unknown(NamedTuple):
+class Unknown(Struct, frozen=True):
     """A statement that is not understood. `reason` is half a sentence for people; `tables` those it is about, one with
     an empty name a whole database.
     """
