@@ -147,6 +147,9 @@ class ColdReads:
             NotResident: not yet.
             LogReadError: not at all; it was tried just now.
         """
+        until_ms, seen = self._seen.get((mapping.number, start // SEEN_BLOCK_BYTES), _UNSEEN)
+        if end <= seen and self._clock.monotonic_ms() <= until_ms:
+            return  # nearly always: within one block, that was seen to be there just now
         resident = self._resident_bytes(mapping, start, end)
         if resident < end - start:
             self._require_read(mapping, start + resident, end)

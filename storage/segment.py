@@ -33,11 +33,12 @@ from storage.files import Files
 from storage.index import offset_index_path, time_index_path
 from storage.log import LogSlice
 from storage.records import HEADER_BYTES, NO_TIMESTAMP_MS, first_at_or_after, iter_times, read_header
-from storage.segment_bytes import Asked, SegmentBytes, touch
+from storage.segment_bytes import SegmentBytes, touch
 from storage.segment_index import SegmentIndex
 
 if TYPE_CHECKING:
     from storage.mapping import Mapping
+    from storage.segment_bytes import Asked
 
 
 class Extent(NamedTuple):
@@ -187,7 +188,7 @@ class Segment:
         """Whole visible batches from the one on that holds `offset` or is the first behind it, at most `max_bytes`, or
         one if that is asked; None if there is none.
         """
-        log, asked = self._log, Asked(offset, max_bytes, at_least_one)
+        log, asked = self._log, (offset, max_bytes, at_least_one)
         known = log.places.find_range(asked)
         if known is not None:
             log.require_range(*known)
@@ -198,11 +199,12 @@ class Segment:
         return self._range_from(position, asked)
 
     def _range_from(self, position: int, asked: Asked) -> LogSlice:
+        _, max_bytes, at_least_one = asked
         size, log = self.visible.size_bytes, self._log
         mapping = log.mapping()
-        limit = min(position + asked.max_bytes, size)
+        limit = min(position + max_bytes, size)
         reach = position + log.servable_bytes(mapping, position, limit)
-        whole = reach if reach >= size else self._end_of_range(position, reach, None if asked.at_least_one else limit)
+        whole = reach if reach >= size else self._end_of_range(position, reach, None if at_least_one else limit)
         end = log.verified_end(mapping, position, whole)
         if reach == limit and end == whole:
             log.places.note_range(asked, position, end)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from storage.closed_segment import Step, is_step, no_batch, step_at
 from storage.cold import ColdReads, WorkKind
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from storage.files import Files
 
+    Asked = tuple[int, int, bool]
+    """What a reader asks of a segment: offset, how much at most, and whether one batch at least."""
+
     Require = Callable[[int, int], None]
     """Returns if a range of the `.log` may be touched, else raises `NotResident`."""
 
@@ -37,14 +40,6 @@ ValueT = TypeVar("ValueT")
 PLACES_MAX: Final = 128
 numbers: Final = count()
 """Names for what a thread may be given work on (`ColdReads.require_work`)."""
-
-
-class Asked(NamedTuple):
-    """What a reader asks of a segment."""
-
-    offset: int
-    max_bytes: int
-    at_least_one: bool
 
 
 class KnownPlaces:
