@@ -86,9 +86,13 @@ class BrokerServer:
             )
         try:
             bound = await _bind(listener.bind)
-            server = await asyncio.get_running_loop().create_server(
-                lambda: Client(self, listener), sock=bound, backlog=BACKLOG
-            )
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    lambda: Client(self, listener), sock=bound, backlog=BACKLOG
+                )
+            except BaseException:
+                bound.close()
+                raise
         except OSError as error:
             raise ListenError(f"listener {listener.name} cannot use {listener.bind}: {_reason(error)}") from error
         self._servers.append(server)

@@ -94,10 +94,10 @@ def handle(
 
 def _look_up(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
     """Answer; a partition asked for twice with INVALID_REQUEST (v1 and later, as by Kafka)."""
-    asked = Counter((topic.topic, partition.partition) for topic in request.topics for partition in topic.partitions)
+    doubled = _doubled(request.topics)
 
     def answer(name: str, partition: ListOffsetsPartition) -> ListOffsetsPartitionResponse:
-        if context.api_version > 0 and asked[name, partition.partition] > 1:
+        if context.api_version > 0 and (name, partition.partition) in doubled:
             return _error(partition, ErrorCode.INVALID_REQUEST)
         topic = context.broker.topics.find(context.session.principal, name, partition.partition)
         if isinstance(topic, ErrorCode):
@@ -119,6 +119,14 @@ def _look_up(context: RequestContext, request: ListOffsetsRequest) -> ListOffset
             for topic in request.topics
         ]
     )
+
+
+def _doubled(topics: list[ListOffsetsTopic]) -> set[tuple[str, int]]:
+    """The partitions that are asked for twice."""
+    if len(topics) == 1 and len(topics[0].partitions) == 1:
+        return set()  # what clients of one topic ask
+    asked = Counter((topic.topic, partition.partition) for topic in topics for partition in topic.partitions)
+    return {each for each, count in asked.items() if count > 1}
 
 
 def _offsets_before(topic: Topic, timestamp: int) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -131,6 +133,20 @@ async def test_an_occupied_port_is_one_sentence_and_nothing_keeps_listening() ->
         server = BrokerServer(make_broker(), [free, second])
         with pytest.raises(ListenError, match=rf"^listener public cannot use 127\.0\.0\.1:{port}: it is in use; stop "):
             await server.start()
+
+
+async def test_a_listener_that_cannot_begin_gives_its_address_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[socket.socket] = []
+
+    async def refused(_factory: object, *, sock: socket.socket, backlog: int) -> None:
+        taken.append(sock)
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_server", refused)
+    server = BrokerServer(make_broker(), [Listener("public", ANY_PORT, Security.PLAINTEXT)])
+    with pytest.raises(ListenError, match=f"^listener public cannot use {ANY_PORT}: {os.strerror(errno.ENOBUFS)}$"):
+        await server.start()
+    assert [each.fileno() for each in taken] == [-1]
 
 
 async def test_an_address_of_another_machine_is_one_sentence() -> None:
