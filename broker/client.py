@@ -2,7 +2,7 @@
 
 A `Client` feeds bytes to the sans-IO `Connection`, over TLS where the listener says so, and runs one request at a
 time. A handler that does not wait runs to its end in the callback that brought the bytes; one that waits becomes a
-task, cancelled when the connection is lost.
+task, or has given a `PendingAnswer`, and both are cancelled when the connection is lost.
 
 Flow control. Responses are written by `outgoing.py`, as fast as the peer reads. Pipelined requests are read ahead up
 to `READ_AHEAD_BYTES`, then the socket is left unread. A client that pipelines gives the loop back every `SLICE_MS`.
