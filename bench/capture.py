@@ -3,16 +3,19 @@
 One process brings the row changes of a binlog to where a consumer could have them: event decoding, schema history,
 transcoding to Avro, record batches, checksums, segments, position entries, catalog. It reads them
 
-    rows    from a file, from its beginning (`bench/material.py`), in this process
-    dump    from a MySQL server over a socket (`bench/shop_server.py`), as a process of its own
+    rows      from a file, from its beginning (`bench/material.py`), in this process
+    stream    over a socket from a server that sends the same as fast as it is read (`bench/synthetic_server.py`), as a
+              process of its own
+    dump      from a MySQL server (`bench/shop_server.py`), likewise
 
 Beside `rows`, mysql-replication decodes the same file and fastavro encodes the same records, into memory. After the
 clock has stopped, the rows of both are decoded and must say the same.
 
-Beside `dump`, other readers of a server's binlog (`bench/peers/reader.py`: whose clock that is) get the same row
-changes of it: go-mysql's canal decodes them, Debezium and Maxwell make JSON of them, and nobody but Binwire keeps them.
-Each must have seen all that was written, row by row. Where none of these is wanted or to be had, `dump` is not asked:
-it would take a server. mysql-replication has no part in it: from a file it is faster than over a socket.
+Beside `stream` and `dump`, other readers of a server's binlog (`bench/peers/reader.py`: whose clock that is) get the
+same row changes of it: go-mysql's canal decodes them; Debezium and Maxwell, which the synthetic server does not
+understand, make JSON of them; nobody but Binwire keeps them. Each must have seen all that was written. Where no peer
+that reads from a real server is wanted or to be had, `dump` is not asked. mysql-replication has no part in either: from
+a file it is faster than over a socket.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +37,8 @@ from bench.harness import Benchmark, Measure, Outcome, Parameters, PeerMissingEr
 from bench.material import Material
 from bench.peers import canal, debezium, maxwell, mysql_replication, reader
 from bench.records import content_hash, record_values, rows
-from bench.shop_server import NEWEST, OLDEST, History, ShopServer, shop_server
+from bench.shop_server import NEWEST, OLDEST, History, ShopServer, history, shop_server
+from bench.synthetic_server import PASSWORD, USER, SyntheticServer
 
 _ROWS: Final = Measure("rows", "rows/s")
 _CPU: Final = Measure("rows-cpu", "CPU s/million rows", higher_is_better=False)
@@ -49,13 +54,17 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
     binlog = material.write_binlog(folder / "mysql-bin.000001", parameters["transactions"], count)
     with contextlib.ExitStack() as stack:
         servers = _Servers(stack, parameters["server_transactions"], count)
+        files = parameters["stream_files"]
+        synthetic = stack.enter_context(SyntheticServer(binlog, files=files))
+        stream = _Stream(synthetic, history(parameters["transactions"], count).times(files))
 
         def sought(name: str, kind: str, find: Callable[[], str], run: _Run) -> SoughtPeer:
             return SoughtPeer(name, lambda: _reader(name, servers, kind, find(), run, folder))
 
         yield Prepared(
-            Side(_BINWIRE, lambda: _run(binlog, servers, folder)),
+            Side(_BINWIRE, lambda: _run(binlog, stream, servers, folder)),
             Side(mysql_replication.NAME, lambda: _run_peer(binlog)),
+            SoughtPeer(canal.NAME, lambda: _stream_reader(stream, canal.program(), folder)),
             sought(canal.NAME, NEWEST, canal.program, canal.run),
             sought(debezium.NAME, NEWEST, debezium.class_path, debezium.run),
             sought(maxwell.NAME, OLDEST, maxwell.class_path, maxwell.run),
@@ -84,6 +93,44 @@ class _Servers:
         return self.running[kind]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """The synthetic server, as a reader sees it."""
+
+    server: SyntheticServer
+    history: History
+    user: str = USER
+    password: str = PASSWORD
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def file(self) -> str:
+        return self.server.file
+
+    @property
+    def position(self) -> int:
+        return self.server.start
+
+    @property
+    def end(self) -> tuple[str, int]:
+        return self.server.end
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+
+def _stream_reader(stream: _Stream, program: str, folder: Path) -> Side:
+    return Side(canal.NAME, lambda: canal.run(program, stream, folder, reader.STREAM), same_result=False)
+
+
 def _reader(name: str, servers: _Servers, kind: str, program: str, run: _Run, folder: Path) -> Side:
     """A peer that reads from a server. Raises PeerMissingError."""
     server = servers.get(kind)
@@ -91,13 +138,13 @@ def _reader(name: str, servers: _Servers, kind: str, program: str, run: _Run, fo
     return Side(name, lambda: run(program, server, folder), same_result=False)
 
 
-def _run(binlog: Material, servers: _Servers, folder: Path) -> Outcome:
-    """From the file; and from the server, if there is one."""
+def _run(binlog: Material, stream: _Stream, servers: _Servers, folder: Path) -> Outcome:
+    """From the file, from the synthetic server, and from the real one, if there is one."""
     from_file = _run_file(binlog, folder / "data")
-    if NEWEST not in servers.running:
-        return from_file
-    from_server = run_dump(servers.running[NEWEST], folder / "data")
-    return Outcome({**from_file.values, **from_server.values}, from_file.result_hash)
+    values = {**from_file.values, **run_server(stream, folder / "data", reader.STREAM).values}
+    if NEWEST in servers.running:
+        values |= run_server(servers.running[NEWEST], folder / "data", reader.DUMP).values
+    return Outcome(values, from_file.result_hash)
 
 
 def _run_file(binlog: Material, data_directory: Path) -> Outcome:
@@ -107,7 +154,7 @@ def _run_file(binlog: Material, data_directory: Path) -> Outcome:
         return _outcome(binlog, took.seconds, took.cpu_seconds, _values(data_directory))
 
 
-def run_dump(server: ShopServer, data_directory: Path) -> Outcome:
+def run_server(server: _Stream | ShopServer, data_directory: Path, source: str) -> Outcome:
     """Capture a server's orders by a process of its own. Raises ResultMismatchError."""
     with _fresh(data_directory):
         start, end = f"{server.file}:{server.position}", map(str, server.end)
@@ -117,7 +164,8 @@ def run_dump(server: ShopServer, data_directory: Path) -> Outcome:
         reading = reader.read(_BINWIRE, command, data_directory, {**os.environ, "PYTHONPATH": path})
         reader.require(_BINWIRE, _history(list(_values(data_directory))), server.history)
         took = captured.Took(**reading.said)
-        return reader.answer(server.history, server.history.rows, took.seconds, took.cpu_seconds, reading.anonymous_kib)
+        times = took.seconds, took.cpu_seconds
+        return reader.answer(source, server.history, server.history.rows, *times, reading.anonymous_kib)
 
 
 def _history(values: list[bytes]) -> History:
@@ -169,8 +217,8 @@ def _outcome(binlog: Material, seconds: float, cpu_seconds: float, values: Itera
 BENCHMARK = Benchmark(
     name="capture",
     question="How many row changes per second go from a binlog into the log (one process)?",
-    measures=(_ROWS, _CPU, reader.ROWS, reader.CPU, reader.MEMORY),
-    smoke={"transactions": 5, "rows_per_transaction": 20, "server_transactions": 160},
-    full={"transactions": 160, "rows_per_transaction": 250, "server_transactions": 276},
+    measures=(_ROWS, _CPU, *reader.measures(reader.STREAM), *reader.measures(reader.DUMP)),
+    smoke={"transactions": 5, "rows_per_transaction": 20, "stream_files": 2, "server_transactions": 160},
+    full={"transactions": 160, "rows_per_transaction": 250, "stream_files": 2, "server_transactions": 276},
     prepare=_prepare,
 )

@@ -7,6 +7,7 @@ connecting, looking over the source and reading definitions stand outside.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -33,6 +34,7 @@ async def capture(data_directory: Path, address: str, start: str, file: str, pos
     stream ran. Raises CaptureError.
     """
     from capture.channel import Channel, ChannelSpec, State
+    from capture.errors import CaptureError
     from capture.position import BinlogPosition
     from capture.source import SourceAddress, open_source
     from storage.catalog import Catalog, ChannelRow
@@ -50,15 +52,21 @@ async def capture(data_directory: Path, address: str, start: str, file: str, pos
     )
     channel = Channel(spec, log, catalog, lambda: open_source(parsed, _SERVER_ID, clock), clock)
     running: list[Took] = []
+    failed = asyncio.get_running_loop().create_future()
 
     def note() -> None:
-        if channel.status().state is State.NORMAL and not running:
+        status = channel.status()
+        if status.state is State.NORMAL and not running:
             running.append(_now())
+        elif status.state is State.ERROR and not failed.done():  # tried again, it would be another measurement
+            failed.set_exception(CaptureError(status.reason or "the channel stands still"))
 
     channel.subscribe(note)
     started = _now()
     await channel.start()
-    await channel.wait_visible(BinlogPosition(file, position))
+    visible = asyncio.ensure_future(channel.wait_visible(BinlogPosition(file, position)))
+    for future in (await asyncio.wait({visible, failed}, return_when=asyncio.FIRST_COMPLETED))[0]:
+        future.result()
     ended = _now()
     await channel.stop()
     await log.close(orderly=True)

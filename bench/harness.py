@@ -262,7 +262,7 @@ def _peers(prepared: Prepared, wanted: Callable[[str], bool]) -> tuple[list[_Tra
             continue
         if wanted(side.name):
             found.append(_Track(side, prepared.same_result and side.same_result))
-    return found, tuple(missing)
+    return found, tuple(dict.fromkeys(missing))
 
 
 def _require_agreement(benchmark: Benchmark, ours: _Track, track: _Track) -> None:

@@ -40,6 +40,10 @@ class History:
     def rows(self) -> int:
         return self.inserts + self.updates + self.deletes
 
+    def times(self, count: int) -> History:
+        """The same changes so many times."""
+        return History(self.inserts * count, self.updates * count, self.deletes * count, self.ids * count)
+
 
 def history(transactions: int, rows_per_transaction: int) -> History:
     """What so many transactions make: the last two keep rows that are not deleted, the last one some not paid."""

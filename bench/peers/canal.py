@@ -14,8 +14,7 @@ from typing import Final
 from bench import orders
 from bench.harness import Outcome, PeerMissingError
 from bench.peers import reader, require_checkout
-from bench.peers.reader import Reading
-from bench.shop_server import ShopServer
+from bench.peers.reader import Origin, Reading
 
 NAME: Final = "go-mysql canal 1.16.0"
 _MODULE: Final = Path(__file__).with_name("canal")
@@ -33,7 +32,7 @@ def program() -> str:
         raise PeerMissingError(f"{NAME} cannot be had: {error}") from None
 
 
-def read(path: str, server: ShopServer, folder: Path, *options: str) -> Reading:
+def read(path: str, server: Origin, folder: Path, *options: str) -> Reading:
     """Have it read a server's orders."""
     where = ["-address", f"{server.host}:{server.port}", "-file", server.file, "-position", str(server.position)]
     account = ["-user", server.user, "-password", server.password]
@@ -41,6 +40,6 @@ def read(path: str, server: ShopServer, folder: Path, *options: str) -> Reading:
     return reader.read(NAME, [path, *where, *account, *what, *options], folder)
 
 
-def run(path: str, server: ShopServer, folder: Path) -> Outcome:
-    """Measure it."""
-    return reader.outcome(NAME, read(path, server, folder), server.history)
+def run(path: str, server: Origin, folder: Path, source: str = reader.DUMP) -> Outcome:
+    """Measure it on a server, or a synthetic one."""
+    return reader.outcome(NAME, read(path, server, folder), server.history, source)

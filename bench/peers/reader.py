@@ -18,18 +18,36 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bench.harness import Measure, Outcome, ResultHash, ResultMismatchError
 from bench.shop_server import History
 
-ROWS: Final = Measure("dump", "rows/s")
-CPU: Final = Measure("dump-cpu", "CPU s/million rows", higher_is_better=False)
-MEMORY: Final = Measure("dump-memory", "MiB private", higher_is_better=False)
+DUMP: Final = "dump"
+STREAM: Final = "stream"
 
 _LOOK_S: Final = 0.05
 _TIMEOUT_LOOKS: Final = 12_000
 _LOG_BYTES_SHOWN: Final = 4000
+
+
+class Origin(Protocol):
+    """A server with orders in its binlog, from `file`:`position` on, and an account that reads them."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def history(self) -> History: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +109,21 @@ def _anonymous_kib(pid: int) -> int:
     return 0  # it has ended
 
 
-def outcome(name: str, reading: Reading, history: History) -> Outcome:
+def measures(source: str) -> tuple[Measure, ...]:
+    """What is measured of the readers of a server, DUMP or STREAM."""
+    return (
+        Measure(source, "rows/s"),
+        Measure(f"{source}-cpu", "CPU s/million rows", higher_is_better=False),
+        Measure(f"{source}-memory", "MiB private", higher_is_better=False),
+    )
+
+
+def outcome(name: str, reading: Reading, history: History, source: str = DUMP) -> Outcome:
     """What a reader answers. Raises ResultMismatchError unless it saw just what is in the binlog."""
     said = reading.said
     seen = History(*(said[kind] for kind in asdict(history)))
     require(name, seen, history)
-    return answer(history, said["timed_rows"], said["seconds"], said["cpu_seconds"], reading.anonymous_kib)
+    return answer(source, history, said["timed_rows"], said["seconds"], said["cpu_seconds"], reading.anonymous_kib)
 
 
 def require(name: str, seen: History, history: History) -> None:
@@ -105,13 +132,12 @@ def require(name: str, seen: History, history: History) -> None:
         raise ResultMismatchError(f"{name} saw {seen} in a binlog that holds {history}; the figures mean nothing")
 
 
-def answer(history: History, timed_rows: int, seconds: float, cpu_seconds: float, anonymous_kib: int) -> Outcome:
+def answer(
+    source: str, history: History, timed_rows: int, seconds: float, cpu_seconds: float, anonymous_kib: int
+) -> Outcome:
     """The measures of a reader that saw everything."""
     result = ResultHash()
     result.add(json.dumps(asdict(history)).encode())
-    values = {
-        ROWS.name: timed_rows / seconds,
-        CPU.name: cpu_seconds / timed_rows * 1_000_000,
-        MEMORY.name: anonymous_kib / 1024,
-    }
-    return Outcome(values, result.hexdigest())
+    values = timed_rows / seconds, cpu_seconds / timed_rows * 1_000_000, anonymous_kib / 1024
+    names = (measure.name for measure in measures(source))
+    return Outcome(dict(zip(names, values, strict=True)), result.hexdigest())

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from bench import orders
-from bench.capture import BENCHMARK, run_dump
-from bench.harness import PeerMissingError, ResultMismatchError, run_benchmark
+from bench.capture import BENCHMARK, run_server
+from bench.harness import Measure, PeerMissingError, ResultMismatchError, run_benchmark
 from bench.peers import canal, debezium, maxwell, reader
 from bench.peers.reader import Reading
 from bench.shop_server import NEWEST, OLDEST, History, ShopServer, history, shop_server
@@ -31,7 +31,7 @@ _TORTURE = (pytest.mark.torture, pytest.mark.timeout(600))
 _TRANSACTIONS, _ROWS = 4, 7
 _COLUMNS = tuple(orders.order(0))
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC).replace(tzinfo=None)
-_DUMP = [reader.ROWS, reader.CPU, reader.MEMORY]
+_DUMP, _STREAM = list(reader.measures(reader.DUMP)), list(reader.measures(reader.STREAM))
 
 Row = dict[str, Any]
 Change = tuple[str, Row | None, Row | None]
@@ -62,19 +62,19 @@ def servers() -> Iterator[Callable[[str], ShopServer]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "find"),
+    ("name", "find", "measures"),
     [
-        pytest.param(canal.NAME, canal.program, id="canal"),
-        pytest.param(debezium.NAME, debezium.class_path, marks=_TORTURE, id="debezium"),
-        pytest.param(maxwell.NAME, maxwell.class_path, marks=_TORTURE, id="maxwell"),
+        pytest.param(canal.NAME, canal.program, [*_STREAM, *_DUMP], id="canal"),
+        pytest.param(debezium.NAME, debezium.class_path, _DUMP, marks=_TORTURE, id="debezium"),
+        pytest.param(maxwell.NAME, maxwell.class_path, _DUMP, marks=_TORTURE, id="maxwell"),
     ],
 )
-def test_smoke(name: str, find: Callable[[], str], tmp_path: Path) -> None:
+def test_smoke(name: str, find: Callable[[], str], measures: list[Measure], tmp_path: Path) -> None:
     with _had():
         find()
     results = run_benchmark(BENCHMARK, tmp_path, smoke=True, rounds=1, wanted=name.__eq__)
     assert [result.missing for result in results] == [()] * len(results)
-    assert [result.measure for result in results if result.peers] == _DUMP
+    assert [result.measure for result in results if result.peers] == measures
     for result in results:
         assert result.binwire is not None
         assert result.binwire.spread.min > 0
@@ -111,8 +111,8 @@ def test_what_was_not_seen_is_no_measurement(servers: Callable[[str], ShopServer
     server = servers(NEWEST)
     more = replace(server, history=replace(server.history, ids=server.history.ids + 1))
     with pytest.raises(ResultMismatchError, match=r"^binwire saw History"):
-        run_dump(more, tmp_path / "data")
-    assert run_dump(server, tmp_path / "data").values.keys() == {measure.name for measure in _DUMP}
+        run_server(more, tmp_path / "data", reader.DUMP)
+    assert run_server(server, tmp_path / "data", reader.DUMP).values.keys() == {measure.name for measure in _DUMP}
 
 
 def _assert_all(read: Reading, expected: History, change: Callable[[Any], Change]) -> None:
