@@ -15,6 +15,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import asdict
+
 from broker.render import counted, pad, printable, style_for, width, wrapped
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def _document(sections: Sequence[_Section]) -> dict[str, object]:
 
 
 def _items(section: _Section) -> list[dict[str, str | None]]:
-    return [item._asdict() for item in section.items]
+    return [asdict(item) for item in section.items]
 
 
 # --- for people -----------------------------------------------------------------------------------------------------

@@ -241,8 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A MySQL binlog as a Kafka topic, without Kafka.",
         epilog="Exit status: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.",
     )
-    # With `prog` it need not format its usage, for which it would load shutil and four compressors.
-    commands = parser.add_subparsers(title="commands", prog=parser.prog, metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serving(commands)
     _add_looking(commands)
     _add_keeping(commands)

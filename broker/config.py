@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from datetime import date, datetime
 from datetime import time as dt_time
 from pathlib import Path
@@ -200,6 +199,8 @@ def data_directory(path: Path) -> Path:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    import tomllib  # 2 ms of a start, of which the embedded fixture has no use
+
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:

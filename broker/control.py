@@ -30,7 +30,10 @@ import json
 import os
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from broker.config_rules import ConfigError
 from storage.errors import StorageError
@@ -53,7 +56,7 @@ class ControlError(Exception):
     """The running server cannot be asked, or said no; one sentence for the person who asked."""
 
 
-class PrecheckItem(NamedTuple):
+class PrecheckItem(Struct, frozen=True):
     """One row of a precheck: what was looked at, how it came out (`passed`, `warning`, `failed`), and what was found.
 
     What that means and the statement or line that mends it, one on each line, are None for what passed.
@@ -66,7 +69,7 @@ class PrecheckItem(NamedTuple):
     remedy: str | None = None
 
 
-class GroupView(NamedTuple):
+class GroupView(Struct, frozen=True):
     """A consumer group and how far it has come; `offset` and what follows from it are None before the first commit."""
 
     id: str
@@ -77,7 +80,7 @@ class GroupView(NamedTuple):
     behind: int | None
 
 
-class DiskView(NamedTuple):
+class DiskView(Struct, frozen=True):
     """What a channel's log takes of its disk, as it was some seconds ago; rates are of bytes on disk.
 
     `needed_bytes` is what its retention comes to at this rate, None if nothing bounds it. `warning` speaks of all logs
@@ -91,7 +94,7 @@ class DiskView(NamedTuple):
     warning: str | None
 
 
-class ChannelView(NamedTuple):
+class ChannelView(Struct, frozen=True):
     """What is known about a channel at this moment. Times are source time, Unix epoch milliseconds.
 
     A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
@@ -217,9 +220,9 @@ class ControlServer:
 
     def _status(self) -> dict[str, Any]:
         channels = [
-            view._asdict()
-            | {"disk": None if view.disk is None else view.disk._asdict()}
-            | {"groups": [group._asdict() for group in view.groups]}
+            asdict(view)
+            | {"disk": None if view.disk is None else asdict(view.disk)}
+            | {"groups": [asdict(group) for group in view.groups]}
             for view in self._channels.views()
         ]
         return {"listeners": dict(self._listeners()), "channels": channels}

@@ -12,6 +12,8 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from capture.errors import MalformedEvent, UnsupportedEvent
 from capture.xa import Xid, read_xid_in_gtid
 
@@ -41,7 +43,7 @@ _MARIADB_START_ALTER = 2
 _MARIADB_ROLLBACK_ALTER = 8
 
 
-class GtidEvent(NamedTuple):
+class GtidEvent(Struct, frozen=True):
     """The GTID of the transaction that follows. `tag` is empty unless the server is 8.3+ and the GTID has one."""
 
     sid: bytes
@@ -64,7 +66,7 @@ class GtidEvent(NamedTuple):
         return f"{self.source_id}:{self.gno}"
 
 
-class AnonymousGtidEvent(NamedTuple):
+class AnonymousGtidEvent(Struct, frozen=True):
     """A transaction without GTID (gtid_mode is OFF at the source)."""
 
     may_have_statements: bool
@@ -89,7 +91,7 @@ class SidIntervals(NamedTuple):
     intervals: tuple[Interval, ...]
 
 
-class PreviousGtidsEvent(NamedTuple):
+class PreviousGtidsEvent(Struct, frozen=True):
     """All GTIDs in the binlog files before this one."""
 
     sets: tuple[SidIntervals, ...]
@@ -105,7 +107,7 @@ class PreviousGtidsEvent(NamedTuple):
         return ",".join(groups.values())
 
 
-class MariadbGtidEvent(NamedTuple):
+class MariadbGtidEvent(Struct, frozen=True):
     """MariaDB's GTID: starts an event group and stands in for BEGIN unless the group is `standalone`.
 
     `xid` is that of an XA transaction that is prepared by this group, or committed or rolled back by its statement.
@@ -133,7 +135,7 @@ class MariadbGtidEvent(NamedTuple):
         return f"{self.domain_id}-{self.server_id}-{self.sequence}"
 
 
-class MariadbGtidListEvent(NamedTuple):
+class MariadbGtidListEvent(Struct, frozen=True):
     """The last GTID of each (domain, server) in the binlog files before this one: (domain, server, sequence)."""
 
     gtids: tuple[tuple[int, int, int], ...]
