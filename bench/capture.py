@@ -44,6 +44,7 @@ _ROWS: Final = Measure("rows", "rows/s")
 _CPU: Final = Measure("rows-cpu", "CPU s/million rows", higher_is_better=False)
 _CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _BINWIRE: Final = "binwire"
+_VERSION_NAMES: Final = {NEWEST: "dump_server", OLDEST: "maxwell_server"}
 
 _Run = Callable[[str, ShopServer, Path], Outcome]
 
@@ -68,6 +69,7 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
             sought(canal.NAME, NEWEST, canal.program, canal.run),
             sought(debezium.NAME, NEWEST, debezium.class_path, debezium.run),
             sought(maxwell.NAME, OLDEST, maxwell.class_path, maxwell.run),
+            versions=servers.versions,
         )
 
 
@@ -78,6 +80,7 @@ class _Servers:
         self._stack = stack
         self._size = transactions, rows_per_transaction
         self.running: dict[str, ShopServer] = {}
+        self.versions = {"stream_server": f"MySQL {material.SERVER_VERSION} (synthetic)"}
         self._missing: dict[str, str] = {}
 
     def get(self, kind: str) -> ShopServer:
@@ -86,10 +89,12 @@ class _Servers:
             raise PeerMissingError(self._missing[kind])
         if kind not in self.running:
             try:
-                self.running[kind] = self._stack.enter_context(shop_server(kind, *self._size))
+                server = self._stack.enter_context(shop_server(kind, *self._size))
             except PeerMissingError as error:
                 self._missing[kind] = str(error)
                 raise
+            self.running[kind] = server
+            self.versions[_VERSION_NAMES[kind]] = f"MySQL {server.version}"
         return self.running[kind]
 
 

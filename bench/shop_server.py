@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -105,7 +106,7 @@ def shop_server(kind: str, transactions: int, rows_per_transaction: int) -> Iter
 
     try:
         live = LiveServer.launch(kind, [*_OPTIONS[kind], "--max-binlog-size=1G"])
-    except (ToolError, OSError) as error:
+    except (ToolError, OSError, subprocess.SubprocessError) as error:
         raise PeerMissingError(f"no {kind} server: {error}") from None
     with contextlib.closing(live):
         live.execute(f"CREATE DATABASE {orders.DATABASE}")
