@@ -23,8 +23,8 @@ that is faster than the disk.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -343,12 +343,7 @@ class SegmentLog:
         self._raise_failure()
 
     async def settle(self) -> None:
-        flusher, limit_bytes = self.flusher, UNFLUSHED_FLUSHES_MAX * self.config.flush_bytes
-
-        def is_ahead() -> bool:
-            return flusher.unflushed_bytes >= limit_bytes or flusher.segment_count > UNFLUSHED_SEGMENTS_MAX
-
-        while is_ahead() and self.upkeep.is_running and self._may_write:
+        while self._is_ahead and self.upkeep.is_running and self._may_write:
             self.upkeep.wake()
             await self.upkeep.turn()
 
@@ -627,6 +622,15 @@ class SegmentLog:
         return self.flusher.durable_offset <= self._segments.ordered[0].base_offset
 
     @property
+    def _is_ahead(self) -> bool:
+        """Whether more is unflushed than a writer may be ahead of the disk."""
+        flusher = self.flusher
+        return (
+            flusher.unflushed_bytes >= UNFLUSHED_FLUSHES_MAX * self.config.flush_bytes
+            or flusher.segment_count > UNFLUSHED_SEGMENTS_MAX
+        )
+
+    @property
     def _may_write(self) -> bool:
         return self._failure is None and not self.upkeep.is_late
 
@@ -643,11 +647,26 @@ class SegmentLog:
         moment_ms = self._clock.now_ms() - monotonic_ms + since_ms
         return write_failures.late(self.topic, self.directory, moment_ms, self.flusher.deferred_by)
 
-    @contextmanager
-    def _writing(self, what: str, refused_bytes: int = 0) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if refused_bytes:
-                self._refused = what, refused_bytes
-            raise write_failures.refused(self.topic, self.directory, what, error) from error
+    def _writing(self, what: str, refused_bytes: int = 0) -> _Writing:
+        return _Writing(self, what, refused_bytes)
+
+    def note_refusal(self, what: str, refused_bytes: int, error: OSError) -> LogWriteError:
+        """The error for a write that the system refused."""
+        if refused_bytes:
+            self._refused = what, refused_bytes
+        return write_failures.refused(self.topic, self.directory, what, error)
+
+
+class _Writing:
+    """Tells what the system refuses within it in the log's words. A class, as every small transaction enters two."""
+
+    __slots__ = ("_log", "_refused_bytes", "_what")
+
+    def __init__(self, log: SegmentLog, what: str, refused_bytes: int) -> None:
+        self._log, self._what, self._refused_bytes = log, what, refused_bytes
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise self._log.note_refusal(self._what, self._refused_bytes, error) from error
