@@ -3,7 +3,7 @@
 Owns which C sources become which modules, and the command. Hatchling runs the hook for wheels and editable installs;
 the modules are made beside their sources, and a wheel that has them is for this Python and platform only. What cannot
 be compiled leaves a pure Python installation that makes the same bytes, more slowly. `make setup` runs this file to
-say so. `BINWIRE_ACCELERATOR=off` compiles nothing and takes away what there is.
+say so. Whether they are used is asked when Binwire runs (`storage/compiled.py`).
 
 A module knows the checksum of its sources, so that one that is out of date is compiled anew, and told by a test.
 """
@@ -77,13 +77,12 @@ def _compiler() -> list[str] | None:
 
 def compile_modules(flags: tuple[str, ...] = FLAGS) -> bool:
     """Compile what is not up to date; whether all modules are there. Raises NotCompiledError."""
-    is_wanted = os.environ.get("BINWIRE_ACCELERATOR") != "off"
     compiler = _compiler()
     for module in MODULES:
-        if is_wanted and module.is_current():
+        if module.is_current():
             continue
         module.path.unlink(missing_ok=True)
-        if is_wanted and compiler is not None:
+        if compiler is not None:
             _compile(module, [*compiler, *flags])
     return all(module.is_current() for module in MODULES)
 

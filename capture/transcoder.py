@@ -5,6 +5,9 @@ function of its own that asks nothing (`_Images`). Images that lack columns (`bi
 refused unless the channel takes them; then each set of columns has functions of its own, and what is absent is
 EmptyObject NONE, never invented.
 
+Where the accelerator is there, it makes the records of whole images (`capture.program`), the same bytes in a tenth of
+the time; what it refuses, and images that lack columns, are left to the functions, which alone judge an event.
+
 The invariant: a rows event becomes either all its records or an error; the images fill the event exactly. The source of
 the functions is made by `capture.image_code`, records are framed by `capture.envelope`.
 """
