@@ -9,7 +9,7 @@ import datetime as dt
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.environment import environment
@@ -31,7 +31,7 @@ class Plan:
 
     @property
     def benchmarks(self) -> tuple[Benchmark, ...]:
-        chosen = self.names or (QUICK if self.quick else [benchmark.name for benchmark in BENCHMARKS])
+        chosen = self.names or ([*QUICK] if self.quick else [benchmark.name for benchmark in BENCHMARKS])
         return tuple(benchmark for benchmark in BENCHMARKS if benchmark.name in chosen)
 
     @property
@@ -79,6 +79,8 @@ def run(plan: Plan) -> Run:
 
 def _run(benchmark: Benchmark, plan: Plan) -> list[Result]:
     rounds = plan.rounds or (QUICK_ROUNDS if plan.quick else None)
+    if plan.quick:
+        benchmark = replace(benchmark, full={**benchmark.full, **QUICK.get(benchmark.name, {})})
     with tempfile.TemporaryDirectory(prefix=f"binwire-bench-{benchmark.name}-") as folder:
         return run_benchmark(
             benchmark, Path(folder), smoke=plan.smoke, rounds=rounds, wanted=plan.wanted, progress=progress

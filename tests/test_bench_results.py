@@ -314,6 +314,8 @@ def test_quick_is_python_alone_and_of_benchmarks_there_are(monkeypatch: pytest.M
     (plan,) = plans
     assert {benchmark.name for benchmark in plan.benchmarks} == {*registry.QUICK}
     assert (plan.size, plan.part, plan.wanted("any")) == ("quick", "-quick", False)
+    known = {benchmark.name: benchmark.full.keys() for benchmark in registry.BENCHMARKS}
+    assert all(changes.keys() <= known[name] for name, changes in registry.QUICK.items())
 
 
 def test_two_sizes_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
