@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import binwire
 from bench import orders
 from bench.client import RawClient
 from bench.records import offset_after
@@ -69,7 +70,7 @@ class ServedFolder:
         self._config = folder / "binwire.toml"
         self._log = folder / "server.log"
         self._ready = folder / "data" / "ready.json"
-        self._front_door = Path(__file__).resolve().parent.parent / "binwire" / "__main__.py"
+        self._front_door = Path(binwire.__file__).resolve().with_name("__main__.py")  # in a wheel not beside us
 
     @contextlib.contextmanager
     def started(self, source: str, *, start: str = "earliest", more: str = "") -> Iterator[None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import kafka
 import pytest
 
+from bench.registry import QUICK
 from binwire.testing import Channel, EmbeddedBroker, EmbeddedBrokerError
 from tests import decoded
 from tests.tools import venvs
@@ -355,3 +356,34 @@ def test_the_wheel_adds_one_name_to_an_environment(installed):
     [packages] = installed.parents[1].glob("lib/python*/site-packages")
     names = {path.name.partition("-")[0] for path in packages.iterdir()}
     assert names == {"binwire", "borrowed.pth"}
+
+
+def test_the_benchmarks_of_a_first_table_run_from_the_wheel(installed, their_project):
+    """In smoke size; nothing is written where nobody said so."""
+    command = [str(installed), "-m", "binwire", "bench", "--smoke", "--no-peer", "--rounds", "1", *QUICK]
+    before = sorted(their_project.iterdir())
+    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[0] for line in done.stdout.splitlines() if " no peer" in line} == {*QUICK}
+    assert "commit unknown" in done.stdout
+    assert sorted(their_project.iterdir()) == before
+
+
+def test_a_client_is_judged_from_the_wheel(installed, their_project):
+    client = "import os; [print(offset) for offset in range(int(os.environ['BINWIRE_RECORDS']))]"
+    command = [
+        str(installed),
+        "-m",
+        "binwire",
+        "bench",
+        "client",
+        "--records",
+        "10",
+        "--",
+        sys.executable,
+        "-c",
+        client,
+    ]
+    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "every record once and in order" in done.stdout
