@@ -29,6 +29,8 @@ class Cursor:
     # ---- looking ----
 
     def peek(self, distance: int = 0) -> Token:
+        if len(self._ahead) > distance:
+            return self._ahead[distance]
         while len(self._ahead) <= distance:
             if self._ahead and self._ahead[-1].kind is Kind.END:
                 return self._ahead[-1]
@@ -41,7 +43,10 @@ class Cursor:
         return token.value.upper() if token.kind is Kind.WORD else ""
 
     def sees(self, *words: str) -> bool:
-        return all(self.keyword(distance) == word for distance, word in enumerate(words))
+        for distance, word in enumerate(words):  # noqa: SIM110 — asked a dozen times for each word of a statement
+            if self.keyword(distance) != word:
+                return False
+        return True
 
     def sees_punctuation(self, character: str, distance: int = 0) -> bool:
         token = self.peek(distance)

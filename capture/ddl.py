@@ -12,6 +12,7 @@ plain transaction control, which the channel tells by itself.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from capture.cursor import Cursor
 from capture.ddl_alter import alter_table
@@ -43,6 +44,7 @@ from capture.statements import (
 
 __all__ = ["parse"]
 
+_KEPT_CHARACTERS_MAX = 1 << 14
 _READING_VARIABLES = frozenset({"SQL_MODE", "CHARACTER_SET_CLIENT"})
 _DATABASE_WORDS = frozenset({"DATABASE", "SCHEMA"})
 _TABLE_WORDS = frozenset({"TABLE", "TABLES"})
@@ -53,6 +55,10 @@ def parse(sql: str, sql_mode: int = 0, dialect: Dialect = MYSQL_NEWEST) -> list[
 
     Never raises: what is not understood is an Unknown statement, the last of the list.
     """
+    return list((_parse_once if len(sql) <= _KEPT_CHARACTERS_MAX else _parse)(sql, sql_mode, dialect))
+
+
+def _parse(sql: str, sql_mode: int, dialect: Dialect) -> list[Statement]:
     cursor = Cursor(sql, sql_mode, dialect)
     statements: list[Statement] = []
     try:
@@ -70,6 +76,10 @@ def parse(sql: str, sql_mode: int = 0, dialect: Dialect = MYSQL_NEWEST) -> list[
     except SqlSyntaxError as error:
         statements.append(Unknown(str(error), tuple(cursor.mentioned)))
     return statements
+
+
+_parse_once = lru_cache(maxsize=8)(_parse)
+"""A change by call is parsed where it is made and again where it is captured; nobody changes a statement."""
 
 
 def _statement(cursor: Cursor) -> Statement:

@@ -531,3 +531,11 @@ def test_a_versioned_column_makes_the_table_versioned():
     (created,) = parse("CREATE TABLE t (a INT WITH SYSTEM VERSIONING, b INT)", 0, MARIADB)
     assert isinstance(created, CreateTable)
     assert created.versioned
+
+
+def test_what_was_parsed_before_is_given_in_a_list_of_its_own() -> None:
+    first = parse("CREATE TABLE t (id INT)")
+    first.clear()
+    [again] = parse("CREATE TABLE t (id INT)")
+    assert again == parse("CREATE TABLE t (id INT)")[0]
+    assert parse('CREATE TABLE t (a INT DEFAULT "1")') != parse('CREATE TABLE t (a INT DEFAULT "1")', SqlMode.ANSI_QUOTES)
