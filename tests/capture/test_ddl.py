@@ -538,4 +538,5 @@ def test_what_was_parsed_before_is_given_in_a_list_of_its_own() -> None:
     first.clear()
     [again] = parse("CREATE TABLE t (id INT)")
     assert again == parse("CREATE TABLE t (id INT)")[0]
-    assert parse('CREATE TABLE t (a INT DEFAULT "1")') != parse('CREATE TABLE t (a INT DEFAULT "1")', SqlMode.ANSI_QUOTES)
+    quoted = 'CREATE TABLE t (a INT DEFAULT "1")'
+    assert parse(quoted) != parse(quoted, SqlMode.ANSI_QUOTES)
