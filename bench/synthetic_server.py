@@ -12,7 +12,7 @@ dump from there is given nothing until `release`, so that logging in and prechec
 dumps from before it are never held. Readers that leave and come again are not foreseen: the status never moves.
 
 With `files` the transactions are sent so many times, each time in the next binlog file and under GTIDs that go on.
-Statements that no row answers are syntax errors; `unanswered` tells them.
+Statements that no row answers (`bench/synthetic_answers.py`) are syntax errors; `unanswered` tells them.
 
 Lines on standard input and output, JSON:
 
@@ -35,84 +35,24 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
-from uuid import UUID
 
 from bench import mysql_protocol as protocol
-from bench import orders
 from bench.material import SERVER_VERSION, Material
 from bench.mysql_protocol import SqlError
+from bench.prepared_binlog import MAGIC_BYTES, Binlog, Packets
+from bench.synthetic_answers import USER, answer
 
-USER: Final = "repl"
+__all__ = ["PASSWORD", "USER", "SyntheticServer"]
+
 PASSWORD: Final = "Bench-synthetic1"  # noqa: S105 — of a server that lives for a minute, on the loopback interface
 
 _CAPABILITIES: Final = 0x00FF_F7FF & ~protocol.DEPRECATE_EOF
 _CHARSET: Final = 45
-_MAGIC_BYTES: Final = 4
-_SIZE_AT: Final = 9
-_TYPE_AT: Final = 4
-_UUID_BYTES: Final = 16
-_NUMBER_AT: Final = 19 + 1 + _UUID_BYTES
-"""A GTID event's transaction number: behind header, flags and UUID."""
-_PACKET_HEADER: Final = 5
-"""Length, sequence number, and the byte that says: an event."""
-_TABLE_MAP, _GTID = 19, 33
-_FIRST_SEQUENCE: Final = 3
-"""Behind the artificial ROTATE and the format description."""
 _NON_BLOCK: Final = 0x01
 _HEARTBEAT_PERIOD_S: Final = 30.0
 _ANSWER_TIMEOUT_S: Final = 60
-
-_VARIABLES: Final = {
-    "binlog_checksum": "CRC32",
-    "binlog_encryption": "OFF",
-    "binlog_expire_logs_auto_purge": "ON",
-    "binlog_expire_logs_seconds": "2592000",
-    "binlog_format": "ROW",
-    "binlog_row_image": "FULL",
-    "binlog_row_metadata": "FULL",
-    "binlog_row_value_options": "",
-    "binlog_transaction_compression": "OFF",
-    "collation_server": "utf8mb4_0900_ai_ci",
-    "enforce_gtid_consistency": "ON",
-    "explicit_defaults_for_timestamp": "ON",
-    "gtid_mode": "ON",
-    "gtid_purged": "",
-    "log_bin": "ON",
-    "log_replica_updates": "ON",
-    "lower_case_table_names": "0",
-    "partial_revokes": "OFF",
-    "read_only": "OFF",
-    "sql_mode": "",
-    "super_read_only": "OFF",
-    "time_zone": "SYSTEM",
-    "version": SERVER_VERSION,
-    "version_comment": "Binwire's synthetic server",
-}
-_DATABASE: Final = orders.DATABASE
-_TABLE: Final = orders.TABLE.partition(".")[2]
-_SHOW_CREATE_DATABASE: Final = (
-    f"CREATE DATABASE `{_DATABASE}` /*!40100 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci */"
-)
-_SHOW_CREATE_TABLE: Final = """CREATE TABLE `orders` (
-  `id` bigint unsigned NOT NULL,
-  `customer_id` int NOT NULL,
-  `status` tinyint NOT NULL,
-  `quantity` int NOT NULL,
-  `amount` decimal(12,2) NOT NULL,
-  `currency` varchar(3) NOT NULL,
-  `title` varchar(120) NOT NULL,
-  `note` text,
-  `coupon` varchar(20) DEFAULT NULL,
-  `placed_at` datetime NOT NULL,
-  `paid_at` timestamp NULL DEFAULT NULL,
-  PRIMARY KEY (`id`)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci"""
-"""What a MySQL 8.0 shows of orders.CREATE_TABLE."""
 
 
 class SyntheticServer:
@@ -189,155 +129,13 @@ class SyntheticServer:
         self._end()
 
 
-# ---- the binlog ----
-
-
-class Packets:
-    """The packets of a binlog file from an event on, and where each of them and each GTID event begins."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        parts: list[bytes] = []
-        self._packets_at: list[int] = []
-        self._gtids_at: list[int] = []
-        at = 0
-        for event_start, end in _events(data, start):
-            packet, _ = protocol.framed(b"\0" + data[event_start:end], 0)
-            if len(packet) > protocol.PACKET_BYTES_MAX:
-                raise ValueError(f"the event at {event_start} is larger than a packet")
-            if data[event_start + _TYPE_AT] == _GTID:
-                self._gtids_at.append(at)
-            self._packets_at.append(at)
-            parts.append(packet)
-            at += len(packet)
-        self.buffer = bytearray(b"".join(parts))
-
-    @property
-    def next_sequence(self) -> int:
-        return self._first_sequence + len(self._packets_at) & 0xFF
-
-    def stamp(self, first_sequence: int) -> None:
-        """Number the packets from there on."""
-        self._first_sequence = first_sequence
-        buffer = self.buffer
-        for sequence, at in enumerate(self._packets_at, first_sequence):
-            buffer[at + 3] = sequence & 0xFF
-
-    def renumber(self, added: int) -> None:
-        """Give each transaction the number that is so much higher."""
-        buffer = self.buffer
-        for at in self._gtids_at:
-            event = at + _PACKET_HEADER
-            (number,) = struct.unpack_from("<q", buffer, event + _NUMBER_AT)
-            struct.pack_into("<q", buffer, event + _NUMBER_AT, number + added)
-            end = event + int.from_bytes(buffer[event + _SIZE_AT : event + _SIZE_AT + 4], "little")
-            struct.pack_into("<I", buffer, end - 4, zlib.crc32(buffer[event : end - 4]))
-
-    @property
-    def transactions(self) -> int:
-        return len(self._gtids_at)
-
-
-def _events(data: bytes, start: int) -> list[tuple[int, int]]:
-    """Start and end of the events of a file from `start` on."""
-    found = []
-    while start < len(data):
-        end = start + int.from_bytes(data[start + _SIZE_AT : start + _SIZE_AT + 4], "little")
-        found.append((start, end))
-        start = end
-    return found
-
-
-def first_rows(data: bytes) -> int:
-    """Where the first transaction with rows begins."""
-    gtid = _MAGIC_BYTES
-    for start, _ in _events(data, _MAGIC_BYTES):
-        if data[start + _TYPE_AT] == _GTID:
-            gtid = start
-        elif data[start + _TYPE_AT] == _TABLE_MAP:
-            return gtid
-    raise ValueError("the binlog has no rows")
-
-
-class _Binlog:
-    """What is streamed: a file, sent once or several times."""
-
-    def __init__(self, path: Path, files: int) -> None:
-        self.data = path.read_bytes()
-        self.name, self.files = path.name, files
-        self.start = first_rows(self.data)
-        self.starts = [start for start, _ in _events(self.data, _MAGIC_BYTES)]
-        self.head = self.data[_MAGIC_BYTES : self.starts[1]]
-        self.server_id = int.from_bytes(self.head[5:9], "little")
-        self._prepared = {start: self._prepare(start) for start in {self.start, self.starts[1]}}
-        self._lock = threading.Lock()
-
-    def file_name(self, number: int) -> str:
-        stem, _, digits = self.name.rpartition(".")
-        return f"{stem}.{int(digits) + number:0{len(digits)}d}"
-
-    def _prepare(self, start: int) -> Packets:
-        packets = Packets(self.data, start)
-        packets.stamp(_FIRST_SEQUENCE)
-        return packets
-
-    def packets(self, start: int) -> Packets:
-        """The packets of the events from `start` on, of which the format description is none."""
-        start = max(start, self.starts[1])
-        with self._lock:
-            if start not in self._prepared:
-                self._prepared[start] = self._prepare(start)
-            return self._prepared[start]
-
-    def beginning(self, name: str, position: int) -> int:
-        """The event at which a dump begins. Raises SqlError as a server refuses."""
-        if name not in ("", self.name):
-            raise _fatal("Could not find first log file name in binary log index file")
-        at = bisect_left(self.starts, position)
-        if position != len(self.data) and (at == len(self.starts) or self.starts[at] != position):
-            raise _fatal("bogus data in log event; the first event starts inside another")
-        return position
-
-    def behind_set(self, payload: bytes) -> int:
-        """Where a reader begins that has a GTID set: this server's transactions up to a number, or none."""
-        (count,) = struct.unpack_from("<Q", payload)
-        if not count:
-            return _MAGIC_BYTES
-        number = struct.unpack_from("<Q", payload, 8 + 16 + 8 + 8)[0]
-        for start in self.starts:
-            if self.data[start + _TYPE_AT] == _GTID:
-                (found,) = struct.unpack_from("<q", self.data, start + _NUMBER_AT)
-                if found >= number:
-                    return start
-        return len(self.data)
-
-    @property
-    def executed(self) -> str:
-        """The GTIDs before `start`."""
-        (number,) = struct.unpack_from("<q", self.data, self.start + _NUMBER_AT)
-        return f"{self.server_uuid}:1-{number - 1}" if number > 1 else ""
-
-    @property
-    def server_uuid(self) -> str:
-        """Whose transactions they are."""
-        uuid_at = self.start + _NUMBER_AT - _UUID_BYTES
-        return str(UUID(bytes=self.data[uuid_at : uuid_at + _UUID_BYTES]))
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return {**_VARIABLES, "server_id": str(self.server_id), "server_uuid": self.server_uuid}
-
-
-def _fatal(message: str) -> SqlError:
-    return SqlError(1236, "HY000", message)
-
-
 # ---- connections ----
 
 
 class _Server:
     """What all connections share."""
 
-    def __init__(self, binlog: _Binlog, *, held: bool) -> None:
+    def __init__(self, binlog: Binlog, *, held: bool) -> None:
         self.binlog = binlog
         self.held = held
         self.waiting: queue.Queue[threading.Event] = queue.Queue()
@@ -421,38 +219,12 @@ class _Connection:
             self._user_variables.update(re.findall(r"(?<!@)@(\w+) *= *('[^']*'|[\w@.]+)", sql))
             self._send(protocol.OK)
             return
-        names, rows = self._answer(sql)
+        found = answer(self._binlog, sql)
+        if found is None:
+            self._server.unanswered.append(sql)
+            raise SqlError(1064, "42000", f"You have an error in your SQL syntax; … near '{sql[:80]}' at line 1")
+        names, rows = found
         self._send(*protocol.rows_answer(names, rows, ends_with_ok=self._ends_with_ok))
-
-    def _answer(self, sql: str) -> Answer:
-        for pattern, answer in _ANSWERS:
-            if found := re.fullmatch(pattern, sql, re.IGNORECASE | re.DOTALL):
-                return answer(self, found)
-        self._server.unanswered.append(sql)
-        raise SqlError(1064, "42000", f"You have an error in your SQL syntax; … near '{sql[:80]}' at line 1")
-
-    def show_variables(self, found: re.Match[str]) -> Answer:
-        names = {name.lower() for name in re.findall(r"'(\w+)'", found[1])}
-        rows = [(name, value) for name, value in self._binlog.variables.items() if name in names]
-        return ("Variable_name", "Value"), rows
-
-    def select_variables(self, found: re.Match[str]) -> Answer:
-        known = {**self._binlog.variables, "gtid_executed": self._binlog.executed}
-        names = re.findall(r"@@(?:global\.|session\.)?(\w+)", found[1].lower())
-        for name in names:
-            if name not in known:
-                raise SqlError(1193, "HY000", f"Unknown system variable '{name}'")
-        return [f"@@{name}" for name in names], [[known[name] for name in names]]
-
-    def binlog_status(self, _: re.Match[str]) -> Answer:
-        row = (self._binlog.name, str(self._binlog.start), "", "", self._binlog.executed)
-        return ("File", "Position", "Binlog_Do_DB", "Binlog_Ignore_DB", "Executed_Gtid_Set"), [row]
-
-    def binary_logs(self, _: re.Match[str]) -> Answer:
-        """All that will be sent: Binwire asks for the sizes at the end of a file."""
-        binlog = self._binlog
-        rows = [(binlog.file_name(number), str(len(binlog.data)), "No") for number in range(binlog.files)]
-        return ("Log_name", "File_size", "Encrypted"), rows
 
     # ---- the dump ----
 
@@ -481,7 +253,7 @@ class _Connection:
     def _file(self, number: int, start: int, crc: bool) -> None:
         """Send the binlog file from `start` on, the `number`-th time."""
         binlog = self._binlog
-        shown = _MAGIC_BYTES if number else start
+        shown = MAGIC_BYTES if number else start
         self._send(
             b"\0" + protocol.artificial_rotate(binlog.file_name(number), shown, server_id=binlog.server_id, crc=crc),
             b"\0" + protocol.format_description_as_sent(binlog.head, shown, crc=True),
@@ -510,70 +282,11 @@ class _Connection:
             self._send(b"\0" + protocol.heartbeat(name, len(binlog.data), server_id=binlog.server_id, crc=True))
 
 
-Answer = tuple[Sequence[str], Sequence[protocol.Row]]
-
-
-def _fixed(names: Sequence[str], *rows: protocol.Row) -> Callable[[_Connection, re.Match[str]], Answer]:
-    return lambda _, found: (names, rows)
-
-
-def _column_rows() -> list[protocol.Row]:
-    """SHOW FULL COLUMNS, as the definition says: `name` type … [NOT NULL]."""
-    rows: list[protocol.Row] = []
-    for line in _SHOW_CREATE_TABLE.splitlines():
-        if found := re.match(r"  `(\w+)` (\w+(?:\([\d,]+\))?(?: unsigned)?)", line):
-            collation = "utf8mb4_0900_ai_ci" if re.match("varchar|text", found[2]) else None
-            null, key = "NO" if "NOT NULL" in line else "YES", "PRI" if found[1] == orders.PRIMARY_KEY else ""
-            rows.append((found[1], found[2], collation, null, key, None, "", "select", ""))
-    return rows
-
-
-_COLUMN_NAMES: Final = ("Field", "Type", "Collation", "Null", "Key", "Default", "Extra", "Privileges", "Comment")
-_INDEX_NAMES: Final = (
-    *("Table", "Non_unique", "Key_name", "Seq_in_index", "Column_name", "Collation", "Cardinality", "Sub_part"),
-    *("Packed", "Null", "Index_type", "Comment", "Index_comment", "Visible", "Expression"),
-)
-_INDEX_ROW: Final = (
-    *(_TABLE, "0", "PRIMARY", "1", orders.PRIMARY_KEY, "A", "0", None),
-    *(None, "", "BTREE", "", "", "YES", None),
-)
-_GRANTED: Final = "SELECT, SHOW VIEW, REPLICATION SLAVE, REPLICATION CLIENT"
-_NAMED: Final = rf"`?{_DATABASE}`?\.`?{_TABLE}`?"
-
-_ANSWERS: Final[tuple[tuple[str, Callable[[_Connection, re.Match[str]], Answer]], ...]] = (
-    (r"SHOW (?:GLOBAL |SESSION )?VARIABLES (?:WHERE Variable_name IN|LIKE) (.*)", _Connection.show_variables),
-    (r"SELECT ((?:@@[\w.]+(?: AS \w+)?,? ?)+)", _Connection.select_variables),
-    (r"SELECT UNIX_TIMESTAMP\(NOW\(6\)\)", lambda _, found: (("now",), [(f"{time.time():.6f}",)])),
-    (r"SELECT VERSION\(\)", _fixed(("version",), (SERVER_VERSION,))),
-    (r"SELECT CURRENT_USER\(\)", _fixed(("user",), (f"{USER}@%",))),
-    (
-        r"SHOW GRANTS.*",
-        _fixed(("Grants",), (f"GRANT {_GRANTED} ON *.* TO `{USER}`@`%`",)),
-    ),
-    (r"SHOW MASTER STATUS", _Connection.binlog_status),
-    (r"SHOW (?:BINARY|MASTER) LOGS", _Connection.binary_logs),
-    (
-        rf"SHOW CREATE DATABASE (?:IF NOT EXISTS )?`?{_DATABASE}`?",
-        _fixed(("Database", "Create Database"), (_DATABASE, _SHOW_CREATE_DATABASE)),
-    ),
-    (rf"SHOW CREATE TABLE {_NAMED}", _fixed(("Table", "Create Table"), (_TABLE, _SHOW_CREATE_TABLE))),
-    (rf"SHOW FULL COLUMNS FROM {_NAMED}", _fixed(_COLUMN_NAMES, *_column_rows())),
-    (rf"SHOW INDEX FROM {_NAMED}", _fixed(_INDEX_NAMES, _INDEX_ROW)),
-    (
-        r"SELECT (?:table_schema, table_name|\*) FROM information_schema\.(?:tables|statistics).*",
-        _fixed(("TABLE_SCHEMA", "TABLE_NAME"), (_DATABASE, _TABLE)),
-    ),
-    (r"SELECT schema_name FROM information_schema\.schemata", _fixed(("SCHEMA_NAME",), (_DATABASE,))),
-    (r"SHOW (?:SLAVE HOSTS|REPLICAS|SLAVE STATUS|REPLICA STATUS)", _fixed(("Server_Id",))),
-    (r"SELECT .* FROM information_schema\.\w+.*", _fixed(("c0",))),
-)
-
-
 # ---- the process ----
 
 
 def _main(path: Path, files: int, held: bool) -> None:
-    binlog = _Binlog(path, files)
+    binlog = Binlog(path, files)
     server = _Server(binlog, held=held)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=server.serve, args=(listener,), daemon=True).start()

@@ -13,7 +13,8 @@ import pytest
 from bench import material, synthetic_server
 from bench.material import Material
 from bench.orders import DATABASE
-from bench.synthetic_server import Packets, SyntheticServer, first_rows
+from bench.prepared_binlog import Packets, first_rows
+from bench.synthetic_server import SyntheticServer
 from capture.channel import ChannelSpec, State
 from capture.checking import CheckResult
 from capture.events import Checksum, EventDecoder, EventType, GtidEvent, iter_events
