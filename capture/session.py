@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capture.assembler import Assembler
 from capture.batches import FLUSH_BYTES, encode
+from capture.compressed_events import PLAIN_TYPES
 from capture.data_changes import DataChanges
 from capture.dialect import Dialect
 from capture.errors import CaptureError, SchemaMismatch
-from capture.events import HeartbeatEvent, TableMapEvent
+from capture.events import HeartbeatEvent, RowsEvent, TableMapEvent
 from capture.file_continuity import FileContinuity
 from capture.full_metadata import MetadataGap
 from capture.ghost import SERVICE
@@ -38,7 +39,7 @@ from storage.errors import StorageError
 from storage.scheduler import SLICE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from capture.position import ResumePoint
     from capture.schema import SchemaHistory
@@ -55,7 +56,15 @@ EVENT_WORK_BYTES = 512
 """What an event counts for beside its bytes: each takes about as long as so many bytes of rows."""
 
 ASIDE_BYTES = 256 << 10
-"""A rows event above this is taken by a thread: a JSON document of 32 MB takes four seconds."""
+"""An event above this is taken by a thread: a JSON document of 32 MB takes four seconds, the checksum of a compressed
+transaction of 1 GB one."""
+
+UNCOMPRESSED_BYTES = 16 << 10
+"""One of MariaDB's compressed events above this is opened by a thread: it may become a thousand times as large."""
+
+_COMPRESSED, _TYPE_CODE_AT = frozenset(PLAIN_TYPES), 4
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 # Members of an Enum are looked up anew at each use, which counts where it is done for each event.
 _FILE, _HEARTBEAT, _PAYLOAD, _ROWS = StepKind.FILE, StepKind.HEARTBEAT, StepKind.PAYLOAD, StepKind.ROWS
@@ -226,7 +235,18 @@ class Session:
 
     def _take(self, raw: bytes) -> Awaitable[None] | None:
         """Take an event; what is returned is to be awaited, nothing for an event that needs nobody else."""
-        step = self.walker.walk(raw)
+        if len(raw) > UNCOMPRESSED_BYTES and (len(raw) > ASIDE_BYTES or raw[_TYPE_CODE_AT] in _COMPRESSED):
+            return self._take_large(raw)
+        return self._take_walked(self.walker.walk(raw))
+
+    async def _take_large(self, raw: bytes) -> None:
+        """Take an event whose checksum, or compression, is work for a thread."""
+        waiting = self._take_walked(await self._aside(self.walker.walk, raw))
+        if waiting is not None:
+            await waiting
+
+    def _take_walked(self, step: Step) -> Awaitable[None] | None:
+        """Take the step of an event; as `_take`."""
         kind = step.kind
         if kind is _HEARTBEAT:
             self._take_heartbeat(step)
@@ -264,7 +284,7 @@ class Session:
             return None
         if walker.xid is not None and self._xa.ends(step):
             return self._end_two_phase(step)
-        if header.size_bytes > ASIDE_BYTES and step.kind is _ROWS:
+        if step.kind is _ROWS and isinstance(step.event, RowsEvent) and len(step.event.data) > ASIDE_BYTES:
             return self._take_aside(step)
         try:
             self._assembler.take(step)
@@ -287,17 +307,22 @@ class Session:
             self._assembler.realign(self._log.end_offset)
 
     async def _take_aside(self, step: Step) -> None:
-        """Take a step on a thread. Nothing else of the session goes on meanwhile, its end neither."""
-        taking = asyncio.get_running_loop().run_in_executor(None, self._assembler.take, step)
+        """Take a step on a thread."""
         try:
-            await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            await asyncio.wait([taking])
-            taking.exception()
-            raise
+            await self._aside(self._assembler.take, step)
         except (SchemaMismatch, DefinitionsNotLoaded) as lacking:
             await self._take_with_definitions(step, lacking)
         self._follow()
+
+    async def _aside(self, work: Callable[[_Given], _Made], given: _Given) -> _Made:
+        """Do a piece of work on a thread. Nothing else of the session goes on meanwhile, its end neither."""
+        working = asyncio.get_running_loop().run_in_executor(None, work, given)
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait([working])
+            working.exception()
+            raise
 
     def _located(self, error: CaptureError) -> CaptureError:
         """The error with the place in the binlog, unless it names the file itself."""

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,13 +24,16 @@ from capture.channel import (
     State,
 )
 from capture.dialect import Dialect
+from capture.encode import EventEncoder
 from capture.errors import SourceRefused, SourceUnavailable
+from capture.events import HEADER_BYTES, Checksum, EventType
 from capture.position import BinlogPosition
+from capture.rows_event import decode_rows
 from capture.schema import SchemaHistory, Session
-from capture.session import ASIDE_BYTES, EVENT_WORK_BYTES, LOOK_BYTES
+from capture.session import ASIDE_BYTES, EVENT_WORK_BYTES, LOOK_BYTES, UNCOMPRESSED_BYTES
 from capture.session import Session as CaptureSession
 from capture.source import StreamEnded
-from capture.transactions import StepKind
+from capture.transactions import BinlogWalker, StepKind
 from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
@@ -939,6 +943,38 @@ async def test_a_rows_event_of_many_bytes_is_taken_beside_the_loop(
         await visible(channel, shop)
     assert takers == [(False, True), (True, False), (False, True)]
     assert ids(world) == list(range(1, 9))
+
+
+async def test_a_large_event_is_checked_and_uncompressed_beside_the_loop(
+    world: World, channel: Channel, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of few bytes that becomes many (log_bin_compress), and one that has many to check."""
+    walked_by_loop: dict[int, bool] = {}
+    walk = BinlogWalker.walk
+
+    def noted(self: BinlogWalker, raw: bytes) -> Step:
+        walked_by_loop[len(raw)] = threading.current_thread() is threading.main_thread()
+        return walk(self, raw)
+
+    monkeypatch.setattr(BinlogWalker, "walk", noted)
+    shop.begin()
+    shop.source.feed(shop.encoder.table_map(TIME, T, 100))
+    rows: list[dict[str, Any]] = [{"id": number, "note": "x" * 60_000} for number in range(400)]
+    plain = EventEncoder(checksum=Checksum.NONE).write_rows(TIME, T, 100, rows)
+    event = decode_rows(plain, HEADER_BYTES, len(plain), plain[4], 6)
+    images = plain[event.rows_start :]
+    body = plain[HEADER_BYTES : event.rows_start] + b"\x84" + len(images).to_bytes(4, "big") + zlib.compress(images)
+    compressed = shop.encoder.event(EventType.MARIADB_WRITE_ROWS_COMPRESSED, TIME, body)
+    more: list[dict[str, Any]] = [{"id": number, "note": "y" * 60_000} for number in range(400, 405)]
+    large = shop.encoder.write_rows(TIME, T, 100, more)
+    shop.source.feed(compressed, large)
+    shop.commit()
+    async with running(channel):
+        await visible(channel, shop)
+    assert len(compressed) * 500 < len(images)
+    assert UNCOMPRESSED_BYTES < len(compressed) < ASIDE_BYTES < len(large)
+    assert [size for size, by_loop in walked_by_loop.items() if not by_loop] == [len(compressed), len(large)]
+    assert ids(world) == list(range(405))
 
 
 async def test_who_stops_a_channel_waits_for_the_rows_that_a_thread_takes(
