@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +38,7 @@ from capture.transactions import BinlogWalker, StepKind
 from storage.config import LogConfig
 from storage.errors import CatalogUnavailable, CorruptLog, LogWriteError
 from storage.scheduler import SLICE_MS
+from storage.segment_log import SegmentLog
 from tests.capture.world import FILE, UUID, WAIT_S, FedSource, World, records_of_a_run, running, settle, until
 from tests.fakes import ManualClock, ManualScheduler
 
@@ -897,6 +899,58 @@ async def test_the_loop_is_given_back_between_slices(
     bystander.cancel()
     events = 300 * 5
     assert turns > events / (2 * SLICE_MS)
+
+
+@dataclass
+class Written:
+    """What a session asked of its log, and how often it gave the loop back."""
+
+    appends: int = 0
+    commits: int = 0
+    slices: int = 0
+
+
+@pytest.fixture
+def written(world: World, monkeypatch: pytest.MonkeyPatch) -> Written:
+    counts = Written()
+
+    def counting(owner: type, name: str, field: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*arguments: Any) -> Any:
+            setattr(counts, field, getattr(counts, field) + 1)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    counting(SegmentLog, "append", "appends")
+    counting(SegmentLog, "commit", "commits")
+    counting(CaptureSession, "_give_way", "slices")
+    return counts
+
+
+async def test_all_that_waits_is_one_append_and_one_commit(
+    world: World, channel: Channel, shop: Shop, written: Written
+) -> None:
+    for number in range(40):
+        shop.transaction(number)
+    async with running(channel):
+        await visible(channel, shop)
+    assert (written.appends, written.commits) == (1, 1)
+    assert ids(world) == list(range(40))
+
+
+async def test_a_transaction_that_comes_alone_waits_for_none_and_for_no_slice(
+    world: World, channel: Channel, shop: Shop, clock: ManualClock, written: Written
+) -> None:
+    """However long ago the last one was: a slice begins where the loop was others' meanwhile."""
+    async with running(channel):
+        for number in range(25):
+            clock.advance(10_000)
+            shop.transaction(number)
+            await visible(channel, shop)
+    assert (written.appends, written.commits) == (25, 25)
+    assert written.slices == 0
 
 
 async def test_the_clock_is_looked_at_once_per_so_much_work(
