@@ -3,7 +3,8 @@
     record  length, attributes 00, timestamp delta, offset delta, key length 01 (null), value length, value,
             header count 00; all numbers are zigzag varints
 
-Sizes are reckoned first, so that the records are written once, into the memory that they are returned in. */
+Sizes are reckoned first, so that the records are written once, into the memory that they are returned in. The header
+in front of them, checksum included, is made by Python. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,6 +17,7 @@ Sizes are reckoned first, so that the records are written once, into the memory 
 #endif
 
 #define UNLOCKED_BYTES_MIN (1 << 20)
+#define HEADER_BYTES_MAX 1024
 #define CONSTANT_BYTES 3 /* attributes, null key, header count */
 
 typedef struct {
@@ -77,16 +79,11 @@ static Py_ssize_t measure(PyObject *values, PyObject *timestamps_ms, Record *rec
     return (Py_ssize_t)total;
 }
 
-PyDoc_STRVAR(frame_doc, "frame(values, timestamps_ms)\n--\n\n"
-                        "The records of a batch with these values, and the largest timestamp. Both have one length.");
-
-static PyObject *frame(PyObject *Py_UNUSED(module), PyObject *arguments)
+/* The records of a batch behind `room` bytes that are not yet set; NULL with an exception. */
+static PyObject *framed(PyObject *given_values, PyObject *given_timestamps, size_t room, int64_t *max_ms)
 {
-    PyObject *given_values, *given_timestamps, *result = NULL;
-    if (!PyArg_ParseTuple(arguments, "OO:frame", &given_values, &given_timestamps))
-        return NULL;
     /* Tuples of our own hold on to every value while other threads run. */
-    PyObject *values = PySequence_Tuple(given_values);
+    PyObject *values = PySequence_Tuple(given_values), *made = NULL;
     PyObject *timestamps_ms = values ? PySequence_Tuple(given_timestamps) : NULL;
     Py_ssize_t count = values ? PyTuple_GET_SIZE(values) : 0;
     Record *records = NULL;
@@ -101,27 +98,69 @@ static PyObject *frame(PyObject *Py_UNUSED(module), PyObject *arguments)
         PyErr_NoMemory();
         goto done;
     }
-    int64_t max_ms = 0;
-    Py_ssize_t total = measure(values, timestamps_ms, records, count, &max_ms);
-    PyObject *framed = total < 0 ? NULL : PyBytes_FromStringAndSize(NULL, total);
-    if (!framed)
+    Py_ssize_t total = measure(values, timestamps_ms, records, count, max_ms);
+    made = total < 0 ? NULL : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room + total);
+    if (!made)
         goto done;
-    uint8_t *at = (uint8_t *)PyBytes_AS_STRING(framed);
+    uint8_t *at = (uint8_t *)PyBytes_AS_STRING(made) + room;
     PyThreadState *others = total >= UNLOCKED_BYTES_MIN ? PyEval_SaveThread() : NULL;
     for (Py_ssize_t index = 0; index < count; index++)
         at = put_record(at, records + index, index);
     if (others)
         PyEval_RestoreThread(others);
-    result = Py_BuildValue("NL", framed, (long long)max_ms);
 done:
     PyMem_Free(records);
     Py_XDECREF(values);
     Py_XDECREF(timestamps_ms);
-    return result;
+    return made;
+}
+
+PyDoc_STRVAR(frame_doc, "frame(values, timestamps_ms)\n--\n\n"
+                        "The records of a batch with these values, and the largest timestamp. Both have one length.");
+
+static PyObject *frame(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *values, *timestamps_ms;
+    if (!PyArg_ParseTuple(arguments, "OO:frame", &values, &timestamps_ms))
+        return NULL;
+    int64_t max_ms = 0;
+    PyObject *records = framed(values, timestamps_ms, 0, &max_ms);
+    return records ? Py_BuildValue("NL", records, (long long)max_ms) : NULL;
+}
+
+PyDoc_STRVAR(batch_doc, "batch(values, timestamps_ms, header_bytes, header)\n--\n\n"
+                        "A whole batch. header(batch, max_timestamp_ms) makes its first bytes of all the others.");
+
+static PyObject *batch(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *values, *timestamps_ms, *make_header;
+    Py_ssize_t header_bytes;
+    if (!PyArg_ParseTuple(arguments, "OOnO:batch", &values, &timestamps_ms, &header_bytes, &make_header))
+        return NULL;
+    if (header_bytes < 0 || header_bytes > HEADER_BYTES_MAX)
+        return PyErr_Format(PyExc_ValueError, "a header of %zd bytes", header_bytes);
+    int64_t max_ms = 0;
+    PyObject *made = framed(values, timestamps_ms, (size_t)header_bytes, &max_ms);
+    if (!made)
+        return NULL;
+    memset(PyBytes_AS_STRING(made), 0, (size_t)header_bytes);
+    PyObject *view = PyMemoryView_FromObject(made);
+    PyObject *header = view ? PyObject_CallFunction(make_header, "OL", view, (long long)max_ms) : NULL;
+    Py_XDECREF(view);
+    if (header && PyBytes_Check(header) && PyBytes_GET_SIZE(header) == header_bytes) {
+        memcpy(PyBytes_AS_STRING(made), PyBytes_AS_STRING(header), (size_t)header_bytes);
+    } else {
+        if (header)
+            PyErr_SetString(PyExc_ValueError, "a header of another size than was said");
+        Py_CLEAR(made);
+    }
+    Py_XDECREF(header);
+    return made;
 }
 
 static PyMethodDef methods[] = {
     {"frame", frame, METH_VARARGS, frame_doc},
+    {"batch", batch, METH_VARARGS, batch_doc},
     {NULL, NULL, 0, NULL},
 };
 

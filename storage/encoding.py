@@ -98,21 +98,39 @@ def encode_batch(base_offset: int, values: Sequence[bytes], timestamps_ms: Seque
     if count == 0 or count != len(timestamps_ms):
         raise ValueError(f"a batch needs as many timestamps as values and at least one: {count}, {len(timestamps_ms)}")
     first_timestamp_ms = timestamps_ms[0]
-    if _framing is None:
-        records, max_timestamp_ms = encode_records(values, timestamps_ms)
-    else:
-        records, max_timestamp_ms = _framing.frame(values, timestamps_ms)
+    if _framing is not None and not codec.number:
+
+        def header(batch: memoryview, max_timestamp_ms: int) -> bytes:
+            return _header(base_offset, 0, count, first_timestamp_ms, max_timestamp_ms, batch[HEADER_BYTES:])
+
+        made: bytes = _framing.batch(values, timestamps_ms, HEADER_BYTES, header)
+        return made
+    encode = encode_records if _framing is None else _framing.frame
+    records, max_timestamp_ms = encode(values, timestamps_ms)
     attributes = 0
     if codec.number:
         compressed = codec.compress(records)
         if len(compressed) < len(records):
             attributes, records = codec.number, compressed
+    head = _header(base_offset, attributes, count, first_timestamp_ms, max_timestamp_ms, records)
+    return b"".join((head, records))
+
+
+def _header(
+    base_offset: int,
+    attributes: int,
+    count: int,
+    first_timestamp_ms: int,
+    max_timestamp_ms: int,
+    records: bytes | memoryview,
+) -> bytes:
+    """What stands before the records. Raises ValueError for a batch that is too large."""
     length = HEADER_BYTES - LENGTH_PREFIX_BYTES + len(records)
     if length >= 1 << 31:
         raise ValueError(f"a batch of {length} bytes exceeds the 2 GiB of the record format")
     checked = _CHECKED.pack(attributes, count - 1, first_timestamp_ms, max_timestamp_ms, -1, -1, -1, count)
     crc = crc32c(records, crc32c(checked))
-    return b"".join((_UNCHECKED.pack(base_offset, length, NO_LEADER_EPOCH, MAGIC, crc), checked, records))
+    return _UNCHECKED.pack(base_offset, length, NO_LEADER_EPOCH, MAGIC, crc) + checked
 
 
 def encode_records(values: Sequence[bytes], timestamps_ms: Sequence[int]) -> tuple[bytes, int]:

@@ -27,6 +27,7 @@ from capture.table import Column
 from capture.table_map import FieldType, TableMapEvent
 from capture.transcoder import Transcoder
 from storage import compiled, encoding
+from storage.compression import CODECS, Codec
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 from tests.capture.test_golden_cells import GOLDEN, MALFORMED, rows_of, transcoder
 from tests.capture.test_transcoder import HEAD, ORDER, ORDER_ROWS, events_of, raw_rows
@@ -298,6 +299,36 @@ def test_lengths_of_every_width_are_framed_alike(sizes: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "_framing", None)
         assert encoding.encode_batch(5, values, times) == framed
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_compressed_batches_are_framed_alike(codec: Codec) -> None:
+    values, times = [b"value %d" % (index // 9) for index in range(2000)], [1_700_000_000_000] * 2000
+    framed = encoding.encode_batch(5, values, times, codec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_framing", None)
+        assert encoding.encode_batch(5, values, times, codec) == framed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (([b"a"], [1, 2], 61, lambda batch, time: bytes(61)), ValueError),
+        (([b"a"], [1], 61, lambda batch, time: bytes(60)), ValueError),
+        (([b"a"], [1], 61, lambda batch, time: None), ValueError),
+        (([b"a"], [1], -1, lambda batch, time: b""), ValueError),
+        (([b"a"], [1], 1 << 62, lambda batch, time: b""), ValueError),
+        (([b"a"], [1], 61, lambda batch, time: 1 // 0), ZeroDivisionError),
+        ((["a"], [1], 61, lambda batch, time: bytes(61)), TypeError),
+        (([b"a"], ["1"], 61, lambda batch, time: bytes(61)), TypeError),
+        (([b"a"], [1 << 64], 61, lambda batch, time: bytes(61)), OverflowError),
+        ((7, [1], 61, lambda batch, time: bytes(61)), TypeError),
+    ],
+)
+def test_a_batch_that_cannot_be_is_refused(arguments: Any, error: type[Exception]) -> None:
+    assert encoding._framing is not None
+    with pytest.raises(error):
+        encoding._framing.batch(*arguments)
 
 
 async def test_a_channel_writes_the_same_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
