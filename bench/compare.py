@@ -58,7 +58,7 @@ def comparison(a: str, b: str, first: Results, second: Results) -> str:
         ours = first.get(key)
         if ours is None or ours.binwire is None or theirs.binwire is None:
             continue
-        if ours.parameters != theirs.parameters:
+        if any(theirs.parameters.get(name, value) != value for name, value in ours.parameters.items()):
             ratio, verdict = None, "other parameters"
         else:
             ratio = replace(theirs, peers=(ours.binwire,)).ratio(ours.binwire)

@@ -83,7 +83,7 @@ class SoughtPeer:
     find: Callable[[], Side]
 
 
-Peer: TypeAlias = Side | SoughtPeer | Callable[[], Side]
+Peer: TypeAlias = Side | SoughtPeer
 
 
 class Prepared:
@@ -253,15 +253,14 @@ def _peers(prepared: Prepared, wanted: Callable[[str], bool]) -> tuple[list[_Tra
     """The wanted peers that can be had, and why others, or clients, are missing."""
     found, missing = [], list(prepared.missing)
     for peer in prepared.peers:
-        if not wanted(getattr(peer, "name", "")):
+        if not wanted(peer.name):
             continue
         try:
-            side = peer if isinstance(peer, Side) else peer.find() if isinstance(peer, SoughtPeer) else peer()
+            side = peer if isinstance(peer, Side) else peer.find()
         except PeerMissingError as error:
             missing.append(str(error))
             continue
-        if wanted(side.name):
-            found.append(_Track(side, prepared.same_result and side.same_result))
+        found.append(_Track(side, prepared.same_result and side.same_result))
     return found, tuple(dict.fromkeys(missing))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import __main__ as cli
 from bench import peers
 from bench.harness import (
     Benchmark,
@@ -29,6 +28,7 @@ from bench.harness import (
 from bench.load import LoadError, allow_connections
 from bench.peers import kafka
 from bench.records import split_batches, whole_batches, without_leader_epochs
+from bench.report import table
 from storage.encoding import encode_batch
 
 BATCHES = [encode_batch(offset, [b"value"] * 2, [1, 2]) for offset in (0, 2, 4)]
@@ -43,7 +43,7 @@ def test_without_java_there_is_no_peer_and_the_reason_is_told(tmp_path: Path, mo
 
     benchmark = Benchmark("made-up", "?", (Measure("speed", "things/s"),), {}, {}, prepare)
     results = run_benchmark(benchmark, tmp_path, smoke=True)
-    assert "no peer: java is not on the PATH" in cli.table(results)
+    assert "no peer: java is not on the PATH" in table(results)
     entry = json.loads(json.dumps(results[0].to_json()))
     assert entry["peers"] == []
     assert [reason.startswith("java is not on the PATH") for reason in entry["missing"]] == [True]
@@ -79,7 +79,7 @@ def test_a_side_answers_what_it_can() -> None:
     assert [(peer.name, both.ratio(peer)) for peer in both.peers] == [("peer", 2.0)]
     assert one.binwire is None
     assert [(peer.name, one.ratio(peer)) for peer in one.peers] == [("peer", None)]
-    assert "no answer" in cli.table([one])
+    assert "no answer" in table([one])
     (alone,) = _run(_side("binwire", one=1.0), _side("peer", both=1.0))[1:]
     assert (alone.peers, alone.missing) == ((), ())
     assert json.loads(json.dumps(one.to_json()))["binwire"] is None
@@ -112,7 +112,7 @@ def test_a_peer_of_fewer_rounds_says_so() -> None:
     assert runs == ["binwire", "slow", "slow", "binwire", "binwire", "binwire"]
     assert [peer.rounds for peer in result.peers] == [2]
     assert result.to_json()["binwire"]["rounds"] == 4
-    assert ", 2 rounds" in cli.table([result])
+    assert ", 2 rounds" in table([result])
 
 
 def test_every_peer_that_shares_the_result_must_agree() -> None:
