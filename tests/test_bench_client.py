@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -275,6 +276,14 @@ def test_it_is_reached_by_the_front_door(tmp_path: Path) -> None:
     script.write_text(_ALL.format("import sys; assert sys.argv[1:] == ['--', '-x', os.environ['BINWIRE_TOPIC']]"))
     arguments = [sys.executable, str(script), "--", "-x", "{topic}"]
     assert main(["bench", "client", "--records", "10", "--", *arguments]) == 0
+
+
+def test_a_server_that_cannot_serve_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert cli.main(["client", "--records", "1", "--", "true"]) == cli.WRONG_RESULT
+    assert capsys.readouterr().err.startswith("binwire bench client: the server ended with status 1")
 
 
 def test_no_process_outlives_a_command_that_cannot_be_started(capfd: pytest.CaptureFixture[str]) -> None:

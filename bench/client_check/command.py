@@ -88,6 +88,9 @@ def main(argv: Sequence[str]) -> int:
         verdict = judge(command, options)
     except CommandError as error:
         parser.error(str(error))
+    except RuntimeError as error:  # the server's end, with what it said
+        print(f"binwire bench client: {error}", file=sys.stderr)
+        return FAULT
     except KeyboardInterrupt:
         print("binwire bench client: interrupted; the command was ended", file=sys.stderr)
         return FAULT

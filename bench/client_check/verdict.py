@@ -1,7 +1,7 @@
 """What is said of a client in the end: the judgement, the lines for people, the JSON document.
 
 A client that printed no record is judged by what it fetched and committed, which says less: what it did with the
-records nobody knows. Everything else is judged by its lines.
+records, and with those that it fetched again, nobody knows. Everything else is judged by its lines.
 
     {"command", "log": {"records", "rows", "rows_per_transaction", "rows_per_second": n | null},
      "judged_by": "lines" | "fetches and commits",
@@ -81,8 +81,6 @@ class Verdict:
                 if seen.fetched >= 0
                 else "it fetched nothing"
             )
-        if not self.by_lines and seen.fetched_again:
-            yield f"it fetched records again, {seen.fetched_again:,} times"
         if seen.status:
             yield f"the command ended with status {seen.status}"
         if seen.out_of_time_s is not None:
