@@ -8,16 +8,17 @@ Every command imports what it needs when it runs: `binwire version` and a usage 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import gc
 import os
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from broker.config import Config
@@ -34,11 +35,9 @@ FIXTURE: Final = ("fixture",)  # for `binwire.testing`, not for people: neither 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the result is the exit status."""
-    called_by_program = tuple(arguments) == FIXTURE
-    namespace = argparse.Namespace(command=_fixture) if called_by_program else _parser().parse_args(arguments)
-    command: Command = namespace.command
+    command = _fixture if tuple(arguments) == FIXTURE else _typed(arguments)
     try:
-        status = command(namespace)
+        status = command()
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -57,6 +56,12 @@ def main(arguments: Sequence[str]) -> int:
             raise
         print(f"binwire: {error}", file=sys.stderr)
         return FAILED
+
+
+def _typed(arguments: Sequence[str]) -> Callable[[], int]:
+    """The command that a person typed."""
+    namespace = _parser().parse_args(arguments)
+    return partial(namespace.command, namespace)
 
 
 def _is_for_people(error: Exception) -> bool:
@@ -95,7 +100,6 @@ def _serve(arguments: argparse.Namespace) -> int:
 async def _serve_until_signalled(config: Config, file: Path) -> None:
     import asyncio
     import logging
-    from functools import partial
 
     from broker.app import Application
     from broker.config import load
@@ -217,7 +221,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     return run(arguments.arguments)
 
 
-def _fixture(arguments: argparse.Namespace) -> int:
+def _fixture() -> int:
     gc.disable()  # until its first channel runs
     from broker.fixture import run
 
@@ -236,6 +240,8 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="binwire",
         description="A MySQL binlog as a Kafka topic, without Kafka.",
@@ -383,22 +389,28 @@ def _data_directory(arguments: argparse.Namespace) -> Path:
 
 
 def _count(text: str) -> int:
+    from argparse import ArgumentTypeError
+
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of records; write 1 or more")
+        raise ArgumentTypeError(f"{text!r} is not a number of records; write 1 or more")
     return int(text)
 
 
 def _offset(text: str) -> int:
+    from argparse import ArgumentTypeError
+
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an offset; write a number as `binwire tail` shows it")
+        raise ArgumentTypeError(f"{text!r} is not an offset; write a number as `binwire tail` shows it")
     return int(text)
 
 
 def _speed(text: str) -> float:
+    from argparse import ArgumentTypeError
+
     try:
         speed = float(text)
     except ValueError:
         speed = 0.0
     if not 0 < speed <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a speed; write a factor above 0 and up to 1000")
+        raise ArgumentTypeError(f"{text!r} is not a speed; write a factor above 0 and up to 1000")
     return speed

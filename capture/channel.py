@@ -375,9 +375,11 @@ class Channel:
 
     async def _precheck(self, source: Source, info: ServerInfo) -> None:
         """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""
+        self._move(State.PRECHECKING)
+        if not (source.queryable or info.files):
+            return  # there is nothing to look at
         from capture.precheck import Outcome, check  # 5 ms of a start, which a channel that has a log does without
 
-        self._move(State.PRECHECKING)
         items = await check(source, info, self.spec)
         for item in items:
             if item.outcome is Outcome.WARNING:
