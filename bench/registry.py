@@ -19,6 +19,7 @@ from bench.handoff import BENCHMARK as HANDOFF
 from bench.harness import Benchmark, Parameters
 from bench.idle import BENCHMARK as IDLE
 from bench.latency import BENCHMARK as LATENCY
+from bench.memory import BENCHMARK as MEMORY
 from bench.read import BENCHMARK as READ
 from bench.requests import BENCHMARK as REQUESTS
 from bench.restart import BENCHMARK as RESTART
@@ -36,6 +37,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     REQUESTS,
     IDLE,
     START,
+    MEMORY,
     APPEND,
     READ,
     SEEK,

@@ -88,11 +88,11 @@ class ServedFolder:
             self._process.terminate()
             self._process.wait()
 
-    def adopt_log(self) -> None:
+    def adopt_log(self, channel: str = _CHANNEL) -> None:
         """Have the next process serve a log that was put there: the catalog has no definitions for its records."""
         catalog = Catalog.open(self._folder / "data" / "catalog.db")
         try:
-            catalog.lose_definitions(_CHANNEL)
+            catalog.lose_definitions(channel)
         finally:
             catalog.close()
 

@@ -17,6 +17,7 @@ _CLIENTS = ("raw", "kcat", "Java")
 _RELEASES = {
     "backfill": (),
     "fetch": (kafka.KAFKA_1,),
+    "memory": kafka.RELEASES,
     "requests": (kafka.KAFKA_1,),
     "restart": (kafka.KAFKA_1,),
     "seek": (kafka.KAFKA_1,),
