@@ -16,6 +16,7 @@ from bench import __main__ as cli
 from bench.client_check import client, command
 from bench.client_check.client import filled_in
 from bench.client_check.known_log import KnownLog
+from bench.client_check.verdict import Seen, Verdict
 from bench.client_check.witness import Witness, lags_ms
 
 TOPIC = "shop"
@@ -156,7 +157,9 @@ def test_the_python_example_of_the_help_reads_everything(tmp_path: Path, capsys:
     assert document["lag_ms"] is None
     assert document["records_per_second"] > 0
     assert document["cpu_seconds"] > 0
-    assert document["log"] == {"records": 1_022, "rows": 1_000, "rows_per_transaction": 100, "rows_per_second": None}
+    assert document["log"] == {"records": 1_022, "rows": 1_000, "rows_per_transaction": 100} | dict.fromkeys(
+        ("rows_per_second", "rows_per_second_reached")
+    )
     assert {"machine", "versions", "commit"} <= document.keys()
 
 
@@ -165,6 +168,17 @@ def test_live_records_have_a_lag(tmp_path: Path) -> None:
     assert (status, document["seen"]) == (0, 2 + 2 * 200)
     lag = document["lag_ms"]
     assert 0 < lag["p50"] <= lag["p90"] <= lag["p99"] <= lag["max"]
+    assert document["log"]["rows_per_second_reached"] > 0
+
+
+def test_a_rate_that_was_not_reached_is_told() -> None:
+    def shown(seconds: float) -> str:
+        visible = [(2, 0), (7, 1_000_000_000), (11, 1_000_000_000 + int(seconds * 1e9))]
+        seen = Seen(0, 0, 0.0, None, None, 11, 0, -1, visible)
+        return next(Verdict(["x"], LOG, 4.0, _witness(*range(11)), seen).lines())
+
+    assert shown(0.5).endswith("; 4 rows a second, live")
+    assert shown(1.0).endswith("; 4 rows a second, live (only 2 were reached: this machine is too busy)")
 
 
 def test_a_client_that_prints_nothing_is_judged_by_what_it_fetched_and_committed(

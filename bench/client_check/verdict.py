@@ -3,7 +3,8 @@
 A client that printed no record is judged by what it fetched and committed, which says less: what it did with the
 records, and with those that it fetched again, nobody knows. Everything else is judged by its lines.
 
-    {"command", "log": {"records", "rows", "rows_per_transaction", "rows_per_second": n | null},
+    {"command", "log": {"records", "rows", "rows_per_transaction", "rows_per_second": n | null,
+             "rows_per_second_reached": n | null},
      "judged_by": "lines" | "fetches and commits",
      "seen", "missing", "doubled", "reordered", "wrong", "other_lines": {"number", "examples"} each but the first,
      "fetched", "fetched_again", "committed", "seconds", "records_per_second", "records_per_second_from_first",
@@ -22,6 +23,7 @@ from bench.harness import percentile
 
 _NS_PER_S: Final = 1_000_000_000
 _US_PER_S: Final = 1_000_000
+_NEARLY: Final = 0.95
 _PERCENTILES: Final = (50, 90, 99)
 
 
@@ -105,6 +107,14 @@ class Verdict:
         witness = self.witness
         return (witness.last_ns - witness.first_ns) / _NS_PER_S if witness.last_ns > witness.first_ns else None
 
+    @property
+    def reached_rate(self) -> float | None:
+        """Rows a second that became visible, where it was to be so many; a busy machine does not reach it."""
+        live = [at_ns for end, at_ns in self.seen.visible if end > RECORDS_OF_CREATION]
+        if not self.rate or len(live) < 2 or self.seen.visible[-1][0] < self.log.end:
+            return None
+        return (self.log.rows - self.log.rows_per_transaction) / max((live[-1] - live[0]) / _NS_PER_S, 1e-9)
+
     def lag_ms(self) -> dict[str, float] | None:
         """Of records that became visible while the client ran."""
         if not self.rate or not self.by_lines:
@@ -119,7 +129,10 @@ class Verdict:
     def lines(self) -> Iterator[str]:
         """For people."""
         log, witness, seen = self.log, self.witness, self.seen
-        way = f"{self.rate:g} rows a second, live" if self.rate else "all there before the client started"
+        way = f"{self.rate:,g} rows a second, live" if self.rate else "all there before the client started"
+        reached = self.reached_rate
+        if reached is not None and reached < self.rate * _NEARLY:
+            way += f" (only {reached:,.0f} were reached: this machine is too busy)"
         yield (
             f"the log      {log.end:,} records: {log.rows:,} rows, {log.rows_per_transaction:,} in a transaction; {way}"
         )
@@ -174,6 +187,7 @@ class Verdict:
                 "rows": self.log.rows,
                 "rows_per_transaction": self.log.rows_per_transaction,
                 "rows_per_second": self.rate or None,
+                "rows_per_second_reached": self.reached_rate,
             },
             "judged_by": "lines" if self.by_lines else "fetches and commits",
             "seen": self.records,
