@@ -54,6 +54,7 @@ HEADLINES = (
         "requests",
         ("heartbeats, one connection", "heartbeats, many connections"),
     ),
+    Headline("private memory: idle, at full load", "memory", ("idle, private", "full load, private")),
     Headline("private memory of an idle connection", "idle", ("per connection",)),
     Headline(
         "log → a client from before 0.11: converted first, cached",
