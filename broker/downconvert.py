@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import CorruptLog
 from storage.records import HEADER_BYTES, Batch, iter_batches, iter_values, records_of
-from storage.scheduler import SLICE_MS
+from storage.scheduler import SLICE_MS, give_way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -169,7 +169,7 @@ class _Slice:
     async def give_way(self) -> None:
         """Let others run if the slice is used up."""
         if time.monotonic() > self._end:
-            await asyncio.sleep(0)
+            await give_way()
             self._end = time.monotonic() + SLICE_MS / 1000
 
 

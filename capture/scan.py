@@ -7,7 +7,6 @@ decoded, table maps where they are asked for. Left to others: what the statement
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from capture.dialect import Dialect
 from capture.events import HeartbeatEvent
 from capture.position import BinlogPosition
 from capture.transactions import BinlogWalker, Step, StepKind
+from storage.scheduler import give_way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -51,7 +51,7 @@ async def scan(
                     if walker.reached.order > end.order:
                         return
                     if step is None:
-                        await asyncio.sleep(0)
+                        await give_way()
                     elif (walker.number, step.start) >= start.order:
                         yield walker, step
                 if walker.reached.order == end.order or (step is not None and _is_at_end(walker, step)):

@@ -36,7 +36,7 @@ from capture.transactions import BinlogWalker, Step, StepKind
 from capture.two_phase import UNSYNCED_MAX, TwoPhase, server_name
 from storage.encoding import encode_batch
 from storage.errors import StorageError
-from storage.scheduler import SLICE_MS
+from storage.scheduler import SLICE_MS, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from capture.task import Task
     from capture.transactions import Gtid
     from storage.scheduler import Timer
+
+BEHIND_BYTES = 32 << 10
+"""Who has so much to take at once is behind, and lets those go first that are not."""
 
 LOOK_BYTES = 8 << 10
 """After so many bytes of events the clock is looked at: some 0.3 ms of work, a rows event as servers cut them."""
@@ -197,6 +200,8 @@ class Session:
         if self._source.pending():
             return await self._source.read()
         events = await self._source.read()
+        if sum(map(len, events)) >= BEHIND_BYTES:
+            await give_way()
         self._begin_slice()
         return events
 
@@ -334,7 +339,7 @@ class Session:
 
     async def _give_way(self) -> None:
         """Let others run: this slice is used up."""
-        await asyncio.sleep(0)
+        await give_way()
         self._begin_slice()
         if self._source.paced_heartbeats:
             self._write_heartbeat_if_due()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
 from storage import scheduler
-from storage.scheduler import LoopScheduler, sleep
+from storage.scheduler import LoopScheduler, give_way, sleep
 from tests.fakes import ManualClock, ManualScheduler
 
 
@@ -91,3 +93,50 @@ async def test_a_cancelled_sleep_leaves_no_timer() -> None:
     sleeping.cancel()
     await asyncio.gather(sleeping, return_exceptions=True)
     assert timers.pending == 0
+
+
+class _Packets(asyncio.Protocol):
+    """Hands a packet on as the stream of a source does: to a task that waits for it."""
+
+    def __init__(self) -> None:
+        self.arrived = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.arrived.set_result(data)
+
+
+def _loops() -> list[Callable[[], asyncio.AbstractEventLoop]]:
+    import uvloop
+
+    return [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+@pytest.mark.parametrize("new_loop", _loops(), ids=["asyncio", "uvloop"])
+def test_a_packet_becomes_an_answer_between_two_slices(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The steps are those of a commit that a client waits for: channel, look at who waits, their answers."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server, sender = socket.socketpair()
+        sender.setblocking(False)
+        transport, packets = await loop.connect_accepted_socket(_Packets, server)
+
+        async def channel() -> None:
+            data = await packets.arrived
+            loop.call_soon(loop.call_soon, transport.write, data)
+
+        task = asyncio.create_task(channel())
+        await asyncio.sleep(0)
+        try:
+            sender.send(b"commit")
+            await give_way()
+            assert sender.recv(100) == b"commit"
+            await task
+        finally:
+            task.cancel()
+            transport.abort()
+            sender.close()
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
