@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run gave; `wrong` are the benchmarks whose sides did not agree, with the sentence."""
+    """What a run gave; `wrong` are the benchmarks whose sides did not agree, or that failed, with the sentence."""
 
     file: ResultFile
     wrong: dict[str, str]
@@ -67,6 +68,10 @@ def run(plan: Plan) -> Run:
             left_out[benchmark.name] = str(error)
         except (LoadError, ResultMismatchError) as error:
             wrong[benchmark.name] = str(error)
+        except Exception as error:
+            # A defect, or a process that died: an hour's figures of the others are not lost for it.
+            traceback.print_exc()
+            wrong[benchmark.name] = f"benchmark {benchmark.name} failed: {error}"
     progress("")
     context |= {
         "taken": f"{taken:%Y-%m-%d %H:%M} UTC",

@@ -249,10 +249,11 @@ def _benchmark(name: str, error: Exception | None = None) -> Benchmark:
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Three benchmarks of which one works; where results go untold."""
+    """Benchmarks of which one works; where results go untold."""
     found = (
         _benchmark("works"),
         _benchmark("lacks", UnavailableError("there is no server")),
+        _benchmark("breaks", RuntimeError("the server ended")),
         _benchmark("lies", ResultMismatchError("benchmark lies: a produced 1 where b produced 2")),
     )
     for module in (registry, running, cli):
@@ -269,9 +270,10 @@ def test_one_that_fails_keeps_nobody_else_from_being_measured(
     assert "works" in shown.out
     assert "binwire bench: lacks is left out: there is no server\n" in shown.err
     assert "binwire bench: benchmark lies: a produced 1 where b produced 2\n" in shown.err
+    assert "binwire bench: benchmark breaks failed: the server ended\n" in shown.err
     [folder] = made_up.iterdir()
     read = results.ResultFile.read(folder)
-    assert read.context["left_out"].keys() == {"lacks", "lies"}
+    assert read.context["left_out"].keys() == {"lacks", "breaks", "lies"}
     assert read.results[0].parameters == {"n": 2, "MySQL": "9.7"}
 
 
