@@ -35,7 +35,7 @@ from bench.server import GROUP, PASSWORD, USERNAME
 
 _HOST: Final = "127.0.0.1"
 _POLL_S: Final = 0.001
-_TIMEOUT_S: Final = 60.0
+_TIMEOUT_S: Final = 180.0
 _LOG_BYTES_SHOWN: Final = 4000
 _PRODUCE, _FIND_COORDINATOR, _CREATE_TOPICS = 0, 10, 19
 _TOPIC_EXISTS: Final = 36
