@@ -57,7 +57,7 @@ _FETCH_BYTES: Final = 1 << 20
 _FOLLOWING, _ROAMING = 10, 10
 _FETCHES_ROAMED: Final = 25
 _SAMPLE_S: Final = 0.1
-_PAUSE_S: Final = 0.1
+_PAUSE_S: Final = 0.25
 _DEFINITIONS: Final = 2
 """Records of the binlog that lie before what is streamed: CREATE DATABASE and CREATE TABLE."""
 _BYTES_PER_GB: Final = 1_000_000_000

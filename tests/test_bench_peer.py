@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import peers
+from bench.consumers import Kcat, librdkafka_command
 from bench.harness import (
     Benchmark,
     Measure,
@@ -21,6 +24,7 @@ from bench.harness import (
     ResultMismatchError,
     Side,
     SoughtPeer,
+    UnavailableError,
     everyone,
     nobody,
     run_benchmark,
@@ -29,6 +33,7 @@ from bench.load import LoadError, allow_connections
 from bench.peers import kafka
 from bench.records import split_batches, whole_batches, without_leader_epochs
 from bench.report import table
+from bench.usage import cpu_seconds, memory
 from storage.encoding import encode_batch
 
 BATCHES = [encode_batch(offset, [b"value"] * 2, [1, 2]) for offset in (0, 2, 4)]
@@ -55,6 +60,34 @@ def test_outside_a_checkout_nobody_elses_tests_are_imported(tmp_path: Path, monk
     monkeypatch.setattr(peers, "__file__", str(tmp_path / "bench" / "peers" / "__init__.py"))
     with pytest.raises(PeerMissingError, match="the tools of a checkout, and this is none"):
         kafka.class_path(kafka.KAFKA_1)
+    with pytest.raises(PeerMissingError, match=r"^kcat is fetched by the tools of a checkout"):
+        Kcat(tmp_path)
+    with pytest.raises(PeerMissingError, match=r"^librdkafka is fetched by the tools of a checkout"):
+        librdkafka_command()
+
+
+def test_a_client_that_cannot_be_had_is_told_with_every_result() -> None:
+    @contextlib.contextmanager
+    def prepare(_parameters: object, _folder: Path) -> Iterator[Prepared]:
+        yield Prepared(Side("binwire", lambda: Outcome({"speed": 1.0}, "same")), missing=["no kcat here"])
+
+    measures = (Measure("speed", "things/s"), Measure("speed by kcat", "things/s"))
+    (result,) = run_benchmark(Benchmark("made-up", "?", measures, {}, {}, prepare), Path(), smoke=True)
+    assert (result.measure.name, result.missing) == ("speed", ("no kcat here",))
+
+
+def test_cpu_and_memory_of_another_process_are_seen() -> None:
+    program = "import sys; block = b'x' * 50_000_000; sum(range(10**6)); print('there', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        ["sh", "-c", f'"{sys.executable}" -c "{program}"; true'], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        assert memory(process.pid).anonymous > 50_000_000 // 1024
+        assert memory(process.pid).file > 0
+        assert cpu_seconds(process.pid) > 0
+        with pytest.raises(UnavailableError, match="does not say how much memory process 0 has"):
+            memory(0)
 
 
 def _run(*sides: Side | SoughtPeer, rounds: int = 2, wanted: Callable[[str], bool] = everyone) -> list[Result]:
