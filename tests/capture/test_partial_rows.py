@@ -23,6 +23,8 @@ from capture.transcoder import Transcoder
 from tests.capture.recorded import binlog
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 
+pytestmark = pytest.mark.usefixtures("way")
+
 TABLE = table_of(
     Column("id", "int", nullable=False),
     Column("first", "json"),

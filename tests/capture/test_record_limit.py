@@ -15,6 +15,8 @@ from capture.transcoder import Transcoder
 from tests.capture.row_cases import table_of, text_column
 from tests.capture.test_transcoder import HEAD, events_of
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 @pytest.mark.parametrize(
     ("column", "value", "shown"),
