@@ -20,10 +20,11 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+from msgspec.structs import asdict
 
 from capture.position import SourceSnapshot, mysql_key
 from storage.catalog import VERSION as CATALOG_VERSION
