@@ -110,7 +110,20 @@ def _client_cell(cell: str, notes: dict[str, int]) -> str:
     return f"{shown} {notes.setdefault(note, len(notes) + 1)}"
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"fidelity": fidelity_table, "apis": api_table, "clients": client_table}
+def speed() -> str:
+    """How fast it is, by the newest committed results of the benchmarks."""
+    sys.path.insert(0, str(CHECKOUT))
+    from tests.tools.speed_table import speed_table
+
+    return speed_table()
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "speed": speed,
+    "fidelity": fidelity_table,
+    "apis": api_table,
+    "clients": client_table,
+}
 
 
 def render(text: str) -> str:
