@@ -307,7 +307,7 @@ BENCHMARK = Benchmark(
         "peer_rounds": 1,
     },
     full={
-        "transactions": {"100/s": 1_000, "1,000/s": 5_000},
+        "transactions": {"100/s": 800, "1,000/s": 5_000},
         "warm_up_transactions": 2_000,
         "backfill_transactions": 160,
         "backfill_rows_per_transaction": 250,
