@@ -5,7 +5,8 @@ the modules are made beside their sources, and a wheel that has them is for this
 be compiled leaves a pure Python installation that makes the same bytes, more slowly. `make setup` runs this file to
 say so. Whether they are used is asked when Binwire runs (`storage/compiled.py`).
 
-A module knows the checksum of its sources, so that one that is out of date is compiled anew, and told by a test.
+A module knows the checksum of its sources, so that one that is out of date is compiled anew, told by a test, and never
+used.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ MODULES = (
 
 
 class NotCompiledError(Exception):
-    """A compiler is here and did not do it; the text is a sentence."""
+    """A compiler is here and did not do it, or its folder takes no files; the text is a sentence."""
 
 
 def _compiler() -> list[str] | None:
@@ -81,9 +82,14 @@ def compile_modules(flags: tuple[str, ...] = FLAGS) -> bool:
     for module in MODULES:
         if module.is_current():
             continue
-        module.path.unlink(missing_ok=True)
-        if compiler is not None:
-            _compile(module, [*compiler, *flags])
+        try:
+            module.path.unlink(missing_ok=True)
+            if compiler is not None:
+                _compile(module, [*compiler, *flags])
+        except OSError as error:
+            raise NotCompiledError(
+                f"the accelerator was not compiled, pure Python does its work: {error.strerror} ({error.filename})"
+            ) from error
     return all(module.is_current() for module in MODULES)
 
 
@@ -96,6 +102,7 @@ def _compile(module: Module, command: list[str]) -> None:
             [*command, define, f"-I{include}", str(ROOT / module.sources[0]), "-o", str(made)],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:

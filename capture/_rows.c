@@ -557,7 +557,10 @@ static Outcome run_event(const Program *program, Run *run, const Frame *frame)
         *run->out_at++ = 0; /* version */
         put_number(run, id);
         put(run, frame->head, frame->head_bytes);
+        const uint8_t *images = run->at;
         outcome = run_images(program, run, frame->has_before, frame->has_after);
+        if (!outcome && run->at == images)
+            return REFUSED; /* without columns, nothing says how many rows there are */
         if (!outcome)
             outcome = reserve(run, frame->tail_bytes);
         if (!outcome) {

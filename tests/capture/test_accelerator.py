@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
+import importlib
+import os
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,11 +40,10 @@ from tests.capture.test_transcoder import HEAD, ORDER, ORDER_ROWS, events_of, ra
 from tests.capture.world import WAIT_S, World, running
 from tests.fakes import ManualClock
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+THERE = all(module.path.exists() for module in hatch_build.MODULES)
+"""Also those that are out of date: `make setup` is due then, and a test says so."""
 pytestmark = pytest.mark.skipif(
-    program._rows is None or encoding._framing is None, reason="the compiled modules are not there"
+    os.environ.get(compiled.VARIABLE) == compiled.OFF or not THERE, reason="the compiled modules are not there"
 )
 
 MANY = settings(suppress_health_check=[HealthCheck.too_slow])
@@ -260,6 +265,16 @@ def test_a_size_that_the_program_does_not_know_leaves_the_table_to_generated_cod
     assert made._program is None
 
 
+@pytest.mark.parametrize("kind", RowsKind)
+def test_images_without_columns_are_refused(kind: RowsKind) -> None:
+    """They take no bytes, so that there would be no end of rows."""
+    made = Transcoder(table_of(), TableMapEvent(1, 0, "db", "t", b"", (), ()), "8")
+    rows = RowsEvent(kind, 1, 1, 0, b"", b"", b"\0\0", 0, 2)
+    assert by_program(made, rows) is None
+    assert outcome(made, rows) == outcome(python(made), rows)
+    assert outcome(made, rows)[0] == "UnsupportedEvent"
+
+
 @pytest.mark.parametrize(("start", "end"), [(-1, 4), (3, 2), (0, 5)])
 def test_places_outside_of_the_event_are_refused(start: int, end: int) -> None:
     made = transcoder(Column("c", "tinyint"), FieldType.TINY, 0)
@@ -358,6 +373,25 @@ def test_the_modules_are_those_of_the_sources() -> None:
     assert [module.name for module in hatch_build.MODULES if not module.is_current()] == [], "run `make setup`"
 
 
+def test_a_module_of_other_sources_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a pull without `make setup`: it may lack what is asked of it, or make other bytes."""
+    module = hatch_build.MODULES[0]
+    package = tmp_path / "made_before"
+    package.mkdir()
+    shutil.copy(module.path, package)
+    shutil.copy(hatch_build.ROOT / module.sources[0], package)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"made_before.{module.name.rpartition('.')[2]}"
+    assert compiled.load(name) is importlib.import_module(name)
+    assert compiled.state(name) == "active"
+    source = package / Path(module.sources[0]).name
+    source.write_text(source.read_text() + "\n")
+    assert compiled.load(name) is None
+    assert compiled.state(name) == "out of date, pure Python does its work; make setup compiles it anew"
+    source.unlink()
+    assert compiled.load(name) is not None, "an installation without sources"
+
+
 @pytest.mark.parametrize(("value", "shown"), [("off", "off, as BINWIRE_ACCELERATOR says"), ("", "active")])
 def test_a_variable_turns_them_off(value: str, shown: str) -> None:
     ask = "import capture.program as p, storage.compiled as c; print(c.state('capture._rows'), p._rows is None)"
@@ -401,6 +435,19 @@ def test_a_compiler_that_fails_is_a_notice_and_leaves_pure_python(
     assert "the accelerator was not compiled, pure Python does its work" in notice
     assert "no such luck" in notice
     assert list(elsewhere.rglob("*.so")) == []
+
+
+def test_a_folder_that_takes_no_files_is_a_notice(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(dir: Path, prefix: str) -> None:  # noqa: A002  the name of tempfile
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    assert hatch_build.main() == 0
+    (notice,) = capsys.readouterr().err.splitlines()
+    assert "the accelerator was not compiled, pure Python does its work: Permission denied" in notice
+    assert str(elsewhere) in notice
 
 
 def test_without_a_compiler_nothing_is_compiled_and_nothing_said(
