@@ -191,8 +191,10 @@ class Segment:
         log, asked = self._log, (offset, max_bytes, at_least_one)
         known = log.places.find_range(asked)
         if known is not None:
-            log.require_range(*known)
-            return self._slice(log.mapping(), *known)
+            position, end = known
+            log.require_range(position, end)
+            mapping = log.mapping()
+            return self._slice(mapping, position, log.verified_end(mapping, position, end))
         position = self.locate(offset)
         if position >= self.visible.size_bytes:
             return None

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from storage.cold import SEEN_MS, ColdReads
+from storage.cold import CHUNK_BYTES, SEEN_MS, ColdReads
 from storage.errors import LogReadError
 from storage.log import NotResident, resident
 from storage.segment_bytes import PLACES_MAX, SegmentBytes
@@ -114,6 +114,48 @@ async def test_damage_that_comes_back_from_the_medium_is_seen(scene: Scene) -> N
     before_damage = await resident(lambda: scene.read(0))
     assert data.startswith(before_damage)
     assert len(before_damage) < len(data)
+
+
+class PartlyResident(Resident):
+    """Nothing is in memory from a place on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missing_from: int | None = None
+
+    def resident_bytes(self, address: int, start: int, end: int) -> int:
+        if self.missing_from is None:
+            return end - start
+        return max(min(end, self.missing_from), start) - start
+
+
+async def test_what_is_read_ahead_for_another_is_looked_at_again(tmp_path: Path) -> None:
+    clock, residency = ManualClock(), PartlyResident()
+    cold = ColdReads(residency=residency, clock=clock)
+    config = small(segment_bytes=1 << 30)
+    log = SegmentLog.open(tmp_path / "log", TOPIC, config, clock, boot_id="boot-1", cold=cold)
+    log.attach(lambda: b"snapshot")
+    for number in range(12):
+        append(log, bytes([number]) * (CHUNK_BYTES // 4))
+        log.commit([position(number)])
+    with log.read(10, CHUNK_BYTES) as known:
+        data = bytes(known.view)
+    (path,) = log.directory.glob("*.log")
+    content = path.read_bytes()
+    damaged = content.index(data) + len(data) - 2
+    residency.missing_from = (
+        2 * CHUNK_BYTES
+    )  # the system takes it out, and who reads what is before it has it brought back
+    log.read(0, 3 * CHUNK_BYTES // 2).close()
+    with path.open("r+b") as file:
+        file.seek(damaged)
+        file.write(bytes([content[damaged] ^ 1]))
+    residency.missing_from = None
+    with log.read(10, CHUNK_BYTES) as seen:
+        assert data.startswith(bytes(seen.view))
+        assert len(seen) < len(data)
+    cold.close()
+    log.release()
 
 
 def test_a_file_that_was_cut_is_an_error_for_who_asks_again(scene: Scene) -> None:
