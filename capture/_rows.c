@@ -92,7 +92,7 @@ typedef struct {
 static Outcome grow(Run *run, size_t bytes)
 {
     size_t used = (size_t)(run->out_at - run->out), room = (size_t)(run->out_end - run->out);
-    if (bytes > SIZE_MAX / 4 - used)
+    if (used > SIZE_MAX / 4 || bytes > SIZE_MAX / 4 - used)
         return NO_MEMORY;
     while (room - used < bytes)
         room = room ? room * 2 : 1 << 14;
