@@ -65,9 +65,10 @@ class PendingAnswer(asyncio.Future["Message"]):
 
 
 class _Waiting:
-    __slots__ = ("answer", "fetch", "logs")
+    __slots__ = ("answer", "fetch", "logs", "number")
 
-    def __init__(self, fetch: Fetch, logs: Sequence[LogReader], answer: PendingAnswer) -> None:
+    def __init__(self, number: int, fetch: Fetch, logs: Sequence[LogReader], answer: PendingAnswer) -> None:
+        self.number = number
         self.fetch = fetch
         self.logs = logs
         self.answer = answer
@@ -89,10 +90,11 @@ class Parked:
     """All fetches of a broker that wait."""
 
     def __init__(self) -> None:
-        self._waiting: dict[_Waiting, None] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._numbers = count()
         self._grown: dict[LogReader, _Grown] = {}
-        self._deadlines: list[tuple[int, int, _Waiting]] = []
-        self._order = count()
+        self._deadlines: list[tuple[int, int]] = []
+        """With the numbers of those who have them: nothing else is kept of who was answered before."""
         self._timer: Timer | None = None
         self._timer_ms = 0
 
@@ -104,12 +106,12 @@ class Parked:
     ) -> PendingAnswer:
         """Have a fetch wait for its logs, and no longer than that; who cancels the answer does not wait any more."""
         answer = PendingAnswer()
-        waiting = _Waiting(fetch, logs, answer)
-        self._waiting[waiting] = None
+        waiting = _Waiting(next(self._numbers), fetch, logs, answer)
+        self._waiting[waiting.number] = waiting
         for log in logs:
             self._watch(log).waiting[waiting] = None
         deadline_ms = clock.monotonic_ms() + delay_ms
-        heappush(self._deadlines, (deadline_ms, next(self._order), waiting))
+        heappush(self._deadlines, (deadline_ms, waiting.number))
         if self._timer is None or deadline_ms < self._timer_ms:
             self._set_timer(clock, scheduler)
         answer.add_done_callback(lambda done: self._leave(waiting) if done.cancelled() else None)
@@ -117,7 +119,7 @@ class Parked:
 
     def wake_all(self) -> None:
         """Answer everything now."""
-        for waiting in tuple(self._waiting):
+        for waiting in tuple(self._waiting.values()):
             self._answer(waiting, waiting.fetch.answer)
 
     # Growth
@@ -144,7 +146,7 @@ class Parked:
         """Look at who is left; what grows meanwhile has a look of its own, at all."""
         slice_end = time.monotonic() + SLICE_MS / 1000
         for waiting in each:
-            if waiting in self._waiting:
+            if waiting.number in self._waiting:
                 self._answer(waiting, partial(waiting.fetch.look, known))
             if time.monotonic() > slice_end:
                 asyncio.get_running_loop().call_soon(self._go_on, each, known)
@@ -161,10 +163,10 @@ class Parked:
             self._timer = None
             now_ms = clock.monotonic_ms()
             while self._deadlines and self._deadlines[0][0] <= now_ms:
-                waiting = heappop(self._deadlines)[2]
-                if waiting in self._waiting:
+                waiting = self._waiting.get(heappop(self._deadlines)[1])
+                if waiting is not None:
                     self._answer(waiting, waiting.fetch.answer)
-            while self._deadlines and self._deadlines[0][2] not in self._waiting:
+            while self._deadlines and self._deadlines[0][1] not in self._waiting:
                 heappop(self._deadlines)
             if self._deadlines and self._timer is None:
                 self._set_timer(clock, scheduler)
@@ -191,9 +193,8 @@ class Parked:
             waiting.answer.give(answer)
 
     def _leave(self, waiting: _Waiting) -> None:
-        if waiting not in self._waiting:
+        if self._waiting.pop(waiting.number, None) is None:
             return
-        del self._waiting[waiting]
         for log in waiting.logs:
             grown = self._grown[log]
             del grown.waiting[waiting]
@@ -206,7 +207,7 @@ class Parked:
                 self._timer.cancel()
                 self._timer = None
         elif len(self._deadlines) > 2 * len(self._waiting) + ENDED_MAX:
-            self._deadlines = [each for each in self._deadlines if each[2] in self._waiting]
+            self._deadlines = [each for each in self._deadlines if each[1] in self._waiting]
             heapify(self._deadlines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -614,6 +615,26 @@ async def test_who_is_answered_over_and_over_leaves_few_deadlines(waiting: Waiti
         await pending
         assert len(waiting.broker.parked._deadlines) <= ENDED_MAX + 4
     assert not kept.done()
+    waiting.broker.wake_parked()
+    await kept
+
+
+@pytest.mark.parametrize("version", [3, 4])
+async def test_nothing_is_kept_of_an_answer_that_was_given_before_its_time(waiting: Waiting, version: int) -> None:
+    """Converted messages count against all answers' room as long as somebody holds them."""
+    kept = waiting.send(request(100, max_wait_time=300_000, min_bytes=1 << 20))
+    pending = fetch.handle(make_context(waiting.broker, version), request(130, max_wait_time=300_000))
+    await waiting.settle()
+    waiting.log.append([b"new"], [T0])
+    assert isinstance(pending, PendingAnswer)
+    await asyncio.wait([pending])
+    assert read(pending.result(), version).responses[0].partition_responses[0].record_set
+    gone = weakref.ref(pending)
+    del pending
+    await waiting.settle()
+    assert gone() is None
+    assert not kept.done()
+    assert waiting.broker.downconverter._answers_bytes == 0
     waiting.broker.wake_parked()
     await kept
 
