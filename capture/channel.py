@@ -287,8 +287,12 @@ class Channel:
     # ---- sessions and what lies between them ----
 
     async def _run(self) -> None:
-        # In a thread: consumers read while what reads a source is loaded.
-        await asyncio.to_thread(importlib.import_module, "capture.session")
+        try:
+            # In a thread: consumers read while what reads a source is loaded.
+            await asyncio.to_thread(importlib.import_module, "capture.session")
+        except Exception as error:
+            self._stand_still(error)
+            return
         failing_since_ms: int | None = None
         backoff_ms = BACKOFF_FIRST_MS
         while True:
@@ -314,9 +318,7 @@ class Channel:
                 self._move(State.ERROR, str(error))
                 return
             except Exception as error:
-                # A mistake of ours: to stand still without saying so would look like a source where nothing happens.
-                _log.exception("capture failed by a mistake in Binwire", extra={"channel": self.spec.id})
-                self._move(State.ERROR, f"capture failed by a mistake in Binwire ({type(error).__name__}: {error})")
+                self._stand_still(error)
                 return
             else:
                 self._ended = True
@@ -324,6 +326,11 @@ class Channel:
             await sleep(self._scheduler, round(backoff_ms * random.uniform(0.5, 1.0)))
             backoff_ms = min(2 * backoff_ms, STORAGE_BACKOFF_MAX_MS if self._is_storage_doubtful else BACKOFF_MAX_MS)
             self._reconnects += 1
+
+    def _stand_still(self, mistake: Exception) -> None:
+        """Tell of a mistake of ours: without that it would look like a source where nothing happens."""
+        _log.error("capture failed by a mistake in Binwire", extra={"channel": self.spec.id}, exc_info=mistake)
+        self._move(State.ERROR, f"capture failed by a mistake in Binwire ({type(mistake).__name__}: {mistake})")
 
     async def _run_session(self) -> None:
         from capture.failover import reach

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import threading
 import zlib
 from dataclasses import dataclass
@@ -713,6 +714,17 @@ async def test_a_mistake_of_ours_is_told_and_waits_for_somebody(
     [logged] = caplog.records
     assert logged.exc_info is not None
     assert logged.exc_info[1] is source.connect_failure, "with the way there, which a report of it needs"
+
+
+async def test_what_reads_a_source_and_cannot_be_loaded_is_told(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "capture.session", None)
+    await channel.start()
+    status = await needs_action(channel)
+    assert status.reason is not None
+    assert "ModuleNotFoundError" in status.reason
+    assert "capture.session" in status.reason
 
 
 def test_the_states_are_those_of_the_table() -> None:
