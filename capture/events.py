@@ -308,7 +308,9 @@ def _is_decrypted(header: EventHeader) -> bool:
 
 
 _BEGIN = b"\0BEGIN"
+_BEGIN_BYTES_MAX = 1 << 10
 _BEGINS_KEPT = 4096
+"""And none beyond `_BEGIN_BYTES_MAX`: any statement may end so, behind a comment of any length."""
 _TABLE_MAPS_KEPT = 4096
 """Table maps kept by their bytes; beyond it all are forgotten and decoded again."""
 
@@ -340,7 +342,7 @@ def _compressed_query(decoder: EventDecoder, raw: bytes, end: int, header: Event
 
 def _query(decoder: EventDecoder, raw: bytes, end: int, header: EventHeader) -> QueryEvent:
     """The same BEGIN of the same session gives the same object: transactions of few rows are mostly that."""
-    if not raw.endswith(_BEGIN, HEADER_BYTES, end):
+    if end > _BEGIN_BYTES_MAX or not raw.endswith(_BEGIN, HEADER_BYTES, end):
         return decode_query(raw, HEADER_BYTES, end)
     body = raw[HEADER_BYTES:end]
     found = decoder._begins.get(body)

@@ -391,6 +391,18 @@ def test_a_flipped_bit_fails_the_checksum(position: int, bit: int, choice: int) 
         EventDecoder(Checksum.CRC32).decode(bytes(raw))
 
 
+def test_the_same_begin_is_kept_and_no_long_statement_that_ends_like_one() -> None:
+    encoder, decoder = EventEncoder(), EventDecoder(Checksum.CRC32)
+    begins = [decoder.decode(encoder.query(seconds, "BEGIN", thread_id=1))[1] for seconds in (5, 6)]
+    assert begins[0] is begins[1]
+    sql = "DROP TABLE t -- " + "x" * 2000 + "\0BEGIN"
+    first, second = (decoder.decode(encoder.query(5, sql, thread_id=1))[1] for _ in range(2))
+    assert isinstance(first, QueryEvent)
+    assert first.sql == sql.encode()
+    assert first == second
+    assert first is not second
+
+
 def test_a_format_description_that_is_in_use_has_the_checksum_of_one_that_is_not() -> None:
     raw = bytearray(EventEncoder().format_description(5))
     raw[17] |= 1
