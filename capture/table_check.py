@@ -49,8 +49,9 @@ def _string(column: Column, found: int, charsets: Charsets) -> int:
 
 def _bit(column: Column, found: int, _charsets: Charsets) -> int:
     """BIT: odd bits and whole bytes; engines without bit fields round up to bytes."""
-    bits = (found & 0xFF) * 8 + (found >> 8)
-    return found if (bits + 7) // 8 == ((column.length or 0) + 7) // 8 else -1
+    odd_bits, whole_bytes = found >> 8, found & 0xFF
+    size = whole_bytes + bool(odd_bits)
+    return found if odd_bits < 8 and size == ((column.length or 0) + 7) // 8 else -1
 
 
 def _vector(column: Column, _found: int, _charsets: Charsets) -> int:

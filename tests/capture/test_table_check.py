@@ -53,6 +53,12 @@ def test_the_bytes_of_a_bit_follow_from_its_length(bits: int, odd: int, whole: i
         assert "is BIT with type metadata" in (found(Column("c", "bit", length=other), F.BIT, odd << 8 | whole) or "")
 
 
+@pytest.mark.parametrize("bits", [8, 9, 64])
+def test_more_odd_bits_than_a_byte_has_are_none(bits: int) -> None:
+    """They would be read as one byte."""
+    assert "is BIT with type metadata" in (found(Column("c", "bit", length=bits), F.BIT, bits << 8) or "")
+
+
 def test_the_server_takes_a_unique_key_without_nullable_columns_for_a_primary_one() -> None:
     columns = Column("a", "int", nullable=False), Column("b", "int"), Column("c", "int", nullable=False)
     keys = Key("b", ("b",), unique=True), Key("c", ("c",), unique=True), Key("a", ("a",))
