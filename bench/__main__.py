@@ -7,15 +7,18 @@ compared by `bench/compare.py`, and somebody's own consumer is judged by `bench/
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from bench.harness import everyone, nobody
 from bench.registry import BENCHMARKS, QUICK
 from bench.report import measured_on, table
-from bench.results import DIRECTORY, ROOT
+from bench.results import DIRECTORY, ROOT, why_not_writable
 from bench.running import Plan, Run, run
 
 DONE: Final = 0
@@ -35,7 +38,24 @@ Exit status: 0 done, 1 a benchmark's result was wrong (one sentence on standard 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, list or compare benchmarks, or judge a client; return the exit status."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    with _ended_by_sigterm_as_by_ctrl_c():
+        return _main(sys.argv[1:] if argv is None else list(argv))
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm_as_by_ctrl_c() -> Iterator[None]:
+    """No folder, server or client is left behind by `kill` or `timeout` either."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == ["client"]:
         from bench.client_check.command import main as judge
 
@@ -44,12 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.smoke and options.quick:
         parser.error("--smoke and --quick are two sizes; choose one")
+    if options.no_peer and options.peer:
+        parser.error("--no-peer and --peer exclude each other; choose one")
+    if options.quick and (slow := [name for name in options.names if name not in QUICK]):
+        parser.error(f"--quick has no size for {', '.join(slow)}; choose of {', '.join(QUICK)}, or take --smoke")
     if options.list:
         for benchmark in BENCHMARKS:
             print(f"{benchmark.name:<14} {benchmark.question}")
         return DONE
     if options.compare:
         return _compare(options)
+    if options.json and (reason := why_not_writable(options.json)):
+        parser.error(f"--json: {reason}")  # not after an hour
     wanted = _wanted(options)
     return _report(run(Plan(options.names, options.smoke, options.quick, options.rounds, wanted)), options)
 
@@ -68,7 +94,7 @@ def _report(done: Run, options: argparse.Namespace) -> int:
             folder = file.write(directory, {benchmark.name: benchmark.question for benchmark in BENCHMARKS})
             print(f"written to {folder}")
     except OSError as error:
-        print(f"binwire bench: the results cannot be written: {error}", file=sys.stderr)
+        print(f"binwire bench: the results cannot be written: {error.filename}: {error.strerror}", file=sys.stderr)
         return WRONG_RESULT
     return WRONG_RESULT if done.wrong else DONE
 

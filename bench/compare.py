@@ -44,6 +44,10 @@ def compare(a: str, b: str, *, names: Sequence[str] = (), smoke: bool = False, r
         )
         note = "" if len(machines) == 1 else "\n\nThe machines differ: the ratios compare them, too."
         return comparison(a, b, first, second) + note
+    there = [text for text in (a, b) if Path(text).exists()]
+    if len(there) == 1 and not _is_revision(there[0]):
+        other = b if there == [a] else a
+        raise CompareError(f"{there[0]!r} is a file and {other!r} is not; give two results, or two commits")
     revisions = [_revision(text) for text in (a, b)]
     rounds = rounds or (ROUNDS_SMOKE if smoke else ROUNDS_FULL)
     with _checked_out(revisions) as folders:
@@ -89,14 +93,22 @@ def _read(path: str) -> ResultFile:
 # --- commits ------------------------------------------------------------------------------------------------------
 
 
+def _is_revision(text: str) -> bool:
+    return not _rev_parse(text).returncode
+
+
 def _revision(text: str) -> str:
     """The commit that a name means in this checkout."""
-    done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
+    done = _rev_parse(text)
     if done.returncode:
         raise CompareError(
             f"{text!r} is neither a result that binwire bench wrote nor a commit of this checkout; give two of either"
         )
     return done.stdout.strip()
+
+
+def _rev_parse(text: str) -> subprocess.CompletedProcess[str]:
+    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

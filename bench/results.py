@@ -11,6 +11,7 @@ In a checkout the folders lie in `bench/results/`. Leaves tables to `bench/repor
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -54,7 +55,7 @@ class ResultFile:
         try:
             entries = document.pop("results")
             return cls(document, tuple(_result(entry) for entry in entries))
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ResultFileError(f"{path} has not the form of a result that binwire bench --json writes") from None
 
     def folder_name(self) -> str:
@@ -77,6 +78,15 @@ class ResultFile:
         return folder
 
 
+def why_not_writable(file: Path) -> str | None:
+    """Why a file cannot be written that is to be there in the end, as far as that is known before; None if it can."""
+    if file.is_dir():
+        return f"{file} is a folder; name a file"
+    if not file.parent.is_dir():
+        return f"{file} cannot be written: there is no folder {file.parent}; make it first"
+    return None if os.access(file.parent, os.W_OK) else f"{file} cannot be written: {file.parent} takes no files"
+
+
 def newest(directory: Path = DIRECTORY) -> dict[str, ResultFile]:
     """The newest run of each benchmark in full size, of a commit without changes."""
     found: dict[str, ResultFile] = {}
@@ -88,6 +98,8 @@ def newest(directory: Path = DIRECTORY) -> dict[str, ResultFile]:
 
 
 def _result(entry: Mapping[str, Any]) -> Result:
+    if not all(isinstance(entry[name], str) for name in ("benchmark", "measure", "unit")):
+        raise TypeError
     measure = Measure(entry["measure"], entry["unit"], higher_is_better=entry["higher_is_better"])
     ours = entry["binwire"]
     peers: Sequence[Mapping[str, Any]] = entry["peers"]

@@ -16,7 +16,7 @@ from bench import __main__ as cli
 from bench.client_check import client, command
 from bench.client_check.client import filled_in
 from bench.client_check.known_log import KnownLog
-from bench.client_check.verdict import Seen, Verdict
+from bench.client_check.verdict import Seen, Verdict, _ms
 from bench.client_check.witness import Witness, lags_ms
 
 TOPIC = "shop"
@@ -48,7 +48,16 @@ def test_all_of_it_in_order_is_well() -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["{}", "{} 1700000000 key", "{}\tvalue", "shop 0 {}", "shop 0 {} more", '{{"offset": {}, "x": [1]}}', "{}\r"],
+    [
+        "{}",
+        "{} 1700000000 key",
+        "{}\tvalue",
+        "shop 0 {}",
+        '{{"topic": "shop", "offset": {}, "payload": "\x01"}}',
+        "shop 0 {} more",
+        '{{"offset": {}, "x": [1]}}',
+        "{}\r",
+    ],
 )
 def test_a_line_has_one_of_the_forms(form: str) -> None:
     assert _witness(*(form.format(offset) for offset in range(11))).complete
@@ -174,7 +183,7 @@ def test_live_records_have_a_lag(tmp_path: Path) -> None:
 def test_a_rate_that_was_not_reached_is_told() -> None:
     def shown(seconds: float) -> str:
         visible = [(2, 0), (7, 1_000_000_000), (11, 1_000_000_000 + int(seconds * 1e9))]
-        seen = Seen(0, 0, 0.0, None, None, 11, 0, -1, visible)
+        seen = Seen(0, 0, 0.0, None, None, 0, 11, 0, -1, visible)
         return next(Verdict(["x"], LOG, 4.0, _witness(*range(11)), seen).lines())
 
     assert shown(0.5).endswith("; 4 rows a second, live")
@@ -196,6 +205,19 @@ def test_a_client_that_prints_nothing_is_judged_by_what_it_fetched_and_committed
 _ALL = "import os\nseen = list(range(int(os.environ['BINWIRE_RECORDS'])))\n{}\nfor each in seen: print(each)\n"
 
 
+def test_a_client_that_began_at_the_end_did_not_fetch_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = _program_of_the_help().replace("print(record.offset, flush=True)", "pass")
+    status, document = _judge(tmp_path, program.replace("earliest", "latest"))
+    assert (status, document["fetched_from"], document["fetched"]) == (cli.WRONG_RESULT, 222 - 16, 222 - 16)
+    assert "it fetched from offset 206 on, and nothing before" in capsys.readouterr().out
+
+
+def test_lags_are_written_without_exponents() -> None:
+    assert [_ms(value) for value in (0.5678, 12.345, 123.4, 2_345.6)] == ["0.568 ms", "12.3 ms", "123 ms", "2,346 ms"]
+
+
 @pytest.mark.parametrize(
     ("change", "options", "fault"),
     [
@@ -212,7 +234,7 @@ _ALL = "import os\nseen = list(range(int(os.environ['BINWIRE_RECORDS'])))\n{}\nf
             ["--time-limit", "1"],
             "the time limit of",
         ),
-        ("[print(each) for each in seen]; os.abort()", [], "the command ended with status -6"),
+        ("[print(each) for each in seen]; os.abort()", [], "the command was ended by SIGABRT"),
         ("seen = ['rubbish', '\\0' * 99]", [], "it fetched nothing"),
     ],
 )
@@ -263,8 +285,9 @@ def test_the_password_is_in_the_environment_and_in_no_argument(tmp_path: Path) -
     [
         ([], "there is no command; write it behind --"),
         (["--"], "there is no command; write it behind --"),
-        (["--records", "0", "--", "true"], "'0' is not a number; write 1 to 100000000"),
-        (["--rate", "nan", "--", "true"], "'nan' is not a number above 0"),
+        (["--records", "0", "--", "true"], "'0' is not a whole number from 1 to 100000000"),
+        (["--rate", "nan", "--", "true"], "'nan' is not a number above 0 and below 1000000000"),
+        (["--json", "/no/such/x", "--", "true"], "no folder /no/such; make it first"),
         (["--bogus", "--", "true"], "unrecognized arguments: --bogus"),
         (
             ["--records", "1", "--", "/no/such/program"],

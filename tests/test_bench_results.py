@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -157,11 +158,12 @@ def test_other_parameters_and_machines_are_told(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "is neither a result that binwire bench wrote nor a commit of this checkout"),
+        (None, "b.json' is not; give two results, or two commits"),
         ("{", "is not JSON"),
         ("{}", "has not the form of a result"),
         ("[]", "has not the form of a result"),
         ('{"results": [{"benchmark": "capture"}]}', "has not the form of a result"),
+        ('{"results": [{"benchmark": [], "measure": "rows", "unit": "MB/s"}]}', "has not the form of a result"),
         ('{"results": []}', "have no measure in common"),
     ],
 )
@@ -176,6 +178,15 @@ def test_what_cannot_be_compared_is_one_sentence(
     assert said.startswith("binwire bench: ")
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_a_figure_that_is_no_number_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = _written(tmp_path, "a.json", _result()), tmp_path / "b.json"
+    document = json.loads(Path(good).read_text(encoding="utf-8"))
+    document["results"][0]["binwire"]["median"] = "abc"
+    bad.write_text(json.dumps(document), encoding="utf-8")
+    assert cli.main(["--compare", good, str(bad)]) == cli.WRONG_USAGE
+    assert "has not the form of a result" in capsys.readouterr().err
 
 
 def test_commits_run_in_turns_from_work_trees_that_are_gone_afterwards(
@@ -320,8 +331,37 @@ def test_quick_is_python_alone_and_of_benchmarks_there_are(monkeypatch: pytest.M
     assert all(changes.keys() <= known[name] for name, changes in registry.QUICK.items())
 
 
-def test_two_sizes_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--quick", "--smoke"], "--smoke and --quick are two sizes; choose one"),
+        (["--no-peer", "--peer", "kafka"], "--no-peer and --peer exclude each other; choose one"),
+        (["--quick", "append", "seek"], "--quick has no size for seek; choose of capture,"),
+        (
+            ["--json", "/no/such/x.json"],
+            "cannot be written: there is no folder /no/such; make it first",
+        ),
+        (["--json", "/"], "/ is a folder; name a file"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_runs(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["--quick", "--smoke"])
+        cli.main(arguments)
     assert ended.value.code == cli.WRONG_USAGE
-    assert "--smoke and --quick are two sizes; choose one" in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("made_up")
+def test_kill_ends_a_run_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(plan: running.Plan) -> running.Run:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    monkeypatch.setattr(cli, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        cli.main(["works"])
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -22,6 +22,7 @@ from bench.client_check.server import GROUP, TOPIC, USERNAME, CheckServer
 from bench.client_check.verdict import Seen, Verdict
 from bench.client_check.witness import Witness
 from bench.environment import environment
+from bench.results import why_not_writable
 
 DONE: Final = 0
 FAULT: Final = 1
@@ -39,8 +40,8 @@ and to write a line per record to its standard output, unbuffered, in one of the
     TOPIC PARTITION OFFSET …
     {"offset": OFFSET, …}
 
-Whatever follows is its own. Rows alone may be reported, without BEGIN, COMMIT and DDL. A client that prints no record
-is judged by what it fetched and committed instead, which says less.
+Whatever follows on the line is its own. Rows alone may be reported, without BEGIN, COMMIT and DDL. A client that prints
+no record is judged by what it fetched and committed instead, which says less.
 
 What it needs to know is in its environment, and replaces placeholders in its arguments:
 
@@ -72,7 +73,8 @@ Examples:
 Throughput counts from the start of the command to its last line; lag, with --rate, from the moment a record was visible
 to the arrival of its line; CPU is that of the command and of what it started and waited for.
 
-Exit status: 0 every record came once and in order, 1 not so, or the command failed or ran out of time, 2 wrong usage.
+Exit status: 0 every record came once and in order (of a client that prints none: was fetched, and committed if it
+commits), 1 not so, or the command failed or ran out of time, 2 wrong usage.
 """
 
 
@@ -84,6 +86,8 @@ def main(argv: Sequence[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("there is no command; write it behind --, as in: binwire bench client -- kcat -C -t {topic} …")
+    if options.json and (reason := why_not_writable(options.json)):
+        parser.error(f"--json: {reason}")
     try:
         verdict = judge(command, options)
     except CommandError as error:
@@ -149,6 +153,7 @@ def judge(command: Sequence[str], options: argparse.Namespace) -> Verdict:
                 cpu_s=client.cpu_s,
                 status=status,
                 out_of_time_s=limit_s if out_of_time else None,
+                first=seen["first"],
                 fetched=seen["fetched"],
                 fetched_again=seen["again"],
                 committed=seen["committed"],
@@ -252,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= 100_000_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write 1 to 100000000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100000000")
     return int(text)
 
 
@@ -262,5 +267,5 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and below 1000000000")
     return number

@@ -6,11 +6,13 @@ when; nothing of that touches what they are answered. JSON lines on standard inp
 
     (start)      -> {"host", "port"}
     "live"       -> {}                                                     transactions from now on, at the rate
-    "seen"       -> {"fetched": offset | -1, "again": n, "committed": offset | -1, "failure": sentence | null}
+    "seen"       -> {"first": offset | -1, "fetched": offset | -1, "again": n, "committed": offset | -1,
+                     "failure": sentence | null}
     "visible"    -> {"visible": [[high watermark, monotonic ns], …]}
 
-`fetched` is the highest offset that was asked for: everything before it was had. `again` counts fetches below it. The
-clock is the monotonic one, which all processes share on Linux. End of input ends the server.
+`first` is the lowest offset that was asked for, `fetched` the highest: what lies between was had. `again` counts
+fetches below the highest. The clock is the monotonic one, which all processes share on Linux. End of input
+ends the server.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ class _Watch:
     """What clients fetched, and when the log grew."""
 
     def __init__(self) -> None:
+        self.first = -1
         self.fetched = -1
         self.again = 0
         self.visible: list[tuple[int, int]] = []
@@ -117,8 +120,10 @@ class _Watch:
         def handle(context: Any, request: Any) -> Any:
             for topic in request.topics:
                 for partition in topic.partitions if topic.topic == TOPIC else ():
-                    self.again += partition.fetch_offset < self.fetched
-                    self.fetched = max(self.fetched, partition.fetch_offset)
+                    offset = partition.fetch_offset
+                    self.again += offset < self.fetched
+                    self.first = offset if self.first < 0 else min(self.first, offset)
+                    self.fetched = max(self.fetched, offset)
             return api.handle(context, request)
 
         APIS[_FETCH] = structs.replace(api, handle=handle)
@@ -217,6 +222,7 @@ async def _answer_all(application: Application, watch: _Watch, feed: _Feed, rate
                 failure = live.exception() if live and live.done() else None
                 _write(
                     {
+                        "first": watch.first,
                         "fetched": watch.fetched,
                         "again": watch.again,
                         "committed": max(committed, default=-1),

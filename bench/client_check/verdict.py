@@ -7,12 +7,14 @@ records, and with those that it fetched again, nobody knows. Everything else is 
              "rows_per_second_reached": n | null},
      "judged_by": "lines" | "fetches and commits",
      "seen", "missing", "doubled", "reordered", "wrong", "other_lines": {"number", "examples"} each but the first,
-     "fetched", "fetched_again", "committed", "seconds", "records_per_second", "records_per_second_from_first",
-     "lag_ms": {"p50", "p90", "p99", "max"} | null, "cpu_seconds", "status": n | null, "faults": [sentence]}
+     "fetched_from", "fetched", "fetched_again", "committed", "seconds", "records_per_second",
+     "records_per_second_from_first", "lag_ms": {"p50", "p90", "p99", "max"} | null,
+     "cpu_seconds", "status": n | null, "faults": [sentence]}
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,6 +40,8 @@ class Seen:
     status: int | None
     """None if it was ended because there was nothing more to wait for."""
     out_of_time_s: float | None
+    first: int
+    """The lowest offset it fetched from; `fetched` is the highest."""
     fetched: int
     fetched_again: int
     committed: int
@@ -74,6 +78,8 @@ class Verdict:
                 "not of this log": witness.wrong,
             }
             yield from (f"records {what}: {count}" for what, count in counts.items() if count.number)
+        elif seen.first > 0:
+            yield f"it fetched from offset {seen.first:,} on, and nothing before"
         elif seen.committed >= 0:
             if seen.committed != self.log.end:
                 yield f"it committed offset {seen.committed:,} of a log that ends at {self.log.end:,}"
@@ -84,7 +90,7 @@ class Verdict:
                 else "it fetched nothing"
             )
         if seen.status:
-            yield f"the command ended with status {seen.status}"
+            yield f"the command {_end(seen.status)}"
         if seen.out_of_time_s is not None:
             yield f"the time limit of {seen.out_of_time_s:g} s was over"
 
@@ -148,9 +154,12 @@ class Verdict:
             )
         committed = f"committed offset {seen.committed:,}" if seen.committed >= 0 else "committed nothing"
         fetched = (
-            f"up to offset {seen.fetched:,}, {seen.fetched_again:,} times again" if seen.fetched >= 0 else "nothing"
+            f"its fetches asked from offset {seen.first:,} up to {seen.fetched:,} and went back "
+            f"{'once' if seen.fetched_again == 1 else f'{seen.fetched_again:,} times'}"
+            if seen.fetched >= 0
+            else "it fetched nothing"
         )
-        yield f"the server   it fetched {fetched}; it {committed}"
+        yield f"the server   {fetched}; it {committed}"
         if witness.other.number:
             yield f"not counted  {witness.other} lines that name no record"
         yield from self._figures()
@@ -167,7 +176,7 @@ class Verdict:
         if self.records:
             yield f"throughput   {self.records / self.seconds:,.0f} records/s from the start of the command{later}"
         if lag := self.lag_ms():
-            yield "lag          " + ", ".join(f"{name} {value:,.3g} ms" for name, value in lag.items())
+            yield "lag          " + ", ".join(f"{name} {_ms(value)}" for name, value in lag.items())
         each = f", {self.seen.cpu_s * _US_PER_S / self.records:,.1f} µs a record" if self.records else ""
         yield f"CPU          {self.seen.cpu_s:,.2f} s of the command{each}"
 
@@ -192,6 +201,7 @@ class Verdict:
             "judged_by": "lines" if self.by_lines else "fetches and commits",
             "seen": self.records,
             **{name: {"number": count.number, "examples": count.examples} for name, count in counts.items()},
+            "fetched_from": seen.first,
             "fetched": seen.fetched,
             "fetched_again": seen.fetched_again,
             "committed": seen.committed,
@@ -203,3 +213,18 @@ class Verdict:
             "status": seen.status,
             "faults": self.faults,
         }
+
+
+def _end(status: int) -> str:
+    """How a command ended that did not end well."""
+    if status > 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+def _ms(value: float) -> str:
+    """Three digits of what is short, whole milliseconds of what is not."""
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"

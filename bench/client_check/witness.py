@@ -143,7 +143,8 @@ class Witness:
 
     def _offset_of_json(self, line: bytes) -> int | None:
         try:
-            document = json.loads(line)
+            # A value as kcat -J writes it is in its own bytes.
+            document = json.loads(line.decode(errors="replace"), strict=False)
             offset = document["offset"]
         except (ValueError, KeyError, TypeError):
             return None
