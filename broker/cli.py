@@ -85,15 +85,18 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()  # until it has started: `event_loop.collect_from_now`
-    from broker import logs
+    try:
+        from broker import logs
 
-    # Not held here: the passwords in a configuration are forgotten once its groups are enrolled.
-    served = _serve_until_signalled(_config(arguments), arguments.config)
-    logs.configure(arguments.log_level, environment=os.environ)
-    from broker import event_loop
+        # Not held here: the passwords in a configuration are forgotten once its groups are enrolled.
+        served = _serve_until_signalled(_config(arguments), arguments.config)
+        logs.configure(arguments.log_level, environment=os.environ)
+        from broker import event_loop
 
-    with _named(arguments.config):
-        event_loop.run(served)
+        with _named(arguments.config):
+            event_loop.run(served)
+    finally:
+        gc.enable()  # also where it did not start: whoever called this goes on
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import subprocess
 import sys
@@ -114,6 +115,7 @@ def test_a_mistake_is_one_sentence_and_status_1(arguments, sentence, capsys, tmp
     captured = capsys.readouterr()
     assert captured.err == f"binwire: {sentence}\n"
     assert captured.out == ""
+    assert gc.isenabled(), "a start that came to nothing leaves its caller as it was"
 
 
 def test_a_defect_of_ours_is_not_dressed_as_a_mistake(monkeypatch):
