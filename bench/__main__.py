@@ -61,7 +61,7 @@ def _main(arguments: list[str]) -> int:
 
         return judge(arguments[1:])
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.smoke and options.quick:
         parser.error("--smoke and --quick are two sizes; choose one")
     if options.no_peer and options.peer:

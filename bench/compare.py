@@ -44,6 +44,10 @@ def compare(a: str, b: str, *, names: Sequence[str] = (), smoke: bool = False, r
         )
         note = "" if len(machines) == 1 else "\n\nThe machines differ: the ratios compare them, too."
         return comparison(a, b, first, second) + note
+    if not (ROOT / ".git").exists():  # and whatever repository this is installed in is not meant
+        raise CompareError(
+            f"{a!r} and {b!r} are not both files, and commits are compared in a checkout, which this is not"
+        )
     there = [text for text in (a, b) if Path(text).exists()]
     if len(there) == 1 and not _is_revision(there[0]):
         other = b if there == [a] else a
@@ -125,10 +129,11 @@ def _checked_out(revisions: Sequence[str]) -> Iterator[list[Path]]:
         trees = []
         for number, revision in enumerate(revisions):
             tree = Path(folder) / f"{number}-{revision[:8]}"
+            # First of all: an interrupted checkout is one, too.
+            stack.callback(_git, "worktree", "remove", "--force", str(tree))
             done = _git("worktree", "add", "--detach", "--quiet", str(tree), revision)
             if done.returncode:
                 raise CompareError(f"commit {revision[:8]} cannot be checked out: {_last_line(done.stderr)}")
-            stack.callback(_git, "worktree", "remove", "--force", str(tree))
             if (tree / _BUILD).is_file():
                 # Where it cannot be compiled, both run as Python; the build says so itself.
                 subprocess.run([sys.executable, _BUILD], cwd=tree, check=False, stdout=subprocess.DEVNULL)

@@ -233,6 +233,15 @@ def _file_with(*entries: Result) -> str:
     return results.ResultFile(CONTEXT, entries).to_json()
 
 
+def test_the_commits_of_a_repository_that_it_is_installed_in_are_not_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(compare, "ROOT", tmp_path / "site-packages")
+    with pytest.raises(compare.CompareError, match="commits are compared in a checkout, which this is not"):
+        compare.compare("HEAD", "HEAD")
+
+
 def test_what_an_old_commit_writes_is_understood() -> None:
     old = {"benchmark": "idle", "measure": "m", "unit": "KiB", "binwire": {"min": 1.0, "median": 2.0, "max": 3.0}}
     result = compare._result_of_a_list({**old, "parameters": {"n": 1}, "hash": "x", "peer": None})
@@ -306,7 +315,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("options", "peers"),
-    [([], ["Kafka 4", "canal"]), (["--peer", "kafka"], ["Kafka 4"]), (["--no-peer"], [])],
+    [([], ["Kafka 4", "canal"]), (["--peer", "kafka"], ["Kafka 4"]), (["--no-peer"], []), (["--no-peer", "works"], [])],
 )
 @pytest.mark.usefixtures("made_up")
 def test_peers_are_chosen_by_name(options: list[str], peers: list[str], tmp_path: Path) -> None:
