@@ -310,7 +310,7 @@ def _is_decrypted(header: EventHeader) -> bool:
 _BEGIN = b"\0BEGIN"
 _BEGIN_BYTES_MAX = 1 << 10
 _BEGINS_KEPT = 4096
-"""And none beyond `_BEGIN_BYTES_MAX`: any statement may end so, behind a comment of any length."""
+"""As many as table maps, and none of more than `_BEGIN_BYTES_MAX`: any statement may end so, however long it is."""
 _TABLE_MAPS_KEPT = 4096
 """Table maps kept by their bytes; beyond it all are forgotten and decoded again."""
 
