@@ -41,12 +41,14 @@ class _JsonFormatter(logging.Formatter):
         facts = {key: value for key, value in vars(record).items() if key not in _OWN_ATTRIBUTES}
         line: dict[str, Any] = {
             "event": record.getMessage(),
-            **facts,
             "level": record.levelname.lower(),
             "logger": record.name,
+            **facts,
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
         }
-        if record.exc_info:
+        if record.stack_info:
+            line["stack_info"] = record.stack_info
+        if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=repr)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,36 @@ def test_an_exception_is_one_line_for_a_machine():
         logging.getLogger("x").exception("failed")
     [line] = stream.getvalue().splitlines()
     assert "ValueError: why" in json.loads(line)["exception"]
+
+
+def test_a_line_for_a_machine_says_what_structlog_says():
+    import structlog
+
+    ours, theirs = io.StringIO(), io.StringIO()
+    logs.configure("info", ours)
+    handler = logging.StreamHandler(theirs)
+    processors: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+    ]
+    last: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=processors, processors=last))
+    logging.getLogger().addHandler(handler)
+    log = logging.getLogger("x")
+    log.info("%s %%", "\u2028\x9b\x1b", extra={"n": 3, "path": b"\xff", "pair": (1, 2)})
+    log.error("failed", exc_info=ValueError("why"))
+    log.error("nothing was raised", exc_info=True)  # noqa: LOG014 — what is asked here
+    log.info("here", stack_info=True)
+    documents = [[json.loads(line) for line in stream.getvalue().split("\n")[:-1]] for stream in (ours, theirs)]
+    for document in documents[0]:
+        del document["timestamp"]
+    assert documents[0] == documents[1]
+    assert len(documents[0]) == 4
 
 
 @pytest.mark.parametrize(
