@@ -129,8 +129,8 @@ def _checked_out(revisions: Sequence[str]) -> Iterator[list[Path]]:
         trees = []
         for number, revision in enumerate(revisions):
             tree = Path(folder) / f"{number}-{revision[:8]}"
-            # First of all: an interrupted checkout is one, too.
-            stack.callback(_git, "worktree", "remove", "--force", str(tree))
+            # Before it is there, and twice by force: git locks what it has not finished checking out.
+            stack.callback(_git, "worktree", "remove", "--force", "--force", str(tree))
             done = _git("worktree", "add", "--detach", "--quiet", str(tree), revision)
             if done.returncode:
                 raise CompareError(f"commit {revision[:8]} cannot be checked out: {_last_line(done.stderr)}")
