@@ -112,7 +112,10 @@ class SegmentBytes:
         return self._mapping_of(self.visible_bytes)
 
     def forget(self) -> None:
-        """Let go of the mapping; those who hold slices keep theirs."""
+        """Let go of the mapping, and of what is known of its places, which takes memory for each segment that was ever
+        read; those who hold slices keep theirs.
+        """
+        self.places.clear()
         self._log.forget()
 
     # In memory

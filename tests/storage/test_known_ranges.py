@@ -12,6 +12,7 @@ from storage.errors import LogReadError
 from storage.log import NotResident, resident
 from storage.segment_bytes import PLACES_MAX, SegmentBytes
 from storage.segment_log import SegmentLog
+from storage.segments import MAPPED_SEGMENTS_MAX
 from tests.fakes import ManualClock
 from tests.storage.samples import TOPIC, append, fill, position, small
 
@@ -172,6 +173,21 @@ def test_only_so_many_answers_are_kept(scene: Scene) -> None:
         scene.read(0, size)
     (segment,) = scene.log._segments.ordered
     assert len(segment._log.places._ranges) == PLACES_MAX
+
+
+def test_a_long_log_is_not_known_for_longer_than_it_is_mapped(tmp_path: Path) -> None:
+    cold = ColdReads()
+    log = SegmentLog.open(tmp_path / "log", TOPIC, small(), ManualClock(), boot_id="boot-1", cold=cold)
+    log.attach(lambda: b"snapshot")
+    fill(log, Random(1), 600)
+    segments = log._segments.ordered
+    assert len(segments) > 2 * MAPPED_SEGMENTS_MAX
+    for offset in range(log.log_start_offset, log.high_watermark):
+        log.read(offset, 500).close()
+    known = [segment for segment in segments if segment._log.places._ranges or segment._log.places._served]
+    assert 0 < len(known) <= MAPPED_SEGMENTS_MAX
+    cold.close()
+    log.release()
 
 
 @pytest.mark.parametrize("seed", range(5))
