@@ -181,12 +181,15 @@ def test_live_records_have_a_lag(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_was_not_reached_is_told() -> None:
-    def shown(seconds: float) -> str:
+    def shown(seconds: float, rate: float = 4.0) -> str:
         visible = [(2, 0), (7, 1_000_000_000), (11, 1_000_000_000 + int(seconds * 1e9))]
         seen = Seen(0, 0, 0.0, None, None, 0, 11, 0, -1, visible)
-        return next(Verdict(["x"], LOG, 4.0, _witness(*range(11)), seen).lines())
+        return next(Verdict(["x"], LOG, rate, _witness(*range(11)), seen).lines())
 
     assert shown(0.5).endswith("; 4 rows a second, live")
+    assert shown(0.5, rate=1e6).endswith(
+        "; 1,000,000 rows a second, live (only 4 were reached: this machine is too busy)"
+    )
     assert shown(1.0).endswith("; 4 rows a second, live (only 2 were reached: this machine is too busy)")
 
 

@@ -135,7 +135,7 @@ class Verdict:
     def lines(self) -> Iterator[str]:
         """For people."""
         log, witness, seen = self.log, self.witness, self.seen
-        way = f"{self.rate:,g} rows a second, live" if self.rate else "all there before the client started"
+        way = f"{self.rate:,.12g} rows a second, live" if self.rate else "all there before the client started"
         reached = self.reached_rate
         if reached is not None and reached < self.rate * _NEARLY:
             way += f" (only {reached:,.0f} were reached: this machine is too busy)"
