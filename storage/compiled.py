@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 VARIABLE: Final = "BINWIRE_ACCELERATOR"
-OFF: Final = "off"
+OFF: Final = frozenset({"off", "0", "no", "false"})
 _HEADER: Final = Path(__file__).with_name("_zigzag.h")
 """What all modules include."""
 
 
 def load(name: str) -> ModuleType | None:
     """A compiled module, None where it was not built for this Python and these sources, or is not wanted."""
-    if os.environ.get(VARIABLE) == OFF:
+    if is_off():
         return None
     module = _imported(name)
     return None if module is None or _is_out_of_date(module) else module
 
 
+def is_off() -> bool:
+    """Whether the environment says that they are not wanted."""
+    return os.environ.get(VARIABLE, "").lower() in OFF
+
+
 def state(*names: str) -> str:
     """For people: whether these compiled modules are at work."""
-    if os.environ.get(VARIABLE) == OFF:
+    if is_off():
         return f"off, as {VARIABLE} says"
     modules = [_imported(name) for name in names]
     if None in modules:

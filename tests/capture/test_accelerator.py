@@ -9,7 +9,6 @@ import asyncio
 import copy
 import errno
 import importlib
-import os
 import shutil
 import subprocess
 import sys
@@ -42,9 +41,7 @@ from tests.fakes import ManualClock
 
 THERE = all(module.path.exists() for module in hatch_build.MODULES)
 """Also those that are out of date: `make setup` is due then, and a test says so."""
-pytestmark = pytest.mark.skipif(
-    os.environ.get(compiled.VARIABLE) == compiled.OFF or not THERE, reason="the compiled modules are not there"
-)
+pytestmark = pytest.mark.skipif(compiled.is_off() or not THERE, reason="the compiled modules are not there")
 
 MANY = settings(suppress_health_check=[HealthCheck.too_slow])
 Outcome = list[bytes] | tuple[str, str]
@@ -392,12 +389,15 @@ def test_a_module_of_other_sources_is_not_used(tmp_path: Path, monkeypatch: pyte
     assert compiled.load(name) is not None, "an installation without sources"
 
 
-@pytest.mark.parametrize(("value", "shown"), [("off", "off, as BINWIRE_ACCELERATOR says"), ("", "active")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [*((value, "off, as BINWIRE_ACCELERATOR says") for value in ("off", "OFF", "0", "no")), ("", "active")],
+)
 def test_a_variable_turns_them_off(value: str, shown: str) -> None:
     ask = "import capture.program as p, storage.compiled as c; print(c.state('capture._rows'), p._rows is None)"
     environment = {"BINWIRE_ACCELERATOR": value, "PYTHONPATH": str(hatch_build.ROOT)}
     done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{shown} {value == 'off'}\n"
+    assert done.stdout == f"{shown} {bool(value)}\n"
 
 
 def test_without_them_the_state_says_so() -> None:
