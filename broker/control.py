@@ -28,6 +28,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -50,6 +51,8 @@ REQUEST_BYTES_MAX: Final = 64 << 10
 TAIL_READ_BYTES: Final = 256 << 10  # of the log at a time; the next is read when the client has taken these
 SOCKET_MODE: Final = 0o600
 SOCKET_PATH_BYTES_MAX: Final = 100  # sun_path holds 108 on Linux, 104 elsewhere
+_RECEIVE_BYTES: Final = 256 << 10
+_SIGNAL_UNSEEN_S: Final = 1.0
 
 
 class ControlError(Exception):
@@ -346,20 +349,42 @@ def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         is_answered = request["request"] == "tail"  # of which there may be nothing to show
         try:
             connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as answers:
-                for line in answers:
-                    if not line.endswith(b"\n"):
-                        is_answered = False
-                        break
-                    answer = json.loads(line)
-                    if "error" in answer:
-                        raise ControlError(answer["error"])
-                    yield answer
-                    is_answered = True
+            for line in _lines(connection):
+                if not line.endswith(b"\n"):
+                    is_answered = False
+                    break
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise ControlError(answer["error"])
+                yield answer
+                is_answered = True
         except ConnectionError:
             is_answered = False
         if not is_answered:
             raise ControlError(f"the server on the data directory {path.parent} ended before it answered; ask again")
+
+
+def _lines(connection: socket.socket) -> Iterator[bytes]:
+    """What arrives, line by line; what ends without a line feed last.
+
+    A signal that comes between the interpreter's look at signals and a system call that waits is seen when the call
+    returns: so none waits longer than a second.
+    """
+    pieces: list[bytes] = []
+    while True:
+        while not select.select([connection], [], [], _SIGNAL_UNSEEN_S)[0]:
+            pass
+        piece = connection.recv(_RECEIVE_BYTES)
+        if not piece:
+            break
+        pieces.append(piece)
+        if b"\n" in piece:
+            *lines, rest = b"".join(pieces).split(b"\n")
+            pieces = [rest]
+            for line in lines:
+                yield line + b"\n"
+    if rest := b"".join(pieces):
+        yield rest
 
 
 @contextlib.contextmanager
