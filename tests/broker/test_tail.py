@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 
@@ -126,10 +127,19 @@ def test_records_from_a_time(server):
     assert command(server, "tail", "shop", "--json", "--from", str(end + 1)) == (0, "", "")
 
 
+def _interruptible():
+    """A suite that runs in the background of a shell ignores Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_following_shows_what_is_there_and_waits(server):
     arguments = ["tail", "shop", "-f", "--json", "-n", "3", "--data-dir", str(server.data_directory)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "binwire", *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "binwire", *arguments],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_interruptible,
     )
     assert process.stdout is not None
     assert len(list(itertools.islice(process.stdout, 3))) == 3
