@@ -1,6 +1,6 @@
 /* Rows events to Avro records, compiled: what `capture.transcoder` does with generated Python, byte for byte.
 
-A Program is made of one operation per column (`capture.operations` says what each one means) and is run over all row
+A Program is made of one operation per column (`capture.operation` says what each one means) and is run over all row
 images of an event. Memory it writes to is one growing buffer; each record becomes a bytes object at the end.
 
     row image   null bitmap, one bit per column from the lowest on | the values of the columns that are not NULL

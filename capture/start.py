@@ -12,6 +12,7 @@ there is none. Nothing is approximated: a time before the oldest file is refused
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ SCANNED_BYTES_MAX = 64 << 20
 
 LOOKS_MAX = 20
 """On a server that rests, nothing behind the position comes to prove anything, and nothing is under way."""
+
+LOOK_PAUSE_MAX_MS = 32
+"""All pauses between looks are half a second together."""
 
 _STATUS_RENAMED = (8, 2, 0)
 _NO_BINARY_LOGGING, _NO_SUCH_FUNCTION = 1381, 1305
@@ -101,7 +105,9 @@ async def set_before(source: Source, info: ServerInfo, position: BinlogPosition)
         return await mariadb_set_at(source, position) or GtidSet()
     if position.position <= SCANNED_BYTES_MAX and (exact := await gtid_set_at(source, info, position)) is not None:
         return exact
-    for _ in range(LOOKS_MAX):
+    for look in range(LOOKS_MAX):
+        # A commit may wait for its disk for longer than many looks take.
+        await asyncio.sleep(min((1 << look) - 1, LOOK_PAUSE_MAX_MS) / 1000)
         end, executed = await current_end(source, info)
         behind = GtidSet()
         async with aclosing(scan(source, info, position, end)) as steps:
