@@ -23,16 +23,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from bench import captured, material, orders
+from bench import captured, material, orders, own_process
 from bench.harness import Benchmark, Measure, Outcome, Parameters, PeerMissingError, Prepared, Side, SoughtPeer
 from bench.material import Material
 from bench.peers import canal, debezium, maxwell, mysql_replication, reader
@@ -42,7 +40,6 @@ from bench.synthetic_server import PASSWORD, USER, SyntheticServer
 
 _ROWS: Final = Measure("rows", "rows/s")
 _CPU: Final = Measure("rows-cpu", "CPU s/million rows", higher_is_better=False)
-_CHECKOUT: Final = Path(__file__).resolve().parent.parent
 _BINWIRE: Final = "binwire"
 _VERSION_NAMES: Final = {NEWEST: "dump_server", OLDEST: "maxwell_server"}
 
@@ -170,10 +167,8 @@ def run_server(server: _Stream | ShopServer, data_directory: Path, source: str) 
     """Capture a server's orders by a process of its own. Raises ResultMismatchError."""
     with _fresh(data_directory):
         start, end = f"{server.file}:{server.position}", map(str, server.end)
-        # -P: a `bench` in the directory we are called in must not be taken for this one.
-        command = [sys.executable, "-P", "-m", "bench.captured", str(data_directory), server.url, start, *end]
-        path = os.pathsep.join(filter(None, [str(_CHECKOUT), os.environ.get("PYTHONPATH")]))
-        reading = reader.read(_BINWIRE, command, data_directory, {**os.environ, "PYTHONPATH": path})
+        command = own_process.command("bench.captured", data_directory, server.url, start, *end)
+        reading = reader.read(_BINWIRE, command, data_directory, own_process.environment())
         reader.require(_BINWIRE, _asked_once(_history, list(_values(data_directory))), server.history)
         took = captured.Took(**reading.said)
         times = took.seconds, took.cpu_seconds

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench import own_process
 from bench.client import LATEST, RawClient
 from bench.handoff import follow, latencies_ms
 from bench.harness import (
@@ -205,12 +206,9 @@ def _resident_bytes(descriptor: int, size: int) -> int:
 
 @contextlib.contextmanager
 def _reader(server: BenchServer, offset: int, end: int, fetch_bytes: int) -> Iterator[subprocess.Popen[bytes]]:
-    root = str(Path(__file__).resolve().parent.parent)
     arguments = (server.host, server.port, offset, end, fetch_bytes)
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.cold", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+        own_process.command("bench.cold", *arguments), stdout=subprocess.PIPE, env=own_process.environment()
     ) as process:
         yield process
 

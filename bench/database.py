@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from bench import orders
 from bench.harness import UnavailableError
+from bench.own_process import OwnProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,6 @@ PASSWORD: Final = "Bench-commits1"  # noqa: S105 — of a server that lives for 
 STAMP_COLUMN: Final = "note"
 COUPON_COLUMN: Final = "coupon"
 _CHECKOUT: Final = Path(__file__).resolve().parent.parent
-_LOG_BYTES_SHOWN: Final = 4000
 _STAMP: Final = "<stamp>"
 
 
@@ -109,51 +108,26 @@ class Writer:
     """The process that commits, seen from the benchmark; a context manager that ends it."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self._log = (folder / "writer.log").open("wb")
-        # -P: a `bench` in the directory we are called in must not be taken for this one.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.database", database.host, str(database.port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(_CHECKOUT), _python_path()]))},
+        self._process = OwnProcess(
+            "the writer", "bench.database", database.host, database.port, log=folder / "writer.log"
         )
 
     def send(self, *, first: int, count: int, interval_us: int) -> None:
         """Have it commit the orders from `first` on."""
-        assert self._process.stdin is not None
-        request = {"first": first, "count": count, "interval_us": interval_us}
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
+        self._process.send({"first": first, "count": count, "interval_us": interval_us})
 
     def result(self) -> list[int]:
         """When each commit was acknowledged, in nanoseconds of the monotonic clock. Raises RuntimeError."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.flush()
-            log = Path(self._log.name).read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"the writer ended with status {self._process.wait()}:\n{log[-_LOG_BYTES_SHOWN:]}")
-        returned_ns: list[int] = json.loads(line)["returned_ns"]
+        returned_ns: list[int] = self._process.answer()["returned_ns"]
         return returned_ns
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         # It may still be at work for a reader that gave up, and would end at its next answer only.
         self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._log.close()
-
-
-def _python_path() -> str | None:
-    return os.environ.get("PYTHONPATH")
+        self._process.end()
 
 
 # --- the process that commits ---------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import select
 import socket
@@ -26,9 +25,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
+from bench import own_process
 from bench.client import RawClient
 
 _RECEIVE_BYTES: Final = 1 << 16
@@ -90,12 +89,11 @@ def idle(target: Target, connections: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _generator(target: Target, frame: bytes, connections: int, requests: int) -> Iterator[dict[str, Any]]:
-    root = str(Path(__file__).resolve().parent.parent)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.load"],
+        own_process.command("bench.load"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+        env=own_process.environment(),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bench import orders
+from bench.own_process import OwnProcess
 
 if TYPE_CHECKING:
     from broker.app import Application
@@ -48,17 +47,10 @@ class BenchServer:
     """The process, seen from the benchmark; a context manager that ends it."""
 
     def __init__(self, folder: Path, *, compression: str = "none") -> None:
-        root = str(Path(__file__).resolve().parent.parent)
-        self._log = (folder / "server.log").open("wb")
-        # -P: a `bench` in the directory we are called in must not be taken for this one.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.server", str(folder / "data"), compression],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+        self._process = OwnProcess(
+            "the benchmark's server", "bench.server", folder / "data", compression, log=folder / "server.log"
         )
-        ready = self._answer()
+        ready = self._process.answer()
         self.host: str = ready["host"]
         self.port: int = ready["port"]
         self.login_port: int = ready["login_port"]
@@ -70,33 +62,16 @@ class BenchServer:
         return self.result()
 
     def send(self, **request: int) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
+        self._process.send(request)
 
     def result(self) -> int:
-        return int(self._answer()["high_watermark"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._log.flush()
-            log = Path(self._log.name).read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"the benchmark's server ended with status {self._process.wait()}:\n{log[-4000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return int(self._process.answer()["high_watermark"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
+        self._process.end()
 
 
 def topic_path(folder: Path, topic: str) -> Path:

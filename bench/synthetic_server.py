@@ -31,7 +31,6 @@ import re
 import select
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -41,6 +40,7 @@ from typing import Any, Final, Self
 from bench import mysql_protocol as protocol
 from bench.material import SERVER_VERSION, Material
 from bench.mysql_protocol import SqlError
+from bench.own_process import OwnProcess
 from bench.prepared_binlog import MAGIC_BYTES, Binlog, Packets
 from bench.synthetic_answers import USER, answer
 
@@ -62,18 +62,11 @@ class SyntheticServer:
     """
 
     def __init__(self, material: Material, *, files: int = 1, held: bool = False) -> None:
-        root = str(Path(__file__).resolve().parent.parent)
-        # -P: a `bench` in the directory we are called in must not be taken for this one.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.synthetic_server", str(material.path), str(files), str(int(held))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
-        )
+        self._process = OwnProcess("the synthetic server", "bench.synthetic_server", material.path, files, int(held))
         try:
-            ready = self._answer()
+            ready = self._answered(self._process.answer())
         except BaseException:
-            self._end()
+            self._process.end()
             raise
         self.host = "127.0.0.1"
         self.port: int = ready["port"]
@@ -100,33 +93,19 @@ class SyntheticServer:
         return list(self._ask("unanswered")["unanswered"])
 
     def _ask(self, name: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({name: 1}).encode() + b"\n")
-        self._process.stdin.flush()
-        return self._answer()
+        return self._answered(self._process.ask({name: 1}))
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the synthetic server ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
+    @staticmethod
+    def _answered(answer: dict[str, Any]) -> dict[str, Any]:
         if "error" in answer:
             raise RuntimeError(f"the synthetic server: {answer['error']}")
         return answer
-
-    def _end(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self._process.end()
 
 
 # ---- connections ----

@@ -18,10 +18,8 @@ ends the server.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -30,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from bench import orders
 from bench.client_check.known_log import KnownLog
+from bench.own_process import OwnProcess
 
 if TYPE_CHECKING:
     from broker.app import Application, OpenChannel
@@ -42,62 +41,38 @@ USERNAME: Final = f"{ACCOUNT}-{GROUP}"
 PASSWORD_VARIABLE: Final = "BINWIRE_PASSWORD"  # noqa: S105 — the name of a variable
 _FETCH: Final = 1
 _ROWS_AHEAD: Final = 20_000
-_LOG_BYTES_SHOWN: Final = 4_000
 
 
 class CheckServer:
     """The process, seen from outside; a context manager that ends it."""
 
     def __init__(self, folder: Path, log: KnownLog, rate: float, password: str) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        shape = (str(log.rows), str(log.rows_per_transaction), str(rate))
-        paths = filter(None, [root, os.environ.get("PYTHONPATH")])
-        self._log = (folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            # -P: a `bench` in the directory we are called in must not be taken for this one.
-            [sys.executable, "-P", "-m", "bench.client_check.server", str(folder / "data"), *shape],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), PASSWORD_VARIABLE: password},
+        self._process = OwnProcess(
+            "the server",
+            "bench.client_check.server",
+            *(folder / "data", log.rows, log.rows_per_transaction, rate),
+            log=folder / "server.log",
+            variables={PASSWORD_VARIABLE: password},
             start_new_session=True,  # Ctrl-C is for the command, and for us, who end it
         )
         try:
-            ready = self._answer()
+            ready = self._process.answer()
         except BaseException:
-            self.__exit__()
+            self._process.end()
             raise
         self.host: str = ready["host"]
         self.port: int = ready["port"]
 
     def ask(self, question: str) -> dict[str, Any]:
         """Raises RuntimeError if the server has ended."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
-            self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            log = Path(self._log.name).read_text(encoding="utf-8", errors="replace")
-            raise RuntimeError(f"the server ended with status {self._process.wait()}:\n{log[-_LOG_BYTES_SHOWN:]}")
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = self._process.ask(question)
         return answer
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
+        self._process.end()
 
 
 class _Watch:
