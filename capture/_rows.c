@@ -222,11 +222,18 @@ static inline Outcome run_integer(const Operation *operation, Run *run)
     return DONE;
 }
 
-static inline Outcome run_counted(const Operation *operation, Run *run)
+/* A length of `operation->size` bytes, and as many bytes, at most `bytes_max`; NULL if they are not there. */
+static inline const uint8_t *take_counted(Run *run, const Operation *operation, size_t bytes_max, size_t *size)
 {
     const uint8_t *at = take(run, operation->size);
-    size_t size = at ? (size_t)little(at, operation->size) : 0;
-    const uint8_t *bytes = at ? take(run, size) : NULL;
+    *size = at ? (size_t)little(at, operation->size) : 0;
+    return at && *size <= bytes_max ? take(run, *size) : NULL;
+}
+
+static inline Outcome run_counted(const Operation *operation, Run *run)
+{
+    size_t size;
+    const uint8_t *bytes = take_counted(run, operation, SIZE_MAX, &size);
     if (!bytes)
         return REFUSED;
     if (reserve(run, (size_t)operation->start_bytes + ZIGZAG_BYTES_MAX + size))
@@ -239,9 +246,8 @@ static inline Outcome run_counted(const Operation *operation, Run *run)
 
 static inline Outcome run_padded(const Operation *operation, Run *run)
 {
-    const uint8_t *at = take(run, operation->size);
-    size_t size = at ? (size_t)little(at, operation->size) : 0;
-    const uint8_t *bytes = at && size <= operation->detail ? take(run, size) : NULL;
+    size_t size;
+    const uint8_t *bytes = take_counted(run, operation, operation->detail, &size);
     if (!bytes)
         return REFUSED;
     if (reserve(run, (size_t)operation->start_bytes + operation->detail))
