@@ -33,6 +33,7 @@ from capture.table_map import FieldType, TableMapEvent
 from capture.transcoder import Transcoder
 from storage import compiled, encoding
 from storage.compression import CODECS, Codec
+from tests.c_sources import build_in
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 from tests.capture.test_golden_cells import GOLDEN, MALFORMED, rows_of, transcoder
 from tests.capture.test_transcoder import HEAD, ORDER, ORDER_ROWS, events_of, raw_rows
@@ -407,12 +408,7 @@ def test_without_them_the_state_says_so() -> None:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the C sources to build in."""
-    for module in hatch_build.MODULES:
-        for source in module.sources:
-            copy = tmp_path / source
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes((hatch_build.ROOT / source).read_bytes())
-    monkeypatch.setattr(hatch_build, "ROOT", tmp_path)
+    build_in(tmp_path, monkeypatch)
     return tmp_path
 
 

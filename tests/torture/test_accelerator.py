@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
+from tests.c_sources import build_in
 
 pytestmark = pytest.mark.torture
 
@@ -20,12 +21,7 @@ EVENTS = int(os.environ.get("BINWIRE_FRAMES") or 200_000)
 
 def checked_modules(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The modules with checks in them; the library that they need before Python starts."""
-    for module in hatch_build.MODULES:
-        for source in module.sources:
-            copy = folder / source
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes((hatch_build.ROOT / source).read_bytes())
-    monkeypatch.setattr(hatch_build, "ROOT", folder)
+    build_in(folder, monkeypatch)
     monkeypatch.setenv("CC", "gcc")
     try:
         if not hatch_build.compile_modules((*hatch_build.FLAGS, *CHECKS)):
