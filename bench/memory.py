@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import shutil
 import socket
@@ -156,13 +155,6 @@ def _kafka(
     """A broker that has the log once, to be roamed about; every run starts it and has it take the log again."""
     numbers = itertools.count()
 
-    @functools.cache
-    def filled(jars: str) -> KafkaBroker:
-        broker = stack.enter_context(KafkaBroker(folder / release.name, jars, release))
-        with broker.started():
-            broker.fill(_HISTORY_TOPIC, log)
-        return broker
-
     def run(broker: KafkaBroker) -> Outcome:
         topic = f"{TOPIC}-{next(numbers)}"
         with broker.started():
@@ -176,7 +168,7 @@ def _kafka(
             full = _full_load(broker.pid, _Place(*address, topic), count, roamed, lambda: broker.append(topic, written))
         return _outcome(idle, full, count)
 
-    return kafka.side(lambda jars: run(filled(jars)), release)
+    return kafka.ended_peer(stack, folder, _HISTORY_TOPIC, log, run, release)
 
 
 def _idle(pid: int, seconds: float) -> Memory:

@@ -10,7 +10,6 @@ at the same moment as the ZooKeeper that it needs, one that is its own controlle
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 import time
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from typing import Final
 
 from bench import orders
 from bench.client import KafkaError, RawClient
-from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side, SoughtPeer
+from bench.harness import Benchmark, Measure, Outcome, Parameters, Prepared, ResultHash, Side
 from bench.material import write_binlog
 from bench.peers import kafka
-from bench.peers.kafka import KafkaBroker, Release
+from bench.peers.kafka import KafkaBroker
 from bench.records import content_hash, record_values
 from bench.served import TOPIC, ServedFolder, bytecode_in
 from binwire.testing import EmbeddedBroker
@@ -41,21 +40,8 @@ def _prepare(parameters: Parameters, folder: Path) -> Iterator[Prepared]:
         nobody.bind(("127.0.0.1", 0))  # not listening: every connection is refused, and nobody else can have the port
         source = f"mysql://bench@127.0.0.1:{nobody.getsockname()[1]}"
         _run(server, source)
-        peers = [_kafka(stack, folder, release, log) for release in kafka.RELEASES]
+        peers = [kafka.ended_peer(stack, folder, TOPIC, log, _run_kafka, release) for release in kafka.RELEASES]
         yield Prepared(Side("binwire", lambda: _run(server, source)), *peers, same_result=False)
-
-
-def _kafka(stack: contextlib.ExitStack, folder: Path, release: Release, log: bytes) -> SoughtPeer:
-    """A broker that has the log, and whose every run is a start."""
-
-    @functools.cache
-    def filled(jars: str) -> KafkaBroker:
-        broker = stack.enter_context(KafkaBroker(folder / release.name, jars, release))
-        with broker.started():
-            broker.fill(TOPIC, log)
-        return broker
-
-    return kafka.side(lambda jars: _run_kafka(filled(jars)), release)
 
 
 def _run_kafka(broker: KafkaBroker) -> Outcome:

@@ -172,6 +172,26 @@ def peer(
     return side(lambda jars: run(broker(jars)), release)
 
 
+def ended_peer(
+    stack: contextlib.ExitStack,
+    folder: Path,
+    topic: str,
+    log: bytes,
+    run: Callable[[KafkaBroker], Outcome],
+    release: Release,
+) -> SoughtPeer:
+    """The same with a broker that is ended when it has the log: every run starts it."""
+
+    @functools.cache
+    def broker(jars: str) -> KafkaBroker:
+        filled = stack.enter_context(KafkaBroker(folder / release.name, jars, release))
+        with filled.started():
+            filled.fill(topic, log)
+        return filled
+
+    return side(lambda jars: run(broker(jars)), release)
+
+
 class KafkaBroker:
     """One broker over one folder, whose log stays from one start to the next; a context manager around them all."""
 
