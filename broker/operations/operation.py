@@ -1,0 +1,159 @@
+"""What an operation is, how it is called, and how it says no.
+
+Invariants: a handler sees arguments that fit their struct; whatever is refused is one `OperationError` with one
+sentence for people and a refusal for programs; a call that changes something is told to the audit log, whether it
+succeeded or was refused, without any `Secret`.
+
+Left to others: transports (`broker/console/`, `broker/control.py`), what a handler does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from broker.config import Secret
+from broker.config_rules import ConfigError
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from broker.operations.plane import ControlPlane
+
+_MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?(.*)`\Z")
+
+
+class Refusal(StrEnum):
+    """Why an operation was not done; `HTTP_STATUS` has the status of each."""
+
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    NOT_ALLOWED_NOW = "not_allowed_now"
+    DEFINED_BY_FILE = "defined_by_file"
+    PRECHECK_FAILED = "precheck_failed"
+    LIMIT_REACHED = "limit_reached"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    SOURCE_UNAVAILABLE = "source_unavailable"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+
+HTTP_STATUS: Final = {
+    Refusal.INVALID: 400,
+    Refusal.UNAUTHENTICATED: 401,
+    Refusal.FORBIDDEN: 403,
+    Refusal.NOT_FOUND: 404,
+    Refusal.NOT_ALLOWED_NOW: 409,
+    Refusal.DEFINED_BY_FILE: 409,
+    Refusal.PRECHECK_FAILED: 409,
+    Refusal.LIMIT_REACHED: 409,
+    Refusal.TOO_MANY_REQUESTS: 429,
+    Refusal.SOURCE_UNAVAILABLE: 502,
+    Refusal.STORAGE_UNAVAILABLE: 503,
+}
+
+
+class OperationError(Exception):
+    """An operation was not done; the message is one sentence. `field` names the argument that is to blame, if one is;
+    `details` are for programs, as the failed items of a precheck.
+    """
+
+    def __init__(self, refusal: Refusal, sentence: str, *, field: str | None = None, details: Any = None) -> None:
+        super().__init__(sentence)
+        self.refusal = refusal
+        self.field = field
+        self.details = details
+
+
+class Caller(Struct, frozen=True):
+    """Who asks: a name for the audit log, by which way (`console`, `api`, `command`), and from which address."""
+
+    name: str
+    way: str
+    origin: str
+
+
+class Operation(Struct, frozen=True):
+    """One row. `path` is below `/api/v1`; its `{names}` are fields of `arguments`, the other fields come from the query
+    of a GET or DELETE and from the JSON body of what else. `is_change`: it is told to the audit log.
+    """
+
+    name: str
+    method: str
+    path: str
+    subject: str
+    summary: str
+    arguments: type[Struct]
+    result: Any
+    handler: Callable[[ControlPlane, Any], Awaitable[Any]]
+    is_change: bool = False
+
+
+class NoArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of an operation that takes nothing."""
+
+
+class Done(Struct, frozen=True):
+    """Of an operation that has nothing to give but that it is done, and what that means, in one sentence."""
+
+    message: str
+
+
+async def call(
+    plane: ControlPlane, operation: Operation, given: Mapping[str, Any], caller: Caller, *, typed: bool = True
+) -> Any:
+    """Do it; the result is an instance of `operation.result`. `typed` False: values are text, as in a query or a form.
+
+    Raises OperationError.
+    """
+    arguments = read_arguments(operation.arguments, given, typed=typed)
+    refusal: OperationError | None = None
+    try:
+        return await operation.handler(plane, arguments)
+    except OperationError as error:
+        refusal = error
+        raise
+    except ConfigError as error:
+        refusal = OperationError(Refusal.INVALID, str(error))
+        raise refusal from None
+    except StorageError as error:
+        refusal = OperationError(Refusal.STORAGE_UNAVAILABLE, str(error))
+        raise refusal from None
+    finally:
+        if operation.is_change:
+            await plane.audit.note(operation.name, arguments, caller, refusal)
+
+
+def read_arguments(kind: type[Struct], given: Mapping[str, Any], *, typed: bool) -> Any:
+    """What was given as the struct it is to be; OperationError that names the field if it is not."""
+    try:
+        return msgspec.convert(dict(given), kind, strict=typed, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        match = _MSGSPEC_PATH.search(text)
+        field = match[1] if match is not None and match[1] else None
+        told = text if match is None else text[: match.start()]
+        sentence = f"{field}: {told}" if field else told
+        raise OperationError(Refusal.INVALID, sentence, field=field) from None
+
+
+def builtins(result: Any) -> Any:
+    """A result in the form of JSON."""
+    return msgspec.to_builtins(result, enc_hook=_no_secret)
+
+
+def _secret(kind: type, value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError("Expected `str`")
+
+
+def _no_secret(value: Any) -> Any:
+    if isinstance(value, Secret):
+        raise AssertionError("a secret is in a result")
+    raise NotImplementedError(type(value).__name__)

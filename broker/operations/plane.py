@@ -1,0 +1,31 @@
+"""What operations work on: the parts of a running server, each under one name.
+
+Made by `broker/app.py` when the server has started. Holds no logic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from msgspec import Struct
+
+    from broker.control import ChannelControl
+    from broker.operations.operation import Caller, OperationError
+    from storage.clock import Clock
+
+
+class Audit(Protocol):
+    """Is told of every change that was asked for."""
+
+    async def note(self, operation: str, arguments: Struct, caller: Caller, refusal: OperationError | None) -> None:
+        """`refusal` None: it was done. Nothing of a `Secret` is kept."""
+
+
+class ControlPlane:
+    """The parts; one attribute each."""
+
+    def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
+        self.clock = clock
+        self.channels = channels
+        self.audit = audit

@@ -1,0 +1,12 @@
+"""All operations, in the order in which the description shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from broker.operations.operation import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = ()
+
+BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
