@@ -22,7 +22,7 @@ import logging
 import os
 import random
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from broker.config import ChannelConfig, Config
     from broker.explain import Explanation
     from broker.listener import Address
+    from broker.operations.plane import ControlPlane
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
@@ -156,6 +157,13 @@ class Application:
             await asyncio.to_thread(self.catalog.verify)
         except StorageError as error:
             _log.error("%s", error)
+
+    @cached_property
+    def plane(self) -> ControlPlane:
+        """What operations work on; made when the first one is asked for, which needs more code than serving does."""
+        from broker.operations.plane import ControlPlane, LoggedAudit
+
+        return ControlPlane(clock=self._clock, channels=self.channels, audit=LoggedAudit())
 
     async def reload(self) -> str:
         """Bring groups and objects to what the configuration file says now, and cut the connections concerned; tell

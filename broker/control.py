@@ -33,8 +33,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec import Struct, to_builtins
 
 from broker.config_rules import ConfigError
 from storage.errors import StorageError
@@ -72,8 +71,24 @@ class PrecheckItem(Struct, frozen=True):
     remedy: str | None = None
 
 
+class MemberView(Struct, frozen=True):
+    """A client of a consumer group. `is_active` False: it stands by, for the group reads one partition; `since_ms` is
+    when it joined, None if that is not known.
+    """
+
+    member_id: str
+    client_id: str
+    address: str
+    is_active: bool
+    since_ms: int | None
+
+
 class GroupView(Struct, frozen=True):
-    """A consumer group and how far it has come; `offset` and what follows from it are None before the first commit."""
+    """A consumer group and how far it has come; `offset` and what follows from it are None before the first commit.
+
+    `consume_timestamp_ms` is the source time up to which it has consumed; `remaining` messages and `delay_s` are -1
+    while no client is connected. `defined_by`: see `ChannelView`.
+    """
 
     id: str
     name: str
@@ -81,6 +96,19 @@ class GroupView(Struct, frozen=True):
     offset: int | None
     metadata: str | None
     behind: int | None
+    consume_timestamp_ms: int | None = None
+    remaining: int = -1
+    delay_s: int = -1
+    members: tuple[MemberView, ...] = ()
+    connections: int = 0
+    defined_by: str = "file"
+
+
+class ProgressView(Struct, frozen=True):
+    """What an initial change tracking does, in one sentence, and which part of it is done, None if that is unknown."""
+
+    sentence: str
+    fraction: float | None = None
 
 
 class DiskView(Struct, frozen=True):
@@ -102,8 +130,13 @@ class ChannelView(Struct, frozen=True):
 
     A channel that stands still says why in `reason`; `retried_until_ms` None means then that somebody has to act.
     Everything below `durable_offset` was flushed; `disk` is None before the first look; `damages` are the places of the
-    log that readers came by and that are not what was written; `refused_objects` says why those of the file are not
+    log that readers came by and that are not what was written; `refused_objects` says why those asked for last are not
     in force.
+
+    `defined_by` is `file`, `operation`, or `none` for a channel that left the file and of which only the data is left.
+    `operations` names what is allowed now (`broker/lifecycle.py`). `precheck` has the items of the last one and
+    `prechecked_ms` when it was, None before the first; `consumption_checkpoint_ms` is the oldest consume timestamp of
+    its groups, `silent_ms` how long the source has not been heard.
     """
 
     id: str
@@ -125,6 +158,21 @@ class ChannelView(Struct, frozen=True):
     damages: tuple[str, ...]
     refused_objects: str | None
     groups: tuple[GroupView, ...]
+    defined_by: str = "file"
+    region: str | None = None
+    instance_id: str | None = None
+    objects: tuple[str, ...] = ()
+    data_types: tuple[str, ...] = ()
+    start: str = "now"
+    retention_ms: int = 24 * 3_600_000
+    created_ms: int = 0
+    operations: tuple[str, ...] = ()
+    precheck: tuple[PrecheckItem, ...] | None = None
+    prechecked_ms: int | None = None
+    progress: ProgressView | None = None
+    consumption_checkpoint_ms: int | None = None
+    silent_ms: int | None = None
+    whitelist_addresses: tuple[str, ...] = ()
 
 
 class ChannelControl(Protocol):
@@ -222,13 +270,10 @@ class ControlServer:
             )
 
     def _status(self) -> dict[str, Any]:
-        channels = [
-            asdict(view)
-            | {"disk": None if view.disk is None else asdict(view.disk)}
-            | {"groups": [asdict(group) for group in view.groups]}
-            for view in self._channels.views()
-        ]
-        return {"listeners": dict(self._listeners()), "channels": channels}
+        return {
+            "listeners": dict(self._listeners()),
+            "channels": [to_builtins(view) for view in self._channels.views()],
+        }
 
     async def _tail(self, request: dict[str, Any], reader: asyncio.StreamReader, lines: _Lines) -> None:
         log = self._channels.find_log(str(request.get("topic")))

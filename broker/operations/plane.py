@@ -5,6 +5,7 @@ Made by `broker/app.py` when the server has started. Holds no logic.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,11 +16,22 @@ if TYPE_CHECKING:
     from storage.clock import Clock
 
 
+_log = logging.getLogger("binwire.audit")
+
+
 class Audit(Protocol):
     """Is told of every change that was asked for."""
 
     async def note(self, operation: str, arguments: Struct, caller: Caller, refusal: OperationError | None) -> None:
         """`refusal` None: it was done. Nothing of a `Secret` is kept."""
+
+
+class LoggedAudit:
+    """Tells changes to the server's log only."""
+
+    async def note(self, operation: str, arguments: Struct, caller: Caller, refusal: OperationError | None) -> None:
+        facts = {"operation": operation, "by": caller.name, "way": caller.way, "origin": caller.origin}
+        _log.info("%s", "done" if refusal is None else f"refused: {refusal}", extra=facts)
 
 
 class ControlPlane:

@@ -106,6 +106,12 @@ async def test_status_has_every_channel_and_listener(path):
             "offset": 3,
             "metadata": "1700000000",
             "behind": 2,
+            "consume_timestamp_ms": None,
+            "remaining": -1,
+            "delay_s": -1,
+            "members": [],
+            "connections": 0,
+            "defined_by": "file",
         }
     ]
 
