@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from msgspec import Struct
 
+    from broker.alerts.watch import Alerts
     from broker.control import ChannelControl
+    from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
     from storage.clock import Clock
 
@@ -36,6 +38,9 @@ class LoggedAudit:
 
 class ControlPlane:
     """The parts; one attribute each."""
+
+    monitoring: Monitoring
+    alerts: Alerts
 
     def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
         self.clock = clock

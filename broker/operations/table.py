@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.operations import alerts, monitoring
+
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
 
-OPERATIONS: Final[tuple[Operation, ...]] = ()
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *monitoring.ROWS,
+    *alerts.ROWS,
+)
 
 BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
