@@ -134,6 +134,12 @@ class Application:
         self._server = BrokerServer(self._broker, listeners)
         self.addresses = await self._server.start()
         self._face.append(self._close_server)
+        if self._config.console is not None:
+            from broker.console.http import ConsoleServer
+
+            console = ConsoleServer(self._config.console, lambda: self.plane)
+            self._face.append(console.close)
+            self.addresses["console"] = await console.start()
         control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners, self.reload)
         self._face.append(control.close)
         await control.start()
@@ -163,7 +169,9 @@ class Application:
         """What operations work on; made when the first one is asked for, which needs more code than serving does."""
         from broker.operations.plane import ControlPlane, LoggedAudit
 
-        return ControlPlane(clock=self._clock, channels=self.channels, audit=LoggedAudit())
+        plane = ControlPlane(clock=self._clock, channels=self.channels, audit=LoggedAudit())
+        plane.listeners = self._shown_listeners
+        return plane
 
     async def reload(self) -> str:
         """Bring groups and objects to what the configuration file says now, and cut the connections concerned; tell

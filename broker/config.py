@@ -156,6 +156,28 @@ class ListenerConfig(_Table, frozen=True):
         return None if self.advertised is None else Address.parse(self.advertised)
 
 
+class ConsoleConfig(_Table, frozen=True):
+    """`[console]`: the address of console, REST interface and metrics, and who may use them."""
+
+    bind: str = "127.0.0.1:18080"
+    hosts: list[str] = []
+    password: Secret | None = None
+    password_file: str | None = None
+    password_hash: Secret | None = None
+    tokens: list[Secret] = []
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    allow_from: list[str] | None = None
+
+    @property
+    def bind_address(self) -> Address:
+        return Address.parse(self.bind)
+
+    @property
+    def needs_login(self) -> bool:
+        return self.password is not None or self.password_hash is not None or bool(self.tokens)
+
+
 class Config(_Table, frozen=True):
     """The whole file. `data_dir` and the files it names are relative to the folder it lies in."""
 
@@ -164,6 +186,7 @@ class Config(_Table, frozen=True):
     group_initial_rebalance_delay: str = "0s"
     listeners: list[ListenerConfig] = msgspec.field(default_factory=lambda: [ListenerConfig()])
     channels: list[ChannelConfig] = []
+    console: ConsoleConfig | None = None
 
     @property
     def data_path(self) -> Path:

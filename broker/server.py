@@ -85,7 +85,7 @@ class BrokerServer:
                 "allowed; use SASL_PLAINTEXT, or set allow_anonymous = true"
             )
         try:
-            bound = await _bind(listener.bind)
+            bound = await bind(listener.bind)
             try:
                 server = await asyncio.get_running_loop().create_server(
                     lambda: Client(self, listener), sock=bound, backlog=BACKLOG
@@ -94,7 +94,7 @@ class BrokerServer:
                 bound.close()
                 raise
         except OSError as error:
-            raise ListenError(f"listener {listener.name} cannot use {listener.bind}: {_reason(error)}") from error
+            raise ListenError(f"listener {listener.name} cannot use {listener.bind}: {why_unusable(error)}") from error
         self._servers.append(server)
         address = Address.of_socket(server.sockets[0].getsockname())
         if (exposure := listener.exposure(address)) is not None:
@@ -165,7 +165,7 @@ class BrokerServer:
             self._all_gone.set()
 
 
-async def _bind(address: Address) -> socket.socket:
+async def bind(address: Address) -> socket.socket:
     """Bind a socket; a host with several addresses is bound at its first IPv4 one, else its first."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -180,12 +180,12 @@ async def _bind(address: Address) -> socket.socket:
     return bound
 
 
-def _reason(error: OSError) -> str:
+def why_unusable(error: OSError) -> str:
     """Say what is wrong with an address and what to do."""
     if error.errno == errno.EADDRINUSE:
-        return "it is in use; stop what listens there or change the listener's bind"
+        return "it is in use; stop what listens there or change bind"
     if error.errno == errno.EACCES:
-        return "the system does not permit it; ports below 1024 need privileges, change the listener's bind"
+        return "the system does not permit it; ports below 1024 need privileges, change bind"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return "it is not an address of this machine; change the listener's bind"
+        return "it is not an address of this machine; change bind"
     return f"{error.strerror or error}"

@@ -39,6 +39,7 @@ NOT_REQUIRED = {"typing_extensions", "pymysql", "tests"}
 # functions over bytes.
 TRANSPORT_FILES = {
     "broker/client.py",
+    "broker/console/http.py",
     "broker/control.py",
     "broker/fixture.py",
     "broker/server.py",

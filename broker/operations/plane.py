@@ -9,6 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from msgspec import Struct
 
     from broker.alerts.watch import Alerts
@@ -39,6 +41,8 @@ class LoggedAudit:
 class ControlPlane:
     """The parts; one attribute each."""
 
+    listeners: Callable[[], Mapping[str, str]]
+    """The bound addresses by name."""
     monitoring: Monitoring
     alerts: Alerts
 

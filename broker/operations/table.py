@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.operations import alerts, monitoring
+from broker.operations import alerts, monitoring, server
 
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *monitoring.ROWS,
     *alerts.ROWS,
+    *server.ROWS,
 )
 
 BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}

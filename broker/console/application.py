@@ -1,0 +1,95 @@
+"""The ASGI application: REST, pages, static files, metrics and health, and how what goes wrong is told.
+
+The order of routes: the API's description, the API, static files, metrics and health, pages. What an operation refuses
+is JSON below `/api/` and a page elsewhere; a fault of ours is one line in the log with its traceback and one sentence
+without it for who asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from broker.console import rest
+from broker.console.openapi import description
+from broker.console.pages import ROUTES as PAGES
+from broker.console.probes import ROUTES as PROBES
+from broker.console.rendering import environment, render, static_file
+from broker.operations.operation import HTTP_STATUS, OperationError, Refusal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from broker.operations.plane import ControlPlane
+
+ERROR_TEMPLATE: Final = "error.html"
+_REFUSALS: Final = {status: refusal for refusal, status in reversed(HTTP_STATUS.items())}
+
+_log = logging.getLogger("binwire.console")
+
+
+def make_application(plane: ControlPlane) -> Starlette:
+    """The application; `app.state.plane` is what operations work on."""
+    app = Starlette(
+        routes=[
+            Route(f"{rest.PREFIX}/openapi.json", _description),
+            *rest.routes(),
+            Route("/static/{name:path}", static_file),
+            *PROBES,
+            *PAGES,
+        ],
+        exception_handlers={OperationError: _refused, HTTPException: _not_served, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    app.state.plane = plane
+    return app
+
+
+async def _description(request: Request) -> Response:
+    return rest.json_response(description())
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OperationError)
+    if _is_api(request):
+        return rest.refused(error)
+    return _error_page(request, HTTP_STATUS[error.refusal], str(error))
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.url.path} does not take {request.method}",
+    }.get(error.status_code, error.detail)
+    if _is_api(request):
+        refusal = _REFUSALS.get(error.status_code, Refusal.INVALID)
+        document: dict[str, Any] = {"error": told, "refusal": refusal.value, "field": None, "details": None}
+        response = rest.json_response(document, error.status_code)
+    else:
+        response = _error_page(request, error.status_code, told)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    told = "Binwire failed at this; its log says why"
+    if _is_api(request):
+        return rest.json_response({"error": told, "refusal": "failed", "field": None, "details": None}, 500)
+    return _error_page(request, 500, told)
+
+
+def _error_page(request: Request, status: int, sentence: str) -> Response:
+    if ERROR_TEMPLATE in environment.list_templates():
+        return render(request, ERROR_TEMPLATE, status, sentence=sentence)
+    return PlainTextResponse(sentence + "\n", status)
