@@ -34,6 +34,7 @@ demo: .venv/.stamp ## row changes of a small shop, recorded from a real server, 
 .PHONY: test
 test: lint servers ## all that a change must pass: lint, types, core suite on real servers, one client of each family
 	-@$(VENV_PYTHON) -m tests.tools.clients install --representative
+	-@$(VENV_PYTHON) -m tests.tools.chromium install
 	@$(PYTEST) -m "not torture and (not interop or representative)" $(PYTEST_OPTIONS) $(TESTS)
 
 .PHONY: interop
@@ -76,6 +77,7 @@ lock: .venv/.stamp ## record the newest versions of all Python packages, servers
 	@sh tests/tools/lock.sh
 	@$(VENV_PYTHON) -m tests.tools.servers record
 	@$(VENV_PYTHON) -m tests.tools.clients record
+	@$(VENV_PYTHON) -m tests.tools.chromium record
 
 .PHONY: clean
 clean: ## remove what tests and builds left

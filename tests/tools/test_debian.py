@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools import debian, fresh
+from tests.tools.chromium import CHROMIUM_PACKAGES
 from tests.tools.debian import Archive, PackageSet
 from tests.tools.librdkafka import KCAT_PACKAGES, LIBRDKAFKA_PACKAGES
 from tests.tools.server_builds import SERVER_PACKAGES
@@ -52,7 +53,7 @@ def test_an_archive_knows_its_package_from_its_escaped_path() -> None:
     assert archive.file_name == "libstdc++6_16.2.0-4_amd64.deb"
 
 
-_RECORDED = (*SERVER_PACKAGES, KCAT_PACKAGES, LIBRDKAFKA_PACKAGES, fresh.DEBOOTSTRAP)
+_RECORDED = (*SERVER_PACKAGES, KCAT_PACKAGES, LIBRDKAFKA_PACKAGES, CHROMIUM_PACKAGES, fresh.DEBOOTSTRAP)
 
 
 @pytest.mark.parametrize("wanted", _RECORDED)
