@@ -51,6 +51,14 @@ class Status(Protocol):
     def source_time_ms(self) -> int | None: ...
     @property
     def behind(self) -> bool: ...
+    @property
+    def silent_ms(self) -> int | None: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def transactions(self) -> int: ...
+    @property
+    def reconnects(self) -> int: ...
 
 
 class StoredLog(LogReader, Protocol):
@@ -60,6 +68,8 @@ class StoredLog(LogReader, Protocol):
     def directory(self) -> Path: ...
     @property
     def durable_offset(self) -> int: ...
+    @property
+    def committed_bytes(self) -> int: ...
     @property
     def disk(self) -> LogDisk | None: ...
     @property
@@ -160,6 +170,11 @@ class ServedChannel:
             damages=log.damages,
             refused_objects=self.channel.refused_objects,
             groups=tuple(self._group_view(group, offsets) for group in self.groups),
+            silent_ms=status.silent_ms,
+            records=status.records,
+            transactions=status.transactions,
+            reconnects=status.reconnects,
+            committed_bytes=log.committed_bytes,
         )
 
     def _group_view(self, group: GroupRow, offsets: OffsetStore) -> GroupView:

@@ -136,7 +136,8 @@ class ChannelView(Struct, frozen=True):
     `defined_by` is `file`, `operation`, or `none` for a channel that left the file and of which only the data is left.
     `operations` names what is allowed now (`broker/lifecycle.py`). `precheck` has the items of the last one and
     `prechecked_ms` when it was, None before the first; `consumption_checkpoint_ms` is the oldest consume timestamp of
-    its groups, `silent_ms` how long the source has not been heard.
+    its groups, `silent_ms` how long the source has not been heard. `records`, `transactions`, `reconnects` and
+    `committed_bytes` count since the server started.
     """
 
     id: str
@@ -173,6 +174,10 @@ class ChannelView(Struct, frozen=True):
     consumption_checkpoint_ms: int | None = None
     silent_ms: int | None = None
     whitelist_addresses: tuple[str, ...] = ()
+    records: int = 0
+    transactions: int = 0
+    reconnects: int = 0
+    committed_bytes: int = 0
 
 
 class ChannelControl(Protocol):

@@ -125,7 +125,7 @@ class SegmentLog:
         self.flusher = Flusher(files, directory, opened.durable_offset, unflushed)
         self.upkeep = Upkeep(self, clock)
         self._meter = DiskMeter(files, directory, config)
-        self._committed_bytes = 0
+        self.committed_bytes = 0
         """Of this run."""
         self._uncommitted_bytes = 0
         if opened.appender is not None:
@@ -316,7 +316,7 @@ class SegmentLog:
             entry = appender.commit(positions, now_ms, self.flusher.durable_offset)
         self._commit = Commit(appender.segment, appender.positions.count - 1, entry)
         self._committed_end_offset = self.end_offset
-        self._committed_bytes += self._uncommitted_bytes
+        self.committed_bytes += self._uncommitted_bytes
         self._uncommitted_bytes = 0
         extent = Extent(*appender.extent, now_ms)
         publication = _Publication(self.end_offset, (*self._rolled, (appender.segment, extent)))
@@ -416,7 +416,7 @@ class SegmentLog:
 
     def measure_disk(self) -> Callable[[], None]:
         """What looks at the disk, to be called on any thread; see `disk`."""
-        return partial(self._meter.measure, self._clock.now_ms(), self._committed_bytes)
+        return partial(self._meter.measure, self._clock.now_ms(), self.committed_bytes)
 
     def fail(self, error: BaseException) -> None:
         """Refuse writes: the task that flushes has ended."""
