@@ -8,9 +8,15 @@ their changes become durable. Rows are opaque here: what a state, a verifier or 
     groups           one per consumer group, keyed by its group id
     offsets          one per (group_id, topic, partition)
     schema_versions  one per table and source position, in the order of the source
+    documents        one per channel made by an operation: its configuration as JSON, and whether it is started
+    source_passwords one per such channel; in nobody's sight but the source's
+    releases         topics whose logs are to be deleted: what was released, or begun and not finished
+    alert_rules      one per rule, as JSON
+    incidents        what rules were broken by, as JSON
 
 Invariants: a write is one transaction and durable (synchronous = FULL) when its call, or its `run`, returns; deleting
-a channel deletes its groups and schema versions, deleting a group its offsets; `user_version` counts the migrations.
+a channel deletes its groups, schema versions and document, deleting a group its offsets; `user_version` counts the
+migrations. The file is readable by its owner only (`FILE_MODE`), as are its copies: it has passwords of sources.
 Methods are plain calls and may wait for the medium. A server makes them through `run`, which executes them on one
 thread and makes what is waiting durable with one commit; its event loop never waits for the lock of a commit.
 
@@ -72,6 +78,18 @@ _MIGRATIONS: Final = (
         ) STRICT""",
         "CREATE INDEX schema_versions_by_position ON schema_versions (channel_id, file_number, position)",
     ),
+    (
+        """CREATE TABLE documents (
+            channel_id TEXT PRIMARY KEY, document TEXT NOT NULL, is_started INTEGER NOT NULL, precheck TEXT,
+            prechecked_ms INTEGER
+        ) WITHOUT ROWID, STRICT""",
+        "CREATE TABLE source_passwords (channel_id TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID, STRICT",
+        "CREATE TABLE releases (topic TEXT PRIMARY KEY) WITHOUT ROWID, STRICT",
+        "CREATE TABLE alert_rules (id TEXT PRIMARY KEY, rule TEXT NOT NULL) WITHOUT ROWID, STRICT",
+        """CREATE TABLE incidents (
+            id TEXT PRIMARY KEY, begun_ms INTEGER NOT NULL, incident TEXT NOT NULL
+        ) WITHOUT ROWID, STRICT""",
+    ),
 )
 """One entry per `user_version`; an entry that was released is never changed."""
 VERSION: Final = len(_MIGRATIONS)
@@ -127,6 +145,33 @@ class GroupRow(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"GroupRow({self.id!r}, {self.channel_id!r}, {self.name!r}, {self.username!r})"
+
+
+class DocumentRow(Struct, frozen=True):
+    """The configuration of a channel made by an operation, JSON without the source's password; `precheck` has the items
+    of the last one, JSON, None before the first has ended.
+    """
+
+    channel_id: str
+    document: str
+    is_started: int
+    precheck: str | None
+    prechecked_ms: int | None
+
+
+class AlertRuleRow(Struct, frozen=True):
+    """A rule of when somebody is to be told; `rule` is JSON."""
+
+    id: str
+    rule: str
+
+
+class IncidentRow(Struct, frozen=True):
+    """A time in which a rule was broken; `incident` is JSON."""
+
+    id: str
+    begun_ms: int
+    incident: str
 
 
 class OffsetRow(Struct, frozen=True):
@@ -317,14 +362,18 @@ class Catalog:
         channels: Iterable[ChannelRow],
         groups: Iterable[GroupRow],
         offsets: Iterable[OffsetRow],
+        others: Mapping[str, Iterable[tuple[Any, ...]]] | None = None,
     ) -> int:
-        """Put back rows that were read from a damaged catalog; returns how many of them no catalog can have had."""
+        """Put back rows that were read from a damaged catalog; returns how many of them no catalog can have had.
+        `others` has rows of the tables of `SALVAGED`, in the order of their columns.
+        """
         refused = 0
         writes: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
             *((self.set_setting, item) for item in settings.items()),
             *((self.put_channel, (row,)) for row in channels),
             *((self.put_group, (row,)) for row in groups),
             *((self.put_offsets, ([row],)) for row in offsets),
+            *((self._put_back, (table, row)) for table, rows in (others or {}).items() for row in rows),
         ]
         with self._transaction():
             for write, arguments in writes:
@@ -333,6 +382,9 @@ class Catalog:
                 except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
                     refused += 1
         return refused
+
+    def _put_back(self, table: str, row: tuple[Any, ...]) -> None:
+        self._change(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", [row])  # noqa: S608 — a name of this module
 
     def channels(self) -> list[ChannelRow]:
         """All channels, oldest first."""
@@ -349,6 +401,74 @@ class Catalog:
             self._change("DELETE FROM schema_versions WHERE channel_id = ?", [(channel_id,)])
             self._change("DELETE FROM channels WHERE id = ?", [(channel_id,)])
             self._forget_setting(_DEFINITIONS_LOST + channel_id)
+            self.delete_document(channel_id)
+
+    # Channels made by operations
+
+    def documents(self) -> list[DocumentRow]:
+        return [DocumentRow(*row) for row in self._select(f"{_select(DocumentRow, 'documents')} ORDER BY channel_id")]
+
+    def put_document(self, row: DocumentRow) -> None:
+        self._change(_put(DocumentRow, "documents", "channel_id"), [astuple(row)])
+
+    def delete_document(self, channel_id: str) -> None:
+        """Delete the document with its password."""
+        with self._transaction():
+            self._change("DELETE FROM documents WHERE channel_id = ?", [(channel_id,)])
+            self._change("DELETE FROM source_passwords WHERE channel_id = ?", [(channel_id,)])
+
+    def source_password(self, channel_id: str) -> str | None:
+        rows = self._select("SELECT password FROM source_passwords WHERE channel_id = ?", channel_id)
+        return rows[0][0] if rows else None
+
+    def set_source_password(self, channel_id: str, password: str) -> None:
+        self._change("INSERT OR REPLACE INTO source_passwords VALUES (?, ?)", [(channel_id, password)])
+
+    # Logs to be deleted
+
+    def releases(self) -> list[str]:
+        """The topics whose logs are to be deleted."""
+        return [topic for (topic,) in self._select("SELECT topic FROM releases ORDER BY topic")]
+
+    def note_release(self, topic: str) -> None:
+        """Say that the log of a topic is to be deleted, by the next start at the latest."""
+        self._change("INSERT OR REPLACE INTO releases VALUES (?)", [(topic,)])
+
+    def end_release(self, topic: str) -> None:
+        """The log of a topic is gone, or is to stay."""
+        self._change("DELETE FROM releases WHERE topic = ?", [(topic,)])
+
+    def release_channel(self, channel_id: str, topic: str) -> None:
+        """Delete the channel with all that belongs to it, and note that its log goes too, in one transaction."""
+        with self._transaction():
+            self.delete_channel(channel_id)
+            self._change("DELETE FROM offsets WHERE topic = ?", [(topic,)])
+            self._forget_setting(_UNCLAIMED + topic)
+            self.note_release(topic)
+
+    # Alerts
+
+    def alert_rules(self) -> list[AlertRuleRow]:
+        return [AlertRuleRow(*row) for row in self._select(f"{_select(AlertRuleRow, 'alert_rules')} ORDER BY id")]
+
+    def put_alert_rule(self, row: AlertRuleRow) -> None:
+        self._change(_put(AlertRuleRow, "alert_rules", "id"), [astuple(row)])
+
+    def delete_alert_rule(self, rule_id: str) -> None:
+        self._change("DELETE FROM alert_rules WHERE id = ?", [(rule_id,)])
+
+    def incidents(self) -> list[IncidentRow]:
+        """The oldest first."""
+        query = f"{_select(IncidentRow, 'incidents')} ORDER BY begun_ms, id"
+        return [IncidentRow(*row) for row in self._select(query)]
+
+    def put_incident(self, row: IncidentRow) -> None:
+        self._change(_put(IncidentRow, "incidents", "id"), [astuple(row)])
+
+    def delete_incidents(self, ids: Iterable[str]) -> None:
+        self._change("DELETE FROM incidents WHERE id = ?", [(each,) for each in ids])
+
+    # Groups and what they committed
 
     def groups(self, channel_id: str | None = None) -> list[GroupRow]:
         """The groups of a channel, or all, by id."""
@@ -546,6 +666,15 @@ def _select(row: type[Struct], table: str) -> str:
     return f"SELECT {columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
 
 
+SALVAGED: Final = (
+    ("documents", columns(DocumentRow), "channel_id"),
+    ("source_passwords", "channel_id, password", "channel_id"),
+    ("releases", "topic", "topic"),
+    ("alert_rules", columns(AlertRuleRow), "id"),
+    ("incidents", columns(IncidentRow), "id"),
+)
+"""Tables of the second version with their columns and keys, as `storage/salvage.py` reads them."""
+
 _SCHEMA_VERSIONS: Final = (
     "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions"
 )
@@ -565,6 +694,7 @@ _QUERIES: Final = (
     _select(GroupRow, "groups"),
     _select(OffsetRow, "offsets"),
     _SCHEMA_VERSIONS,
+    *(f"SELECT {names} FROM {table}" for table, names, _ in SALVAGED),  # noqa: S608 — names of this module
 )
 """Every table with its columns, to be found when it is opened."""
 

@@ -59,8 +59,10 @@ def _read(path: Path) -> CatalogContent:
         if not damages and not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
             return CatalogContent((), {}, (), ())  # it was just begun, or a start was cut short there
         topics = dict(connection.execute("SELECT id, topic FROM channels ORDER BY id").fetchall())
+        [(version,)] = connection.execute("PRAGMA user_version")
+        orphans = [*_orphans(connection, _ORPHANS), *(_orphans(connection, _ORPHANS_2) if version > 1 else ())]
         offsets = connection.execute("SELECT group_id, topic, offset FROM offsets ORDER BY 1, 2").fetchall()
-        return CatalogContent(damages, topics, tuple(offsets), tuple(_orphans(connection)))
+        return CatalogContent(damages, topics, tuple(offsets), tuple(orphans))
 
 
 def read_schema_versions(path: Path, channel_id: str, database: str, table: str) -> list[SchemaVersionRow]:
@@ -117,7 +119,20 @@ _ORPHANS: Final = (
 )
 
 
-def _orphans(connection: sqlite3.Connection) -> Iterator[str]:
-    for query, sentence in _ORPHANS:
+_ORPHANS_2: Final = (
+    (
+        "SELECT channel_id FROM documents WHERE channel_id NOT IN (SELECT id FROM channels)",
+        "a configuration of no channel: {}",
+    ),
+    (
+        "SELECT channel_id FROM source_passwords WHERE channel_id NOT IN (SELECT channel_id FROM documents)",
+        "a source's password of no channel: {}",
+    ),
+)
+"""Of tables of the catalog's second version."""
+
+
+def _orphans(connection: sqlite3.Connection, queries: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    for query, sentence in queries:
         for (name,) in connection.execute(query):
             yield sentence.format(name)

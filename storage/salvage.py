@@ -1,10 +1,11 @@
 """A new catalog from what can be read of a damaged one, and from the logs that nobody knows any more.
 
-Kept are settings, channels, groups and committed offsets: each table is read from its beginning and from its end, as
-far as its pages go. Schema versions are not: a history that may have a hole would name columns wrongly without saying
-so. Every channel is marked instead, and reads its definitions anew at the position where its log ends, if it can be
-proven that they hold there; the same goes for a log whose channel is lost (`Catalog.offer_log`). So a whole catalog
-that is older than its logs, as from a backup of that file alone, becomes exact again by this too.
+Kept are settings, channels, groups, committed offsets, and what operations made (`SALVAGED`): each table is read from
+its beginning and from its end, as far as its pages go. Schema versions are not: a history that may have a hole would
+name columns wrongly without saying so. Every channel is marked instead, and reads its definitions anew at the position
+where its log ends, if it can be proven that they hold there; the same goes for a log whose channel is lost
+(`Catalog.offer_log`). So a whole catalog that is older than its logs, as from a backup of that file alone, becomes
+exact again by this too.
 
 Invariant: the old catalog stays beside the new one, under a name that ends in .damaged. Whoever calls holds the lock
 of the data directory.
@@ -22,7 +23,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from storage.catalog import Catalog, ChannelRow, GroupRow, OffsetRow, columns
+from storage.catalog import SALVAGED, VERSION, Catalog, ChannelRow, GroupRow, OffsetRow, columns
 from storage.errors import StorageError
 from storage.files import DAMAGED_SUFFIX, FILE_MODE, Files
 
@@ -55,10 +56,11 @@ def salvage(path: Path, topics: Iterable[str], files: Files | None = None) -> Sa
         channels = [ChannelRow(*row) for row in old.rows("channels", columns(ChannelRow), "id")]
         groups = [GroupRow(*row) for row in old.rows("groups", columns(GroupRow), "id")]
         offsets = [OffsetRow(*row) for row in old.rows("offsets", columns(OffsetRow), "group_id, topic, partition")]
+        others = {table: old.rows(table, names, key) for table, names, key in SALVAGED if old.version > 1}
         new = path.with_name(path.name + ".salvaged")
         _unlink_with_companions(files, new)
         with closing(Catalog.open(new, files)) as catalog:
-            refused = catalog.restore(settings, channels, groups, offsets)
+            refused = catalog.restore(settings, channels, groups, offsets, others)
             restored = tuple(catalog.channels())
             offered = tuple(sorted(set(topics) - {row.topic for row in restored}))
             for row in restored:
@@ -104,6 +106,18 @@ class _Reading:
     def __init__(self, path: Path | None) -> None:
         self.is_whole = path is not None
         self._path = path
+
+    @property
+    def version(self) -> int:
+        """The catalog's version; the newest if that cannot be read."""
+        if self._path is None:
+            return VERSION
+        try:
+            with closing(sqlite3.connect(self._path)) as connection:
+                found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        except (sqlite3.Error, UnicodeDecodeError):
+            return VERSION
+        return found
 
     def rows(self, table: str, names: str, key: str) -> list[tuple[Any, ...]]:
         """The rows of a table, from both of its ends up to where it cannot be read."""

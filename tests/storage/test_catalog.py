@@ -380,7 +380,7 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(UnsupportedFormat, match="has version 99 and this version of Binwire reads up to 1;"):
+    with pytest.raises(UnsupportedFormat, match="has version 99 and this version of Binwire reads up to 2;"):
         Catalog.open(path)
 
 
@@ -478,9 +478,23 @@ INSERT INTO groups VALUES ('group1', 'shop', 'analytics', 'dtstest', NULL);
 INSERT INTO offsets VALUES ('group1', 'topic', 0, 42, 'meta', 99);
 INSERT INTO schema_versions VALUES (3, 'shop', 1, 4, 'shop', 'item', '{}', 'CREATE TABLE item (id INT)');
 """
+VERSION_2 = (
+    VERSION_1
+    + """
+CREATE TABLE documents (
+    channel_id TEXT PRIMARY KEY, document TEXT NOT NULL, is_started INTEGER NOT NULL, precheck TEXT,
+    prechecked_ms INTEGER
+) WITHOUT ROWID, STRICT;
+CREATE TABLE source_passwords (channel_id TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE releases (topic TEXT PRIMARY KEY) WITHOUT ROWID, STRICT;
+CREATE TABLE alert_rules (id TEXT PRIMARY KEY, rule TEXT NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE incidents (id TEXT PRIMARY KEY, begun_ms INTEGER NOT NULL, incident TEXT NOT NULL) WITHOUT ROWID, STRICT;
+PRAGMA user_version = 2;
+"""
+)
 
 
-@pytest.mark.parametrize("script", [VERSION_1], ids=["1"])
+@pytest.mark.parametrize("script", [VERSION_1, VERSION_2], ids=["1", "2"])
 def test_a_catalog_of_every_earlier_version_is_opened_with_all_it_has(tmp_path: Path, script: str) -> None:
     path = tmp_path / "catalog.db"
     with closing(sqlite3.connect(path)) as old:
@@ -498,17 +512,17 @@ def test_a_catalog_of_every_earlier_version_is_opened_with_all_it_has(tmp_path: 
 def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "catalog.db"
     filled(path)
-    first = catalog_module._MIGRATIONS[0]
+    before, version = catalog_module._MIGRATIONS, catalog_module.VERSION
     good, bad = ("ALTER TABLE groups ADD COLUMN quota INTEGER",), ("CREATE TABLE more (a)", "CREATE TABLE more (a)")
-    monkeypatch.setattr(catalog_module, "VERSION", 3)
-    monkeypatch.setattr(catalog_module, "_MIGRATIONS", (first, good, bad))
+    monkeypatch.setattr(catalog_module, "VERSION", version + 2)
+    monkeypatch.setattr(catalog_module, "_MIGRATIONS", (*before, good, bad))
     with pytest.raises(StorageError, match="table more already exists"):
         Catalog.open(path)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (version + 1,)
         assert connection.execute("SELECT quota FROM groups").fetchall() == [(None,)]
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'more'").fetchone() == (0,)
-    monkeypatch.setattr(catalog_module, "_MIGRATIONS", (first, good, bad[:1]))
+    monkeypatch.setattr(catalog_module, "_MIGRATIONS", (*before, good, bad[:1]))
     with closing(Catalog.open(path)) as catalog:
         assert len(catalog.offsets()) == 2000
 
