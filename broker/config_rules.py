@@ -13,6 +13,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from broker.group_rules import GROUPS_PER_CHANNEL_MAX, allowed_name, allowed_username, broken_password
 from broker.listener import Address, address_range
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
     from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig
 
-GROUPS_PER_CHANNEL_MAX: Final = 20
-GROUP_NAME_CHARACTERS_MAX: Final = 128
-USERNAME_CHARACTERS_MAX: Final = 16
-PASSWORD_CHARACTERS_MIN: Final = 8
-PASSWORD_CHARACTERS_MAX: Final = 32
-PASSWORD_CLASSES_MIN: Final = 2
 TOPIC_CHARACTERS_MAX: Final = 249  # Kafka's limit on a topic name
 SEGMENT_BYTES_MAX: Final = 2 << 30  # positions in an index are 32 bits
 RECORD_BYTES_MIN: Final = 1 << 10  # BEGIN, COMMIT and HEARTBEAT records stay below it
@@ -38,7 +33,6 @@ SOURCE_SCHEMES: Final = ("mysql", "mariadb", "polardb", "file")
 
 _CHANNEL_ID: Final = r"[A-Za-z0-9_-]{1,64}"
 _GROUP_ID: Final = r"[A-Za-z0-9_]{1,64}"
-_USERNAME: Final = rf"[A-Za-z0-9_]{{1,{USERNAME_CHARACTERS_MAX}}}"
 _TOPIC: Final = rf"(?!\.{{1,2}}$)[A-Za-z0-9._-]{{1,{TOPIC_CHARACTERS_MAX}}}"
 _TOPIC_PART: Final = r"[A-Za-z0-9_-]{1,100}"
 _FILE_AND_POSITION: Final = r"[^:/\s]+\.\d+:\d+"
@@ -260,10 +254,10 @@ def _check_groups(path: str, groups: list[GroupConfig]) -> None:
         raise ConfigError(f"{path}.groups: found {len(groups)} groups; allowed are at most {GROUPS_PER_CHANNEL_MAX}")
     for index, group in enumerate(groups):
         here = f"{path}.groups[{index}]"
-        if not 1 <= len(group.name) <= GROUP_NAME_CHARACTERS_MAX:
-            raise refused(f"{here}.name", group.name, f"1 to {GROUP_NAME_CHARACTERS_MAX} characters")
-        allowed = f"1 to {USERNAME_CHARACTERS_MAX} letters, digits or underscores"
-        _match(f"{here}.username", group.username, _USERNAME, allowed)
+        if (allowed := allowed_name(group.name)) is not None:
+            raise refused(f"{here}.name", group.name, allowed)
+        if (allowed := allowed_username(group.username)) is not None:
+            raise refused(f"{here}.username", group.username, allowed)
         if group.id is not None:
             _match(f"{here}.id", group.id, _GROUP_ID, "1 to 64 letters, digits or underscores")
         if group.connections_max < 0:
@@ -288,22 +282,8 @@ def _check_password_hash(path: str, text: str) -> None:
 
 def check_password(path: str, password: str) -> None:
     """The service's rule for a group's password; `ConfigError` says how it is broken without repeating it."""
-    classes = sum(
-        (
-            any("A" <= character <= "Z" for character in password),
-            any("a" <= character <= "z" for character in password),
-            any("0" <= character <= "9" for character in password),
-            any(not (character.isascii() and character.isalnum()) for character in password),
-        )
-    )
-    if PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX and classes >= PASSWORD_CLASSES_MIN:
-        return
-    kinds = "kind" if classes == 1 else "kinds"
-    raise ConfigError(
-        f"{path}: found a password of {len(password)} characters and {classes} {kinds} of character; allowed are "
-        f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters with at least {PASSWORD_CLASSES_MIN} of "
-        "upper case, lower case, digits and special characters"
-    )
+    if (broken := broken_password(password)) is not None:
+        raise ConfigError(f"{path}: {broken}")
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

@@ -267,6 +267,7 @@ def group(**values):
 
 DURATION = 'a duration such as "90s", "15m", "24h" or "7d"'
 START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.000001:position" or a GTID set'
+GROUP_NAME = "1 to 128 characters, none of them a control character"
 
 
 @pytest.mark.parametrize(
@@ -471,8 +472,9 @@ START = '"now", "earliest", a time in seconds or as 2026-01-31T08:00:00Z, "file.
             minimal(groups=[{"name": f"g{n}", "username": "u", "password": "Secret-123"} for n in range(21)]),
             "channels[0].groups: found 21 groups; allowed are at most 20",
         ),
-        (group(name=""), "channels[0].groups[0].name: found ''; allowed is 1 to 128 characters"),
-        (group(name="n" * 129), f"channels[0].groups[0].name: found {'n' * 129!r}; allowed is 1 to 128 characters"),
+        (group(name=""), f"channels[0].groups[0].name: found ''; allowed is {GROUP_NAME}"),
+        (group(name="a\tb"), f"channels[0].groups[0].name: found 'a\\tb'; allowed is {GROUP_NAME}"),
+        (group(name="n" * 129), f"channels[0].groups[0].name: found {'n' * 129!r}; allowed is {GROUP_NAME}"),
         (
             group(username="dts-test"),
             "channels[0].groups[0].username: found 'dts-test'; allowed is 1 to 16 letters, digits or underscores",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.client import RawClient
 from broker.accounts import Verifier
-from broker.config_rules import GROUPS_PER_CHANNEL_MAX
+from broker.group_rules import GROUPS_PER_CHANNEL_MAX
 from tests import certificates
 from tests.certificates import Certificates
 from tests.decoded import Record, decode_batches, split_batches
