@@ -75,9 +75,11 @@ async def page_call(request: Request, name: str, given: Mapping[str, Any] | None
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """A page or a fragment of one, from `templates/`. Templates have `request`, `csrf_token` and `static(name)` too."""
+    """A page or a fragment of one, from `templates/`. Templates have `request`, `status`, `csrf_token` and
+    `static(name)` too.
+    """
     text = environment.get_template(template).render(
-        request=request, csrf_token=access_of(request).csrf_token, static=static_url, **values
+        request=request, status=status, csrf_token=access_of(request).csrf_token, static=static_url, **values
     )
     return HTMLResponse(text, status)
 

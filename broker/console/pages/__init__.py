@@ -1,9 +1,25 @@
-"""The console's pages, by subject; `ROUTES` has the routes of all."""
+"""The console's pages: one file per group of pages, one template per page, and a fragment for what stays live.
+
+    base.py       what every page is made with: words, times, numbers, layout, parts, refusals in forms, redirects
+    channels.py   the list, and releasing channels
+    wizard.py     from nothing to a running channel
+    settings.py   a channel's settings, precheck and objects
+    groups.py     consumer groups: create, change the password, delete
+    consume.py    who has consumed how far
+    login.py      in and out, language and appearance
+
+A page reaches the server through operations alone (`rendering.page_call`), does its work without JavaScript, and holds
+nothing between two requests but the wizard's drafts. Another group of pages is one more file and one more name in
+`ROUTES`.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from starlette.routing import Route
+from broker.console.pages import base
 
-ROUTES: Final[tuple[Route, ...]] = ()
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+ROUTES: Final[tuple[Route, ...]] = (*base.ROUTES,)

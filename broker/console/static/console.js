@@ -1,0 +1,267 @@
+// What the pages do beyond plain HTML: fragments that stay live, dialogs, copying, confirmation by typing.
+// Everything here is an addition: each page does its work without it.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  // The server shows times in the zone that this cookie names; the first page is loaded again for it, once.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zoneCookie = `binwire_zone=${encodeURIComponent(zone)}`;
+  if (zone && !document.cookie.split("; ").includes(zoneCookie)) {
+    document.cookie = `${zoneCookie}; path=/; max-age=31536000; samesite=lax`;
+    if (document.cookie.split("; ").includes(zoneCookie) && root.dataset.zone !== zone && root.dataset.method === "GET") {
+      location.reload();
+    }
+  }
+
+  // --- live fragments: asked for only while they are seen, replaced only when they changed ---------------------------
+
+  const last = new WeakMap();
+  const polls = (element) => (element.getAttribute("hx-trigger") || "").startsWith("every");
+  const selectionIn = (element) => {
+    const selection = document.getSelection();
+    return selection && !selection.isCollapsed && element.contains(selection.anchorNode);
+  };
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const element = event.target;
+    if (polls(element) && (document.hidden || element.querySelector("details[open][data-keep], select:focus, .busy-form") || selectionIn(element))) {
+      event.preventDefault();
+    }
+  });
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target, requestConfig } = event.detail;
+    const source = requestConfig && requestConfig.elt;
+    if (!source || !polls(source) || xhr.status !== 200) {
+      return;
+    }
+    if (last.get(target) === xhr.response || selectionIn(target)) {
+      event.detail.shouldSwap = false;
+      return;
+    }
+    last.set(target, xhr.response);
+    remember(target);
+  });
+
+  // What a person has ticked, opened or scrolled within a fragment stays so when it is replaced.
+  let kept = null;
+  const remember = (target) => {
+    const focused = target.contains(document.activeElement) ? document.activeElement : null;
+    kept = {
+      ticked: [...target.querySelectorAll("input[type=checkbox]:checked")].map((box) => [box.name, box.value]),
+      opened: [...target.querySelectorAll("details[open][id]")].map((element) => element.id),
+      scrolled: [...target.querySelectorAll(".table-wrap")].map((element) => element.scrollLeft),
+      link: focused && !focused.id && focused.getAttribute("href"),
+    };
+  };
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const target = event.detail.target;
+    if (kept && target) {
+      for (const [name, value] of kept.ticked) {
+        for (const box of target.querySelectorAll("input[type=checkbox]")) {
+          if (box.name === name && box.value === value) {
+            box.checked = true;
+          }
+        }
+      }
+      for (const id of kept.opened) {
+        document.getElementById(id)?.setAttribute("open", "");
+      }
+      target.querySelectorAll(".table-wrap").forEach((element, index) => {
+        element.scrollLeft = kept.scrolled[index] || 0;
+      });
+      if (kept.link) {
+        [...target.querySelectorAll("a")].find((link) => link.getAttribute("href") === kept.link)?.focus({ preventScroll: true });
+      }
+      kept = null;
+    }
+    prepare(document);
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) {
+      document.querySelectorAll("[hx-trigger^=every]").forEach((element) => window.htmx.trigger(element, "seen"));
+    }
+  });
+
+  const offline = (is) => {
+    const bar = document.getElementById("offline");
+    if (bar) {
+      bar.hidden = !is;
+    }
+  };
+  document.addEventListener("htmx:sendError", () => offline(true));
+  document.addEventListener("htmx:afterOnLoad", () => offline(false));
+
+  // --- dialogs: a link marked so opens the page it leads to within this one ------------------------------------------
+
+  const dialog = () => document.getElementById("dialog");
+  let opener = null;
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-dialog], button[data-dialog]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0 || !window.htmx) {
+      return;
+    }
+    let address = link.getAttribute("href");
+    if (link.form) {
+      const given = new URLSearchParams(new FormData(link.form));
+      address = `${link.getAttribute("formaction") || link.form.getAttribute("action")}?${given}`;
+    }
+    event.preventDefault();
+    if (!link.closest("#dialog")) {
+      opener = { element: link, href: link.getAttribute("href"), id: link.id };
+    }
+    window.htmx.ajax("GET", address, { target: "#dialog-body", swap: "innerHTML" });
+  });
+
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const box = dialog();
+    if (event.detail.target?.id !== "dialog-body" || !box) {
+      return;
+    }
+    if (!box.open) {
+      box.showModal();
+    }
+    const heading = box.querySelector("h1, h2");
+    if (heading) {
+      heading.id = "dialog-title";
+    }
+    const first = box.querySelector("[aria-invalid=true], [role=alert], [autofocus]") || box.querySelector("#dialog-body input:not([type=hidden]), #dialog-body select, #dialog-body button");
+    first?.focus();
+  });
+
+  // Within a dialog a form is sent and answered in place, and a way back is a way out.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.closest("#dialog") || form.method !== "post" || !window.htmx) {
+      return;
+    }
+    event.preventDefault();
+    const values = Object.fromEntries([...new Set(new FormData(form, event.submitter).keys())].map((name) => [name, new FormData(form, event.submitter).getAll(name)]));
+    window.htmx.ajax("POST", form.getAttribute("action"), { target: "#dialog-body", swap: "innerHTML", values, source: form });
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-close]") && event.target.closest("dialog")) {
+      event.preventDefault();
+      dialog().close();
+    } else if (event.target === dialog()) {
+      dialog().close();
+    }
+  });
+  document.addEventListener("close", (event) => {
+    if (event.target === dialog()) {
+      document.getElementById("dialog-body").replaceChildren();
+      const again = opener && (opener.element.isConnected ? opener.element
+        : (opener.id && document.getElementById(opener.id)) || [...document.querySelectorAll("a[data-dialog]")].find((link) => link.getAttribute("href") === opener.href));
+      again?.focus();
+      opener = null;
+    }
+  }, true);
+
+  // --- small things ---------------------------------------------------------------------------------------------------
+
+  const say = (text) => {
+    const place = document.getElementById("said");
+    if (place) {
+      place.textContent = "";
+      setTimeout(() => { place.textContent = text; }, 50);
+    }
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) {
+      return;
+    }
+    const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = Object.assign(document.createElement("textarea"), { value: text });
+      (button.closest("dialog") || document.body).append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    const before = button.textContent;
+    button.textContent = button.dataset.copied;
+    say(button.dataset.copied);
+    setTimeout(() => { button.textContent = before; }, 1500);
+  });
+
+  document.addEventListener("input", (event) => {
+    const input = event.target.closest("[data-confirm]");
+    if (input) {
+      const submit = input.form.querySelector("button[type=submit]");
+      submit.disabled = input.value.trim() !== input.dataset.confirm;
+    }
+    const filter = event.target.closest("[data-filter]");
+    if (filter) {
+      narrow(filter);
+    }
+  });
+
+  // A search within what is there already: each element that has a text for it is shown or not.
+  const narrow = (filter) => {
+    const words = filter.value.trim().toLowerCase();
+    document.querySelectorAll(`${filter.dataset.filter} [data-words]`).forEach((element) => {
+      element.hidden = words !== "" && !element.dataset.words.toLowerCase().includes(words);
+    });
+  };
+
+  // A box that ticks all those in its set, and is told by them; buttons that need one ticked.
+  const sets = (form) => {
+    for (const all of form.querySelectorAll("input[data-all]")) {
+      const boxes = [...form.querySelectorAll(`input[type=checkbox][name="${all.dataset.all}"]`)].filter((box) => !box.disabled);
+      const ticked = boxes.filter((box) => box.checked).length;
+      all.checked = boxes.length > 0 && ticked === boxes.length;
+      all.indeterminate = ticked > 0 && ticked < boxes.length;
+      for (const button of form.querySelectorAll(`[data-needs="${all.dataset.all}"]`)) {
+        button.disabled = ticked === 0;
+      }
+    }
+  };
+  document.addEventListener("change", (event) => {
+    const box = event.target;
+    if (box.dataset.all && box.form) {
+      for (const other of box.form.querySelectorAll(`input[type=checkbox][name="${box.dataset.all}"]`)) {
+        if (!other.disabled && !other.closest("[hidden]")) {
+          other.checked = box.checked;
+          other.dispatchEvent(new Event("ticked", { bubbles: true }));
+        }
+      }
+    }
+    if (box.dataset.switches) {
+      switchParts(box);
+    }
+    if (box.dataset.submits !== undefined) {
+      box.form.requestSubmit();
+    }
+    if (box.form) {
+      sets(box.form);
+    }
+  });
+
+  // A choice that shows the parts of a form that go with it.
+  const switchParts = (input) => {
+    for (const part of input.form.querySelectorAll(`[data-shown-by="${input.name}"]`)) {
+      part.hidden = !part.dataset.shownFor.split(" ").includes(input.value);
+    }
+  };
+
+  const prepare = (within) => {
+    within.querySelectorAll("form").forEach(sets);
+    within.querySelectorAll("[data-switches]").forEach((input) => {
+      if (input.type !== "radio" || input.checked) {
+        switchParts(input);
+      }
+    });
+    within.querySelectorAll("[data-confirm]").forEach((input) => {
+      input.form.querySelector("button[type=submit]").disabled = input.value.trim() !== input.dataset.confirm;
+    });
+  };
+  document.addEventListener("DOMContentLoaded", () => prepare(document));
+})();
