@@ -12,7 +12,10 @@ One session is: connect, prove that it is the same server, restore the history a
 stream (`capture/session.py`). Whatever goes wrong ends the session; the log drops what belongs to no finished
 transaction, and the next session begins where the log ends. What may pass by itself is tried again for seven days, as
 the service does; what needs somebody waits. What the log or the catalog could not write is tried there, before the
-source is asked again.
+source is asked again. A session that streamed for a minute, or carried a transaction, begins the seven days anew.
+
+Nothing stops without a reason: a source of files that ended leaves its channel in Normal with the sentence that says
+so, and what ends a channel's task otherwise is a mistake of ours and told as one.
 """
 
 from __future__ import annotations
@@ -33,11 +36,12 @@ from capture.source import StreamEnded
 from capture.task import DDL, DML, Counters, Task
 from storage.compression import NONE, codec_named
 from storage.errors import LogWriteError, StorageError, StorageUnavailable
-from storage.scheduler import LoopScheduler, sleep
+from storage.scheduler import LoopScheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from capture.checking import CheckResult
     from capture.position import BinlogPosition, ResumePoint
     from capture.session import Session
     from capture.source import ServerInfo, Source, SourceAddress
@@ -108,7 +112,8 @@ class ChannelSpec(Struct, frozen=True):
 
 
 class ChannelStatus(Struct, frozen=True):
-    """What is known of a channel now. Times are Unix epoch ms; `retried_until_ms` None in Error means: needs action.
+    """What is known of a channel now. Times are Unix epoch ms; `retried_until_ms` None beside a `reason` means: needs
+    action. Normal has a reason only where the source ended.
 
     `source_time_ms` is up to when everything is known, in the source's time; `behind` says that there is more to read;
     `silent_ms` is how long the source has not been heard, None without a session; `ended` that a source of files ended.
@@ -171,8 +176,13 @@ class Channel:
         self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
         self.refused_objects: str | None = None
         """Why the objects of `spec` are not in force, once a session has begun without them."""
+        self.prechecked: tuple[Sequence[CheckResult], int] | None = None
+        """What the check at the beginning found, and when (Unix epoch ms)."""
         self._reconnects = 0
         self._ended = False
+        self._ended_at: str | None = None
+        self._again = asyncio.Event()
+        """Set when the pause between two sessions is over."""
         self._is_storage_doubtful = False
         """Whether the last session ended because log or catalog could not be written."""
 
@@ -181,8 +191,14 @@ class Channel:
     async def start(self) -> None:
         """Begin, or go on where the log ends; `status` and `wait_for` tell how it goes. Does nothing if it runs."""
         if self._task is None or self._task.done():
-            self._ended = False
+            self._ended, self._ended_at = False, None
             self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
+            self._task.add_done_callback(self._require_reason)
+
+    async def try_again(self) -> None:
+        """Do now what a channel that waits would do later, or what needed action; a channel that streams goes on."""
+        self._again.set()
+        await self.start()
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -196,6 +212,11 @@ class Channel:
         if self._task is not None:
             await self.stop()
             await self.start()
+
+    def withdraw_objects(self, objects: tuple[str, ...]) -> None:
+        """Ask again for `objects`, which are in force, after others were refused."""
+        self.spec = replace(self.spec, objects=objects)
+        self.refused_objects = None
 
     async def stop(self) -> None:
         """End at the last finished transaction; what was appended behind it is dropped."""
@@ -212,7 +233,7 @@ class Channel:
             state=self._state,
             reason=self._reason,
             retried_until_ms=self._retried_until_ms,
-            position=None if session is None else str(session.walker.position),
+            position=self._ended_at if session is None else str(session.walker.position),
             source_time_ms=None if session is None else session.pacer.time_s() * 1000 or None,
             silent_ms=None if session is None else session.pacer.silent_ms,
             behind=session is not None and not session.pacer.at_end,
@@ -305,9 +326,12 @@ class Channel:
                 continue
             except (SourceUnavailable, StorageUnavailable) as error:
                 self._is_storage_doubtful = isinstance(error, StorageUnavailable)
-                if failing_since_ms is None or self._counters.transactions > carried:
-                    failing_since_ms = self._clock.now_ms()
-                    if not isinstance(error, StreamEnded) or failing_since_ms - begun_ms >= CONTENDED_MS:
+                now_ms = self._clock.now_ms()
+                has_lasted = now_ms - begun_ms >= CONTENDED_MS
+                has_worked = self._counters.transactions > carried or (self._state is State.NORMAL and has_lasted)
+                if failing_since_ms is None or has_worked:
+                    failing_since_ms = now_ms
+                    if not isinstance(error, StreamEnded) or has_lasted:
                         backoff_ms = BACKOFF_FIRST_MS
                 until_ms = failing_since_ms + RETRY_MS
                 if self._clock.now_ms() >= until_ms:
@@ -321,13 +345,47 @@ class Channel:
                 self._stand_still(error)
                 return
             else:
-                self._ended = True
+                self._end()
                 return
-            await sleep(self._scheduler, round(backoff_ms * random.uniform(0.5, 1.0)))
+            if await self._pause(round(backoff_ms * random.uniform(0.5, 1.0))):
+                backoff_ms = BACKOFF_FIRST_MS
             backoff_ms = min(2 * backoff_ms, STORAGE_BACKOFF_MAX_MS if self._is_storage_doubtful else BACKOFF_MAX_MS)
             self._reconnects += 1
 
-    def _stand_still(self, mistake: Exception) -> None:
+    async def _pause(self, delay_ms: int) -> bool:
+        """Wait, or until somebody wants it tried again; whether that was so."""
+        self._again.clear()
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+            self._again.set()
+
+        timer = self._scheduler.call_later(delay_ms, end)
+        try:
+            await self._again.wait()
+        finally:
+            timer.cancel()
+        return not is_over
+
+    def _end(self) -> None:
+        """The source has nothing more, which only somebody who gives it more can change."""
+        self._ended = True
+        self._move(
+            State.NORMAL,
+            f"the source ended at {self._ended_at}, and all that was in it is captured; if there is more in its files "
+            "now, have the channel resumed",
+        )
+
+    def _require_reason(self, task: asyncio.Task[None]) -> None:
+        """A channel whose task is over says why, whatever ended it."""
+        if task is not self._task or self._ended or (self._state is State.ERROR and self._retried_until_ms is None):
+            return
+        found = None if task.cancelled() else task.exception()
+        self._stand_still(found or RuntimeError("it was ended from outside"))
+
+    def _stand_still(self, mistake: BaseException) -> None:
         """Tell of a mistake of ours: without that it would look like a source where nothing happens."""
         _log.error("capture failed by a mistake in Binwire", extra={"channel": self.spec.id}, exc_info=mistake)
         self._move(State.ERROR, f"capture failed by a mistake in Binwire ({type(mistake).__name__}: {mistake})")
@@ -360,6 +418,7 @@ class Channel:
             self._session = session
             self._move(State.NORMAL)
             await session.stream()
+            self._ended_at = str(session.walker.position)
         finally:
             self._session = None
             await source.close()
@@ -388,6 +447,7 @@ class Channel:
         from capture.precheck import Outcome, check  # 5 ms of a start, which a channel that has a log does without
 
         items = await check(source, info, self.spec)
+        self.prechecked = items, self._clock.now_ms()
         for item in items:
             if item.outcome is Outcome.WARNING:
                 _log.warning("%s: %s; %s", item.name, item.found, item.means, extra={"channel": self.spec.id})

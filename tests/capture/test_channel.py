@@ -508,6 +508,16 @@ async def test_an_end_of_files_ends_the_channel_in_peace(
             status = await channel.wait_ended()
         assert (status.state, status.ended) == (State.NORMAL, True)
         assert ids(world) == [1]
+        assert status.position is not None
+        assert status.reason is not None
+        assert status.reason.startswith(f"the source ended at {status.position}, and all that was in it is captured")
+        assert status.retried_until_ms is None
+        source.ended = False
+        shop.transaction(2)
+        await channel.try_again()
+        await visible(channel, shop)
+        assert ids(world) == [1, 2]
+        assert (channel.status().state, channel.status().reason) == (State.NORMAL, None)
 
 
 # ---- trying again ----
@@ -542,6 +552,67 @@ async def test_backing_off_doubles_up_to_a_limit_and_ends_after_seven_days(
     await channel.wait_for(State.NORMAL)
     await channel.stop()
     assert channel.status().state is State.NOT_STARTED
+
+
+async def test_who_streamed_for_a_while_has_seven_days_again_though_nothing_happened(
+    channel: Channel, source: FedSource, scheduler: ManualScheduler, clock: ManualClock
+) -> None:
+    """An idle source that drops its connections now and then: never once is it away for seven days."""
+    await channel.start()
+    for _ in range(3):
+        await channel.wait_for(State.NORMAL)
+        clock.advance(RETRY_MS // 2)
+        source.fail(SourceUnavailable("the connection is lost"))
+        status = await channel.wait_for(State.ERROR)
+        assert status.retried_until_ms == clock.now_ms() + RETRY_MS
+        await settle()
+        scheduler.advance(BACKOFF_MAX_MS)
+    await channel.wait_for(State.NORMAL)
+    await channel.stop()
+
+
+async def test_somebody_who_wants_it_tried_again_need_not_wait(
+    channel: Channel, source: FedSource, scheduler: ManualScheduler
+) -> None:
+    source.connect_failure = SourceUnavailable("nobody answers")
+    await channel.start()
+    await channel.wait_for(State.ERROR)
+    for tried in range(2, 6):
+        await settle()
+        await channel.try_again()
+        await settle()
+        assert source.closed == tried
+    assert scheduler.pending == 1
+    source.connect_failure = None
+    await channel.try_again()
+    await channel.wait_for(State.NORMAL)
+    streams = len(source.starts)
+    await channel.try_again()
+    await settle()
+    assert len(source.starts) == streams, "a channel that streams goes on"
+    await channel.stop()
+
+
+async def test_what_needed_action_is_tried_again_by_whoever_has_acted(channel: Channel, source: FedSource) -> None:
+    source.connect_failure = SourceRefused("the password is wrong")
+    await channel.start()
+    await needs_action(channel)
+    source.connect_failure = None
+    await channel.try_again()
+    await channel.wait_for(State.NORMAL)
+    await channel.stop()
+
+
+async def test_a_task_that_was_ended_from_outside_is_no_channel_in_peace(channel: Channel) -> None:
+    await channel.start()
+    await channel.wait_for(State.NORMAL)
+    assert channel._task is not None
+    channel._task.cancel()
+    status = await channel.wait_for(State.ERROR)
+    assert (status.reason, status.retried_until_ms) == (
+        "capture failed by a mistake in Binwire (RuntimeError: it was ended from outside)",
+        None,
+    )
 
 
 async def test_a_refusal_waits_for_somebody(channel: Channel, source: FedSource, scheduler: ManualScheduler) -> None:
