@@ -140,7 +140,9 @@ class Application:
             console = ConsoleServer(self._config.console, lambda: self.plane)
             self._face.append(console.close)
             self.addresses["console"] = await console.start()
-        control = ControlServer(directory.control_socket_path, self.channels, self._shown_listeners, self.reload)
+        control = ControlServer(
+            directory.control_socket_path, self.channels, self._shown_listeners, self.reload, lambda: self.plane
+        )
         self._face.append(control.close)
         await control.start()
         await self._keep(plan)

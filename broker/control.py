@@ -13,11 +13,15 @@ Protocol: one request per connection, JSON lines in both directions, UTF-8.
                                         {"end": 107} when nothing more comes
     {"request": "record", "topic": "…", "offset": 7}
                                      -> {"before": {…}} if there is a record before it, {"record": {…}} as in tail
+    {"request": "operation", "name": "list_channels", "arguments": {…}}
+                                     -> {"result": …} as the operation of that name gives it (`broker/operations/`), or
+                                        {"error": "one sentence", "refusal": "…", "field": …, "details": …}
     {"request": "reload"}            -> {"reloaded": "one sentence about what changed",
                                          "refused": ["why objects of the file are not in force", …]}
     anything that cannot be done     -> {"error": "one sentence"}
 
 `back` counts offsets before the end; `from_ms` (Unix epoch milliseconds, source time) takes its place if it is given.
+Who asks for an operation is told to the audit log as the user whose process the kernel says is at the other end.
 Records travel undecoded: decoding for people costs time that belongs to the command, not to the server's loop.
 """
 
@@ -26,10 +30,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import importlib
 import json
 import os
 import select
 import socket
+import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -43,19 +49,28 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from broker.operations.plane import ControlPlane
     from storage.log import LogReader
     from storage.records import Record
 
-REQUEST_BYTES_MAX: Final = 64 << 10
+REQUEST_BYTES_MAX: Final = 1 << 20  # an operation may take as much over HTTP: the objects of a channel are a list
 TAIL_READ_BYTES: Final = 256 << 10  # of the log at a time; the next is read when the client has taken these
 SOCKET_MODE: Final = 0o600
 SOCKET_PATH_BYTES_MAX: Final = 100  # sun_path holds 108 on Linux, 104 elsewhere
 _RECEIVE_BYTES: Final = 256 << 10
 _SIGNAL_UNSEEN_S: Final = 1.0
+_REQUESTS: Final = "status, tail, record, operation and reload"
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of Linux: process, user, group
 
 
 class ControlError(Exception):
-    """The running server cannot be asked, or said no; one sentence for the person who asked."""
+    """The running server cannot be asked, or said no; one sentence for the person who asked. `answer` is all it said,
+    if it did.
+    """
+
+    def __init__(self, sentence: str, answer: Mapping[str, Any] | None = None) -> None:
+        super().__init__(sentence)
+        self.answer = answer
 
 
 class PrecheckItem(Struct, frozen=True):
@@ -210,7 +225,10 @@ class ControlServer:
         channels: ChannelControl,
         listeners: Callable[[], Mapping[str, str]],
         reload: Callable[[], Awaitable[str]],
+        plane: Callable[[], ControlPlane] | None = None,
     ) -> None:
+        """`plane` gives what operations work on, when the first is asked for."""
+        self._plane = plane
         self._path = path
         self._channels = channels
         self._listeners = listeners
@@ -241,7 +259,7 @@ class ControlServer:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._converse(reader, _Lines(writer))
+            await self._converse(reader, _Lines(writer), writer.get_extra_info("socket"))
         except (ConnectionError, asyncio.CancelledError):
             # The other side went away, or the server ends: there is nobody to tell.
             pass
@@ -249,7 +267,7 @@ class ControlServer:
             self._tasks.discard(task)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, lines: _Lines) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, lines: _Lines, peer: socket.socket) -> None:
         try:
             request = json.loads(await reader.readline())
             if not isinstance(request, dict):
@@ -261,12 +279,14 @@ class ControlServer:
                     await self._tail(request, reader, lines)
                 case "record":
                     await self._record(request, lines)
+                case "operation":
+                    await self._operation(request, lines, peer)
                 case "reload":
                     reloaded = await self._reload()
                     refused = [view.refused_objects for view in self._channels.views() if view.refused_objects]
                     await lines.send({"reloaded": reloaded, "refused": refused})
                 case other:
-                    raise ControlError(f"there is no request {other!r}; there are status, tail, record and reload")
+                    raise ControlError(f"there is no request {other!r}; there are {_REQUESTS}")
         except (ConfigError, ControlError, StorageError) as error:
             await lines.send({"error": str(error)})
         except ValueError as error:
@@ -319,6 +339,24 @@ class ControlServer:
             raise ControlError(f"the offset {offset} of {log.topic} is in a gap: no record has it")
         await lines.send({"record": found})
 
+    async def _operation(self, request: dict[str, Any], lines: _Lines, peer: socket.socket) -> None:
+        if self._plane is None:
+            raise ControlError("this server has no operations")
+        await asyncio.to_thread(importlib.import_module, "broker.operations.table")
+        from broker.operations.operation import Caller, OperationError, builtins, call, refusal_document
+        from broker.operations.table import BY_NAME
+
+        operation, given = BY_NAME.get(str(request.get("name"))), request.get("arguments", {})
+        if operation is None or not isinstance(given, dict):
+            raise ControlError(f"there is no operation {request.get('name')!r} that takes {type(given).__name__}")
+        caller = Caller(await asyncio.to_thread(_user, peer), "command", "control socket")
+        try:
+            result = builtins(await call(self._plane(), operation, given, caller))
+        except OperationError as error:
+            await lines.send(refusal_document(error))
+        else:
+            await lines.send({"result": result})
+
 
 class _Lines:
     """JSON lines to one client, never more than it takes."""
@@ -329,6 +367,19 @@ class _Lines:
     async def send(self, document: Mapping[str, Any]) -> None:
         self._writer.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         await self._writer.drain()
+
+
+def _user(peer: socket.socket) -> str:
+    """The user at the other end of a Unix socket, by name where it has one."""
+    import pwd
+
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "local user"  # macOS tells it in another way
+    _, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
 
 
 def _first_offset(log: LogReader, request: Mapping[str, Any]) -> int:
@@ -386,6 +437,9 @@ async def _send_visible(log: LogReader, offset: int, lines: _Lines) -> int:
 
 def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Send one request to the server behind a control socket; its answers as they come. Blocking, for commands."""
+    line = json.dumps(request).encode() + b"\n"
+    if len(line) > REQUEST_BYTES_MAX:
+        raise ControlError(f"the request has {len(line)} bytes; the server takes at most {REQUEST_BYTES_MAX}")
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
         try:
             with _short(path) as address:
@@ -398,14 +452,14 @@ def ask(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             raise ControlError(f"the server behind {path} cannot be asked ({error.strerror})") from None
         is_answered = request["request"] == "tail"  # of which there may be nothing to show
         try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(line)
             for line in _lines(connection):
                 if not line.endswith(b"\n"):
                     is_answered = False
                     break
                 answer = json.loads(line)
                 if "error" in answer:
-                    raise ControlError(answer["error"])
+                    raise ControlError(answer["error"], answer)
                 yield answer
                 is_answered = True
         except ConnectionError:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import version
 from typing import Any
-
-import binwire
 
 
 @cache
@@ -13,6 +12,6 @@ def description() -> dict[str, Any]:
     """The document."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Binwire", "version": binwire.__version__},
+        "info": {"title": "Binwire", "version": version("binwire")},
         "paths": {},
     }

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.console.access import access_of
-from broker.operations.operation import HTTP_STATUS, OperationError, Refusal, builtins, call
+from broker.operations.operation import HTTP_STATUS, OperationError, Refusal, builtins, call, refusal_document
 from broker.operations.table import OPERATIONS
 
 if TYPE_CHECKING:
@@ -62,10 +62,4 @@ def json_response(document: Any, status: int = 200) -> Response:
 
 def refused(error: OperationError) -> Response:
     """The answer for what was refused."""
-    document = {
-        "error": str(error),
-        "refusal": error.refusal.value,
-        "field": error.field,
-        "details": msgspec.to_builtins(error.details),
-    }
-    return json_response(document, HTTP_STATUS[error.refusal])
+    return json_response(refusal_document(error), HTTP_STATUS[error.refusal])

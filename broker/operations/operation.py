@@ -147,6 +147,16 @@ def builtins(result: Any) -> Any:
     return msgspec.to_builtins(result, enc_hook=_no_secret)
 
 
+def refusal_document(error: OperationError) -> dict[str, Any]:
+    """A refusal in the form of JSON."""
+    return {
+        "error": str(error),
+        "refusal": error.refusal.value,
+        "field": error.field,
+        "details": builtins(error.details),
+    }
+
+
 def _secret(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, str):
         return Secret(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from broker.control import ChannelView, ControlError, ControlServer, DiskView, GroupView, ask
+from broker.control import REQUEST_BYTES_MAX, ChannelView, ControlError, ControlServer, DiskView, GroupView, ask
 from tests.fakes_log import MemoryLog
 
 GROUP = GroupView("dtsanalytics01", "分析", "dtstest", offset=3, metadata="1700000000", behind=2)
@@ -176,12 +176,15 @@ async def test_one_record_and_the_one_before_it(path, log):
         (b'{"request": "record", "topic": "shop", "offset": 5}\n', "there is no offset 5 in shop, which has 0 to 4"),
         (b'{"request": "record", "topic": "shop", "offset": -1}\n', "there is no offset -1 in shop, which has 0 to 4"),
         (b'{"request": "record", "topic": "shop"}\n', "there is no offset None in shop, which has 0 to 4"),
-        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail, record and reload"),
+        (b'{"request": "stop"}\n', "there is no request 'stop'; there are status, tail, record, operation and reload"),
         (b"[]\n", "a request is a JSON object"),
-        (b"{\n", "the request is not one line of JSON of at most 65536 bytes: Expecting property name"),
-        (b"\xff\n", "the request is not one line of JSON of at most 65536 bytes: 'utf-8' codec"),
-        (b"", "the request is not one line of JSON of at most 65536 bytes: Expecting value"),
-        (b"1" * 70_000 + b"\n", "the request is not one line of JSON of at most 65536 bytes: Separator is"),
+        (b"{\n", "the request is not one line of JSON of at most 1048576 bytes: Expecting property name"),
+        (b"\xff\n", "the request is not one line of JSON of at most 1048576 bytes: 'utf-8' codec"),
+        (b"", "the request is not one line of JSON of at most 1048576 bytes: Expecting value"),
+        (
+            b"1" * (REQUEST_BYTES_MAX + 1) + b"\n",
+            "the request is not one line of JSON of at most 1048576 bytes: Separator is",
+        ),
         (b'{"request": "tail", "topic": "x"}\n', "there is no topic 'x'; `binwire status` lists the topics"),
         (b'{"request": "tail", "topic": "shop", "back": -1}\n', "back is -1; it is a number of records before the end"),
     ],
