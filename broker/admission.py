@@ -17,6 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broker.principal import Principal
 
 CONNECTIONS_MAX: Final = 4096
@@ -86,6 +88,10 @@ class Admission:
         self._by_group.setdefault(principal.group_id, members)[holder] = None
         self._groups[holder] = principal.group_id
         return None
+
+    def of_group(self, group_id: str) -> Iterable[Holder]:
+        """The connections that are logged in as a group, in the order in which they came."""
+        return self._by_group.get(group_id, ())
 
     def beyond(self, group_id: str, connections_max: int) -> list[Holder]:
         """The connections of a group that are too many under this quota: those that came last."""

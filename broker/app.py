@@ -132,6 +132,7 @@ class Application:
             listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
         ]
         self._server = BrokerServer(self._broker, listeners)
+        self.channels.consumption.watch(self._broker.groups.describe, self._server.sessions)
         self.addresses = await self._server.start()
         self._face.append(self._close_server)
         if self._config.console is not None:

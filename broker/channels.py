@@ -12,10 +12,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from broker.control import ChannelView, DiskView, GroupView, PrecheckItem
+from broker.consumption import Consumption
+from broker.control import ChannelView, DiskView, PrecheckItem
 from broker.disks import DiskWatch
 from broker.rate import Rate
-from broker.topics import PARTITION
 from storage.errors import LogReadError
 from storage.log import LogReader
 
@@ -145,7 +145,7 @@ class ServedChannel:
             for end in self._ends:
                 end()
 
-    def view(self, offsets: OffsetStore, disk_warnings: Mapping[int, str]) -> ChannelView:
+    def view(self, consumption: Consumption, disk_warnings: Mapping[int, str]) -> ChannelView:
         status, log = self.channel.status(), self.log
         lag_ms = None
         if status.source_time_ms is not None:
@@ -169,7 +169,7 @@ class ServedChannel:
             disk=_disk_view(log.disk, disk_warnings),
             damages=log.damages,
             refused_objects=self.channel.refused_objects,
-            groups=tuple(self._group_view(group, offsets) for group in self.groups),
+            groups=tuple(consumption.view(group, log) for group in self.groups),
             silent_ms=status.silent_ms,
             records=status.records,
             transactions=status.transactions,
@@ -177,23 +177,12 @@ class ServedChannel:
             committed_bytes=log.committed_bytes,
         )
 
-    def _group_view(self, group: GroupRow, offsets: OffsetStore) -> GroupView:
-        committed = offsets.committed(group.id).get((self.log.topic, PARTITION))
-        return GroupView(
-            id=group.id,
-            name=group.name,
-            username=group.username,
-            offset=None if committed is None else committed.offset,
-            metadata=None if committed is None else committed.metadata,
-            behind=None if committed is None else max(0, self.log.high_watermark - committed.offset),
-        )
-
 
 class Channels:
     """All channels of a server, in the order they were added; its `ChannelControl`."""
 
     def __init__(self, offsets: OffsetStore, clock: Clock) -> None:
-        self._offsets = offsets
+        self.consumption = Consumption(offsets, clock)
         self._served: dict[str, ServedChannel] = {}
         self._disks = DiskWatch(lambda: [(served.log.directory.parent, served.log.disk) for served in self], clock)
 
@@ -212,7 +201,7 @@ class Channels:
 
     def views(self) -> Sequence[ChannelView]:
         warnings = self._disks.warnings()
-        return [served.view(self._offsets, warnings) for served in self]
+        return [served.view(self.consumption, warnings) for served in self]
 
     async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
         return await self._served[channel_id].precheck()

@@ -61,13 +61,19 @@ class Broker(Struct, kw_only=True):
 
 
 class Session(Struct, kw_only=True):
-    """One connection: where it came in, from where, and who it is. `address` is what Metadata tells this client."""
+    """One connection: where it came in, from where, and who it is. `address` is what Metadata tells this client.
+
+    `fetch_offset` is where it asked to read last, under the name `client_id`; None if it never did.
+    """
 
     listener: Listener
     address: Address
     client_host: str
     sasl: SaslExchange
     principal: Principal
+    client_id: str = ""
+    fetch_offset: int | None = None
+    fetching_since_ms: int | None = None
 
 
 class RequestContext(Struct, kw_only=True):

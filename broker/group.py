@@ -81,6 +81,7 @@ class DescribedMember(Struct, frozen=True):
     client_host: str
     metadata: bytes
     assignment: bytes
+    joined_ms: int | None = None
 
 
 class GroupDescription(Struct, frozen=True):
@@ -105,6 +106,7 @@ class Member(Struct, kw_only=True, eq=False):
     session_ms: int
     rebalance_ms: int
     protocols: list[MemberProtocol]
+    joined_ms: int | None = None
     assignment: bytes = b""
     is_new: bool = True
     join_reply: Callable[[JoinResult], None] | None = None
@@ -236,6 +238,7 @@ class Group(Struct, eq=False):
                     member.client_host,
                     member.metadata(self.protocol) if stable else b"",
                     member.assignment if stable else b"",
+                    member.joined_ms,
                 )
                 for member in self.members.values()
             ),

@@ -122,6 +122,7 @@ class GroupCoordinator:
                 session_ms=session_ms,
                 rebalance_ms=rebalance_ms,
                 protocols=list(protocols),
+                joined_ms=self._clock.now_ms(),
             )
             group.add(member, protocol_type)
             group.grew = True

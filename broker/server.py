@@ -21,7 +21,7 @@ from broker.listener import Address, Listener, Security
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.context import Broker
+    from broker.context import Broker, Session
     from broker.principal import Principal
     from storage.scheduler import Timer
 
@@ -141,6 +141,10 @@ class BrokerServer:
         for client in concerned:
             client.abort(reason)
         return len(concerned)
+
+    def sessions(self, group_id: str) -> list[Session]:
+        """The connections that are logged in as a group."""
+        return [client.session for client in self._admission.of_group(group_id) if isinstance(client, Client)]
 
     def keep_quota(self, group_id: str, connections_max: int) -> int:
         """Cut the connections of a group that a new quota does not allow, the latest; return how many."""

@@ -164,10 +164,21 @@ def handle(context: RequestContext, request: FetchRequest) -> Message | Awaitabl
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, responses=[])
     if len(request.topics) > 1 or any(len(topic.partitions) > 1 for topic in request.topics):
         request.topics = _distinct(request.topics)
+    _remember(context, request)
     try:
         return _attempt(context, request)
     except NotResident:
         return _when_resident(context, request)
+
+
+def _remember(context: RequestContext, request: FetchRequest) -> None:
+    """Have the session know where it reads, for those who look at the group."""
+    if request.topics and request.topics[0].partitions:
+        session = context.session
+        if session.fetch_offset is None:
+            session.fetching_since_ms = context.broker.clock.now_ms()
+            session.client_id = context.client_id or ""
+        session.fetch_offset = request.topics[0].partitions[0].fetch_offset
 
 
 def _attempt(context: RequestContext, request: FetchRequest) -> Message | Awaitable[Message]:

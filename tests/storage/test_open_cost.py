@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bench.synthetic import STEP_MS, Template, first_ms, write_closed_segments
 from broker.channels import ServedChannel
+from broker.consumption import Consumption
 from broker.offsets import OffsetStore
 from storage.config import LogConfig
 from storage.disk_meter import HISTORY_SEGMENTS_MAX
@@ -249,7 +250,7 @@ async def nothing_to_check() -> list[PrecheckItem]:
 def status(log: SegmentLog) -> ChannelView:
     """What `binwire status` asks of a channel that no group was made for."""
     served = ServedChannel("shop", "shop", "mysql://", IdleChannel(), log, nothing_to_check, ManualClock())
-    return served.view(OffsetStore.__new__(OffsetStore), {})
+    return served.view(Consumption(OffsetStore.__new__(OffsetStore), ManualClock()), {})
 
 
 @pytest.mark.parametrize("end", ENDINGS)
