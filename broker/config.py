@@ -178,6 +178,31 @@ class ConsoleConfig(_Table, frozen=True):
         return self.password is not None or self.password_hash is not None or bool(self.tokens)
 
 
+class AlertConfig(_Table, frozen=True):
+    """`[[alerts]]`: what is an incident, and who is told (`alert_rules.py`)."""
+
+    name: str
+    kind: Literal["delay", "error", "no_heartbeat"]
+    channel: str | None = None
+    group: str | None = None
+    threshold: str | None = None
+    webhooks: list[Secret] = []
+    emails: list[str] = []
+    commands: list[str] = []
+    enabled: bool = True
+
+
+class MailConfig(_Table, frozen=True):
+    """`[mail]`: the server by which alerts are sent as mail."""
+
+    server: str
+    sender: str
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: Secret | None = None
+    password_file: str | None = None
+
+
 class Config(_Table, frozen=True):
     """The whole file. `data_dir` and the files it names are relative to the folder it lies in."""
 
@@ -187,6 +212,9 @@ class Config(_Table, frozen=True):
     listeners: list[ListenerConfig] = msgspec.field(default_factory=lambda: [ListenerConfig()])
     channels: list[ChannelConfig] = []
     console: ConsoleConfig | None = None
+    alerts: list[AlertConfig] = []
+    mail: MailConfig | None = None
+    alert_commands: dict[str, list[str]] = {}
 
     @property
     def data_path(self) -> Path:
@@ -248,8 +276,9 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
     channels = [_with_passwords(channel, index, folder) for index, channel in enumerate(config.channels)]
     channels = [_with_schema_file(channel, index, folder) for index, channel in enumerate(channels)]
     listeners = [_with_folder(listener, folder) for listener in config.listeners]
+    mail = None if config.mail is None else _with_mail_password(config.mail, folder)
     config = msgspec.structs.replace(
-        config, listeners=listeners, channels=channels, data_dir=str(folder / config.data_dir)
+        config, listeners=listeners, channels=channels, mail=mail, data_dir=str(folder / config.data_dir)
     )
     check(config)
     return config
@@ -313,15 +342,26 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
                 f"{path}: found {found}; allowed is exactly one of password, password_file, password_hash"
             )
         if group.password_file is not None:
-            file = folder / group.password_file
-            try:
-                text = file.read_text("utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise ConfigError(f"{path}.password_file: the file {file} cannot be read: {why}") from None
-            group = msgspec.structs.replace(group, password=Secret(text))
+            group = msgspec.structs.replace(group, password=_password_of(path, folder / group.password_file))
         groups.append(group)
     return msgspec.structs.replace(channel, groups=groups)
+
+
+def _password_of(path: str, file: Path) -> Secret:
+    """What the file that `password_file` names holds, without the end of its line."""
+    try:
+        return Secret(file.read_text("utf-8").rstrip("\r\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}.password_file: the file {file} cannot be read: {why}") from None
+
+
+def _with_mail_password(mail: MailConfig, folder: Path) -> MailConfig:
+    if mail.password_file is None:
+        return mail
+    if mail.password is not None:
+        raise ConfigError("mail: found both password and password_file; allowed is one of them")
+    return msgspec.structs.replace(mail, password=_password_of("mail", folder / mail.password_file))
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -358,7 +398,7 @@ _ALLOWED_TYPES: Final[Mapping[str, str]] = {
 }
 
 
-_TABLES: Final = ("listeners", "channels", "groups")
+_TABLES: Final = ("listeners", "channels", "groups", "alerts")
 
 
 def _allowed_tables(path: str) -> str | None:
@@ -392,10 +432,16 @@ def _struct_at(path: str) -> type[msgspec.Struct]:
         return GroupConfig
     if path.startswith("channels["):
         return ChannelConfig
+    if path.startswith("alerts["):
+        return AlertConfig
+    if path == "mail" or path.startswith("mail."):
+        return MailConfig
     return ListenerConfig if path.startswith("listeners[") else Config
 
 
 def _choices(path: str) -> str:
+    if path == "mail.security":
+        return "starttls or tls or none"
     key = re.sub(r"\[\d+\]", "", path).rpartition(".")[2]
     choices = {
         "security": ("SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT"),
@@ -405,6 +451,7 @@ def _choices(path: str) -> str:
         "before_range": ("start", "nothing"),
         "row_image": ("full", "any"),
         "ghost_ddl": ("follow", "service"),
+        "kind": ("delay", "error", "no_heartbeat"),
     }[key]
     return " or ".join(choices)
 

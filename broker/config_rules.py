@@ -113,6 +113,10 @@ def check(config: Config) -> None:
     _check_unique("channels", "topic", [channel.topic_name for channel in config.channels])
     groups = [group.id for channel in config.channels for group in channel.groups if group.id is not None]
     _check_unique("channels.groups", "id", groups)
+    if config.alerts or config.mail is not None or config.alert_commands:
+        from broker.alert_rules import check_alerts  # a start without them needs none of it
+
+        check_alerts(config)
 
 
 def _check_group_times(config: Config) -> None:

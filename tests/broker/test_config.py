@@ -277,7 +277,8 @@ GROUP_NAME = "1 to 128 characters, none of them a control character"
             {"data": 1},
             (
                 "data: this key is not known; allowed are data_dir, group_min_session_timeout, "
-                "group_initial_rebalance_delay, listeners, channels"
+                "group_initial_rebalance_delay, listeners, channels, "
+                "console, alerts, mail, alert_commands"
             ),
         ),
         (
