@@ -1,4 +1,6 @@
-"""The other hosts of a source's address: whether the channel could go on there when this one is gone."""
+"""The way between source and this machine, and the other hosts of a source's address: whether the channel could go on
+there when this one is gone.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from msgspec.structs import replace
 from capture.checking import Finding, passed, warning
 from capture.errors import CaptureError
 from capture.source import Flavour, open_source, show_host
+from capture.whitelist import seen_from
 from storage.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
 _UPDATES: Final = ("log_replica_updates", "log_slave_updates")
 _VARIABLES: Final = ("log_bin", "gtid_mode", *_UPDATES)
+
+
+async def whitelist(look: Look) -> Finding:
+    """The address that the source's whitelist must admit: it does, and is to go on doing so."""
+    seen = await seen_from(look.source, look.spec.address)
+    return passed(f"the source sees this machine as {seen}, which its whitelist and firewall must admit")
 
 
 async def other_hosts(look: Look) -> Finding:

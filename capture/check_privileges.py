@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capture.checking import Finding, Outcome, failed, identifier, lines, named, passed, warning
-from capture.grants import Grants
+from capture.checking import Finding, Outcome, failed, lines, named, passed, warning
+from capture.grants import Grants, grant_place
 from capture.source import Flavour
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def object_privilege(name: str, outcome: Outcome, means: str) -> Callable[[Look]
         lacking = [one for one in look.objects if not look.grants.has(name, *one)]
         if not lacking:
             return passed("granted on all objects")
-        places = [_place(database, table) for database, table in lacking]
+        patterns = look.variable("partial_revokes") != "ON"
+        places = [grant_place(database, table, patterns=patterns) for database, table in lacking]
         if all(look.dormant.has(name, *one) for one in lacking):
             found, remedy = f"granted on {named(places)} to a role that is not active", _activate(look)
         else:
@@ -85,10 +86,6 @@ def object_privilege(name: str, outcome: Outcome, means: str) -> Callable[[Look]
         return (failed if outcome is Outcome.FAILED else warning)(found, means, remedy)
 
     return look_at
-
-
-def _place(database: str, table: str | None) -> str:
-    return f"{identifier(database)}.{'*' if table is None else identifier(table)}"
 
 
 def _activate(look: Look) -> str:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from capture.sql import quote_identifier
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -69,6 +71,16 @@ class Grants:
 
     def _names(self, granted: str, database: str) -> bool:
         return granted == database or (self._patterns and re.fullmatch(_expression(granted), database) is not None)
+
+
+def grant_place(database: str, table: str | None, *, patterns: bool) -> str:
+    """What stands behind ON in a GRANT for this database or table and nothing else: in the name of a database that is
+    granted whole, `_` and `%` stand for others where `patterns`.
+    """
+    if table is not None:
+        return f"{quote_identifier(database)}.{quote_identifier(table)}"
+    meant = re.sub(r"([\\_%])", r"\\\1", database) if patterns else database
+    return f"{quote_identifier(meant)}.*"
 
 
 def _privileges(text: str) -> frozenset[str]:

@@ -13,7 +13,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from capture import check_settings, check_tables
-from capture.check_hosts import other_hosts
+from capture.account import PLACEHOLDER, account_name
+from capture.check_hosts import other_hosts, whitelist
 from capture.check_privileges import account, global_privilege, object_privilege, read_grants
 from capture.check_settings import option_read
 from capture.checking import CheckResult, Finding, Item, Look, Outcome, channel_key, failed, passed
@@ -24,9 +25,12 @@ from capture.identity import require_same_source
 from capture.resume import rehearse_definitions
 from capture.schema import SchemaHistory
 from capture.schema_file import apply_schema_file
+from capture.server_errors import ACCOUNT_LOCKED, HOST_NOT_ADMITTED, LOGIN_DENIED, PASSWORD_EXPIRED
 from capture.snapshot import DefinitionsChanged
-from capture.source import open_source
+from capture.source import ServerRefusal, open_source
+from capture.sql import quote_string
 from capture.start import NOW, binlog_files, resolve_start
+from capture.whitelist import denied_from
 from storage.clock import SystemClock
 from storage.words import shown_bytes
 
@@ -55,10 +59,30 @@ async def run(source: Source, spec: ChannelSpec, resume: ResumePoint | None = No
         if source.queryable and resume is None and spec.start != NOW and not any(result.failed for result in results):
             results.append(CheckResult("definitions", *await _definitions(source, info, spec)))
     except CaptureError as error:
-        server = "-- check host, port, user, password and TLS in the channel's source"
-        remedy = server if source.queryable else "-- name binlog files that this user may read in the channel's source"
+        remedy = await _remedy_of_no_connection(source, spec, error)
         return [CheckResult("reachable", Outcome.FAILED, str(error), "nothing else can be looked at", remedy)]
     return [CheckResult("reachable", Outcome.PASSED, f"{source.address}"), *results]
+
+
+async def _remedy_of_no_connection(source: Source, spec: ChannelSpec, error: CaptureError) -> str:
+    """What to look at, by what the source said: nothing, that it does not know us, or something else."""
+    if not source.queryable:
+        return "-- name binlog files that this user may read in the channel's source"
+    seen, user = await denied_from(str(error), spec.address), spec.address.user
+    account = account_name(user, seen.host or "…")
+    created = f"CREATE USER {account} IDENTIFIED BY '{PLACEHOLDER}';"
+    if (code := error.code if isinstance(error, ServerRefusal) else 0) == HOST_NOT_ADMITTED:
+        return f"{created} -- no account of the source admits {seen}"
+    known = f"SELECT user, host FROM mysql.user WHERE user = {quote_string(user)};"  # noqa: S608  shown, never run
+    if code in LOGIN_DENIED:
+        return f"{known} -- is there one for {seen}? If so, correct the password; if not:\n{created}"
+    if code in ACCOUNT_LOCKED:
+        which = "" if seen.host is not None else f"{known} -- the host of the account\n"
+        return f"{which}ALTER USER {account} ACCOUNT UNLOCK;"
+    if code in PASSWORD_EXPIRED:
+        return f"ALTER USER {account} IDENTIFIED BY '{PLACEHOLDER}';"
+    admit = f"have the source's whitelist and firewall admit {seen}, this machine's address on the way there"
+    return f"-- check host, port and TLS in the channel's source, and {admit}"
 
 
 async def check(
@@ -92,12 +116,19 @@ async def _results(items: Sequence[Item], look: Look) -> Sequence[CheckResult]:
         except SourceUnavailable:
             raise
         except CaptureError as error:
-            finding = failed(str(error), "this item could not be looked at", "-- see the server's answer")
+            finding = failed(str(error), "this item could not be looked at", _remedy_of(item, look))
         result = CheckResult(item.name, *finding)
         results.append(result)
         if result.failed:
             lacking.add(item.name)
     return results
+
+
+def _remedy_of(item: Item, look: Look) -> str:
+    """For what nobody foresaw: who may ask everything, sees whether it is the account's or the server's doing."""
+    return (
+        f"SHOW GRANTS FOR {look.account}; -- does it lack a privilege? `binwire init` shows what it needs ({item.name})"
+    )
 
 
 async def _look(source: Source, info: ServerInfo, spec: ChannelSpec, resume: ResumePoint | None) -> Look:
@@ -202,6 +233,7 @@ _READS = ("SELECT privilege", "objects")
 ITEMS = (
     Item("version", check_settings.version),
     Item("clock", check_settings.clock),
+    Item("whitelist address", whitelist),
     Item(
         "REPLICATION SLAVE privilege",
         global_privilege("REPLICATION SLAVE", "the server sends its binlog to nobody without it"),

@@ -53,6 +53,15 @@ def parse_object(text: str) -> tuple[str, str | None]:
     return _unquote(database), None if table is None or table == "*" else _unquote(table)
 
 
+def object_text(database: str, table: str | None = None) -> str:
+    """The entry of `objects` that `parse_object` reads as this database or table."""
+    return ".".join(_as_entry(name) for name in (database, table) if name is not None)
+
+
+def _as_entry(name: str) -> str:
+    return name if name != "*" and re.fullmatch("[^`.]+", name) else "`" + name.replace("`", "``") + "`"
+
+
 def _unquote(name: str) -> str:
     return name[1:-1].replace("``", "`") if name.startswith("`") else name
 

@@ -20,8 +20,12 @@ from capture.source import ServerRefusal, StreamEnded
 if TYPE_CHECKING:
     from capture.position import BinlogPosition
 
-ACCESS_DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1698, 2059, 3118, 3955, 4151})
-"""3118, 3955 (MySQL), 4151 (MariaDB): the account is locked."""
+HOST_NOT_ADMITTED = 1130
+LOGIN_DENIED = frozenset({1045, 1698})
+ACCOUNT_LOCKED = frozenset({3118, 3955, 4151})
+"""3118, 3955 of MySQL, 4151 of MariaDB."""
+
+ACCESS_DENIED = frozenset({1044, 1142, 1143, 1227, 1370, 2059, HOST_NOT_ADMITTED, *LOGIN_DENIED, *ACCOUNT_LOCKED})
 
 RETRIABLE = frozenset(
     {1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1317, 1927, 2002, 2003, 2006, 2013, 4031}
