@@ -1,4 +1,4 @@
-"""The channels a server runs: what each consists of, and `ChannelControl` over all of them.
+"""The channels a server runs, and those of which only data is left: what each consists of, and `ChannelControl`.
 
 Knows a channel of capture by its shape only (`RunningChannel`), and tells its changes of state to the log: a channel
 that stands still says so once, with its sentence, when it happens. Of the disks (`broker/disks.py`) the same.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from broker.consumption import Consumption
 from broker.control import ChannelView, DiskView, PrecheckItem
 from broker.disks import DiskWatch
+from broker.lifecycle import DefinedBy, Situation, allowed
 from broker.rate import Rate
 from storage.errors import LogReadError
 from storage.log import LogReader
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from broker.config import ChannelConfig
     from broker.offsets import OffsetStore
-    from storage.catalog import GroupRow
+    from storage.catalog import ChannelRow, GroupRow
     from storage.clock import Clock
     from storage.disk import LogDisk
 
@@ -32,6 +34,12 @@ _log = logging.getLogger("binwire.channel")
 
 OBJECTS_TIMEOUT_S = 60
 """How long whoever changes a channel's objects waits to be told whether they are in force."""
+PRECHECK_PASSED = "the precheck passed; it waits to be started"
+PRECHECK_INTERRUPTED = "the precheck was interrupted; have it run again"
+LEFT_THE_FILE = (
+    "the configuration file does not name it any more: nothing runs it, and its data is kept; name it there again and "
+    "restart, or release it"
+)
 PASSING = frozenset({"Not Started", "Prechecking", "Performing Initial Change Tracking"})
 """States of a channel that is on its way to another."""
 
@@ -51,6 +59,8 @@ class Status(Protocol):
     def source_time_ms(self) -> int | None: ...
     @property
     def behind(self) -> bool: ...
+    @property
+    def ended(self) -> bool: ...
     @property
     def silent_ms(self) -> int | None: ...
     @property
@@ -83,10 +93,18 @@ class RunningChannel(Protocol):
     def objects(self) -> tuple[str, ...]: ...
     @property
     def refused_objects(self) -> str | None: ...
+    @property
+    def is_running(self) -> bool: ...
+    @property
+    def prechecked(self) -> tuple[Sequence[Any], int] | None: ...
 
     async def take_objects(self, objects: tuple[str, ...]) -> None: ...
 
+    def withdraw_objects(self, objects: tuple[str, ...]) -> None: ...
+
     async def start(self) -> None: ...
+
+    async def try_again(self) -> None: ...
 
     async def stop(self) -> None: ...
 
@@ -95,8 +113,29 @@ class RunningChannel(Protocol):
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
 
 
+class Kept:
+    """What is kept of a channel that was made by an operation: whether it is started, and its last precheck."""
+
+    def __init__(
+        self, *, is_started: bool, items: tuple[PrecheckItem, ...] | None = None, prechecked_ms: int | None = None
+    ) -> None:
+        self.is_started = is_started
+        self.items = items
+        self.prechecked_ms = prechecked_ms
+        self.prechecking: asyncio.Task[None] | None = None
+
+    @property
+    def failed(self) -> list[PrecheckItem]:
+        """The items of the last precheck that keep it from being started."""
+        return [item for item in self.items or () if item.outcome == "failed"]
+
+
 class ServedChannel:
-    """A channel with everything that was opened for it; `source` is its address without the password."""
+    """A channel with everything that was opened for it; `source` is its address without the password.
+
+    `config` is None for what no configuration describes, `kept` for what was not made by an operation. Whoever changes
+    the channel holds `changing`.
+    """
 
     def __init__(
         self,
@@ -105,9 +144,14 @@ class ServedChannel:
         source: str,
         channel: RunningChannel,
         log: StoredLog,
-        precheck: Callable[[], Awaitable[Sequence[PrecheckItem]]],
+        precheck: Callable[..., Awaitable[Sequence[PrecheckItem]]],
         clock: Clock,
+        *,
+        config: ChannelConfig | None = None,
+        kept: Kept | None = None,
+        created_ms: int = 0,
     ) -> None:
+        """`precheck` looks at the source, for other objects if it is given some."""
         self.id = channel_id
         self.name = name
         self.source = source
@@ -115,6 +159,13 @@ class ServedChannel:
         self.log = log
         self.precheck = precheck
         self.groups: list[GroupRow] = []
+        self.config = config
+        self.kept = kept
+        self.created_ms = created_ms
+        self.defined_by = DefinedBy.FILE if kept is None else DefinedBy.OPERATION
+        self.changing = asyncio.Lock()
+        self.closers: list[Callable[[], Awaitable[None]]] = []
+        """What ends the channel, the first last."""
         self._clock = clock
         self._rate = Rate(lambda: log.high_watermark, clock)
         self._ends = [log.subscribe(self._rate.sample), channel.subscribe(self._tell_state)]
@@ -126,8 +177,8 @@ class ServedChannel:
             return
         self._told = (status.state, status.reason)
         facts: dict[str, Any] = {"channel": self.id, "state": str(status.state)}
-        if status.reason is None:
-            _log.info("channel is %s", status.state, extra=facts)
+        if status.reason is None or status.ended:
+            _log.info("channel is %s", status.reason or status.state, extra=facts)
             return
         facts["retried"] = status.retried_until_ms is not None
         _log.error("channel stands still: %s", status.reason, extra=facts)
@@ -137,8 +188,46 @@ class ServedChannel:
         """What the channel was asked to track last."""
         return self.channel.objects
 
+    @property
+    def situation(self) -> Situation:
+        """The row of `broker/lifecycle.py`'s table that holds now."""
+        status = self.channel.status()
+        if status.state != "Not Started":
+            return Situation.ENDED if status.ended and status.state == "Normal" else Situation(str(status.state))
+        if self.channel.is_running or self.kept is None or self.kept.is_started:
+            return Situation.CONNECTING
+        if self.kept.prechecking is not None:
+            return Situation.PRECHECKING
+        return Situation.NOT_READY if self.kept.items is None or self.kept.failed else Situation.READY
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What may be done now."""
+        return allowed(self.situation, self.defined_by)
+
+    def _reason(self, situation: Situation, reason: str | None) -> str | None:
+        """Why it stands still, if it does."""
+        if situation is Situation.READY:
+            return PRECHECK_PASSED
+        if situation is not Situation.NOT_READY or self.kept is None:
+            return reason
+        if not (failed := self.kept.failed):
+            return PRECHECK_INTERRUPTED
+        found = "; ".join(f"{item.name}: {item.found}" for item in failed)
+        return f"the precheck failed: {found}; mend that, and have it run again"
+
+    def _prechecked(self) -> tuple[tuple[PrecheckItem, ...] | None, int | None]:
+        """The last precheck: the one that was asked for, or what a beginning channel found."""
+        found = self.channel.prechecked
+        if found is not None and (self.kept is None or (self.kept.prechecked_ms or 0) < found[1]):
+            return tuple(shown_item(item) for item in found[0]), found[1]
+        return (None, None) if self.kept is None else (self.kept.items, self.kept.prechecked_ms)
+
     async def stop(self) -> None:
         """End the capture; the log stays readable until its owner closes it."""
+        if self.kept is not None and self.kept.prechecking is not None:
+            self.kept.prechecking.cancel()
+            await asyncio.gather(self.kept.prechecking, return_exceptions=True)
         try:
             await self.channel.stop()
         finally:
@@ -146,7 +235,10 @@ class ServedChannel:
                 end()
 
     def view(self, consumption: Consumption, disk_warnings: Mapping[int, str]) -> ChannelView:
-        status, log = self.channel.status(), self.log
+        status, log, situation = self.channel.status(), self.log, self.situation
+        items, prechecked_ms = self._prechecked()
+        config = self.config
+        groups = tuple(consumption.view(group, log) for group in self.groups)
         lag_ms = None
         if status.source_time_ms is not None:
             lag_ms = max(0, self._clock.now_ms() - status.source_time_ms) if status.behind else 0
@@ -155,8 +247,8 @@ class ServedChannel:
             name=self.name,
             topic=log.topic,
             source=self.source,
-            state=str(status.state),
-            reason=status.reason,
+            state="Prechecking" if situation is Situation.PRECHECKING else str(status.state),
+            reason=self._reason(situation, status.reason),
             retried_until_ms=status.retried_until_ms,
             start_offset=log.log_start_offset,
             high_watermark=log.high_watermark,
@@ -169,12 +261,65 @@ class ServedChannel:
             disk=_disk_view(log.disk, disk_warnings),
             damages=log.damages,
             refused_objects=self.channel.refused_objects,
-            groups=tuple(consumption.view(group, log) for group in self.groups),
+            groups=groups,
+            defined_by=str(self.defined_by),
+            objects=self.channel.objects,
+            created_ms=self.created_ms,
+            operations=allowed(situation, self.defined_by),
+            precheck=items,
+            prechecked_ms=prechecked_ms,
+            consumption_checkpoint_ms=min(
+                (group.consume_timestamp_ms for group in groups if group.consume_timestamp_ms is not None), default=None
+            ),
+            **({} if config is None else _described(config)),
             silent_ms=status.silent_ms,
             records=status.records,
             transactions=status.transactions,
             reconnects=status.reconnects,
             committed_bytes=log.committed_bytes,
+        )
+
+
+class LeftChannel:
+    """A channel of which only data is left, or whose log cannot be opened: `sentence` says why, if it is that."""
+
+    def __init__(self, row: ChannelRow, groups: Sequence[GroupRow], sentence: str | None = None) -> None:
+        self.id = row.id
+        self.row = row
+        self.groups = groups
+        self.sentence = sentence
+        self.defined_by = DefinedBy.NONE if sentence is None else DefinedBy.OPERATION
+        self.changing = asyncio.Lock()
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        return allowed(Situation.LEFT, self.defined_by)
+
+    def view(self, consumption: Consumption) -> ChannelView:
+        """It has no state of its own, and nothing of its log is read."""
+        return ChannelView(
+            id=self.id,
+            name=self.row.name,
+            topic=self.row.topic,
+            source=self.row.source,
+            state="Not Started" if self.sentence is None else "Error",
+            reason=self.sentence or LEFT_THE_FILE,
+            retried_until_ms=None,
+            start_offset=0,
+            high_watermark=0,
+            start_timestamp_ms=None,
+            end_timestamp_ms=None,
+            position=None,
+            records_per_s=0.0,
+            lag_ms=None,
+            durable_offset=0,
+            disk=None,
+            damages=(),
+            refused_objects=None,
+            groups=(),
+            defined_by=str(self.defined_by),
+            created_ms=self.row.created_ms,
+            operations=self.operations,
         )
 
 
@@ -184,11 +329,27 @@ class Channels:
     def __init__(self, offsets: OffsetStore, clock: Clock) -> None:
         self.consumption = Consumption(offsets, clock)
         self._served: dict[str, ServedChannel] = {}
+        self.left: dict[str, LeftChannel] = {}
         self._disks = DiskWatch(lambda: [(served.log.directory.parent, served.log.disk) for served in self], clock)
 
     def add(self, served: ServedChannel) -> None:
         self._served[served.id] = served
         served.log.subscribe(self._disks.look)
+
+    def remove(self, channel_id: str) -> None:
+        """Forget a channel of either kind."""
+        self._served.pop(channel_id, None)
+        self.left.pop(channel_id, None)
+
+    def find(self, channel_id: str) -> ServedChannel | None:
+        """The channel that is served under this id."""
+        return self._served.get(channel_id)
+
+    def view(self, channel_id: str) -> ChannelView:
+        """What is known of one channel; KeyError for an unknown one."""
+        if (served := self._served.get(channel_id)) is not None:
+            return served.view(self.consumption, self._disks.warnings())
+        return self.left[channel_id].view(self.consumption)
 
     def __contains__(self, channel_id: str) -> bool:
         return channel_id in self._served
@@ -201,7 +362,8 @@ class Channels:
 
     def views(self) -> Sequence[ChannelView]:
         warnings = self._disks.warnings()
-        return [served.view(self.consumption, warnings) for served in self]
+        served = [served.view(self.consumption, warnings) for served in self]
+        return served + [left.view(self.consumption) for left in self.left.values()]
 
     async def precheck(self, channel_id: str) -> Sequence[PrecheckItem]:
         return await self._served[channel_id].precheck()
@@ -211,6 +373,22 @@ class Channels:
 
     async def stop_channel(self, channel_id: str) -> None:
         await self._served[channel_id].channel.stop()
+
+
+def shown_item(item: Any) -> PrecheckItem:
+    """An item of capture's as it is told."""
+    return PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy)
+
+
+def _described(config: ChannelConfig) -> dict[str, Any]:
+    """What a view has of a configuration."""
+    return {
+        "region": config.region,
+        "instance_id": config.instance_id,
+        "data_types": tuple(config.data_types),
+        "start": str(config.start),
+        "retention_ms": config.retention_ms,
+    }
 
 
 def _disk_view(disk: LogDisk | None, warnings: Mapping[int, str]) -> DiskView | None:

@@ -201,6 +201,11 @@ class Channel:
         await self.start()
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started and goes on by itself."""
+        return self._task is not None and not self._task.done()
+
+    @property
     def objects(self) -> tuple[str, ...]:
         return self.spec.objects
 

@@ -221,18 +221,29 @@ FIRST_QUESTIONS: dict[str, Callable[[SegmentLog], object]] = {
 class IdleChannel:
     """A channel of capture that does nothing."""
 
-    state: str = "Connecting"
+    state: str = "Not Started"
     reason: str | None = None
     retried_until_ms: int | None = None
     position: str | None = None
     source_time_ms: int | None = None
     behind: bool = True
+    silent_ms: int | None = None
+    records: int = 0
+    transactions: int = 0
+    reconnects: int = 0
     objects: tuple[str, ...] = ()
     refused_objects: str | None = None
+    prechecked: None = None
+    is_running: bool = False
+    ended: bool = False
 
     async def take_objects(self, objects: tuple[str, ...]) -> None: ...
 
+    def withdraw_objects(self, objects: tuple[str, ...]) -> None: ...
+
     async def start(self) -> None: ...
+
+    async def try_again(self) -> None: ...
 
     async def stop(self) -> None: ...
 
