@@ -26,16 +26,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from msgspec import json
 from msgspec.structs import replace
 
 from broker.accounts import Accounts
-from broker.channels import Channels, ServedChannel, take_objects
+from broker.channels import Channels, Kept, LeftChannel, ServedChannel, take_objects
 from broker.config_rules import ConfigError
 from broker.context import Broker
 from broker.control import ControlServer, PrecheckItem
 from broker.downconvert import DownConverter
 from broker.enrolment import Changes, Enrolled, Enrolment, in_words, needing_restart, without_passwords
 from broker.groups import GroupCoordinator
+from broker.lifecycle import DefinedBy
 from broker.notices import Notices
 from broker.offsets import OffsetStore
 from broker.plan import Plan
@@ -59,12 +61,13 @@ if TYPE_CHECKING:
     from broker.config import ChannelConfig, Config
     from broker.explain import Explanation
     from broker.listener import Address
+    from broker.managed import ManagedChannels
     from broker.operations.plane import ControlPlane
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
     from capture.source import Source
-    from storage.catalog import ChannelRow
+    from storage.catalog import ChannelRow, GroupRow
     from storage.clock import Clock
     from storage.log import LogReader
 
@@ -90,7 +93,7 @@ class Application:
         """`read_again` reads the file that `config` came from, as it is then, for `reload`."""
         self._config = config
         self._read_again = read_again
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
         """Held while the catalog is brought to a plan, so that no two are made of the same rows."""
         self._clock: Clock = SystemClock() if clock is None else clock
         # Closed in this order, each list from its end: what clients talk to, then what that stands on.
@@ -100,6 +103,8 @@ class Application:
         self._new_logs: set[Path] = set()
         """Folders of logs that this start made and that no row of the catalog stands for yet."""
         self._verifying: asyncio.Task[None] | None = None
+        self.unreleased: dict[str, str] = {}
+        """Why logs of topics are still there that are to be deleted."""
         self.addresses: dict[str, Address] = {}
 
     async def start(self) -> None:
@@ -124,9 +129,14 @@ class Application:
         self._floor.append(self._close_cold_reads)
         self.channels = Channels(self._offsets, self._clock)
         self._broker = self._make_broker(await self.catalog.run(cluster_id, self.catalog))
-        plan = await self._new_plan()
+        await self._finish_releases()
+        plan = await self.new_plan()
         for index, channel in enumerate(self._config.channels):
-            self._serve(await self._open_log(channel, open_configured_source, f"channels[{index}]", plan))
+            self.serve(await self.open_log(channel, open_configured_source, f"channels[{index}]", plan))
+        if documents := await self.catalog.run(self.catalog.documents):
+            from broker.managed import open_kept
+
+            await open_kept(self, documents, plan)
         self._config = without_passwords(self._config)
         listeners = [
             listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
@@ -146,18 +156,20 @@ class Application:
         )
         self._face.append(control.close)
         await control.start()
-        await self._keep(plan)
+        await self.keep(plan)
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels(plan)
 
     async def _start_channels(self, plan: Plan) -> None:
         for served in self.channels:
-            await served.channel.start()
-        for channel_id in plan.channels:
-            if channel_id not in self.channels:
-                _log.warning(
-                    "channel is not in the configuration: stopped, its data kept", extra={"channel": channel_id}
-                )
+            if served.kept is None or served.kept.is_started:
+                await served.channel.start()
+            elif served.kept.items is None:
+                self.managed.begin_precheck(served)
+        for row in plan.channels.values():
+            if row.id not in self.channels and row.id not in self.channels.left:
+                self.channels.left[row.id] = LeftChannel(row)
+                _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
         if not self.catalog.is_verified:
             self._verifying = asyncio.create_task(self._verify_catalog(), name="catalog check")
 
@@ -167,13 +179,46 @@ class Application:
         except StorageError as error:
             _log.error("%s", error)
 
+    async def _finish_releases(self) -> None:
+        """Delete what was to be deleted when an earlier run ended. What cannot be is told, and keeps its topic."""
+        topics = await self.catalog.run(self.catalog.releases)
+        if topics:
+            from broker.managed import delete_log
+
+            for topic in topics:
+                try:
+                    await delete_log(self, topic)
+                except StorageError as error:
+                    _log.error("%s", error)
+
+    @cached_property
+    def managed(self) -> ManagedChannels:
+        """What changes channels by operation."""
+        from broker.managed import ManagedChannels
+
+        return ManagedChannels(self)
+
     @cached_property
     def plane(self) -> ControlPlane:
         """What operations work on; made when the first one is asked for, which needs more code than serving does."""
+        from broker.endpoints import endpoints
+        from broker.group_register import GroupRegister
         from broker.operations.plane import ControlPlane, LoggedAudit
 
         plane = ControlPlane(clock=self._clock, channels=self.channels, audit=LoggedAudit())
         plane.listeners = self._shown_listeners
+        plane.managed = self.managed
+        plane.endpoints = lambda: endpoints(self._config.listeners, self.addresses)
+        plane.record_schema = record_schema
+        plane.groups = GroupRegister(
+            self.catalog,
+            self.channels,
+            self._enrolment,
+            self._offsets,
+            self._broker.groups,
+            self._server.disconnect,
+            self.changing,
+        )
         return plane
 
     async def reload(self) -> str:
@@ -184,33 +229,38 @@ class Application:
         """
         if self._read_again is None:
             raise ConfigError("this server was not started from a configuration file")
-        async with self._changing:
+        async with self.changing:
             config = self._read_again()
             restart = needing_restart(self._config, config)
             wanted = {
                 channel.id: channel_spec(channel, f"channels[{index}]").objects
                 for index, channel in enumerate(config.channels)
             }
-            plan = await self._new_plan()
+            ours = [served for served in self.channels if served.defined_by is not DefinedBy.OPERATION]
+            plan = await self.new_plan()
             planned = [
                 (served, plan.add_groups(served.id, channel.groups))
                 for channel in config.channels
-                for served in self.channels
+                for served in ours
                 if served.id == channel.id
             ]
-            await self._keep(plan)
+            await self.keep(plan)
             changes, cut = [], 0
             for served, enrolled in planned:
-                changed = self._enrolment.change(served.log.topic, [row.id for row in served.groups], enrolled)
-                served.groups = [item.row for item in enrolled]
+                named, made = {item.row.id for item in enrolled}, plan.made_groups(served.id)
+                before = [row.id for row in served.groups if row.verifier is None or row.id in named]
+                changed = self._enrolment.change(served.log.topic, before, enrolled)
+                served.groups = [*(item.row for item in enrolled), *made]
                 changes.append(changed)
                 cut += self._cut(changed)
             doubts = self._server.look_at_certificates()
             taken = [
                 await take_objects(served, wanted[served.id])
-                for served in self.channels
+                for served in ours
                 if set(wanted.get(served.id, served.objects)) != set(served.objects)
             ]
+            for served in ours:
+                served.defined_by = DefinedBy.FILE if served.id in wanted else DefinedBy.NONE
             told = "; ".join((in_words(changes, cut, restart), *taken, *doubts))
             _log.info("the configuration was read again: %s", told)
             return told
@@ -224,18 +274,11 @@ class Application:
 
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
-        async with self._changing:
-            plan = await self._new_plan()
-            open_before = len(self._floor)
-            try:
-                opening = await self._open_log(config, source, f"channel {config.id}", plan)
-                await self._keep(plan)
-            except BaseException:
-                # Left open, the log would cut at its end what another try had appended meanwhile.
-                while len(self._floor) > open_before:
-                    await self._floor.pop()()
-                raise
-            opened = self._serve(opening)
+        async with self.changing:
+            plan = await self.new_plan()
+            opening = await self.open_log(config, source, f"channel {config.id}", plan)
+            await self.keep_with(opening, plan)
+            opened = self.serve(opening)
         await opened.channel.start()
         return opened
 
@@ -313,15 +356,37 @@ class Application:
     async def _close_server(self) -> None:
         await self._server.close(CLOSE_DEADLINE_MS)
 
-    async def _new_plan(self) -> Plan:
+    async def new_plan(self) -> Plan:
         return await self.catalog.run(Plan.read, self.catalog, self._clock)
 
-    async def _keep(self, plan: Plan) -> None:
-        """What was planned is durable from here on."""
-        await self.catalog.run(plan.write, self.catalog)
+    async def keep(self, plan: Plan, *writes: Callable[[], None]) -> None:
+        """What was planned is durable from here on, and what `writes` write with it."""
+
+        def write() -> None:
+            plan.write(self.catalog)
+            for each in writes:
+                each()
+
+        await self.catalog.run(write)
         self._new_logs.clear()
 
-    async def _open_log(self, config: ChannelConfig, source: SourceFactory, path: str, plan: Plan) -> _Opening:
+    async def keep_with(self, opening: Opening, plan: Plan, *writes: Callable[[], None]) -> None:
+        """The same for a channel that was opened on a running server, which is closed again if it cannot be kept."""
+        try:
+            await self.keep(plan, *writes)
+        except BaseException:
+            # Left open, the log would cut at its end what another try had appended meanwhile.
+            await self.end(opening.closers)
+            raise
+
+    async def end(self, closers: list[Closer]) -> None:
+        """Close what is closed at the server's end otherwise, the last first."""
+        while closers:
+            closer = closers.pop()
+            self._floor.remove(closer)
+            await closer()
+
+    async def open_log(self, config: ChannelConfig, source: SourceFactory, path: str, plan: Plan) -> Opening:
         """Everything about a channel that may be refused: its settings, its log, its groups."""
         assert self._directory is not None
         spec = channel_spec(config, path)
@@ -330,13 +395,34 @@ class Application:
         folder = self._directory.topic_path(spec.topic)
         if not folder.exists():
             self._new_logs.add(folder)
+        if spec.topic in self.unreleased:
+            raise StorageError(self.unreleased[spec.topic])
         log = SegmentLog.open(folder, spec.topic, log_config(config), self._clock, cold=self._cold_reads)
-        self._floor.append(partial(self._close_log, log))
+        closers: list[Closer] = [partial(self._close_log, log)]
+        self._floor += closers
+        try:
+            return await self._opened(config, spec, source, log, row, enrolled, plan, closers)
+        except BaseException:
+            await self.end(closers)
+            raise
+
+    async def _opened(
+        self,
+        config: ChannelConfig,
+        spec: ChannelSpec,
+        source: SourceFactory,
+        log: SegmentLog,
+        row: ChannelRow,
+        enrolled: Sequence[Enrolled],
+        plan: Plan,
+        closers: list[Closer],
+    ) -> Opening:
         for note in log.notes:
             _log.warning("%s", note, extra={"channel": row.id})
         if row.start is None and log.log_start_offset < log.high_watermark:
             row = await self._claimed(row, log, plan)
-        return _Opening(config, replace(spec, server_id=row.server_id, id_base=row.id_base), source, log, enrolled)
+        spec = replace(spec, server_id=row.server_id, id_base=row.id_base)
+        return Opening(config, spec, source, log, enrolled, plan.made_groups(spec.id))
 
     async def _claimed(self, row: ChannelRow, log: SegmentLog, plan: Plan) -> ChannelRow:
         """The row of a channel that does not know of the records in its log: it was lost, or is older than they are."""
@@ -354,11 +440,11 @@ class Application:
             with suppress(OSError):  # something came into it: that is not ours to delete
                 log.directory.rmdir()
 
-    def _serve(self, opening: _Opening) -> OpenChannel:
+    def serve(self, opening: Opening) -> OpenChannel:
         """Let clients see a channel whose log is open; nothing can be refused any more."""
         from capture.channel import Channel
 
-        config, spec, source, log, enrolled = opening
+        config, spec, source, log, enrolled, _ = opening
         log.start()
         channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
         precheck = partial(run_precheck, spec, self._clock, self._config.data_path)
@@ -369,14 +455,16 @@ class Application:
         self._broker.topics.add(Topic(spec.topic, log, spec.id, time_before_start_is_start=before_range_is_start))
         for item in enrolled:
             self._enrolment.admit(spec.topic, item)
-        served.groups = [item.row for item in enrolled]
+        for row in opening.made_groups:
+            self._enrolment.admit_made(spec.topic, row)
+        served.groups = [*(item.row for item in enrolled), *opening.made_groups]
         return OpenChannel(channel, log, tuple(group.id for group in served.groups))
 
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
 
 
-class _Opening(NamedTuple):
+class Opening(NamedTuple):
     """A channel whose log is open, and which nobody sees yet."""
 
     config: ChannelConfig
@@ -384,6 +472,7 @@ class _Opening(NamedTuple):
     source: SourceFactory
     log: SegmentLog
     enrolled: Sequence[Enrolled]
+    made_groups: Sequence[GroupRow]
 
 
 class OpenChannel(NamedTuple):
@@ -554,6 +643,14 @@ def found_id_base(log: LogReader) -> int | None:
         for record in iter_records(batch):
             return int(record_decoder()(record.value or b"")["id"]) - record.offset
     return None
+
+
+def record_schema() -> dict[str, Any]:
+    """The Avro schema that capture writes by, as its file has it."""
+    from capture.avro import SCHEMA_FILE
+
+    document: dict[str, Any] = json.decode(SCHEMA_FILE.read_bytes())
+    return document
 
 
 def record_decoder() -> Callable[[bytes], dict[str, Any]]:

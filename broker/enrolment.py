@@ -1,9 +1,10 @@
-"""The consumer groups of the configuration: their accounts, and what a file that is read again changes.
+"""Which consumer groups may log in, and what a configuration file that is read again changes.
 
-The file is the authority for its groups: who is not in it cannot log in, and nothing of a password goes into the
-catalog. The catalog keeps which id belongs to which group of which channel, for ever (`plan.py`), so that committed
-offsets never come into other hands; a group that leaves the file keeps its id and its offsets until a command deletes
-them.
+The file is the authority for its groups: who is not in it cannot log in, and nothing of their passwords goes into the
+catalog. A group that an operation made (`group_register.py`) has its verifier there, and a file that is read again
+leaves it alone unless it has a group of that name: then the group is the file's. The catalog keeps which id belongs to
+which group of which channel, for ever (`plan.py`), so that committed offsets never come into other hands; a group that
+leaves the file keeps its id and its offsets until a command deletes them.
 
 Reading the file again changes groups of channels that run, and their objects (`app.py`), and nothing else: the
 differences that need a restart are named.
@@ -11,7 +12,8 @@ differences that need a restart are named.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import structs
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from broker.accounts import Accounts
     from broker.config import Config, GroupConfig
     from storage.catalog import GroupRow
+
+_log: Final = logging.getLogger("binwire.enrolment")
 
 
 class Enrolled(NamedTuple):
@@ -54,6 +58,20 @@ class Enrolment:
         password = None if config.password is None else config.password.reveal()
         account = Account(row.username, row.id, topic, verifier, config.connections_max)
         return self._accounts.put(account, password)
+
+    def admit_made(self, topic: str, row: GroupRow) -> bool:
+        """Let a group that an operation made log in by the verifier that the catalog has of it."""
+        assert row.verifier is not None
+        try:
+            verifier = Verifier.parse(row.verifier)
+        except ValueError:
+            _log.error("the login of group %s in the catalog cannot be read; delete the group and make another", row.id)
+            return False
+        return self._accounts.put(Account(row.username, row.id, topic, verifier))
+
+    def withdraw(self, group_id: str) -> None:
+        """The group cannot log in any more."""
+        self._accounts.remove(group_id)
 
     def change(self, topic: str, before: Sequence[str], planned: Sequence[Enrolled]) -> Changes:
         """Bring the groups of a topic, whose ids were `before`, to what is planned."""

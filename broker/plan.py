@@ -39,6 +39,8 @@ class Plan:
         self._new_channels: dict[str, ChannelRow] = {}
         self._new_groups: dict[str, GroupRow] = {}
         self._claimed: set[str] = set()
+        self.superseded: list[str] = []
+        """Channels whose documents go: the file defines them now."""
 
     @classmethod
     def read(cls, catalog: Catalog, clock: Clock) -> Plan:
@@ -102,6 +104,11 @@ class Plan:
             planned.append(Enrolled(row, config))
         return planned
 
+    def made_groups(self, channel_id: str) -> list[GroupRow]:
+        """The channel's groups that operations made: those whose login the catalog keeps."""
+        rows = self._groups.values()
+        return [row for row in rows if row.channel_id == channel_id and row.verifier is not None]
+
     def write(self, catalog: Catalog) -> None:
         """Bring the catalog to the plan; what is as it was is not written."""
         for row in self._new_channels.values():
@@ -110,3 +117,5 @@ class Plan:
             else:
                 catalog.put_channel(row)
         catalog.put_groups(self._new_groups.values())
+        for channel_id in self.superseded:
+            catalog.delete_document(channel_id)

@@ -12,6 +12,7 @@ from typing import Any
 
 from capture.errors import MalformedEvent
 
+SCHEMA_FILE = Path(__file__).with_name("record.avsc")
 _NAMESPACE = "com.alibaba.dts.formats.avro."
 _EMPTY_OBJECT = "EmptyObject"
 _IMAGES = ("beforeImages", "afterImages")
@@ -24,7 +25,7 @@ def schema() -> Any:
 
     import fastavro
 
-    return fastavro.parse_schema(json.loads(Path(__file__).with_name("record.avsc").read_text("utf-8")))
+    return fastavro.parse_schema(json.loads(SCHEMA_FILE.read_text("utf-8")))
 
 
 def decode(record: bytes) -> dict[str, Any]:

@@ -6,15 +6,17 @@ Made by `broker/app.py` when the server has started. Holds no logic.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from msgspec import Struct
 
     from broker.alerts.watch import Alerts
     from broker.control import ChannelControl
+    from broker.endpoints import Endpoint
+    from broker.group_register import GroupRegister
     from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
     from storage.clock import Clock
@@ -43,6 +45,11 @@ class ControlPlane:
 
     listeners: Callable[[], Mapping[str, str]]
     """The bound addresses by name."""
+    endpoints: Callable[[], Sequence[Endpoint]]
+    """The Kafka listeners, as clients configure them."""
+    record_schema: Callable[[], dict[str, Any]]
+    """The Avro schema of a record's value."""
+    groups: GroupRegister
     monitoring: Monitoring
     alerts: Alerts
 

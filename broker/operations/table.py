@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.operations import alerts, monitoring, server
+from broker.operations import alerts, groups, monitoring, server
 
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
+    *groups.ROWS,
     *monitoring.ROWS,
     *alerts.ROWS,
     *server.ROWS,
