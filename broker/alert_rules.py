@@ -88,7 +88,7 @@ def check_webhook(path: str, url: str) -> None:
         raise ConfigError(f"{path}: found a text of {len(url)} characters; allowed is {allowed} without spaces")
     try:
         parts = urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_usable = parts.scheme in ("http", "https") and bool(host_and_port(parts)) and parts.port != 0
     except ValueError:
         is_usable = False
     if not is_usable:
@@ -122,6 +122,8 @@ def shown_address(kind: str, address: str) -> str:
 def host_and_port(parts: SplitResult) -> str:
     """Where an address leads, as in a Host header."""
     host = parts.hostname or ""
+    if not host.isascii():
+        host = host.encode("idna").decode()
     host = f"[{host}]" if ":" in host else host
     return host if parts.port is None else f"{host}:{parts.port}"
 

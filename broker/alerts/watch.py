@@ -1,39 +1,423 @@
-"""The rules in force, and the incidents they find."""
+"""The rules in force, and the incidents they find.
+
+At each look of the monitoring every rule is held against all that it is about: an incident begins, goes on or ends
+(`judging.py`), is kept in the catalog and then told (`delivery.py`). A catalog that cannot be written keeps nobody from
+being told: a full disk is what alerts are for.
+
+Invariants: there is at most one open incident of a rule and what it is about, across restarts; nothing here waits for a
+target or the disk while it looks. An incident ends quietly when its rule is deleted, disabled or changed so that it is
+not about it any more, and with a message when the channel or group it is about is gone.
+
+Rules of the file come and go with the file; those made by operations are rows of the catalog. Left to others: what the
+operations take and give (`operations/alerts.py`), which values are allowed (`alert_rules.py`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import hashlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from broker import alert_rules
+from broker.alerts import judging
+from broker.alerts.delivery import Deliverer, Ways
+from broker.alerts.incidents import KeptIncident, Message
+from broker.alerts.notice import Notice
+from broker.operations.alerts import AlertRule, AlertRules, AlertTarget, Delivery, Incidents, TestedTargets
+from broker.operations.operation import Done, OperationError, Refusal
+from storage.catalog import AlertRuleRow
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from broker.operations.alerts import (
-        AlertRule,
-        AlertRules,
-        ChangeAlertArguments,
-        CreateAlertArguments,
-        IncidentArguments,
-        Incidents,
-        TestedTargets,
-    )
-    from broker.operations.operation import Done
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
+
+    from broker.config import AlertConfig, Config
+    from broker.control import ChannelControl, ChannelView
+    from broker.monitoring import Monitoring
+    from broker.operations.alerts import ChangeAlertArguments, CreateAlertArguments, IncidentArguments
+    from storage.catalog import Catalog
+    from storage.clock import Clock
+    from storage.scheduler import Scheduler
+
+ENDED_KEPT_MAX: Final = 500
+RULES_MAX: Final = 500
+FILE: Final = "file"
+OPERATION: Final = "operation"
+
+_log = logging.getLogger("binwire.alerts")
 
 
 class Alerts:
-    """What operations may ask of the watch."""
+    """Watches between `start` and `close`, once each."""
 
-    def shown_rules(self) -> AlertRules:
-        raise NotImplementedError
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        channels: ChannelControl,
+        monitoring: Monitoring,
+        clock: Clock,
+        scheduler: Scheduler,
+    ) -> None:
+        self._catalog = catalog
+        self._channels = channels
+        self._monitoring = monitoring
+        self._clock = clock
+        self._ways = Ways(config.mail, config.alert_commands)
+        self._deliverer = Deliverer(self._ways, clock, scheduler, self._keep)
+        self._rules = {rule.id: rule for rule in map(rule_of_file, config.alerts)}
+        self._incidents: dict[str, KeptIncident] = {}
+        """By id, the oldest first."""
+        self._open: dict[judging.Key, KeptIncident] = {}
+        self._recoveries: dict[judging.Key, judging.Recovery] = {}
+        self._errors = judging.Errors()
+        self._loaded: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Read what is kept, then watch, and go on with what was not told yet."""
+        self._loaded = asyncio.create_task(self._load(), name="alerts")
+
+    async def close(self) -> None:
+        """Stop; incidents that are open stay open."""
+        if self._loaded is not None:
+            self._loaded.cancel()
+            await asyncio.gather(self._loaded, return_exceptions=True)
+        await self._deliverer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _load(self) -> None:
+        try:
+            rules = await self._catalog.run(self._catalog.alert_rules)
+            incidents = await self._catalog.run(self._catalog.incidents)
+        except StorageError as error:
+            _log.error("only the alerts of the file are in force: %s", error)
+            rules, incidents = [], []
+        for rule_row in rules:
+            try:
+                rule = msgspec.json.decode(rule_row.rule, type=AlertRule)
+            except msgspec.DecodeError as error:
+                _log.error("the alert rule %s cannot be read: %s", rule_row.id, error)
+            else:
+                self._rules[rule.id] = rule
+        for row in incidents:
+            try:
+                incident = KeptIncident.of_row(row)
+            except msgspec.DecodeError as error:
+                _log.error("the incident %s cannot be read: %s", row.id, error)
+            else:
+                self._remember(incident)
+                self._deliverer.attend(incident)
+        self._monitoring.subscribe(self._look)
+
+    async def _wait_loaded(self) -> None:
+        if self._loaded is not None:
+            await asyncio.shield(self._loaded)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _look(self, now_ms: int, views: Sequence[ChannelView]) -> None:
+        monotonic_ms = self._clock.monotonic_ms()
+        self._errors.note(views, monotonic_ms)
+        seen: set[judging.Key] = set()
+        for rule in self._rules.values():
+            if not rule.enabled:
+                continue
+            for subject in judging.subjects(rule, views):
+                seen.add(subject.key(rule))
+                self._judge(rule, subject, now_ms, monotonic_ms)
+        for key in self._open.keys() - seen:
+            self._judge_unseen(key, views, now_ms, monotonic_ms)
+
+    def _judge(self, rule: AlertRule, subject: judging.Subject, now_ms: int, monotonic_ms: int) -> None:
+        key = subject.key(rule)
+        value = self._measured(rule, subject, now_ms, monotonic_ms)
+        if key in self._open:
+            if self._recoveries[key].note(judging.is_well(rule, value), monotonic_ms):
+                self._end(key, now_ms, f"{subject.words} {judging.ENDED_WORDS[rule.kind]}", is_told=True)
+        elif value is not None and value >= rule.threshold_s:
+            self._begin(rule, subject, value, now_ms)
+
+    def _measured(self, rule: AlertRule, subject: judging.Subject, now_ms: int, monotonic_ms: int) -> float | None:
+        match rule.kind:
+            case "delay":
+                return judging.delay_s(subject, now_ms)
+            case "error":
+                return self._errors.seconds(subject.channel, monotonic_ms)
+        return self._monitoring.silent_s(subject.channel.id)
+
+    def _judge_unseen(self, key: judging.Key, views: Sequence[ChannelView], now_ms: int, monotonic_ms: int) -> None:
+        """An incident that no rule is about any more: the rule's doing, or is what it is about gone?"""
+        rule_id, channel_id, group_id = key
+        rule, incident = self._rules.get(rule_id), self._open[key]
+        view = next((view for view in views if view.id == channel_id), None)
+        is_there = view is not None and (group_id is None or any(group.id == group_id for group in view.groups))
+        if rule is None or not rule.enabled or is_there:
+            self._end(key, now_ms, "the rule was changed or deleted", is_told=False)
+        elif self._recoveries[key].note(True, monotonic_ms):
+            what = f"group {incident.group_name}" if view is not None else f"channel {incident.channel_name}"
+            self._end(key, now_ms, f"{what} is not there any more", is_told=True)
+
+    def _begin(self, rule: AlertRule, subject: judging.Subject, value: float, now_ms: int) -> None:
+        channel, group = subject
+        incident = KeptIncident(
+            id=f"incident_{secrets.token_hex(8)}",
+            rule=rule,
+            channel_id=channel.id,
+            channel_name=channel.name,
+            topic=channel.topic,
+            group_id=None if group is None else group.id,
+            group_name=None if group is None else group.name,
+            begun_ms=now_ms,
+            sentence=judging.begun_sentence(rule, subject, value),
+            messages=[Message(target, "begun") for target in dict.fromkeys(rule.targets)],
+        )
+        _log.warning("alert: %s", incident.sentence, extra={"rule": rule.id, "channel": channel.id})
+        self._remember(incident)
+        self._run(self._keep_and_tell(incident))
+
+    def _end(self, key: judging.Key, now_ms: int, sentence: str, *, is_told: bool) -> None:
+        incident = self._open.pop(key)
+        del self._recoveries[key]
+        minutes, seconds = divmod(max(0, now_ms - incident.begun_ms) // 1000, 60)
+        incident.end(now_ms, f"{sentence}, after {minutes} min {seconds} s", is_told=is_told)
+        facts = {"rule": incident.rule.id, "channel": incident.channel_id}
+        _log.info("alert is over: %s", incident.ended_sentence, extra=facts)
+        self._run(self._keep_and_tell(incident))
+
+    def _remember(self, incident: KeptIncident) -> None:
+        self._incidents[incident.id] = incident
+        if incident.ended_ms is None:
+            self._open[incident.key] = incident
+            self._recoveries[incident.key] = judging.Recovery()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="alert")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_and_tell(self, incident: KeptIncident) -> None:
+        await self._keep(incident)
+        self._deliverer.attend(incident)
+        await self._forget_oldest()
+
+    async def _keep(self, incident: KeptIncident) -> None:
+        try:
+            await self._catalog.run(self._catalog.put_incident, incident.row())
+        except StorageError as error:
+            _log.error("an incident could not be kept, and may be told again after a restart: %s", error)
+
+    async def _forget_oldest(self) -> None:
+        ended = [
+            each.id for each in self._incidents.values() if each.ended_ms is not None and not each.targets_waiting()
+        ]
+        oldest = ended[: max(0, len(ended) - ENDED_KEPT_MAX)]
+        for incident_id in oldest:
+            del self._incidents[incident_id]
+        if oldest:
+            try:
+                await self._catalog.run(self._catalog.delete_incidents, oldest)
+            except StorageError as error:
+                _log.error("old incidents could not be deleted: %s", error)
+
+    # --- what operations ask ----------------------------------------------------------------------------------------
+
+    @property
+    def open_count(self) -> int:
+        """Incidents that have begun and not ended."""
+        return len(self._open)
+
+    def open_of(self, channel_id: str) -> list[KeptIncident]:
+        """Those of a channel and its groups."""
+        return [incident for incident in self._open.values() if incident.channel_id == channel_id]
+
+    async def shown_rules(self) -> AlertRules:
+        await self._wait_loaded()
+        rules = sorted(self._rules.values(), key=lambda rule: rule.defined_by != FILE)
+        return AlertRules(
+            tuple(map(self._shown, rules)), tuple(sorted(self._ways.commands)), self._ways.mail is not None
+        )
 
     async def create(self, arguments: CreateAlertArguments) -> AlertRule:
-        raise NotImplementedError
+        await self._wait_loaded()
+        if len(self._rules) >= RULES_MAX:
+            raise OperationError(Refusal.LIMIT_REACHED, f"there are {len(self._rules)} alert rules; delete one first")
+        usual = alert_rules.USUAL_THRESHOLD_S[arguments.kind]
+        rule = AlertRule(
+            id=f"alert_{secrets.token_hex(6)}",
+            name=arguments.name,
+            channel_id=arguments.channel_id,
+            group_id=arguments.group_id,
+            kind=arguments.kind,
+            threshold_s=usual if arguments.threshold_s is None else arguments.threshold_s,
+            targets=arguments.targets,
+            enabled=arguments.enabled,
+            defined_by=OPERATION,
+        )
+        return await self._put(rule)
 
     async def change(self, arguments: ChangeAlertArguments) -> AlertRule:
-        raise NotImplementedError
+        await self._wait_loaded()
+        rule = self._own(arguments.alert_id)
+        given = {
+            name: value
+            for name in arguments.__struct_fields__
+            if name != "alert_id" and (value := getattr(arguments, name)) is not msgspec.UNSET
+        }
+        if "targets" in given:
+            given["targets"] = _with_hidden(given["targets"], rule.targets)
+        return await self._put(replace(rule, **given))
+
+    async def _put(self, rule: AlertRule) -> AlertRule:
+        self._check(rule)
+        row = AlertRuleRow(rule.id, msgspec.json.encode(rule).decode())
+        await self._catalog.run(self._catalog.put_alert_rule, row)
+        self._rules[rule.id] = rule
+        return self._shown(rule)
 
     async def delete(self, alert_id: str) -> Done:
-        raise NotImplementedError
+        await self._wait_loaded()
+        rule = self._own(alert_id)
+        await self._catalog.run(self._catalog.delete_alert_rule, rule.id)
+        self._rules.pop(rule.id, None)
+        return Done(f"the alert rule {rule.name} is deleted; its open incidents end without a message")
 
     async def test(self, alert_id: str) -> TestedTargets:
-        raise NotImplementedError
+        await self._wait_loaded()
+        rule = self._found(alert_id)
+        now_ms = self._clock.now_ms()
+        subject = next(judging.subjects(rule, self._channels.views()), None)
+        notice = Notice(
+            id=f"test_{secrets.token_hex(8)}.test",
+            event="test",
+            incident_id="",
+            rule_id=rule.id,
+            rule_name=rule.name,
+            kind=rule.kind,
+            threshold_s=rule.threshold_s,
+            channel_id="" if subject is None else subject.channel.id,
+            channel_name="no channel" if subject is None else subject.channel.name,
+            topic="" if subject is None else subject.channel.topic,
+            group_id=None if subject is None or subject.group is None else subject.group.id,
+            group_name=None if subject is None or subject.group is None else subject.group.name,
+            begun_ms=now_ms,
+            ended_ms=None,
+            sentence=f"This is a test of the alert rule {rule.name}; nothing has happened.",
+        )
+        return TestedTargets(tuple(await asyncio.gather(*(self._test(target, notice) for target in rule.targets))))
 
-    def shown_incidents(self, arguments: IncidentArguments) -> Incidents:
-        raise NotImplementedError
+    async def _test(self, target: AlertTarget, notice: Notice) -> Delivery:
+        failure = await self._ways.tell(target, notice)
+        state = "delivered" if failure is None else "failed"
+        return Message(target, "test", state, 1, self._clock.now_ms(), None, failure).shown()
+
+    async def shown_incidents(self, arguments: IncidentArguments) -> Incidents:
+        await self._wait_loaded()
+        found = [
+            incident.shown()
+            for incident in sorted(self._incidents.values(), key=lambda each: -each.begun_ms)
+            if arguments.channel_id in (None, incident.channel_id)
+            and arguments.alert_id in (None, incident.rule.id)
+            and not (arguments.only_open and incident.ended_ms is not None)
+        ]
+        return Incidents(tuple(found[: arguments.limit]), self.open_count)
+
+    def take(self, config: Config) -> None:
+        """Bring the rules of the file, mail and commands to what the file says now."""
+        own = {rule.id: rule for rule in self._rules.values() if rule.defined_by != FILE}
+        self._rules = {rule.id: rule for rule in map(rule_of_file, config.alerts)} | own
+        self._ways.mail, self._ways.commands = config.mail, config.alert_commands
+
+    def _shown(self, rule: AlertRule) -> AlertRule:
+        targets = tuple(
+            AlertTarget(target.kind, alert_rules.shown_address(target.kind, target.address)) for target in rule.targets
+        )
+        return replace(rule, targets=targets, is_firing=any(key[0] == rule.id for key in self._open))
+
+    def _found(self, alert_id: str) -> AlertRule:
+        rule = self._rules.get(alert_id)
+        if rule is None:
+            raise OperationError(Refusal.NOT_FOUND, f"there is no alert rule {alert_id!r}", field="alert_id")
+        return rule
+
+    def _own(self, alert_id: str) -> AlertRule:
+        rule = self._found(alert_id)
+        if rule.defined_by == FILE:
+            raise OperationError(
+                Refusal.DEFINED_BY_FILE,
+                f"the alert rule {rule.name} is defined by the file; edit its [[alerts]], then run `binwire reload`",
+            )
+        return rule
+
+    def _check(self, rule: AlertRule) -> None:
+        """Hold a rule made by an operation to the rules, and to what there is."""
+        alert_rules.check_scope("group_id", rule.kind, rule.channel_id, rule.group_id)
+        alert_rules.check_threshold("threshold_s", rule.kind, rule.threshold_s)
+        for index, target in enumerate(rule.targets):
+            _check_target(f"targets[{index}].address", target, self._ways)
+        views = self._channels.views()
+        if rule.channel_id is not None and all(view.id != rule.channel_id for view in views):
+            raise OperationError(Refusal.NOT_FOUND, f"there is no channel {rule.channel_id!r}", field="channel_id")
+        if rule.group_id not in (None, alert_rules.EVERY_GROUP) and not any(judging.subjects(rule, views)):
+            raise OperationError(
+                Refusal.NOT_FOUND, f"{rule.channel_id} has no group {rule.group_id!r}", field="group_id"
+            )
+
+
+def rule_of_file(alert: AlertConfig) -> AlertRule:
+    """A rule of the file; its id follows from its name, so that its incidents go on over a restart."""
+    addresses = [
+        *(("webhook", url.reveal()) for url in alert.webhooks),
+        *(("email", address) for address in alert.emails),
+        *(("command", name) for name in alert.commands),
+    ]
+    return AlertRule(
+        id=f"file_{hashlib.sha256(alert.name.encode()).hexdigest()[:12]}",
+        name=alert.name,
+        channel_id=alert.channel,
+        group_id=alert.group,
+        kind=alert.kind,
+        threshold_s=alert_rules.threshold_s(alert.kind, alert.threshold),
+        targets=tuple(AlertTarget(kind, address) for kind, address in addresses),  # type: ignore[arg-type]
+        enabled=alert.enabled,
+        defined_by=FILE,
+    )
+
+
+def _check_target(path: str, target: AlertTarget, ways: Ways) -> None:
+    if target.kind == "webhook":
+        if target.address.endswith("/…"):
+            raise OperationError(
+                Refusal.INVALID, "this address is shortened for showing; give the whole one", field=path
+            )
+        alert_rules.check_webhook(path, target.address)
+    elif target.kind == "command":
+        alert_rules.check_command(path, target.address, ways.commands)
+    else:
+        alert_rules.check_email(path, target.address)
+        if ways.mail is None:
+            sentence = "mail cannot be sent: the configuration file has no [mail]"
+            raise OperationError(Refusal.INVALID, sentence, field=path)
+
+
+def _with_hidden(given: Sequence[AlertTarget], before: Sequence[AlertTarget]) -> tuple[AlertTarget, ...]:
+    """Targets as they were given, with the whole addresses of those that were given as they had been shown."""
+    left = list(before)
+    whole = []
+    for target in given:
+        known = next((each for each in left if _is_shown_as(each, target)), None)
+        if known is not None:
+            left.remove(known)
+        whole.append(target if known is None else known)
+    return tuple(whole)
+
+
+def _is_shown_as(target: AlertTarget, given: AlertTarget) -> bool:
+    shown = alert_rules.shown_address(target.kind, target.address)
+    return target.kind == given.kind and given.address in (target.address, shown)

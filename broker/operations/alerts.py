@@ -153,7 +153,7 @@ class TestedTargets(Struct, frozen=True):
 
 async def list_alerts(plane: ControlPlane, arguments: NoArguments) -> AlertRules:
     """All rules."""
-    return plane.alerts.shown_rules()
+    return await plane.alerts.shown_rules()
 
 
 async def create_alert(plane: ControlPlane, arguments: CreateAlertArguments) -> AlertRule:
@@ -178,7 +178,7 @@ async def test_alert(plane: ControlPlane, arguments: AlertArguments) -> TestedTa
 
 async def list_incidents(plane: ControlPlane, arguments: IncidentArguments) -> Incidents:
     """Incidents with what came of their messages."""
-    return plane.alerts.shown_incidents(arguments)
+    return await plane.alerts.shown_incidents(arguments)
 
 
 ROWS: Final = (
