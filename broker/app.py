@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from broker.listener import Address
     from broker.managed import ManagedChannels
     from broker.operations.plane import ControlPlane
+    from broker.operations.sources import SourceDesk
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
@@ -210,6 +211,8 @@ class Application:
         plane.managed = self.managed
         plane.endpoints = lambda: endpoints(self._config.listeners, self.addresses)
         plane.record_schema = record_schema
+        plane.catalog = self.catalog
+        plane.sources = source_desk()
         plane.groups = GroupRegister(
             self.catalog,
             self.channels,
@@ -547,6 +550,13 @@ def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
     from capture.source import open_source
 
     return open_source(spec.address, spec.server_id, clock, identity=spec.id)
+
+
+def source_desk() -> SourceDesk:
+    """Who asks sources that are no channel's."""
+    from capture.desk import SourceDesk
+
+    return SourceDesk()
 
 
 def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> SourceFactory:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from broker.config import ChannelConfig
+    from broker.config import ChannelConfig, Secret
     from broker.offsets import OffsetStore
     from storage.catalog import ChannelRow, GroupRow
     from storage.clock import Clock
@@ -373,6 +373,12 @@ class Channels:
 
     async def stop_channel(self, channel_id: str) -> None:
         await self._served[channel_id].channel.stop()
+
+    def source_address(self, channel_id: str) -> Secret:
+        config = self._served[channel_id].config
+        if config is None:
+            raise KeyError(channel_id)
+        return config.source
 
 
 def shown_item(item: Any) -> PrecheckItem:

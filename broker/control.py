@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from broker.config import Secret
     from broker.operations.plane import ControlPlane
     from storage.log import LogReader
     from storage.records import Record
@@ -212,6 +213,9 @@ class ChannelControl(Protocol):
 
     async def stop_channel(self, channel_id: str) -> None:
         """Stop a channel at the next transaction boundary and keep its data."""
+
+    def source_address(self, channel_id: str) -> Secret:
+        """The address of the channel's source, its password in it; `KeyError` also if only data is left of it."""
 
 
 class ControlServer:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from broker.group_register import GroupRegister
     from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
+    from broker.operations.sources import SourceDesk
+    from storage.catalog import Catalog
     from storage.clock import Clock
 
 
@@ -52,6 +54,8 @@ class ControlPlane:
     groups: GroupRegister
     monitoring: Monitoring
     alerts: Alerts
+    sources: SourceDesk
+    catalog: Catalog
 
     def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
         self.clock = clock

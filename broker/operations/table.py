@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.operations import alerts, groups, monitoring, server
+from broker.operations import alerts, groups, monitoring, server, sources
 
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *groups.ROWS,
+    *sources.ROWS,
     *monitoring.ROWS,
     *alerts.ROWS,
     *server.ROWS,
