@@ -345,6 +345,10 @@ class Channels:
         """The channel that is served under this id."""
         return self._served.get(channel_id)
 
+    def ids(self) -> list[str]:
+        """Of all channels there are views of, in their order."""
+        return [*self._served, *self.left]
+
     def view(self, channel_id: str) -> ChannelView:
         """What is known of one channel; KeyError for an unknown one."""
         if (served := self._served.get(channel_id)) is not None:

@@ -14,17 +14,21 @@ Left to others: what a channel says of itself (`channels.py`), what is made of t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from broker.operations.monitoring import Series, ShownSeries, StateSpan
+from storage.log import resident
+from storage.scheduler import give_way
 
 if TYPE_CHECKING:
-    from broker.control import ChannelControl, ChannelView, GroupView
+    from broker.control import ChannelView, GroupView
     from storage.clock import Clock
     from storage.scheduler import Scheduler, Timer
 
@@ -192,14 +196,35 @@ class _Channel:
             self.states.append(StateSpan(now_ms, state))
 
 
-class Monitoring:
-    """Looks at all channels each `FINE_STEP_MS`, between `start` and `stop`, and keeps what it saw."""
+class Viewed(Protocol):
+    """What is looked at, channel by channel."""
 
-    def __init__(self, channels: ChannelControl, clock: Clock, scheduler: Scheduler) -> None:
+    def ids(self) -> Sequence[str]: ...
+
+    def view(self, channel_id: str) -> ChannelView: ...
+
+
+async def seen(channels: Viewed) -> list[ChannelView]:
+    """Views of all channels, with the loop given back between them: a thousand groups take a hundred milliseconds."""
+    views = []
+    for channel_id in channels.ids():
+        try:
+            views.append(await resident(partial(channels.view, channel_id)))
+        except KeyError:
+            pass  # it was released meanwhile
+        await give_way()
+    return views
+
+
+class Monitoring:
+    """Looks at all channels each `FINE_STEP_MS`, between `start` and `close`, and keeps what it saw."""
+
+    def __init__(self, channels: Viewed, clock: Clock, scheduler: Scheduler) -> None:
         self._channels = channels
         self._clock = clock
         self._scheduler = scheduler
         self._timer: Timer | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._kept: dict[str, _Channel] = {}
         self._minute = 0
         self._looks: list[Look] = []
@@ -209,24 +234,28 @@ class Monitoring:
         self._looks.append(look)
 
     def start(self) -> None:
-        self._look()
+        self._timer = self._scheduler.call_later(FINE_STEP_MS, self.start)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="monitoring")
 
-    def stop(self) -> None:
+    async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
 
-    def _look(self) -> None:
-        self._timer = self._scheduler.call_later(FINE_STEP_MS, self._look)
+    async def _look(self) -> None:
         try:
-            self.sample()
+            await self.look()
         except Exception:
             # Whatever one look stumbles over, the next one comes: alerts depend on it.
             _log.exception("the channels could not be looked at")
 
-    def sample(self) -> None:
+    async def look(self) -> None:
         """Look once."""
-        now_ms, views = self._clock.now_ms(), self._channels.views()
+        views = await seen(self._channels)
+        now_ms = self._clock.now_ms()
         tick, minute = now_ms // FINE_STEP_MS, now_ms // COARSE_STEP_MS
         if minute > self._minute > 0:
             self._fold(self._minute)
