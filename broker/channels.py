@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.consumption import Consumption
-from broker.control import ChannelView, DiskView, PrecheckItem
+from broker.control import ChannelView, DiskView, PrecheckItem, ProgressView
 from broker.disks import DiskWatch
 from broker.lifecycle import DefinedBy, Situation, allowed
 from broker.rate import Rate
@@ -69,6 +69,8 @@ class Status(Protocol):
     def transactions(self) -> int: ...
     @property
     def reconnects(self) -> int: ...
+    @property
+    def progress(self) -> tuple[str, float | None] | None: ...
 
 
 class StoredLog(LogReader, Protocol):
@@ -85,6 +87,8 @@ class StoredLog(LogReader, Protocol):
     @property
     def damages(self) -> tuple[str, ...]: ...
 
+    async def close(self, *, orderly: bool = True) -> None: ...
+
 
 class RunningChannel(Protocol):
     """A channel of capture, as far as it concerns the server; `objects` are those it was asked for last."""
@@ -93,6 +97,8 @@ class RunningChannel(Protocol):
     def objects(self) -> tuple[str, ...]: ...
     @property
     def refused_objects(self) -> str | None: ...
+    @property
+    def whitelist_addresses(self) -> tuple[str, ...]: ...
     @property
     def is_running(self) -> bool: ...
     @property
@@ -161,6 +167,10 @@ class ServedChannel:
         self.groups: list[GroupRow] = []
         self.config = config
         self.kept = kept
+        self.looked: tuple[tuple[PrecheckItem, ...], int] | None = None
+        """What the last precheck that somebody asked for found, and when (Unix epoch ms)."""
+        if kept is not None and kept.items is not None:
+            self.looked = kept.items, kept.prechecked_ms or 0
         self.created_ms = created_ms
         self.defined_by = DefinedBy.FILE if kept is None else DefinedBy.OPERATION
         self.changing = asyncio.Lock()
@@ -218,10 +228,17 @@ class ServedChannel:
 
     def _prechecked(self) -> tuple[tuple[PrecheckItem, ...] | None, int | None]:
         """The last precheck: the one that was asked for, or what a beginning channel found."""
-        found = self.channel.prechecked
-        if found is not None and (self.kept is None or (self.kept.prechecked_ms or 0) < found[1]):
+        found, looked = self.channel.prechecked, self.looked
+        if found is not None and (looked is None or looked[1] < found[1]):
             return tuple(shown_item(item) for item in found[0]), found[1]
-        return (None, None) if self.kept is None else (self.kept.items, self.kept.prechecked_ms)
+        return (None, None) if looked is None else looked
+
+    def take_precheck(self, items: tuple[PrecheckItem, ...]) -> None:
+        """What was found now."""
+        now_ms = self._clock.now_ms()
+        self.looked = items, now_ms
+        if self.kept is not None:
+            self.kept.items, self.kept.prechecked_ms = items, now_ms
 
     async def stop(self) -> None:
         """End the capture; the log stays readable until its owner closes it."""
@@ -273,6 +290,8 @@ class ServedChannel:
             ),
             **({} if config is None else _described(config)),
             silent_ms=status.silent_ms,
+            progress=None if status.progress is None else ProgressView(*status.progress),
+            whitelist_addresses=self.channel.whitelist_addresses,
             records=status.records,
             transactions=status.transactions,
             reconnects=status.reconnects,
@@ -283,10 +302,9 @@ class ServedChannel:
 class LeftChannel:
     """A channel of which only data is left, or whose log cannot be opened: `sentence` says why, if it is that."""
 
-    def __init__(self, row: ChannelRow, groups: Sequence[GroupRow], sentence: str | None = None) -> None:
+    def __init__(self, row: ChannelRow, sentence: str | None = None) -> None:
         self.id = row.id
         self.row = row
-        self.groups = groups
         self.sentence = sentence
         self.defined_by = DefinedBy.NONE if sentence is None else DefinedBy.OPERATION
         self.changing = asyncio.Lock()

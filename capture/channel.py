@@ -31,6 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from capture.errors import CaptureError, ReadAgain, SourceRefused, SourceUnavailable
+from capture.progress import Progress
 from capture.record_limit import RECORD_BYTES_MAX
 from capture.source import StreamEnded
 from capture.task import DDL, DML, Counters, Task
@@ -116,7 +117,8 @@ class ChannelStatus(Struct, frozen=True):
     action. Normal has a reason only where the source ended.
 
     `source_time_ms` is up to when everything is known, in the source's time; `behind` says that there is more to read;
-    `silent_ms` is how long the source has not been heard, None without a session; `ended` that a source of files ended.
+    `silent_ms` is how long the source has not been heard, None without a session; `ended` that a source of files ended;
+    `progress` what a precheck or an initial change tracking does.
     """
 
     state: State
@@ -130,6 +132,7 @@ class ChannelStatus(Struct, frozen=True):
     transactions: int
     reconnects: int
     ended: bool
+    progress: Progress | None
 
 
 class Channel:
@@ -181,6 +184,9 @@ class Channel:
         self._reconnects = 0
         self._ended = False
         self._ended_at: str | None = None
+        self._progress = Progress("")
+        self.whitelist_addresses: tuple[str, ...] = ()
+        """By which addresses the source knows this machine, the surest first; empty before it was asked."""
         self._again = asyncio.Event()
         """Set when the pause between two sessions is over."""
         self._is_storage_doubtful = False
@@ -246,6 +252,7 @@ class Channel:
             transactions=self._counters.transactions,
             reconnects=self._reconnects,
             ended=self._ended,
+            progress=self._progress if self._state in (State.PRECHECKING, State.INITIAL) else None,
         )
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -412,13 +419,17 @@ class Channel:
                 await self._catalog.run(forget_files, self._catalog, self.spec.id)
                 await self._precheck(source, info)
                 self._move(State.INITIAL)
-            resume, history, selection, refused = await prepare(source, info, self.spec, self._log, self._catalog)
+            resume, history, selection, refused = await prepare(
+                source, info, self.spec, self._log, self._catalog, self._tell
+            )
             self._tell_refused_objects(refused)
             session = Session(self._work, source, info, selection, history, resume)
             if source.queryable:
                 end, _ = await current_end(source, info)
                 session.pacer.read_heartbeat(at_end=resume.position.order >= end.order)
+                await self._learn_whitelist_addresses(source)
             self._begin_segment_if_elsewhere(resume)
+            self._tell(f"opens the stream at {resume.position}")
             await source.start(resume.position)
             self._session = session
             self._move(State.NORMAL)
@@ -428,6 +439,15 @@ class Channel:
             self._session = None
             await source.close()
             self._drop_unfinished()
+
+    def _tell(self, sentence: str, fraction: float | None = None) -> None:
+        self._progress = Progress(sentence, fraction)
+
+    async def _learn_whitelist_addresses(self, source: Source) -> None:
+        from capture.whitelist import seen_from
+
+        if not self.whitelist_addresses:
+            self.whitelist_addresses = (await seen_from(source, self.spec.address)).admitted
 
     def _tell_refused_objects(self, refused: str | None) -> None:
         if refused is not None and refused != self.refused_objects:
@@ -446,12 +466,13 @@ class Channel:
 
     async def _precheck(self, source: Source, info: ServerInfo) -> None:
         """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""
+        self._tell("looks at the source")
         self._move(State.PRECHECKING)
         if not (source.queryable or info.files):
             return  # there is nothing to look at
         from capture.precheck import Outcome, check  # 5 ms of a start, which a channel that has a log does without
 
-        items = await check(source, info, self.spec)
+        items = await check(source, info, self.spec, tell=self._tell)
         self.prechecked = items, self._clock.now_ms()
         for item in items:
             if item.outcome is Outcome.WARNING:

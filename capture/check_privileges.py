@@ -76,13 +76,14 @@ def object_privilege(name: str, outcome: Outcome, means: str) -> Callable[[Look]
         if not lacking:
             return passed("granted on all objects")
         patterns = look.variable("partial_revokes") != "ON"
-        places = [grant_place(database, table, patterns=patterns) for database, table in lacking]
+        places = [grant_place(database, table, patterns=False) for database, table in lacking]
         if all(look.dormant.has(name, *one) for one in lacking):
             found, remedy = f"granted on {named(places)} to a role that is not active", _activate(look)
         else:
             taken_out = any(look.grants.is_taken_out(name, database) for database, _ in lacking)
             found = f"{'taken away (partial revoke)' if taken_out else 'not granted'} on {named(places)}"
-            remedy = lines([f"GRANT {name} ON {place} TO {look.account};" for place in places])
+            meant = [grant_place(database, table, patterns=patterns) for database, table in lacking]
+            remedy = lines([f"GRANT {name} ON {place} TO {look.account};" for place in meant])
         return (failed if outcome is Outcome.FAILED else warning)(found, means, remedy)
 
     return look_at

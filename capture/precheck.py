@@ -22,6 +22,7 @@ from capture.errors import NEW_CHANNEL, CaptureError, SourceRefused, SourceUnava
 from capture.failover import rehearse
 from capture.grants import Grants
 from capture.identity import require_same_source
+from capture.progress import quiet
 from capture.resume import rehearse_definitions
 from capture.schema import SchemaHistory
 from capture.schema_file import apply_schema_file
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from capture.binlog_files import BinlogFile
     from capture.channel import ChannelSpec
     from capture.position import BinlogPosition, ResumePoint
+    from capture.progress import Tell
     from capture.source import ServerInfo, Source
 
 GONE_THROUGH_BYTES_MAX = 1 << 30
@@ -86,11 +88,11 @@ async def _remedy_of_no_connection(source: Source, spec: ChannelSpec, error: Cap
 
 
 async def check(
-    source: Source, info: ServerInfo, spec: ChannelSpec, resume: ResumePoint | None = None
+    source: Source, info: ServerInfo, spec: ChannelSpec, resume: ResumePoint | None = None, tell: Tell = quiet
 ) -> Sequence[CheckResult]:
     """The items behind "reachable", for a source that is connected. Raises SourceUnavailable if it goes away."""
     if source.queryable:
-        return await _results(ITEMS, await _look(source, info, spec, resume))
+        return await _results(ITEMS, await _look(source, info, spec, resume), tell)
     if info.files:
         return await _results(FILE_ITEMS, Look(source, spec, info, {}, Grants(), Grants(), "", resume))
     return ()
@@ -105,12 +107,13 @@ async def require_objects(source: Source, info: ServerInfo, spec: ChannelSpec) -
             raise SourceRefused(f"{result.name}: {result.found}; {remedy}")
 
 
-async def _results(items: Sequence[Item], look: Look) -> Sequence[CheckResult]:
+async def _results(items: Sequence[Item], look: Look, tell: Tell = quiet) -> Sequence[CheckResult]:
     results: list[CheckResult] = []
     lacking: set[str] = set()
-    for item in items:
+    for number, item in enumerate(items):
         if lacking & set(item.needs):
             continue
+        tell(f"looks at {item.name}: item {number + 1} of {len(items)}", number / len(items))
         try:
             finding = await item.look(look)
         except SourceUnavailable:

@@ -19,6 +19,7 @@ from capture.identity import require_same_source
 from capture.objects import objects_in_force, objects_text, take_objects
 from capture.past import history_at, require_readable
 from capture.position import BinlogPosition, GtidSet, ResumePoint
+from capture.progress import quiet
 from capture.schema import SchemaHistory
 from capture.selection import Selection
 from capture.snapshot import Definitions, DefinitionsChanged, definitions_at, definitions_now
@@ -27,6 +28,7 @@ from capture.task import DML
 
 if TYPE_CHECKING:
     from capture.channel import ChannelSpec
+    from capture.progress import Tell
     from capture.source import ServerInfo, Source
     from storage.catalog import Catalog, ChannelRow
     from storage.log import Log
@@ -41,13 +43,15 @@ class Prepared(NamedTuple):
     refused: str | None = None
 
 
-async def prepare(source: Source, info: ServerInfo, spec: ChannelSpec, log: Log, catalog: Catalog) -> Prepared:
+async def prepare(
+    source: Source, info: ServerInfo, spec: ChannelSpec, log: Log, catalog: Catalog, tell: Tell = quiet
+) -> Prepared:
     """The position to stream from and the history at it. Raises SourceRefused, SourceUnavailable, PositionError."""
     row, is_history_lost = await catalog.run(_look, catalog, spec.id)
     selection = Selection(spec.objects, info.lower_case_table_names)
     known = known_point(log.recovered, row.start)
     if known is None:
-        return Prepared(*await _begin(source, info, spec, selection, catalog, row), selection)
+        return Prepared(*await _begin(source, info, spec, selection, catalog, row, tell), selection)
     await require_same_source(source, info, known)
     if is_history_lost:
         return Prepared(known, await _history_again(source, info, spec, selection, known, catalog, row), selection)
@@ -96,18 +100,27 @@ async def _kept_history(info: ServerInfo, selection: Selection, catalog: Catalog
 
 
 async def _begin(
-    source: Source, info: ServerInfo, spec: ChannelSpec, selection: Selection, catalog: Catalog, row: ChannelRow
+    source: Source,
+    info: ServerInfo,
+    spec: ChannelSpec,
+    selection: Selection,
+    catalog: Catalog,
+    row: ChannelRow,
+    tell: Tell,
 ) -> tuple[ResumePoint, SchemaHistory]:
     definitions = None
+    tell(f"looks for the start position: {spec.start}", None)
     if not source.queryable:
         point = await _start_without_server(source, info, spec)
     elif spec.start == NOW:
-        position, gtid_set, definitions = await definitions_now(source, info, selection)
+        position, gtid_set, definitions = await definitions_now(source, info, selection, tell)
         point = point_at(info, position, gtid_set)
     else:
         point = await resolve_start(source, info, spec.start)
-        definitions = await definitions_at(source, info, selection, point.position)
+        definitions = await definitions_at(source, info, selection, point.position, tell)
+        tell(f"sees that every row behind {point.position} can be read", None)
         await _require_readable(source, info, spec, selection, point.position, definitions)
+    tell(f"makes the start {point.position} and the definitions there durable", None)
     history = await history_at(point.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     row = replace(row, start=point.to_json(), objects=objects_text(spec.objects))

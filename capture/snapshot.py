@@ -24,6 +24,7 @@ from msgspec import Struct
 from capture.effects import Effect, effects
 from capture.errors import SchemaMismatch, SourceRefused
 from capture.events import QueryEvent
+from capture.progress import quiet, through
 from capture.scan import statements_between
 from capture.source import ServerRefusal
 from capture.sql import quote_identifier
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from capture.position import BinlogPosition, GtidSet
+    from capture.progress import Tell
     from capture.selection import Selection
     from capture.source import ServerInfo, Source
 
@@ -87,18 +89,18 @@ def names_in_words(tables: Sequence[_Name]) -> str:
 
 
 async def definitions_now(
-    source: Source, info: ServerInfo, selection: Selection
+    source: Source, info: ServerInfo, selection: Selection, tell: Tell = quiet
 ) -> tuple[BinlogPosition, GtidSet, Definitions]:
     """A position of about now, the transactions before it, and the definitions there.
 
     Raises DefinitionsChanged where tracked tables changed again whenever they were read.
     """
     position, _ = await current_end(source, info)
-    reading = _Reading(source, selection)
+    reading = _Reading(source, selection, tell)
     await reading.read_all()
     for _ in range(SNAPSHOT_ROUNDS_MAX):
         end, _ = await current_end(source, info)
-        found = await _effects_between(source, info, selection, position, end)
+        found = await _effects_between(source, info, selection, position, end, tell)
         definitions = reading.definitions(found)
         if not definitions.unknown:
             return position, await set_before(source, info, position), definitions
@@ -110,16 +112,16 @@ async def definitions_now(
 
 
 async def definitions_at(
-    source: Source, info: ServerInfo, selection: Selection, position: BinlogPosition
+    source: Source, info: ServerInfo, selection: Selection, position: BinlogPosition, tell: Tell = quiet
 ) -> Definitions:
     """The definitions at `position` of all tables in databases of which something is tracked, as far as they hold.
 
     A table that is not tracked and changed since is left out.
     """
-    reading = _Reading(source, selection)
+    reading = _Reading(source, selection, tell)
     await reading.read_all()
     end, _ = await current_end(source, info)
-    return reading.definitions(await _effects_between(source, info, selection, position, end))
+    return reading.definitions(await _effects_between(source, info, selection, position, end, tell))
 
 
 class _Reading(Struct):
@@ -127,6 +129,7 @@ class _Reading(Struct):
 
     source: Source
     selection: Selection
+    tell: Tell
     databases: dict[str, str] = {}
     tables: dict[_Name, str] = {}
 
@@ -134,7 +137,9 @@ class _Reading(Struct):
         rows = await self.source.query("SELECT schema_name FROM information_schema.schemata")
         for database in sorted(name for (name,) in rows if name is not None and self.selection(name, "")):
             await self._read_database(database)
-        for name in await self._listed():
+        names = await self._listed()
+        for number, name in enumerate(names):
+            self.tell(f"reads the definitions of tables: {number:,} of {len(names):,}", number / len(names))
             await self._read_table(*name)
 
     async def read_again(self, names: Iterable[_Name]) -> None:
@@ -210,11 +215,19 @@ async def show_create(source: Source, kind: str, *names: str) -> str | None:
 
 
 async def _effects_between(
-    source: Source, info: ServerInfo, selection: Selection, start: BinlogPosition, end: BinlogPosition
+    source: Source,
+    info: ServerInfo,
+    selection: Selection,
+    start: BinlogPosition,
+    end: BinlogPosition,
+    tell: Tell = quiet,
 ) -> _Effects:
     """The effect that decides for each tracked table (a database: empty table name), named as the server compares."""
     found: _Effects = {}
-    async for _, step in statements_between(source, info, start, end):
+    sentence = f"looks for statements that changed definitions between {start} and {end}"
+    tell(sentence, None)
+    async for at, step in statements_between(source, info, start, end):
+        tell(sentence, through(start, at, end))
         assert isinstance(step.event, QueryEvent)
         for database, table, effect in effects(step.statements, step.event.database):
             if not selection(database, ""):

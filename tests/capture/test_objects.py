@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from capture.channel import State
+from capture.grants import grant_place
 from capture.objects import objects_in_force
 from storage.clock import SystemClock
 from tests.capture.test_live_capture import caught_up, live, rows_of, run
@@ -159,7 +160,10 @@ async def test_what_the_account_cannot_see_is_refused_and_the_old_objects_go_on(
         await insert(world, server, channel, 1, f"{one}.a")
         for objects, words in (
             ((one, f"{two}.b"), f"SELECT privilege: not granted on `{two}`.`b`; GRANT SELECT ON `{two}`.`b` TO "),
-            ((one, two), f"SELECT privilege: not granted on `{two}`.*; GRANT SELECT ON `{two}`.* TO "),
+            (
+                (one, two),
+                f"SELECT privilege: not granted on `{two}`.*; GRANT SELECT ON {grant_place(two, None, patterns=True)} TO ",
+            ),
             ((one, f"{one}.a", f"{two}.nix"), "SELECT privilege: not granted on "),
         ):
             await channel.take_objects(objects)
