@@ -52,7 +52,7 @@ from storage.directory import DataDirectory, catalog_path, topic_path
 from storage.errors import StorageError
 from storage.log import resident
 from storage.records import iter_batches, iter_records
-from storage.scheduler import LoopScheduler
+from storage.scheduler import LoopScheduler, give_way
 from storage.segment_log import SegmentLog
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Application:
         self._read_again = read_again
         self.changing = asyncio.Lock()
         """Held while the catalog is brought to a plan, so that no two are made of the same rows."""
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self.clock: Clock = SystemClock() if clock is None else clock
         # Closed in this order, each list from its end: what clients talk to, then what that stands on.
         self._face: list[Closer] = []
         self._floor: list[Closer] = []
@@ -123,12 +123,12 @@ class Application:
         self.catalog = await asyncio.to_thread(Catalog.open, directory.catalog_path)
         self._floor.append(self._close_catalog)
         self._scheduler = LoopScheduler()
-        self._accounts = Accounts(self._clock, self._scheduler)
+        self._accounts = Accounts(self.clock, self._scheduler)
         self._enrolment = Enrolment(self._accounts)
-        self._offsets = OffsetStore(self.catalog, self._clock)
+        self._offsets = OffsetStore(self.catalog, self.clock)
         self._cold_reads = ColdReads()
         self._floor.append(self._close_cold_reads)
-        self.channels = Channels(self._offsets, self._clock)
+        self.channels = Channels(self._offsets, self.clock)
         self._broker = self._make_broker(await self.catalog.run(cluster_id, self.catalog))
         await self._finish_releases()
         plan = await self.new_plan()
@@ -140,7 +140,7 @@ class Application:
             await open_kept(self, documents, plan)
         self._config = without_passwords(self._config)
         listeners = [
-            listener(item, f"listeners[{index}]", self._clock) for index, item in enumerate(self._config.listeners)
+            listener(item, f"listeners[{index}]", self.clock) for index, item in enumerate(self._config.listeners)
         ]
         self._server = BrokerServer(self._broker, listeners)
         self.channels.consumption.watch(self._broker.groups.describe, self._server.sessions)
@@ -206,7 +206,7 @@ class Application:
         from broker.group_register import GroupRegister
         from broker.operations.plane import ControlPlane, LoggedAudit
 
-        plane = ControlPlane(clock=self._clock, channels=self.channels, audit=LoggedAudit())
+        plane = ControlPlane(clock=self.clock, channels=self.channels, audit=LoggedAudit())
         plane.listeners = self._shown_listeners
         plane.managed = self.managed
         plane.endpoints = lambda: endpoints(self._config.listeners, self.addresses)
@@ -217,6 +217,7 @@ class Application:
             self.catalog,
             self.channels,
             self._enrolment,
+        plane.reload = self.reload
             self._offsets,
             self._broker.groups,
             self._server.disconnect,
@@ -294,7 +295,7 @@ class Application:
         from capture.errors import CaptureError
         from capture.selection import EVERYTHING
 
-        source = EmbeddedSource(self._clock, database=database)
+        source = EmbeddedSource(self.clock, database=database)
         try:
             for statement in statements:
                 source.statement(statement)
@@ -333,15 +334,15 @@ class Application:
             topics=Topics(),
             groups=GroupCoordinator(
                 self._offsets,
-                self._clock,
+                self.clock,
                 self._scheduler,
                 min_session_ms=self._config.group_min_session_ms,
                 initial_rebalance_ms=self._config.group_initial_rebalance_ms,
             ),
             offsets=self._offsets,
-            clock=self._clock,
+            clock=self.clock,
             scheduler=self._scheduler,
-            notices=Notices(self._clock),
+            notices=Notices(self.clock),
             authenticator=self._accounts,
             downconverter=DownConverter(),
             group_ids=self._accounts.group_ids,
@@ -360,7 +361,7 @@ class Application:
         await self._server.close(CLOSE_DEADLINE_MS)
 
     async def new_plan(self) -> Plan:
-        return await self.catalog.run(Plan.read, self.catalog, self._clock)
+        return await self.catalog.run(Plan.read, self.catalog, self.clock)
 
     async def keep(self, plan: Plan, *writes: Callable[[], None]) -> None:
         """What was planned is durable from here on, and what `writes` write with it."""
@@ -369,6 +370,38 @@ class Application:
             plan.write(self.catalog)
             for each in writes:
                 each()
+
+    # --- for `broker/managed.py` ------------------------------------------------------------------------------------
+
+    def topic_path(self, topic: str) -> Path:
+        """Where the log of a topic is, or would be."""
+        assert self._directory is not None
+        return self._directory.topic_path(topic)
+
+    def withdraw_topic(self, name: str) -> Topic | None:
+        """Have clients see no such topic from now on."""
+        return self._broker.topics.remove(name)
+
+    def offer_topic(self, topic: Topic | None) -> None:
+        """Have them see it again."""
+        if topic is not None:
+            self._broker.topics.add(topic)
+
+    def forget_groups(self, group_ids: Sequence[str]) -> None:
+        """Nobody logs in to these groups any more, whose rows are gone; who did is cut off."""
+        for group_id in group_ids:
+            self._accounts.remove(group_id)
+            self._broker.groups.remove(group_id)
+            self._offsets.forget(group_id)
+        self._server.disconnect(lambda principal: principal.group_id in group_ids, "its channel is released")
+
+    async def end_discarded(self, served: ServedChannel) -> None:
+        """End a channel whose log is to be deleted: nothing of it is flushed."""
+        for closer in served.closers:
+            self._floor.remove(closer)
+        await served.stop()
+        await give_way()  # those whose connections were cut leave the log
+        await served.log.close(orderly=False)
 
         await self.catalog.run(write)
         self._new_logs.clear()
@@ -400,32 +433,19 @@ class Application:
             self._new_logs.add(folder)
         if spec.topic in self.unreleased:
             raise StorageError(self.unreleased[spec.topic])
-        log = SegmentLog.open(folder, spec.topic, log_config(config), self._clock, cold=self._cold_reads)
+        log = SegmentLog.open(folder, spec.topic, log_config(config), self.clock, cold=self._cold_reads)
         closers: list[Closer] = [partial(self._close_log, log)]
         self._floor += closers
         try:
-            return await self._opened(config, spec, source, log, row, enrolled, plan, closers)
+            for note in log.notes:
+                _log.warning("%s", note, extra={"channel": row.id})
+            if row.start is None and log.log_start_offset < log.high_watermark:
+                row = await self._claimed(row, log, plan)
         except BaseException:
             await self.end(closers)
             raise
-
-    async def _opened(
-        self,
-        config: ChannelConfig,
-        spec: ChannelSpec,
-        source: SourceFactory,
-        log: SegmentLog,
-        row: ChannelRow,
-        enrolled: Sequence[Enrolled],
-        plan: Plan,
-        closers: list[Closer],
-    ) -> Opening:
-        for note in log.notes:
-            _log.warning("%s", note, extra={"channel": row.id})
-        if row.start is None and log.log_start_offset < log.high_watermark:
-            row = await self._claimed(row, log, plan)
         spec = replace(spec, server_id=row.server_id, id_base=row.id_base)
-        return Opening(config, spec, source, log, enrolled, plan.made_groups(spec.id))
+        return Opening(config, spec, source, log, enrolled, plan.made_groups(spec.id), row.created_ms, closers)
 
     async def _claimed(self, row: ChannelRow, log: SegmentLog, plan: Plan) -> ChannelRow:
         """The row of a channel that does not know of the records in its log: it was lost, or is older than they are."""
@@ -443,15 +463,27 @@ class Application:
             with suppress(OSError):  # something came into it: that is not ours to delete
                 log.directory.rmdir()
 
-    def serve(self, opening: Opening) -> OpenChannel:
+    def serve(self, opening: Opening, kept: Kept | None = None) -> OpenChannel:
         """Let clients see a channel whose log is open; nothing can be refused any more."""
         from capture.channel import Channel
 
-        config, spec, source, log, enrolled, _ = opening
+        config, spec, source, log, enrolled, *_ = opening
         log.start()
-        channel = Channel(spec, log, self.catalog, lambda: source(spec, self._clock), self._clock)
-        precheck = partial(run_precheck, spec, self._clock, self._config.data_path)
-        served = ServedChannel(spec.id, config.display_name, str(spec.address), channel, log, precheck, self._clock)
+        channel = Channel(spec, log, self.catalog, lambda: source(spec, self.clock), self.clock)
+        precheck = partial(run_precheck, spec, self.clock, self._config.data_path)
+        served = ServedChannel(
+            spec.id,
+            config.display_name,
+            str(spec.address),
+            channel,
+            log,
+            precheck,
+            self.clock,
+            config=replace(config, groups=[]),  # nothing of a password
+            kept=kept,
+            created_ms=opening.created_ms,
+        )
+        served.closers = [*opening.closers, served.stop]
         self._floor.append(served.stop)
         self.channels.add(served)
         before_range_is_start = config.before_range == "start"
@@ -487,6 +519,8 @@ class OpenChannel(NamedTuple):
 
 
 class EmbeddedChannel:
+    created_ms: int
+    closers: list[Closer]
     """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
 
     def __init__(self, opened: OpenChannel, source: EmbeddedSource) -> None:
@@ -577,8 +611,11 @@ def created_table(sql: str) -> str:
     raise CallFailedError(f"{sql[:80]!r} is not one CREATE TABLE statement")
 
 
-async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequence[PrecheckItem]:
-    """Look at a channel's source, and at what the data directory already holds of it, without changing anything.
+async def run_precheck(
+    spec: ChannelSpec, clock: Clock, data_path: Path, objects: tuple[str, ...] | None = None
+) -> Sequence[PrecheckItem]:
+    """Look at a channel's source, and at what the data directory already holds of it, without changing anything; with
+    `objects` for those in place of its own.
 
     Raises StorageError if that data cannot be read.
     """
@@ -595,6 +632,8 @@ async def run_precheck(spec: ChannelSpec, clock: Clock, data_path: Path) -> Sequ
 
 async def explain_record(
     config: Config, index: int, offset: int, record: dict[str, Any], value: bytes, before: int | None
+    if objects is not None:
+        spec = replace(spec, objects=objects)
 ) -> Explanation:
     """What a record of the channel `index` was made of; `before` is a boundary before it in the same binlog file.
 

@@ -108,7 +108,7 @@ def check(config: Config) -> None:
     _check_unique("listeners", "bind", [item.bind for item in config.listeners if item.bind_address.port])
     _check_group_times(config)
     for index, channel in enumerate(config.channels):
-        _check_channel(f"channels[{index}]", channel)
+        check_channel(f"channels[{index}]", channel)
     _check_unique("channels", "id", [channel.id for channel in config.channels])
     _check_unique("channels", "topic", [channel.topic_name for channel in config.channels])
     groups = [group.id for channel in config.channels for group in channel.groups if group.id is not None]
@@ -177,7 +177,8 @@ def _check_tls_keys(path: str, listener: ListenerConfig) -> None:
             )
 
 
-def _check_channel(path: str, channel: ChannelConfig) -> None:
+def check_channel(path: str, channel: ChannelConfig) -> None:
+    """Hold one channel to the rules; `ConfigError` under `path` for the first that is broken."""
     _match(f"{path}.id", channel.id, _CHANNEL_ID, "1 to 64 letters, digits, underscores or hyphens")
     _check_topic(path, channel)
     _check_source(f"{path}.source", channel.source.reveal())

@@ -84,6 +84,10 @@ class OffsetStore:
 
         await self._change(self._catalog.run(self._catalog.delete_offsets, group_id), forget)
 
+    def forget(self, group_id: str) -> None:
+        """The group's commits were deleted from the catalog by other means."""
+        self._committed.pop(group_id, None)
+
     async def _change(self, write: Coroutine[Any, Any, None], apply: Callable[[], None]) -> None:
         """Write, then bring the cache after it; being cancelled ends only the waiting."""
 

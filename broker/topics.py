@@ -56,9 +56,9 @@ class Topics:
             raise ValueError(f"{topic.name!r} is not a legal Kafka topic name")
         self._topics[topic.name] = topic
 
-    def remove(self, name: str) -> None:
-        """Stop serving the topic; unknown names are ignored."""
-        self._topics.pop(name, None)
+    def remove(self, name: str) -> Topic | None:
+        """Stop serving the topic; return it, if it was served."""
+        return self._topics.pop(name, None)
 
     def __iter__(self) -> Iterator[Topic]:
         return iter(tuple(self._topics.values()))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.endpoints import Endpoint
     from broker.group_register import GroupRegister
     from broker.monitoring import Monitoring
+    from broker.managed import ManagedChannels
     from broker.operations.operation import Caller, OperationError
     from broker.operations.sources import SourceDesk
     from storage.catalog import Catalog
@@ -57,6 +58,7 @@ class ControlPlane:
     sources: SourceDesk
     catalog: Catalog
 
+    managed: ManagedChannels
     def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
         self.clock = clock
         self.channels = channels

@@ -364,7 +364,10 @@ async def test_a_channel_missing_from_the_file_is_kept(tmp_path, caplog):
         await until_ended(app)
         count = len(await records_of(tmp_path))
     async with serving(config(tmp_path)) as app:
-        assert (await status(tmp_path))["channels"] == []
+        [left] = (await status(tmp_path))["channels"]
+        assert (left["id"], left["state"], left["defined_by"]) == ("shop", "Not Started", "none")
+        assert left["operations"] == ["preview_release", "release_channel"]
+        assert left["reason"].startswith("the configuration file does not name it any more")
         assert "channel is not in the configuration: stopped, its data kept" in caplog.text
     async with serving(config(tmp_path, channel())) as app:
         assert len(await records_of(tmp_path)) == count
