@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config
+    from broker.console.http import ConsoleServer
     from broker.explain import Explanation
     from broker.listener import Address
     from broker.managed import ManagedChannels
@@ -138,6 +139,7 @@ class Application:
             from broker.managed import open_kept
 
             await open_kept(self, documents, plan)
+        console = self._console = self._new_console()
         self._config = without_passwords(self._config)
         listeners = [
             listener(item, f"listeners[{index}]", self.clock) for index, item in enumerate(self._config.listeners)
@@ -146,12 +148,9 @@ class Application:
         self.channels.consumption.watch(self._broker.groups.describe, self._server.sessions)
         self.addresses = await self._server.start()
         self._face.append(self._close_server)
-        if self._config.console is not None:
-            from broker.console.http import ConsoleServer
-
-            console = ConsoleServer(self._config.console, lambda: self.plane)
+        if console is not None:
             self._face.append(console.close)
-            self.addresses["console"] = await console.start()
+            self.addresses["console"] = await console.start(lambda: self.plane)
         control = ControlServer(
             directory.control_socket_path, self.channels, self._shown_listeners, self.reload, lambda: self.plane
         )
@@ -160,6 +159,14 @@ class Application:
         await self.keep(plan)
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels(plan)
+
+    def _new_console(self) -> ConsoleServer | None:
+        """What serves the control plane; it has the passwords that are in the configuration."""
+        if self._config.console is None:
+            return None
+        from broker.console.http import ConsoleServer
+
+        return ConsoleServer(self._config.console, self.clock, self._scheduler)
 
     async def _start_channels(self, plan: Plan) -> None:
         for served in self.channels:
@@ -202,12 +209,16 @@ class Application:
     @cached_property
     def plane(self) -> ControlPlane:
         """What operations work on; made when the first one is asked for, which needs more code than serving does."""
+        from broker.console.audit import AuditLog
         from broker.endpoints import endpoints
         from broker.group_register import GroupRegister
-        from broker.operations.plane import ControlPlane, LoggedAudit
+        from broker.operations.plane import ControlPlane
 
-        plane = ControlPlane(clock=self.clock, channels=self.channels, audit=LoggedAudit())
+        audit = AuditLog(self._config.data_path, self.clock)
+        plane = ControlPlane(clock=self.clock, channels=self.channels, audit=audit)
         plane.listeners = self._shown_listeners
+        plane.reload = self.reload
+        plane.audit_log = audit
         plane.managed = self.managed
         plane.endpoints = lambda: endpoints(self._config.listeners, self.addresses)
         plane.record_schema = record_schema
@@ -217,7 +228,6 @@ class Application:
             self.catalog,
             self.channels,
             self._enrolment,
-        plane.reload = self.reload
             self._offsets,
             self._broker.groups,
             self._server.disconnect,
@@ -258,6 +268,8 @@ class Application:
                 changes.append(changed)
                 cut += self._cut(changed)
             doubts = self._server.look_at_certificates()
+            if self._console is not None and config.console is not None:
+                doubts += (*self._console.take(config.console), *self._console.look_at_certificate())
             taken = [
                 await take_objects(served, wanted[served.id])
                 for served in ours
@@ -360,17 +372,6 @@ class Application:
     async def _close_server(self) -> None:
         await self._server.close(CLOSE_DEADLINE_MS)
 
-    async def new_plan(self) -> Plan:
-        return await self.catalog.run(Plan.read, self.catalog, self.clock)
-
-    async def keep(self, plan: Plan, *writes: Callable[[], None]) -> None:
-        """What was planned is durable from here on, and what `writes` write with it."""
-
-        def write() -> None:
-            plan.write(self.catalog)
-            for each in writes:
-                each()
-
     # --- for `broker/managed.py` ------------------------------------------------------------------------------------
 
     def topic_path(self, topic: str) -> Path:
@@ -402,6 +403,17 @@ class Application:
         await served.stop()
         await give_way()  # those whose connections were cut leave the log
         await served.log.close(orderly=False)
+
+    async def new_plan(self) -> Plan:
+        return await self.catalog.run(Plan.read, self.catalog, self.clock)
+
+    async def keep(self, plan: Plan, *writes: Callable[[], None]) -> None:
+        """What was planned is durable from here on, and what `writes` write with it."""
+
+        def write() -> None:
+            plan.write(self.catalog)
+            for each in writes:
+                each()
 
         await self.catalog.run(write)
         self._new_logs.clear()
@@ -508,6 +520,8 @@ class Opening(NamedTuple):
     log: SegmentLog
     enrolled: Sequence[Enrolled]
     made_groups: Sequence[GroupRow]
+    created_ms: int
+    closers: list[Closer]
 
 
 class OpenChannel(NamedTuple):
@@ -519,8 +533,6 @@ class OpenChannel(NamedTuple):
 
 
 class EmbeddedChannel:
-    created_ms: int
-    closers: list[Closer]
     """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
 
     def __init__(self, opened: OpenChannel, source: EmbeddedSource) -> None:
@@ -621,6 +633,8 @@ async def run_precheck(
     """
     from capture import precheck
 
+    if objects is not None:
+        spec = replace(spec, objects=objects)
     resume = _stored_resume(spec, data_path)
     source = open_configured_source(spec, clock)
     try:
@@ -632,8 +646,6 @@ async def run_precheck(
 
 async def explain_record(
     config: Config, index: int, offset: int, record: dict[str, Any], value: bytes, before: int | None
-    if objects is not None:
-        spec = replace(spec, objects=objects)
 ) -> Explanation:
     """What a record of the channel `index` was made of; `before` is a boundary before it in the same binlog file.
 

@@ -277,8 +277,18 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
     channels = [_with_schema_file(channel, index, folder) for index, channel in enumerate(channels)]
     listeners = [_with_folder(listener, folder) for listener in config.listeners]
     mail = None if config.mail is None else _with_mail_password(config.mail, folder)
+    console = config.console
+    if console is not None:
+        from broker.console_rules import with_files
+
+        console = with_files(console, folder)
     config = msgspec.structs.replace(
-        config, listeners=listeners, channels=channels, mail=mail, data_dir=str(folder / config.data_dir)
+        config,
+        listeners=listeners,
+        channels=channels,
+        mail=mail,
+        console=console,
+        data_dir=str(folder / config.data_dir),
     )
     check(config)
     return config
@@ -342,12 +352,12 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
                 f"{path}: found {found}; allowed is exactly one of password, password_file, password_hash"
             )
         if group.password_file is not None:
-            group = msgspec.structs.replace(group, password=_password_of(path, folder / group.password_file))
+            group = msgspec.structs.replace(group, password=password_of(path, folder / group.password_file))
         groups.append(group)
     return msgspec.structs.replace(channel, groups=groups)
 
 
-def _password_of(path: str, file: Path) -> Secret:
+def password_of(path: str, file: Path) -> Secret:
     """What the file that `password_file` names holds, without the end of its line."""
     try:
         return Secret(file.read_text("utf-8").rstrip("\r\n"))
@@ -361,7 +371,7 @@ def _with_mail_password(mail: MailConfig, folder: Path) -> MailConfig:
         return mail
     if mail.password is not None:
         raise ConfigError("mail: found both password and password_file; allowed is one of them")
-    return msgspec.structs.replace(mail, password=_password_of("mail", folder / mail.password_file))
+    return msgspec.structs.replace(mail, password=password_of("mail", folder / mail.password_file))
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -409,7 +419,7 @@ def _allowed_tables(path: str) -> str | None:
 
 def _shown(path: str, value: object) -> str:
     """A value of the file as an error may repeat it: nothing that is, or may hold, a secret."""
-    if path.rpartition(".")[2] in ("source", "password", "password_hash"):
+    if path.rpartition(".")[2].partition("[")[0] in ("source", "password", "password_hash", "tokens"):
         return f"a value of type {_type_name(value)}"
     if isinstance(value, (dict, list)):
         return f"a {_type_name(value)}"
@@ -430,6 +440,8 @@ def _joined(path: str, key: str) -> str:
 def _struct_at(path: str) -> type[msgspec.Struct]:
     if ".groups[" in path:
         return GroupConfig
+    if path.startswith("console"):
+        return ConsoleConfig
     if path.startswith("channels["):
         return ChannelConfig
     if path.startswith("alerts["):

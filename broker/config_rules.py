@@ -107,6 +107,10 @@ def check(config: Config) -> None:
         _check_listener(f"listeners[{index}]", listener)
     _check_unique("listeners", "bind", [item.bind for item in config.listeners if item.bind_address.port])
     _check_group_times(config)
+    if config.console is not None:
+        from broker.console_rules import check_console
+
+        check_console(config, config.console)
     for index, channel in enumerate(config.channels):
         check_channel(f"channels[{index}]", channel)
     _check_unique("channels", "id", [channel.id for channel in config.channels])
@@ -152,12 +156,17 @@ def _check_listener(path: str, listener: ListenerConfig) -> None:
             "allowed is SASL_PLAINTEXT, SASL_SSL, a loopback address, or allow_anonymous = true"
         )
     _check_tls_keys(path, listener)
-    if listener.allow_from == []:
+    check_ranges(path, listener.allow_from)
+
+
+def check_ranges(path: str, allow_from: list[str] | None) -> None:
+    """Hold the addresses that may connect to the rules; `ConfigError` under `path`."""
+    if allow_from == []:
         # Nobody, or everybody? Who empties the list may mean either, and one of them opens the door.
         raise refused(
             f"{path}.allow_from", [], "one range of addresses or more; leave the key out to let everybody connect"
         )
-    for index, text in enumerate(listener.allow_from or ()):
+    for index, text in enumerate(allow_from or ()):
         try:
             address_range(text)
         except ValueError:

@@ -93,9 +93,13 @@ class Enrolment:
 
 
 def without_passwords(config: Config) -> Config:
-    """The configuration with what its groups log in with left out: once they are enrolled nothing needs it."""
+    """The configuration with what its groups and the console's users log in with left out: once they are enrolled
+    nothing needs it.
+    """
+    console = config.console
     return structs.replace(
         config,
+        console=None if console is None else structs.replace(console, password=None, password_hash=None, tokens=[]),
         channels=[
             structs.replace(
                 channel,
@@ -107,7 +111,10 @@ def without_passwords(config: Config) -> Config:
 
 
 def needing_restart(before: Config, after: Config) -> list[str]:
-    """The keys in which two configurations differ beside groups and objects of channels that both have."""
+    """The keys in which two configurations differ beside groups and objects of channels that both have, and passwords
+    and tokens of the console.
+    """
+    before, after = without_passwords(before), without_passwords(after)
     keys = [key for key in before.__struct_fields__ if key not in ("listeners", "channels")]
     found = [key for key in keys if getattr(before, key) != getattr(after, key)]
     found += _differing(

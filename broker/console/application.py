@@ -7,34 +7,37 @@ without it for who asked.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from broker.console import rest
+from broker.console.access import Guard
 from broker.console.openapi import description
 from broker.console.pages import ROUTES as PAGES
 from broker.console.probes import ROUTES as PROBES
 from broker.console.rendering import environment, render, static_file
+from broker.console.sessions import Sessions
 from broker.operations.operation import HTTP_STATUS, OperationError, Refusal
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import Callable
 
+    from starlette.types import Scope
+
+    from broker.console.keys import Keys
     from broker.operations.plane import ControlPlane
 
 ERROR_TEMPLATE: Final = "error.html"
 _REFUSALS: Final = {status: refusal for refusal, status in reversed(HTTP_STATUS.items())}
 
-_log = logging.getLogger("binwire.console")
 
-
-def make_application(plane: ControlPlane) -> Starlette:
-    """The application; `app.state.plane` is what operations work on."""
+def make_guard(plane: ControlPlane, keys: Keys) -> Guard:
+    """The application with what stands before it; `app.state.plane` is what operations work on."""
     app = Starlette(
         routes=[
             Route(f"{rest.PREFIX}/openapi.json", _description),
@@ -47,7 +50,17 @@ def make_application(plane: ControlPlane) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.plane = plane
-    return app
+    return Guard(app, keys, Sessions(plane.clock), plane.audit_log, _refused_outside(app))
+
+
+def _refused_outside(app: Starlette) -> Callable[[Scope, OperationError], Response]:
+    """What makes the answer for a request that does not reach the application."""
+
+    def refuse(scope: Scope, error: OperationError) -> Response:
+        scope["app"] = app
+        return _refusal(Request(scope), error)
+
+    return refuse
 
 
 async def _description(request: Request) -> Response:
@@ -60,6 +73,10 @@ def _is_api(request: Request) -> bool:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, OperationError)
+    return _refusal(request, error)
+
+
+def _refusal(request: Request, error: OperationError) -> Response:
     if _is_api(request):
         return rest.refused(error)
     return _error_page(request, HTTP_STATUS[error.refusal], str(error))
@@ -82,7 +99,6 @@ async def _not_served(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     told = "Binwire failed at this; its log says why"
     if _is_api(request):
         return rest.json_response({"error": told, "refusal": "failed", "field": None, "details": None}, 500)

@@ -107,6 +107,13 @@ async def _fields(request: Request) -> list[tuple[str, str]]:
         ) from None
 
 
+def prepare() -> None:
+    """Compile all templates and read all static files, so that no request waits for it."""
+    for name in environment.list_templates():
+        environment.get_template(name)
+    _static_files()
+
+
 # --- static files ---------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ class Refusal(StrEnum):
     DEFINED_BY_FILE = "defined_by_file"
     PRECHECK_FAILED = "precheck_failed"
     LIMIT_REACHED = "limit_reached"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_TYPE = "unsupported_type"
     TOO_MANY_REQUESTS = "too_many_requests"
     SOURCE_UNAVAILABLE = "source_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -52,6 +54,8 @@ HTTP_STATUS: Final = {
     Refusal.DEFINED_BY_FILE: 409,
     Refusal.PRECHECK_FAILED: 409,
     Refusal.LIMIT_REACHED: 409,
+    Refusal.TOO_LARGE: 413,
+    Refusal.UNSUPPORTED_TYPE: 415,
     Refusal.TOO_MANY_REQUESTS: 429,
     Refusal.SOURCE_UNAVAILABLE: 502,
     Refusal.STORAGE_UNAVAILABLE: 503,

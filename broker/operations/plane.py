@@ -9,16 +9,17 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from msgspec import Struct
 
     from broker.alerts.watch import Alerts
+    from broker.console.audit import AuditLog
     from broker.control import ChannelControl
     from broker.endpoints import Endpoint
     from broker.group_register import GroupRegister
-    from broker.monitoring import Monitoring
     from broker.managed import ManagedChannels
+    from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
     from broker.operations.sources import SourceDesk
     from storage.catalog import Catalog
@@ -48,17 +49,21 @@ class ControlPlane:
 
     listeners: Callable[[], Mapping[str, str]]
     """The bound addresses by name."""
+    reload: Callable[[], Awaitable[str]]
+    """Read the configuration again."""
+    audit_log: AuditLog
+    """The same as `audit`, for who reads it and for what is no operation."""
     endpoints: Callable[[], Sequence[Endpoint]]
     """The Kafka listeners, as clients configure them."""
     record_schema: Callable[[], dict[str, Any]]
     """The Avro schema of a record's value."""
     groups: GroupRegister
+    managed: ManagedChannels
     monitoring: Monitoring
     alerts: Alerts
     sources: SourceDesk
     catalog: Catalog
 
-    managed: ManagedChannels
     def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
         self.clock = clock
         self.channels = channels

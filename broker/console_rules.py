@@ -1,0 +1,96 @@
+"""What the table `[console]` may say, and the files it names.
+
+Owns the rule that keeps the control plane from the network: an address that is not loopback needs a password or a
+token. Each broken rule is a `ConfigError` naming the key path, what was found and what is allowed, without repeating a
+secret. Loaded where there is such a table only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+from broker.accounts import Verifier
+from broker.config import password_of
+from broker.config_rules import ConfigError, check_ranges, refused
+from broker.listener import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broker.config import Config, ConsoleConfig, Secret
+
+NAME: Final = "console"
+PASSWORD_CHARACTERS_MIN: Final = 8
+PASSWORD_CHARACTERS_MAX: Final = 1024
+TOKENS_MAX: Final = 16
+"""A token that was not seen before is held to each: so many hashes."""
+_PASSWORD_KEYS: Final = ("password", "password_file", "password_hash")
+_HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|[0-9A-Fa-f:.]+"
+
+
+def with_files(console: ConsoleConfig, folder: Path) -> ConsoleConfig:
+    """The table with the password of its file, and its other files as paths; `folder` is what they are relative to."""
+    ways = [key for key in _PASSWORD_KEYS if getattr(console, key) is not None]
+    if len(ways) > 1:
+        raise ConfigError(f"{NAME}: found both {' and '.join(ways)}; allowed is one of {', '.join(_PASSWORD_KEYS)}")
+    password = console.password
+    if console.password_file is not None:
+        password = password_of(NAME, folder / console.password_file)
+    files = {key: str(folder / file) for key in ("tls_cert", "tls_key") if (file := getattr(console, key))}
+    return structs.replace(console, password=password, **files)
+
+
+def check_console(config: Config, console: ConsoleConfig) -> None:
+    """Hold the table to the rules; `ConfigError` for the first that is broken."""
+    try:
+        address = Address.parse(console.bind)
+    except ValueError:
+        raise refused(f"{NAME}.bind", console.bind, "host:port, such as 127.0.0.1:18080 or [::1]:18080") from None
+    if any(listener.name == NAME for listener in config.listeners):
+        raise ConfigError(f'listeners: found name "{NAME}", which is the name of the address of [console]')
+    if address.port and console.bind in [listener.bind for listener in config.listeners]:
+        raise ConfigError(
+            f"{NAME}.bind: found {console.bind!r}, which is a listener's bind; allowed is another address"
+        )
+    for index, host in enumerate(console.hosts):
+        if not re.fullmatch(_HOST, host):
+            raise refused(f"{NAME}.hosts[{index}]", host, "a host's name or address without a port")
+    _check_secrets(console)
+    if not console.needs_login and not address.is_loopback:
+        raise ConfigError(
+            f"{NAME}.bind: found {console.bind} without a password, where anybody could change and read everything; "
+            "allowed is a loopback address, or a password, password_file, password_hash or tokens"
+        )
+    if (console.tls_cert is None) != (console.tls_key is None):
+        given, missing = ("tls_cert", "tls_key") if console.tls_key is None else ("tls_key", "tls_cert")
+        raise ConfigError(f"{NAME}.{missing}: found nothing, but {given}; TLS needs both, files in PEM form")
+    check_ranges(NAME, console.allow_from)
+
+
+def _check_secrets(console: ConsoleConfig) -> None:
+    if console.password is not None:
+        key = "password" if console.password_file is None else "password_file"
+        count = len(console.password.reveal())
+        if not PASSWORD_CHARACTERS_MIN <= count <= PASSWORD_CHARACTERS_MAX:
+            allowed = f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters"
+            raise ConfigError(f"{NAME}.{key}: found a password of {count} characters; allowed are {allowed}")
+    if console.password_hash is not None:
+        _check_hash(f"{NAME}.password_hash", console.password_hash)
+    if len(console.tokens) > TOKENS_MAX:
+        raise ConfigError(f"{NAME}.tokens: found {len(console.tokens)} tokens; allowed are at most {TOKENS_MAX}")
+    for index, token in enumerate(console.tokens):
+        _check_hash(f"{NAME}.tokens[{index}]", token)
+
+
+def _check_hash(path: str, secret: Secret) -> None:
+    text = secret.reveal()
+    try:
+        Verifier.parse(text)
+    except ValueError:
+        raise ConfigError(
+            f"{path}: found a text of {len(text)} characters; allowed is a hash as `binwire password --console` and "
+            "`binwire token` make it"
+        ) from None
