@@ -215,6 +215,8 @@ class Client(asyncio.Protocol):
             api_version=event.api_version,
             client_id=event.client_id,
         )
+        requests, key = self._server.requests, event.api.key
+        requests[key] = requests.get(key, 0) + 1
         if event.refusal is not None:
             self._respond(event, event.refusal)
             return
@@ -331,6 +333,7 @@ class Client(asyncio.Protocol):
 
     def _write(self, parts: list[Buffer]) -> None:
         leases = self._context.leases if self._context is not None else ()
+        self._server.sent_bytes += sum(map(len, parts))
         if self._outgoing.send(parts, leases):
             self._finish()
 

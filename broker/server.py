@@ -57,6 +57,15 @@ class BrokerServer:
         self._certificate_timer: Timer | None = None
         self._clients: set[Client] = set()
         self._all_gone = asyncio.Event()
+        self.requests: dict[int, int] = {}
+        """Requests that have come, by the key of their API."""
+        self.sent_bytes = 0
+        """Of responses, the moment they are begun."""
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether every listener takes connections."""
+        return len(self._servers) == len(self._listeners) and all(server.is_serving() for server in self._servers)
 
     @property
     def connection_count(self) -> int:
