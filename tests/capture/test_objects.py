@@ -158,12 +158,10 @@ async def test_what_the_account_cannot_see_is_refused_and_the_old_objects_go_on(
     url = server.url(f"u{one[-8:]}", "Some-Pass-1")
     async with running(live(world, server, one, url=url)) as channel:
         await insert(world, server, channel, 1, f"{one}.a")
+        whole = grant_place(two, None, patterns=True)
         for objects, words in (
             ((one, f"{two}.b"), f"SELECT privilege: not granted on `{two}`.`b`; GRANT SELECT ON `{two}`.`b` TO "),
-            (
-                (one, two),
-                f"SELECT privilege: not granted on `{two}`.*; GRANT SELECT ON {grant_place(two, None, patterns=True)} TO ",
-            ),
+            ((one, two), f"SELECT privilege: not granted on `{two}`.*; GRANT SELECT ON {whole} TO "),
             ((one, f"{one}.a", f"{two}.nix"), "SELECT privilege: not granted on "),
         ):
             await channel.take_objects(objects)
