@@ -20,6 +20,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -208,10 +209,8 @@ async def seen(channels: Viewed) -> list[ChannelView]:
     """Views of all channels, with the loop given back between them: a thousand groups take a hundred milliseconds."""
     views = []
     for channel_id in channels.ids():
-        try:
+        with suppress(KeyError):  # it was released meanwhile
             views.append(await resident(partial(channels.view, channel_id)))
-        except KeyError:
-            pass  # it was released meanwhile
         await give_way()
     return views
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -92,6 +93,8 @@ class Deliverer:
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
         self._telling: set[asyncio.Task[None]] = set()
         self._is_closing = False
+        self.tries: Counter[tuple[str, str]] = Counter()
+        """By kind of target and outcome."""
 
     def attend(self, incident: KeptIncident) -> None:
         """Have everything sent that waits in an incident."""
@@ -137,6 +140,7 @@ class Deliverer:
     async def _try(self, incident: KeptIncident, message: Message) -> None:
         failure = await self.ways.tell(message.target, incident.notice(message.event))
         message.attempts += 1
+        self.tries[message.target.kind, DELIVERED if failure is None else FAILED] += 1
         message.tried_ms, message.next_ms, message.failure = self._clock.now_ms(), None, failure
         if failure is None:
             message.state = DELIVERED

@@ -18,6 +18,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,7 +29,7 @@ from broker.alerts import judging
 from broker.alerts.delivery import Deliverer, Ways
 from broker.alerts.incidents import KeptIncident, Message
 from broker.alerts.notice import Notice
-from broker.operations.alerts import AlertRule, AlertRules, AlertTarget, Delivery, Incidents, TestedTargets
+from broker.operations.alerts import AlertRule, AlertRules, AlertTarget, Delivery, Incident, Incidents, TestedTargets
 from broker.operations.operation import Done, OperationError, Refusal
 from storage.catalog import AlertRuleRow
 from storage.errors import StorageError
@@ -233,9 +234,18 @@ class Alerts:
         """Incidents that have begun and not ended."""
         return len(self._open)
 
-    def open_of(self, channel_id: str) -> list[KeptIncident]:
-        """Those of a channel and its groups."""
-        return [incident for incident in self._open.values() if incident.channel_id == channel_id]
+    def open_incidents(self) -> list[Incident]:
+        """Those, the oldest first."""
+        return [incident.shown() for incident in sorted(self._open.values(), key=lambda each: each.begun_ms)]
+
+    def open_counts(self) -> list[tuple[AlertRule, int]]:
+        """Every rule and how many of its incidents are open."""
+        counts = Counter(key[0] for key in self._open)
+        return [(rule, counts[rule.id]) for rule in self._rules.values()]
+
+    def tries(self) -> dict[tuple[str, str], int]:
+        """Messages that were tried, by kind of target and outcome, since the start of the server."""
+        return dict(self._deliverer.tries)
 
     async def shown_rules(self) -> AlertRules:
         await self._wait_loaded()
