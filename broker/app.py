@@ -18,6 +18,7 @@ the configuration again (`signals.py`).
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import random
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from broker.managed import ManagedChannels
     from broker.operations.plane import ControlPlane
     from broker.operations.sources import SourceDesk
+    from broker.watching import Watching
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
@@ -105,6 +107,7 @@ class Application:
         self._new_logs: set[Path] = set()
         """Folders of logs that this start made and that no row of the catalog stands for yet."""
         self._verifying: asyncio.Task[None] | None = None
+        self._beginning_to_watch: asyncio.Task[None] | None = None
         self.unreleased: dict[str, str] = {}
         """Why logs of topics are still there that are to be deleted."""
         self.addresses: dict[str, Address] = {}
@@ -180,6 +183,33 @@ class Application:
                 _log.warning("channel is not in the configuration: stopped, its data kept", extra={"channel": row.id})
         if not self.catalog.is_verified:
             self._verifying = asyncio.create_task(self._verify_catalog(), name="catalog check")
+        self._face.append(self._close_watching)
+        self._beginning_to_watch = asyncio.create_task(self._watch_if_asked(), name="watching")
+
+    async def _watch_if_asked(self) -> None:
+        """Begin to watch where there are alert rules; what that needs is loaded beside what is served."""
+        try:
+            if self._config.alerts or await self.catalog.run(self.catalog.alert_rules):
+                await asyncio.to_thread(importlib.import_module, "broker.watching")
+                _ = self.watching
+        except StorageError as error:
+            _log.error("alerts are not watched for: %s", error)
+
+    @cached_property
+    def watching(self) -> Watching:
+        """What watches the server, begun when it is first asked for."""
+        from broker.watching import Watching
+
+        watching = Watching(self._config, self.catalog, self.channels, self._server, self.clock, self._scheduler)
+        watching.start()
+        return watching
+
+    async def _close_watching(self) -> None:
+        if self._beginning_to_watch is not None:
+            self._beginning_to_watch.cancel()
+            await asyncio.gather(self._beginning_to_watch, return_exceptions=True)
+        if "watching" in self.__dict__:
+            await self.watching.close()
 
     async def _verify_catalog(self) -> None:
         try:
@@ -217,6 +247,9 @@ class Application:
         audit = AuditLog(self._config.data_path, self.clock)
         plane = ControlPlane(clock=self.clock, channels=self.channels, audit=audit)
         plane.listeners = self._shown_listeners
+        plane.watching = self.watching
+        plane.monitoring = self.watching.monitoring
+        plane.alerts = self.watching.alerts
         plane.reload = self.reload
         plane.audit_log = audit
         plane.managed = self.managed
@@ -267,6 +300,8 @@ class Application:
                 served.groups = [*(item.row for item in enrolled), *made]
                 changes.append(changed)
                 cut += self._cut(changed)
+            if config.alerts or "watching" in self.__dict__:
+                self.watching.alerts.take(config)
             doubts = self._server.look_at_certificates()
             if self._console is not None and config.console is not None:
                 doubts += (*self._console.take(config.console), *self._console.look_at_certificate())

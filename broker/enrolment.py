@@ -6,7 +6,7 @@ leaves it alone unless it has a group of that name: then the group is the file's
 which group of which channel, for ever (`plan.py`), so that committed offsets never come into other hands; a group that
 leaves the file keeps its id and its offsets until a command deletes them.
 
-Reading the file again changes groups of channels that run, and their objects (`app.py`), and nothing else: the
+Reading the file again changes groups of channels that run, their objects and alerts (`app.py`), and nothing else: the
 differences that need a restart are named.
 """
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from storage.catalog import GroupRow
 
 _log: Final = logging.getLogger("binwire.enrolment")
+
+
+ALERT_KEYS: Final = ("alerts", "mail", "alert_commands")
 
 
 class Enrolled(NamedTuple):
@@ -115,7 +118,7 @@ def needing_restart(before: Config, after: Config) -> list[str]:
     and tokens of the console.
     """
     before, after = without_passwords(before), without_passwords(after)
-    keys = [key for key in before.__struct_fields__ if key not in ("listeners", "channels")]
+    keys = [key for key in before.__struct_fields__ if key not in ("listeners", "channels", *ALERT_KEYS)]
     found = [key for key in keys if getattr(before, key) != getattr(after, key)]
     found += _differing(
         "listener", {item.name: item for item in before.listeners}, {item.name: item for item in after.listeners}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
     from broker.operations.sources import SourceDesk
+    from broker.watching import Watching
     from storage.catalog import Catalog
     from storage.clock import Clock
 
@@ -61,6 +62,8 @@ class ControlPlane:
     managed: ManagedChannels
     monitoring: Monitoring
     alerts: Alerts
+    watching: Watching
+    """Of which those two are parts; health and metrics."""
     sources: SourceDesk
     catalog: Catalog
 
