@@ -189,7 +189,8 @@ class Application:
     async def _watch_if_asked(self) -> None:
         """Begin to watch where there are alert rules; what that needs is loaded beside what is served."""
         try:
-            if self._config.alerts or await self.catalog.run(self.catalog.alert_rules):
+            rules = await self.catalog.run(self.catalog.alert_rules)
+            if rules or self._config.alerts:
                 await asyncio.to_thread(importlib.import_module, "broker.watching")
                 _ = self.watching
         except StorageError as error:
