@@ -75,6 +75,7 @@ class ChannelConfig(_Table, frozen=True):
     id: str
     source: Secret
     objects: list[str]
+    source_password_file: str | None = None
     name: str | None = None
     region: str | None = None
     instance_id: str | None = None
@@ -274,6 +275,7 @@ def from_document(document: dict[str, Any], folder: Path, environment: Mapping[s
     if not config.data_dir:
         raise refused("data_dir", config.data_dir, 'a folder such as "data"')
     channels = [_with_passwords(channel, index, folder) for index, channel in enumerate(config.channels)]
+    channels = [_with_source_password(channel, index, folder) for index, channel in enumerate(channels)]
     channels = [_with_schema_file(channel, index, folder) for index, channel in enumerate(channels)]
     listeners = [_with_folder(listener, folder) for listener in config.listeners]
     mail = None if config.mail is None else _with_mail_password(config.mail, folder)
@@ -329,6 +331,23 @@ def _with_folder(listener: ListenerConfig, folder: Path) -> ListenerConfig:
     return msgspec.structs.replace(listener, **{key: str(folder / file) for key, file in named.items() if file})
 
 
+def _with_source_password(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
+    if channel.source_password_file is None:
+        return channel
+    path, key = f"channels[{index}]", "source_password_file"
+    scheme, _, rest = channel.source.reveal().partition("://")
+    user, at, location = rest.rpartition("@")
+    if not at or not user or ":" in user or scheme == "file":
+        raise ConfigError(
+            f"{path}.{key}: found a file; allowed is one where source names a server and a user without a password"
+        )
+    from urllib.parse import quote
+
+    password = quote(password_of(path, folder / channel.source_password_file, key).reveal(), safe="")
+    source = Secret(f"{scheme}://{user}:{password}@{location}")
+    return msgspec.structs.replace(channel, source=source, source_password_file=None)
+
+
 def _with_schema_file(channel: ChannelConfig, index: int, folder: Path) -> ChannelConfig:
     if channel.schema_file is None:
         return channel
@@ -357,13 +376,13 @@ def _with_passwords(channel: ChannelConfig, index: int, folder: Path) -> Channel
     return msgspec.structs.replace(channel, groups=groups)
 
 
-def password_of(path: str, file: Path) -> Secret:
-    """What the file that `password_file` names holds, without the end of its line."""
+def password_of(path: str, file: Path, key: str = "password_file") -> Secret:
+    """What the file that `key` names holds, without the end of its line."""
     try:
         return Secret(file.read_text("utf-8").rstrip("\r\n"))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}.password_file: the file {file} cannot be read: {why}") from None
+        raise ConfigError(f"{path}.{key}: the file {file} cannot be read: {why}") from None
 
 
 def _with_mail_password(mail: MailConfig, folder: Path) -> MailConfig:
