@@ -37,6 +37,7 @@ import select
 import socket
 import struct
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct, to_builtins
@@ -44,9 +45,10 @@ from msgspec import Struct, to_builtins
 from broker.config_rules import ConfigError
 from storage.errors import StorageError
 from storage.log import resident
+from storage.scheduler import give_way
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from broker.config import Secret
@@ -58,6 +60,7 @@ REQUEST_BYTES_MAX: Final = 1 << 20  # an operation may take as much over HTTP: t
 TAIL_READ_BYTES: Final = 256 << 10  # of the log at a time; the next is read when the client has taken these
 SOCKET_MODE: Final = 0o600
 SOCKET_PATH_BYTES_MAX: Final = 100  # sun_path holds 108 on Linux, 104 elsewhere
+PIECES_AT_ONCE: Final = 500
 _RECEIVE_BYTES: Final = 256 << 10
 _SIGNAL_UNSEEN_S: Final = 1.0
 _REQUESTS: Final = "status, tail, record, operation and reload"
@@ -347,7 +350,15 @@ class ControlServer:
         if self._plane is None:
             raise ControlError("this server has no operations")
         await asyncio.to_thread(importlib.import_module, "broker.operations.table")
-        from broker.operations.operation import Caller, OperationError, builtins, call, refusal_document
+        from broker.operations.operation import (
+            Caller,
+            Download,
+            OperationError,
+            Refusal,
+            call,
+            encoded,
+            refusal_document,
+        )
         from broker.operations.table import BY_NAME
 
         operation, given = BY_NAME.get(str(request.get("name"))), request.get("arguments", {})
@@ -355,11 +366,13 @@ class ControlServer:
             raise ControlError(f"there is no operation {request.get('name')!r} that takes {type(given).__name__}")
         caller = Caller(await asyncio.to_thread(_user, peer), "command", "control socket")
         try:
-            result = builtins(await call(self._plane(), operation, given, caller))
+            result = await call(self._plane(), operation, given, caller)
+            if isinstance(result, Download):
+                raise OperationError(Refusal.INVALID, f"{operation.name} gives a file, which is asked for over HTTP")
         except OperationError as error:
             await lines.send(refusal_document(error))
         else:
-            await lines.send({"result": result})
+            await lines.send_pieces(chain((b'{"result":',), encoded(result), (b"}",)))
 
 
 class _Lines:
@@ -370,6 +383,16 @@ class _Lines:
 
     async def send(self, document: Mapping[str, Any]) -> None:
         self._writer.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        await self._writer.drain()
+
+    async def send_pieces(self, pieces: Iterable[bytes]) -> None:
+        """A line that is made piece by piece, other work of the loop between them."""
+        for index, piece in enumerate(pieces, start=1):
+            self._writer.write(piece)
+            if index % PIECES_AT_ONCE == 0:
+                await self._writer.drain()
+                await give_way()
+        self._writer.write(b"\n")
         await self._writer.drain()
 
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from broker.console.access import access_of
+from broker.console.slices import SlicedResponse
 from broker.operations.operation import OperationError, Refusal, call
 from broker.operations.table import BY_NAME
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path(__file__).parent
 FIELDS_MAX: Final = 1_000
+HTML: Final = "text/html; charset=utf-8"
 STATIC_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -78,10 +80,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page or a fragment of one, from `templates/`. Templates have `request`, `status`, `csrf_token` and
     `static(name)` too.
     """
-    text = environment.get_template(template).render(
-        request=request, status=status, csrf_token=access_of(request).csrf_token, static=static_url, **values
-    )
-    return HTMLResponse(text, status)
+    found = environment.get_template(template)
+    values |= {"request": request, "status": status, "csrf_token": access_of(request).csrf_token, "static": static_url}
+    return SlicedResponse(lambda: (piece.encode() for piece in found.generate(values)), status, HTML)
 
 
 async def form_of(request: Request) -> dict[str, str]:

@@ -10,9 +10,9 @@ Left to others: transports (`broker/console/`, `broker/control.py`), what a hand
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,8 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from broker.operations.plane import ControlPlane
 
+ENCODED_DEPTH: Final = 3
+"""Down to here a result is encoded part by part: the fields of the items of a list of the result."""
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?(.*)`\Z")
 
 
@@ -108,6 +110,15 @@ class Done(Struct, frozen=True):
     message: str
 
 
+class Download(NamedTuple):
+    """Of an operation that gives bytes as a file; over the control socket it is refused. `name` is ASCII."""
+
+    name: str
+    media_type: str
+    size_bytes: int | None
+    pieces: AsyncIterator[bytes]
+
+
 async def call(
     plane: ControlPlane, operation: Operation, given: Mapping[str, Any], caller: Caller, *, typed: bool = True
 ) -> Any:
@@ -138,17 +149,64 @@ def read_arguments(kind: type[Struct], given: Mapping[str, Any], *, typed: bool)
     try:
         return msgspec.convert(dict(given), kind, strict=typed, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        text = str(error)
-        match = _MSGSPEC_PATH.search(text)
-        field = match[1] if match is not None and match[1] else None
-        told = text if match is None else text[: match.start()]
-        sentence = f"{field}: {told}" if field else told
-        raise OperationError(Refusal.INVALID, sentence, field=field) from None
+        raise _invalid(str(error), None) from None
+
+
+def read_text(name: str, kind: Any, text: str | list[str]) -> Any:
+    """The value of one argument, of a path or a query, as what it is to be; OperationError that names it if it is not.
+
+    What it is to be may be more than its type says: `read_arguments` looks at all of them together.
+    """
+    try:
+        return msgspec.convert(text, kind, strict=False, dec_hook=lambda _, value: value)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), name) from None
+
+
+def _invalid(text: str, field: str | None) -> OperationError:
+    """A refusal of msgspec's, with the path of what is to blame in front."""
+    match = _MSGSPEC_PATH.search(text)
+    told = text if match is None else text[: match.start()]
+    if field is None and match is not None and match[1]:
+        field = match[1]
+    return OperationError(Refusal.INVALID, f"{field}: {told}" if field else told, field=field)
 
 
 def builtins(result: Any) -> Any:
     """A result in the form of JSON."""
     return msgspec.to_builtins(result, enc_hook=_no_secret)
+
+
+def encoded(result: Any) -> Iterator[bytes]:
+    """A result as JSON, in pieces that are small where the result has many parts."""
+    yield from _encoded(result, 0)
+
+
+def _encoded(value: Any, depth: int) -> Iterator[bytes]:
+    if depth < ENCODED_DEPTH and isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and value:
+        between = b"["
+        for item in value:
+            yield between
+            yield from _encoded(item, depth + 1)
+            between = b","
+        yield b"]"
+    elif depth < ENCODED_DEPTH and isinstance(value, Struct) and _is_plain(type(value)):
+        between = b"{"
+        for name in type(value).__struct_fields__:
+            yield between + msgspec.json.encode(name) + b":"
+            yield from _encoded(getattr(value, name), depth + 1)
+            between = b","
+        yield b"}"
+    else:
+        yield msgspec.json.encode(value, enc_hook=_no_secret)
+
+
+def _is_plain(kind: type[Struct]) -> bool:
+    """Whether JSON has exactly the fields of this struct, under their names."""
+    config = kind.__struct_config__
+    is_renamed = kind.__struct_encode_fields__ != kind.__struct_fields__
+    is_special = config.tag is not None or config.array_like or config.omit_defaults or is_renamed
+    return bool(kind.__struct_fields__) and not is_special
 
 
 def refusal_document(error: OperationError) -> dict[str, Any]:
