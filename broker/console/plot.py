@@ -98,13 +98,13 @@ def _columns(points: Sequence[Point], span: tuple[int, int], step_ms: int) -> li
     from_ms, span_ms = span
     column_ms = max(step_ms, span_ms // COLUMNS)
     runs: list[list[Point]] = []
-    column_before = -2
+    column_before: int | None = None
     for time_ms, value in points:
         column = (time_ms - from_ms) // column_ms
         if column == column_before:
             if value > runs[-1][-1][1]:
                 runs[-1][-1] = (time_ms, value)
-        elif column == column_before + 1:
+        elif column_before is not None and column == column_before + 1:
             runs[-1].append((time_ms, value))
         else:
             runs.append([(time_ms, value)])

@@ -5,7 +5,7 @@ milliseconds of the epoch in the address (`_canonical`), so that a link means th
 that has spent its time before it has found a page full shows what there is and how far it came, and goes on by itself;
 without scripts, by a link.
 
-Without times a search means the last minute of the data, and the page renews itself as long as nothing else is asked.
+Where nothing at all is asked the page shows the last minute of the data, and renews itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
-from starlette.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from broker.console import texts
@@ -22,10 +23,11 @@ from broker.console.pages.base import PAGE_SIZE, Failure, language_of, view, zon
 from broker.console.pages.values import read_input_time
 from broker.console.rendering import page_call, plane_of
 from broker.operations.operation import OperationError, Refusal
-from broker.operations.records import DEFAULT_KINDS, Kind, Operator, RecordDetail, SearchResult
-from broker.operations.table import BY_NAME
+from broker.operations.records import DEFAULT_KINDS, Kind, Operator, RecordDetail, SearchResult, download_value
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
@@ -36,7 +38,8 @@ CONDITIONS_MAX: Final = 32
 SHOWN_CHARACTERS_MAX: Final = 1 << 20
 """Of all values of one record on its page; beyond it each is shown by its beginning."""
 BEGINNING_CHARACTERS: Final = 1_024
-SPANS: Final = ("minute", "all", "between")
+SIDES: Final = ("before", "after")
+SPANS: Final = ("all", "between")
 _TIMES: Final = ("from", "to")
 
 
@@ -62,19 +65,14 @@ class Asked(Struct, frozen=True):
 
     @property
     def is_default(self) -> bool:
-        """Nothing but what is newest is asked for."""
-        return not (self.database or self.table or self.kinds or self.conditions or self.cursor) and self.is_last_minute
-
-    @property
-    def is_last_minute(self) -> bool:
-        return self.from_ms is None and self.to_ms is None
+        """Nothing at all is asked: the last minute of the data is shown."""
+        asked = self.database or self.table or self.kinds or self.conditions or self.cursor
+        return not asked and self.from_ms is None and self.to_ms is None
 
     @property
     def span(self) -> str:
         """Which choice of time the form shows."""
-        if self.is_last_minute:
-            return "minute"
-        return "all" if self.from_ms == 0 and self.to_ms is None else "between"
+        return "all" if not self.from_ms and self.to_ms is None else "between"
 
     def arguments(self, channel_id: str) -> dict[str, Any]:
         """Those of `search_records`; what is empty is not asked."""
@@ -121,7 +119,6 @@ async def records(request: Request) -> Response:
         asked=asked,
         result=result,
         failure=failure,
-        tables=await _tracked_tables(request, channel_id) if query.get("part") is None else (),
         rows=_condition_rows(asked, query),
         kinds=KINDS,
         default_kinds=DEFAULT_KINDS,
@@ -153,6 +150,32 @@ async def record(request: Request) -> Response:
     )
 
 
+async def download(request: Request) -> Response:
+    """All of one value, as its bytes lie in the record."""
+    channel_id, offset, index, side = (request.path_params[name] for name in ("channel_id", "offset", "index", "side"))
+    if side not in SIDES:
+        raise HTTPException(404)
+    pieces = download_value(plane_of(request), channel_id, offset, index, is_after=side == "after")
+    # The first piece is asked for before the answer begins: there may be no such value.
+    first = await anext(pieces)
+    if first.data is None:
+        raise OperationError(Refusal.NOT_FOUND, f"the value at offset {offset} is NULL, or not in the binlog")
+
+    async def contents() -> AsyncIterator[bytes]:
+        yield first.data or b""
+        async for piece in pieces:
+            yield piece.data or b""
+
+    name = f"record-{offset}-{index}-{side}.{'txt' if first.is_text else 'bin'}"
+    # Never shown as a page, whatever it has: it is a file.
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Length": str(first.bytes_total),
+        "Content-Type": "application/octet-stream",
+    }
+    return StreamingResponse(contents(), headers=headers)
+
+
 def _asked(query: QueryParams) -> Asked:
     conditions = zip(query.getlist("column"), query.getlist("operator"), query.getlist("value"), strict=False)
     return Asked(
@@ -180,7 +203,8 @@ def _condition_rows(asked: Asked, query: QueryParams) -> list[ConditionRow]:
 
 
 def _canonical(request: Request) -> str:
-    """The address of a search as the form gave it: without what is empty, and with times that mean one moment.
+    """The address of a search as the form gave it: without what is empty, and with times that mean one moment. Of an
+    empty form it is that of all there is.
 
     Raises OperationError for a time that is none.
     """
@@ -194,13 +218,11 @@ def _canonical(request: Request) -> str:
         pairs.append(("value", "" if row.operator in WITHOUT_VALUE else row.value))
     if query["span"] == "between":
         pairs += [(f"{name}_ms", str(_moment(request, name))) for name in _TIMES if query.get(name)]
-    elif query["span"] == "all":
-        pairs.append(("from_ms", "0"))
     pairs += [("add", "1")] if "add" in query else []
     # An empty value is looked for: `column = ''`.
-    kept = [(name, value) for name, value in pairs if value or name == "value"]
+    kept = [(name, value) for name, value in pairs if value or name == "value"] or [("from_ms", "0")]
     path = quote(request.url.path, safe="/%")
-    return f"{path}?{urlencode(kept)}" if kept else path
+    return f"{path}?{urlencode(kept)}"
 
 
 def _moment(request: Request, name: str) -> int:
@@ -214,18 +236,8 @@ def _moment(request: Request, name: str) -> int:
     return moment_ms + 999 if name == "to" and moment_ms % 1000 == 0 else moment_ms
 
 
-async def _tracked_tables(request: Request, channel_id: str) -> tuple[Any, ...]:
-    """What may be put in as database and table; nothing where that cannot be said."""
-    if "show_tracked_tables" not in BY_NAME or not hasattr(plane_of(request), "search"):
-        return ()
-    try:
-        found = await page_call(request, "show_tracked_tables", {"channel_id": channel_id})
-    except OperationError:
-        return ()
-    return tuple(found.tables)
-
-
 ROUTES: Final = (
     Route("/channels/{channel_id}/records", records),
     Route("/channels/{channel_id}/records/{offset:int}", record),
+    Route("/channels/{channel_id}/records/{offset:int}/values/{index:int}/{side}", download),
 )
