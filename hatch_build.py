@@ -56,6 +56,7 @@ class Module(NamedTuple):
 MODULES = (
     Module("capture._rows", ("capture/_rows.c", "storage/_zigzag.h")),
     Module("storage._framing", ("storage/_framing.c", "storage/_zigzag.h")),
+    Module("broker.search._scan", ("broker/search/_scan.c", "storage/_zigzag.h")),
 )
 
 

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from broker.managed import ManagedChannels
     from broker.operations.plane import ControlPlane
     from broker.operations.sources import SourceDesk
+    from broker.search.service import SearchService
     from broker.watching import Watching
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
@@ -257,6 +258,8 @@ class Application:
         plane.endpoints = lambda: endpoints(self._config.listeners, self.addresses)
         plane.record_schema = record_schema
         plane.catalog = self.catalog
+        plane.topic_directory = self.topic_path
+        plane.search = self._new_search()
         plane.sources = source_desk()
         plane.groups = GroupRegister(
             self.catalog,
@@ -268,6 +271,21 @@ class Application:
             self.changing,
         )
         return plane
+
+    def _new_search(self) -> SearchService:
+        """What looks through logs for people; where there is a console, logs are made ready for it beforehand."""
+        from broker.search.protocol import Log
+        from broker.search.service import SearchService
+
+        def logs() -> list[Log]:
+            each = [served.log for served in self.channels]
+            return [Log(str(self.topic_path(log.topic)), log.log_start_offset, log.high_watermark) for log in each]
+
+        search = SearchService()
+        self._face.append(search.close)
+        if self._config.console is not None:
+            search.make_filters(logs)
+        return search
 
     async def reload(self) -> str:
         """Bring groups and objects to what the configuration file says now, and cut the connections concerned; tell

@@ -32,10 +32,10 @@ from storage.errors import CorruptLog
 from storage.files import DAMAGED_SUFFIX, TEMPORARY_SUFFIX, Files
 from storage.positions import Kind, PositionEntry, PositionFile
 from storage.records import HEADER_BYTES, read_header, verify_crc
-from storage.segment import Extent, Segment, log_path, segment_paths, source_path
+from storage.segment import Extent, Segment, filter_path, log_path, segment_paths, source_path
 from storage.state import UNKNOWN_OFFSETS, UNREADABLE, LogState, write_state
 
-_SEGMENT_SUFFIXES: Final = frozenset({".source", ".index", ".timeindex", ".log"})
+_SEGMENT_SUFFIXES: Final = frozenset({".source", ".index", ".timeindex", ".log", ".filter"})
 _BASE_OFFSET_DIGITS: Final = 20
 
 
@@ -170,7 +170,7 @@ class _Recovery:
         others: list[Path] = []
         for name in self._files.list(self._directory):
             path = self._directory / name
-            if name.endswith(".source" + TEMPORARY_SUFFIX):
+            if name.endswith((".source" + TEMPORARY_SUFFIX, ".filter" + TEMPORARY_SUFFIX)):
                 self._files.unlink(path)
             is_base_offset = len(path.stem) == _BASE_OFFSET_DIGITS and path.stem.isascii() and path.stem.isdecimal()
             if path.suffix not in _SEGMENT_SUFFIXES or not is_base_offset:
@@ -433,7 +433,7 @@ def close_with_gap(files: Files, commit: Commit, end_offset: int, now_ms: int) -
 def delete_segment(files: Files, segment: Segment) -> None:
     """Unlink a segment's files; those who hold slices of it keep them."""
     segment.forget()
-    for path in segment_paths(segment.path):
+    for path in (*segment_paths(segment.path), filter_path(segment.path)):
         files.unlink(path)
 
 

@@ -60,6 +60,11 @@ def source_path(path: Path) -> Path:
     return path.with_suffix(".source")
 
 
+def filter_path(path: Path) -> Path:
+    """The `.filter` beside a `.log`, which searches may have made (storage.search_filter)."""
+    return path.with_suffix(".filter")
+
+
 def segment_paths(path: Path) -> tuple[Path, ...]:
     """The files of a segment in the order they go: without its `.source` a segment does not exist."""
     return source_path(path), offset_index_path(path), time_index_path(path), path

@@ -14,6 +14,6 @@ def build_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in hatch_build.MODULES:
         for source in module.sources:
             copy = folder / source
-            copy.parent.mkdir(exist_ok=True)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((hatch_build.ROOT / source).read_bytes())
     monkeypatch.setattr(hatch_build, "ROOT", folder)

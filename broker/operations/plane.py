@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from msgspec import Struct
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from broker.monitoring import Monitoring
     from broker.operations.operation import Caller, OperationError
     from broker.operations.sources import SourceDesk
+    from broker.search.service import SearchService
     from broker.watching import Watching
     from storage.catalog import Catalog
     from storage.clock import Clock
@@ -66,6 +68,9 @@ class ControlPlane:
     """Of which those two are parts; health and metrics."""
     sources: SourceDesk
     catalog: Catalog
+    search: SearchService
+    topic_directory: Callable[[str], Path]
+    """Where the log of a topic lies."""
 
     def __init__(self, *, clock: Clock, channels: ChannelControl, audit: Audit) -> None:
         self.clock = clock

@@ -9,14 +9,26 @@ so, and `download_value` streams all of one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+import re
+import time
+import zlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
+import msgspec
 from msgspec import Meta, Struct
 
-from broker.operations.operation import Operation
+from broker.operations.operation import Operation, OperationError, Refusal
+from storage.log import resident
 
 if TYPE_CHECKING:
     from broker.operations.plane import ControlPlane
+    from broker.search.protocol import Log, Question, Value
+    from broker.search.service import SearchError
+
+LAST_MS: Final = 60_000
+"""How far back the newest records are looked for where nothing is asked for."""
+_CURSOR: Final = re.compile(r"(\d{1,19})\.(-?\d{0,19})\.(-?\d{0,19})\.(\d{1,10})")
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "contains", "starts with", "is null", "is not null"]
 Kind = Literal["INSERT", "UPDATE", "DELETE", "DDL", "BEGIN", "COMMIT", "HEARTBEAT"]
@@ -27,8 +39,9 @@ DEFAULT_KINDS: Final[tuple[Kind, ...]] = ("INSERT", "UPDATE", "DELETE", "DDL")
 
 
 class Condition(Struct, frozen=True, forbid_unknown_fields=True):
-    """One column's value, before or after the change, held against `value`; numbers as numbers, times as times, text by
-    its characters, bytes by their hexadecimal digits behind `0x`. A column that a table does not have fits nothing.
+    """One column's value, before or after the change, held against `value`: numbers as numbers, times as times, text by
+    its characters, bytes by their hexadecimal digits behind `0x`. All conditions of a search fit the row before, or the
+    row after. A column that a table does not have fits nothing.
     """
 
     column: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -38,7 +51,9 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SearchArguments(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is looked for; what is left out is not asked. Without `from_ms` and `to_ms` the last minute of the data."""
+    """What is looked for; what is left out or empty is not asked, and all fits. Where nothing at all is asked for, the
+    records of the data's last minute are shown. A DDL has a database and no table.
+    """
 
     channel_id: str
     database: str | None = None
@@ -139,33 +154,158 @@ class RecordDetail(Struct, frozen=True):
     is_ddl_cut: bool = False
 
 
-class TrackedTable(Struct, frozen=True):
-    """A table that the channel knows the definition of."""
-
-    database: str
-    table: str
-
-
-class TrackedTables(Struct, frozen=True):
-    """The tables of a channel, by name."""
-
-    tables: tuple[TrackedTable, ...]
-
-
-class TrackedTablesArguments(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose tables."""
-
-    channel_id: str
-
-
 async def search_records(plane: ControlPlane, arguments: SearchArguments) -> SearchResult:
     """Look through the log, newest first."""
-    raise NotImplementedError
+    from broker.search.service import SearchError
+
+    began_s = time.monotonic()
+    _require_values(arguments)
+    place = await _place(plane, arguments.channel_id)
+    if place is None:
+        return SearchResult((), None, None, None, True, 0, 0, 0)
+    log, start_ms, end_ms = place
+    asked = _question_number(arguments)
+    if arguments.cursor is None:
+        before, from_ms, to_ms = log.high_watermark, arguments.from_ms, arguments.to_ms
+        if _is_empty(arguments) and end_ms is not None:
+            from_ms = end_ms - LAST_MS
+    else:
+        before, from_ms, to_ms = _read_cursor(arguments.cursor, asked)
+    question = _question(arguments, from_ms, to_ms)
+    try:
+        found = await plane.search.search(log, question, before, arguments.limit)
+    except SearchError as error:
+        raise _refused(error) from None
+    cursor = None if found.before is None else _cursor(found.before, from_ms, to_ms, asked)
+    return SearchResult(
+        found.records, start_ms, end_ms, cursor, cursor is None or len(found.records) >= arguments.limit,
+        found.searched_bytes, found.total_bytes, int((time.monotonic() - began_s) * 1000), found.damages,
+    )  # fmt: skip
 
 
 async def show_record(plane: ControlPlane, arguments: RecordArguments) -> RecordDetail:
     """All of one record."""
-    raise NotImplementedError
+    from broker.search.service import SearchError
+
+    place = await _place(plane, arguments.channel_id)
+    try:
+        shown = None if place is None else await plane.search.show(place.log, arguments.offset)
+    except SearchError as error:
+        raise _refused(error) from None
+    if shown is None or shown.record is None:
+        raise OperationError(
+            Refusal.NOT_FOUND,
+            f"there is no record at offset {arguments.offset} of channel {arguments.channel_id}; it may have been "
+            f"deleted by retention",
+            field="offset",
+        )
+    return shown.record
+
+
+async def download_value(
+    plane: ControlPlane, channel_id: str, offset: int, index: int, *, is_after: bool
+) -> AsyncIterator[Value]:
+    """A value's bytes as they lie in the record, in pieces; the first says how many there are and whether they are text
+    of which character set. `index` counts the columns, -1 is the statement of a DDL.
+
+    Raises OperationError, before the first piece.
+    """
+    from broker.search.service import SearchError
+
+    place = await _place(plane, channel_id)
+    is_empty = True
+    try:
+        if place is not None:
+            async for piece in plane.search.read_value(place.log, offset, index, is_after=is_after):
+                is_empty = False
+                yield piece
+    except SearchError as error:
+        raise _refused(error) from None
+    if is_empty:
+        raise OperationError(Refusal.NOT_FOUND, f"there is no such value at offset {offset} of channel {channel_id}")
+
+
+# ---- what is asked, in the terms of the search ----
+
+
+class _Place(NamedTuple):
+    log: Log
+    start_ms: int | None
+    end_ms: int | None
+
+
+async def _place(plane: ControlPlane, channel_id: str) -> _Place | None:
+    """A channel's log as far as it may be read now; None while it has none."""
+    from broker.search.protocol import Log
+
+    views = await resident(plane.channels.views)
+    view = next((view for view in views if view.id == channel_id), None)
+    if view is None:
+        raise OperationError(Refusal.NOT_FOUND, f"there is no channel {channel_id}", field="channel_id")
+    reader = plane.channels.find_log(view.topic)
+    if reader is None:
+        return None
+    log = Log(str(plane.topic_directory(view.topic)), reader.log_start_offset, reader.high_watermark)
+    return _Place(log, view.start_timestamp_ms, view.end_timestamp_ms)
+
+
+def _require_values(arguments: SearchArguments) -> None:
+    for number, condition in enumerate(arguments.conditions):
+        is_about_null = condition.operator in {"is null", "is not null"}
+        if is_about_null and condition.value:
+            raise _invalid(number, f"{condition.column} {condition.operator} takes no value")
+        if not is_about_null and condition.value is None:
+            raise _invalid(number, f"{condition.column} {condition.operator} needs a value to compare with")
+
+
+def _invalid(number: int, sentence: str) -> OperationError:
+    return OperationError(Refusal.INVALID, sentence, field=f"conditions[{number}].value")
+
+
+def _is_empty(arguments: SearchArguments) -> bool:
+    """Whether nothing is asked for: the last records are shown then."""
+    return not (
+        arguments.database
+        or arguments.table
+        or arguments.conditions
+        or arguments.kinds
+        or arguments.from_ms is not None
+        or arguments.to_ms is not None
+    )
+
+
+def _question(arguments: SearchArguments, from_ms: int | None, to_ms: int | None) -> Question:
+    from broker.search.protocol import Question
+    from broker.search.records import KINDS
+
+    kinds = sum(1 << KINDS.index(kind) for kind in set(arguments.kinds or DEFAULT_KINDS))
+    return Question(kinds, arguments.database or None, arguments.table or None, arguments.conditions, from_ms, to_ms)
+
+
+def _question_number(arguments: SearchArguments) -> int:
+    """What a cursor is bound to; how many are shown at a time may change."""
+    return zlib.crc32(msgspec.json.encode(msgspec.structs.replace(arguments, cursor=None, limit=1)))
+
+
+def _cursor(before: int, from_ms: int | None, to_ms: int | None, asked: int) -> str:
+    return ".".join("" if part is None else str(part) for part in (before, from_ms, to_ms, asked))
+
+
+def _read_cursor(cursor: str, asked: int) -> tuple[int, int | None, int | None]:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or int(match[4]) != asked:
+        raise OperationError(
+            Refusal.INVALID, "the cursor belongs to another search; search again without it", field="cursor"
+        )
+    before, from_ms, to_ms = (None if not part else int(part) for part in match.groups()[:3])
+    return before or 0, from_ms, to_ms
+
+
+def _refused(error: SearchError) -> OperationError:
+    from broker.search.service import TooManySearches
+
+    refusal = Refusal.TOO_MANY_REQUESTS if isinstance(error, TooManySearches) else Refusal.STORAGE_UNAVAILABLE
+    return OperationError(refusal, str(error))
 
 
 ROWS: Final = (

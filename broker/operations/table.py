@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.operations import alerts, groups, monitoring, server, sources
+from broker.operations import alerts, groups, monitoring, records, server, sources
 
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *groups.ROWS,
     *sources.ROWS,
+    *records.ROWS,
     *monitoring.ROWS,
     *alerts.ROWS,
     *server.ROWS,
