@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from broker.console import texts_channels, texts_frame, texts_groups
+from broker.console import texts_channels, texts_frame, texts_groups, texts_records, texts_watch, texts_wizard
 
 LANGUAGES: Final = ("en", "zh")
 LANGUAGE_NAMES: Final = {"en": "English", "zh": "中文"}
-TABLES: Final = (texts_frame.TEXTS, texts_channels.TEXTS, texts_groups.TEXTS)
+TABLES: Final = (
+    texts_frame.TEXTS,
+    texts_channels.TEXTS,
+    texts_groups.TEXTS,
+    texts_wizard.TEXTS,
+    texts_records.TEXTS,
+    texts_watch.TEXTS,
+)
 TEXTS: Final[dict[str, tuple[str, str]]] = {key: words for table in TABLES for key, words in table.items()}
 
 

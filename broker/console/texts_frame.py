@@ -82,10 +82,9 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "login.title": ("Log in", "登录"),
     "login.password": ("Password or token", "密码或令牌"),
     "login.submit": ("Log in", "登录"),
-    "login.wrong": ("This password is not the right one.", "密码不正确。"),
     "login.about": (
         "A MySQL binlog as a Kafka topic, self-hosted.",
         "自托管的 MySQL binlog 订阅服务，以 Kafka 主题提供数据。",
     ),
-    "login.logged_out": ("You are logged out.", "您已退出登录。"),
+    "said.logged_out": ("You are logged out.", "您已退出登录。"),
 }

@@ -7,6 +7,10 @@
     groups.py     consumer groups: create, change the password, delete
     consume.py    who has consumed how far
     login.py      in and out, language and appearance
+    records.py    track data changes: the search, one record (values.py: how values are shown)
+    monitoring.py states and plots (plot.py: their numbers)
+    alerts.py     rules, who is told, incidents, tests
+    samples.py    sample code and the Avro schema
 
 A page reaches the server through operations alone (`rendering.page_call`), does its work without JavaScript, and holds
 nothing between two requests but the wizard's drafts. Another group of pages is one more file and one more name in
@@ -17,9 +21,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.console.pages import base
+from broker.console.pages import (
+    alerts,
+    base,
+    channels,
+    consume,
+    groups,
+    login,
+    monitoring,
+    records,
+    samples,
+    settings,
+    wizard,
+)
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*base.ROUTES,)
+ROUTES: Final[tuple[Route, ...]] = (
+    *base.ROUTES,
+    *login.ROUTES,
+    *channels.ROUTES,
+    *wizard.ROUTES,
+    *settings.ROUTES,
+    *groups.ROUTES,
+    *consume.ROUTES,
+    *records.ROUTES,
+    *monitoring.ROUTES,
+    *alerts.ROUTES,
+    *samples.ROUTES,
+)

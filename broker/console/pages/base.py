@@ -12,6 +12,7 @@ Left to others: what is escaped and served (`rendering.py`), words (`texts.py`).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from broker.console import texts
-from broker.console.access import OPEN_NAME, access_of
+from broker.console.access import access_of, local_target
 from broker.console.rendering import environment, render
 from broker.operations.operation import HTTP_STATUS, OperationError
 
@@ -183,6 +184,11 @@ def size(count_bytes: int | None) -> str:
     raise AssertionError(unit)
 
 
+def digest(text: str) -> str:
+    """A short word of letters and digits for any text: a part of an element's id."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 def duration(seconds: float | None) -> str:
     """A duration in its two largest units."""
     if seconds is None:
@@ -195,9 +201,9 @@ def duration(seconds: float | None) -> str:
 
 
 @pass_context
-def t(context: Context, key: str, /, **values: object) -> str:
-    """The text of this key in the viewer's language."""
-    return texts.t(key, language=language_of(context["request"]), **values)
+def t(context: Context, key: str, /, **values: object) -> Markup:
+    """The text of this key in the viewer's language, around values that are markup or are escaped."""
+    return escape(texts.t(key, language=language_of(context["request"]))).format(**values)
 
 
 # --- what templates ask ---------------------------------------------------------------------------------------------
@@ -241,7 +247,7 @@ def viewer(context: Context) -> dict[str, str]:
 @pass_context
 def signed_in(context: Context) -> bool:
     """Whether who looks has logged in, and can log out."""
-    return access_of(context["request"]).name != OPEN_NAME
+    return access_of(context["request"]).is_signed_in
 
 
 def error_title(status: int) -> str:
@@ -263,7 +269,7 @@ environment.globals.update(
     languages=texts.LANGUAGE_NAMES,
     themes=THEMES,
 )
-environment.filters.update(visible=visible, number=number, size=size, duration=duration)
+environment.filters.update(visible=visible, number=number, size=size, duration=duration, hash=digest)
 
 
 # --- preferences ----------------------------------------------------------------------------------------------------
@@ -277,10 +283,7 @@ async def home(request: Request) -> Response:
 async def preferences(request: Request) -> Response:
     """Remember language or appearance in a cookie and lead back."""
     query = request.query_params
-    back = query.get("next", "/channels")
-    # `//host` and `/\host` are other hosts to a browser.
-    is_ours = re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", back) is not None and "\\" not in back
-    response = RedirectResponse(back if is_ours else "/channels", 303)
+    response = RedirectResponse(local_target(query.get("next", "/")), 303)
     for name, cookie, allowed in (
         ("language", LANGUAGE_COOKIE, texts.LANGUAGES),
         ("theme", THEME_COOKIE, THEMES),

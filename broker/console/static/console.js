@@ -204,6 +204,23 @@
     }
   });
 
+  // Another row of a form, made of its template, and a row that goes.
+  document.addEventListener("click", (event) => {
+    const more = event.target.closest("button[data-clone]");
+    if (more) {
+      event.preventDefault();
+      const place = document.getElementById(more.dataset.into);
+      place.append(document.getElementById(more.dataset.clone).content.cloneNode(true));
+      place.lastElementChild.querySelector("input, select")?.focus();
+    }
+    const drop = event.target.closest("button[data-drop]");
+    if (drop) {
+      const next = drop.closest("form").querySelector("button[data-clone]");
+      drop.closest("[data-row]").remove();
+      next?.focus();
+    }
+  });
+
   // A search within what is there already: each element that has a text for it is shown or not.
   const narrow = (filter) => {
     const words = filter.value.trim().toLowerCase();
@@ -214,23 +231,28 @@
 
   // A box that ticks all those in its set, and is told by them; buttons that need one ticked.
   const sets = (form) => {
-    for (const all of form.querySelectorAll("input[data-all]")) {
-      const boxes = [...form.querySelectorAll(`input[type=checkbox][name="${all.dataset.all}"]`)].filter((box) => !box.disabled);
+    const parts = [...form.elements];
+    for (const branch of form.querySelectorAll(".branch")) {
+      const whole = branch.querySelector(":scope > .check input")?.checked ?? false;
+      branch.querySelectorAll(".leaves input[type=checkbox]").forEach((leaf) => { leaf.disabled = whole; });
+    }
+    const named = (name) => parts.filter((part) => part.type === "checkbox" && part.name === name && !part.disabled);
+    for (const all of parts.filter((part) => part.dataset.all)) {
+      const boxes = named(all.dataset.all).filter((box) => !box.closest(".leaves"));
       const ticked = boxes.filter((box) => box.checked).length;
       all.checked = boxes.length > 0 && ticked === boxes.length;
       all.indeterminate = ticked > 0 && ticked < boxes.length;
-      for (const button of form.querySelectorAll(`[data-needs="${all.dataset.all}"]`)) {
-        button.disabled = ticked === 0;
-      }
+    }
+    for (const button of parts.filter((part) => part.dataset.needs)) {
+      button.disabled = !named(button.dataset.needs).some((box) => box.checked);
     }
   };
   document.addEventListener("change", (event) => {
     const box = event.target;
     if (box.dataset.all && box.form) {
-      for (const other of box.form.querySelectorAll(`input[type=checkbox][name="${box.dataset.all}"]`)) {
-        if (!other.disabled && !other.closest("[hidden]")) {
+      for (const other of box.form.elements) {
+        if (other.type === "checkbox" && other.name === box.dataset.all && !other.disabled && !other.closest("[hidden], .leaves")) {
           other.checked = box.checked;
-          other.dispatchEvent(new Event("ticked", { bubbles: true }));
         }
       }
     }

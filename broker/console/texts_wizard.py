@@ -1,0 +1,103 @@
+"""Words of the wizard: source, account, objects, precheck and start."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEXTS: Final[dict[str, tuple[str, str]]] = {
+    "wizard.title": ("Create a channel", "创建订阅通道"),
+    "wizard.steps": ("Steps", "步骤"),
+    "wizard.step.source": ("Source", "源库"),
+    "wizard.step.objects": ("Objects", "订阅对象"),
+    "wizard.step.precheck": ("Precheck", "预检查"),
+    "wizard.step.start": ("Running", "运行"),
+    "wizard.source": ("Where is the database?", "源库信息"),
+    "wizard.kind": ("Kind", "类型"),
+    "wizard.host": ("Host name or address", "主机名或 IP 地址"),
+    "wizard.host_hint": (
+        "Several with commas between are hosts of the same data: the first that answers is used.",
+        "多个主机请用逗号分隔，视为同一份数据的不同节点，使用最先响应的节点。",
+    ),
+    "wizard.port": ("Port", "端口"),
+    "wizard.username": ("Account", "账号"),
+    "wizard.password": ("Password", "密码"),
+    "wizard.password_kept": ("as entered before", "沿用之前输入的密码"),
+    "wizard.tls": ("Encryption (TLS)", "加密（TLS）"),
+    "wizard.tls.preferred": ("if the source has it", "源库支持时使用"),
+    "wizard.tls.required": ("always", "必须"),
+    "wizard.tls.verify_ca": ("always, its certificate checked", "必须，并校验证书"),
+    "wizard.tls.verify_identity": ("always, certificate and host name checked", "必须，并校验证书与主机名"),
+    "wizard.tls.disabled": ("never", "不使用"),
+    "wizard.tls_files": ("Certificates", "证书"),
+    "wizard.tls_ca": ("CA file on this server", "本服务器上的 CA 证书文件"),
+    "wizard.tls_cert": ("Certificate file for logging in", "登录用的客户端证书文件"),
+    "wizard.tls_key": ("Key file of that certificate", "该证书的私钥文件"),
+    "wizard.network": ("Network", "网络"),
+    "wizard.network_note": (
+        (
+            "The source has to admit connections from this server. The next steps name the address it sees, for its "
+            "whitelist."
+        ),
+        "源库需要允许来自本服务器的连接。后续步骤会给出源库看到的地址，请将其加入白名单。",
+    ),
+    "wizard.whitelist": ("The source sees this server as", "源库看到的本服务器地址"),
+    "wizard.no_account": (
+        "No account for this yet? Make the least-privileged one from an administrator's login.",
+        "还没有专用账号？可使用管理员账号创建一个最小权限账号。",
+    ),
+    "wizard.make_account": ("Create the account…", "创建账号…"),
+    "wizard.next_objects": ("Next: databases and tables", "下一步：选择库表"),
+    # account
+    "account.title": ("Create the least-privileged account", "创建最小权限账号"),
+    "account.note": (
+        "The administrator's login is used for this one request and kept nowhere.",
+        "管理员账号仅用于本次请求，不会被保存。",
+    ),
+    "account.new": ("The new account", "新账号"),
+    "account.administrator": ("Administrator", "管理员"),
+    "account.administrator_name": ("Administrator's account", "管理员账号"),
+    "account.administrator_password": ("Administrator's password", "管理员密码"),
+    "account.username": ("Name of the new account", "新账号名称"),
+    "account.password": ("Password of the new account", "新账号密码"),
+    "account.preview": ("Show the statements", "查看 SQL 语句"),
+    "account.create": ("Create it and go on", "创建并继续"),
+    "account.statements": ("These statements are executed", "将执行以下语句"),
+    "account.my_cnf": ("The source still lacks these lines of my.cnf", "源库的 my.cnf 还缺少以下配置"),
+    "account.exists": ("The account is there already.", "该账号已存在。"),
+    # objects
+    "wizard.objects": ("What is to be tracked?", "选择订阅对象"),
+    "wizard.databases": ("Databases and tables", "库与表"),
+    "wizard.databases_search": ("Search databases", "搜索数据库"),
+    "wizard.tables_search": ("Search tables", "搜索表"),
+    "wizard.tables_of": ("Tables of {name}", "{name} 的表"),
+    "wizard.tables_count": ("{count} tables", "{count} 张表"),
+    "wizard.whole_database": ("all tables, those to come too", "全部表，包括以后新建的表"),
+    "wizard.no_databases": ("This account sees no database.", "该账号看不到任何数据库。"),
+    "wizard.more": ("{shown} of {total} shown; search for the others.", "共 {total} 个，显示 {shown} 个，其余请搜索。"),
+    "wizard.data_types": ("What of them?", "订阅数据类型"),
+    "wizard.dml": ("Data updates", "数据更新"),
+    "wizard.dml_hint": ("INSERT, UPDATE, DELETE", "INSERT、UPDATE、DELETE"),
+    "wizard.ddl": ("Schema updates", "结构更新"),
+    "wizard.ddl_hint": ("CREATE, ALTER, DROP …", "CREATE、ALTER、DROP 等"),
+    "wizard.naming": ("The channel", "通道"),
+    "wizard.name": ("Name", "名称"),
+    "wizard.name_hint": ("Made up where none is given.", "不填写时自动生成。"),
+    "wizard.region": ("Region", "地域"),
+    "wizard.region_hint": ("Part of the topic's name.", "Topic 名称的一部分。"),
+    "wizard.instance_id": ("Instance id", "实例 ID"),
+    "wizard.next_precheck": ("Create and precheck", "创建并预检查"),
+    # precheck and start
+    "setup.title": ("{name}", "{name}"),
+    "setup.precheck_passed": ("The precheck passed: the channel can be started.", "预检查已通过，可以启动通道。"),
+    "setup.precheck_failed": (
+        "Mend what failed, then run the precheck again. Nothing was changed at the source.",
+        "请按处理方法修复未通过的项目，然后重新预检查。源库未被更改。",
+    ),
+    "setup.starting": ("The channel is starting.", "通道正在启动。"),
+    "setup.running": ("The channel runs.", "通道正在运行。"),
+    "setup.next": ("What a consumer needs next", "接下来"),
+    "setup.next.group": ("Create a consumer group", "创建消费组"),
+    "setup.next.samples": ("Look at sample code", "查看示例代码"),
+    "setup.next.records": ("See tracked data", "查看订阅数据"),
+    "setup.later": ("Back to the list", "返回列表"),
+}
