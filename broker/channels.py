@@ -104,9 +104,9 @@ class RunningChannel(Protocol):
     @property
     def prechecked(self) -> tuple[Sequence[Any], int] | None: ...
 
-    async def take_objects(self, objects: tuple[str, ...]) -> None: ...
+    async def take_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None: ...
 
-    def withdraw_objects(self, objects: tuple[str, ...]) -> None: ...
+    async def withdraw_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None: ...
 
     async def start(self) -> None: ...
 
@@ -128,7 +128,6 @@ class Kept:
         self.is_started = is_started
         self.items = items
         self.prechecked_ms = prechecked_ms
-        self.prechecking: asyncio.Task[None] | None = None
 
     @property
     def failed(self) -> list[PrecheckItem]:
@@ -167,6 +166,7 @@ class ServedChannel:
         self.groups: list[GroupRow] = []
         self.config = config
         self.kept = kept
+        self.prechecking: asyncio.Task[None] | None = None
         self.looked: tuple[tuple[PrecheckItem, ...], int] | None = None
         """What the last precheck that somebody asked for found, and when (Unix epoch ms)."""
         if kept is not None and kept.items is not None:
@@ -206,9 +206,13 @@ class ServedChannel:
             return Situation.ENDED if status.ended and status.state == "Normal" else Situation(str(status.state))
         if self.channel.is_running or self.kept is None or self.kept.is_started:
             return Situation.CONNECTING
-        if self.kept.prechecking is not None:
+        if self.prechecking is not None:
             return Situation.PRECHECKING
         return Situation.NOT_READY if self.kept.items is None or self.kept.failed else Situation.READY
+
+    @property
+    def region(self) -> str | None:
+        return None if self.config is None else self.config.region
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -240,11 +244,15 @@ class ServedChannel:
         if self.kept is not None:
             self.kept.items, self.kept.prechecked_ms = items, now_ms
 
+    async def end_precheck(self) -> None:
+        """Have a precheck that is under way end without a result."""
+        if self.prechecking is not None:
+            self.prechecking.cancel()
+            await asyncio.gather(self.prechecking, return_exceptions=True)
+
     async def stop(self) -> None:
         """End the capture; the log stays readable until its owner closes it."""
-        if self.kept is not None and self.kept.prechecking is not None:
-            self.kept.prechecking.cancel()
-            await asyncio.gather(self.kept.prechecking, return_exceptions=True)
+        await self.end_precheck()
         try:
             await self.channel.stop()
         finally:
@@ -308,6 +316,19 @@ class LeftChannel:
         self.sentence = sentence
         self.defined_by = DefinedBy.NONE if sentence is None else DefinedBy.OPERATION
         self.changing = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def region(self) -> str | None:
+        """Which nobody kept."""
+        return None
+
+    @property
+    def situation(self) -> Situation:
+        return Situation.LEFT
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -436,7 +457,9 @@ def readable(time_ms: Callable[[], int | None]) -> int | None:
         return None
 
 
-async def take_objects(served: ServedChannel, objects: tuple[str, ...]) -> str:
+async def take_objects(
+    served: ServedChannel, objects: tuple[str, ...], data_types: frozenset[str] | None = None
+) -> str:
     """Have a channel track other objects, and say once it streams or stands still what came of it."""
     channel, settled = served.channel, asyncio.Event()
     is_stopped = str(channel.status().state) == "Not Started"
@@ -447,7 +470,7 @@ async def take_objects(served: ServedChannel, objects: tuple[str, ...]) -> str:
 
     end = channel.subscribe(look)
     try:
-        await channel.take_objects(objects)
+        await channel.take_objects(objects, data_types)
         if is_stopped:
             return f"objects of {served.id}: they are taken when the channel is started"
         look()

@@ -25,6 +25,7 @@ import json
 import logging
 import random
 import shutil
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,10 +35,11 @@ from msgspec.structs import asdict, replace
 from broker.channels import Kept, LeftChannel, ServedChannel, take_objects
 from broker.config import ChannelConfig, Secret
 from broker.config_rules import ConfigError, check_channel
-from broker.control import PrecheckItem
+from broker.control import ChannelView, PrecheckItem
 from broker.provision import GROUP_ID_CHARACTERS, GROUP_ID_PREFIX
 from storage.catalog import ChannelRow, DocumentRow
 from storage.errors import StorageError
+from storage.words import shown_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,6 +210,15 @@ async def delete_log(app: Application, topic: str) -> None:
     app.unreleased.pop(topic, None)
 
 
+def _size_bytes(folder: Path) -> int:
+    """What the files of a log take; those that go meanwhile are not counted."""
+    total = 0
+    for file in folder.glob("*"):
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
 def _delete_folder(folder: Path) -> None:
     from storage.files import Files
 
@@ -233,6 +244,29 @@ class ManagedChannels:
         """The channel of this id, served or not."""
         channels = self._app.channels
         return channels.find(channel_id) or channels.left.get(channel_id)
+
+    def every(self) -> list[ServedChannel | LeftChannel]:
+        """All channels, in the order they were added."""
+        channels = self._app.channels
+        return [*channels, *channels.left.values()]
+
+    def view(self, channel_id: str) -> ChannelView:
+        """What is known of a channel; KeyError for an unknown one."""
+        return self._app.channels.view(channel_id)
+
+    async def what_goes(self, found: ServedChannel | LeftChannel) -> tuple[str, ...]:
+        """What a release deletes for good, in sentences."""
+        catalog = self._app.catalog
+        topic = found.row.topic if isinstance(found, LeftChannel) else found.log.topic
+        size_bytes = await asyncio.to_thread(_size_bytes, self._app.topic_path(topic)) if topic else 0
+        groups = await catalog.run(catalog.groups, found.id)
+        records = ""
+        if isinstance(found, ServedChannel):
+            first, end = found.log.log_start_offset, found.log.high_watermark
+            records = f", offsets {first} to {end - 1}" if end > first else ", which has no record yet"
+        goes = [f"the topic {topic} with all its data: {shown_bytes(size_bytes)}{records}"] if topic else []
+        goes += [f"the consumer group {row.id} ({row.name}) with its login and what it committed" for row in groups]
+        return (*goes, "the history of its tables' definitions", "its settings and the password of its source")
 
     async def create(self, settings: Mapping[str, Any]) -> ServedChannel:
         """A new channel whose source is being looked at when this returns.
@@ -285,22 +319,20 @@ class ManagedChannels:
             _log.warning("%s", error)
 
     def begin_precheck(self, served: ServedChannel) -> asyncio.Task[None]:
-        """Look at the source of a channel that is not started; it is Prechecking until that is done."""
-        kept = served.kept
-        assert kept is not None
-        if kept.prechecking is None:
-            kept.prechecking = asyncio.create_task(self._precheck(served, kept), name=f"precheck {served.id}")
-        return kept.prechecking
+        """Look at the channel's source; one that is not started is Prechecking until that is done."""
+        if served.prechecking is None:
+            served.prechecking = asyncio.create_task(self._precheck(served), name=f"precheck {served.id}")
+        return served.prechecking
 
-    async def _precheck(self, served: ServedChannel, kept: Kept) -> None:
+    async def _precheck(self, served: ServedChannel) -> None:
         try:
-            items = await self.look(served)
-            served.take_precheck(items)
-            await self._keep(served)
+            served.take_precheck(await self.look(served))
+            if served.kept is not None:
+                await self._keep(served)
         except StorageError as error:
             _log.warning("the precheck is not kept: %s", error, extra={"channel": served.id})
         finally:
-            kept.prechecking = None
+            served.prechecking = None
 
     async def look(self, served: ServedChannel, objects: tuple[str, ...] | None = None) -> tuple[PrecheckItem, ...]:
         """What a precheck finds now; nothing is changed. Whatever keeps it from looking is an item that failed."""
@@ -339,14 +371,17 @@ class ManagedChannels:
             served.config, served.name = before, before.display_name
             raise
 
-    async def change_objects(self, served: ServedChannel, objects: tuple[str, ...]) -> str:
-        """Have other objects tracked from where the log ends, once a precheck has passed with them; what came of it.
+    async def change_objects(
+        self, served: ServedChannel, objects: tuple[str, ...], data_types: Sequence[str] | None
+    ) -> str:
+        """Have other objects tracked, and other types of changes, from where the log ends, once a precheck has passed
+        with them; what came of it.
 
         Raises ConfigError, PrecheckFailed, ObjectsRefused, StorageError: the objects are as they were then.
         """
         assert served.config is not None
         before = served.config
-        changed = replace(before, objects=list(objects))
+        changed = replace(before, objects=list(objects), data_types=list(data_types or before.data_types))
         check_channel("channel", changed)
         items = await self.look(served, objects)
         if any(item.outcome == "failed" for item in items):
@@ -358,12 +393,12 @@ class ManagedChannels:
         except BaseException:
             served.config = before
             raise
-        told = await take_objects(served, objects)
+        told = await take_objects(served, objects, frozenset(changed.data_types))
         if served.channel.refused_objects is None:
             return told
         served.config = before
-        served.channel.withdraw_objects(tuple(before.objects))
         await self._keep(served)
+        await served.channel.withdraw_objects(tuple(before.objects), frozenset(before.data_types))
         raise ObjectsRefused(told)
 
     async def _keep(self, served: ServedChannel) -> None:
@@ -398,9 +433,7 @@ class ManagedChannels:
     async def _release_served(self, served: ServedChannel) -> None:
         app, topic = self._app, served.log.topic
         was_running, withdrawn = served.channel.is_running, app.withdraw_topic(topic)
-        if served.kept is not None and served.kept.prechecking is not None:
-            served.kept.prechecking.cancel()
-            await asyncio.gather(served.kept.prechecking, return_exceptions=True)
+        await served.end_precheck()
         await served.channel.stop()
         try:
             rows = await app.catalog.run(app.catalog.groups, served.id)

@@ -215,19 +215,27 @@ class Channel:
     def objects(self) -> tuple[str, ...]:
         return self.spec.objects
 
-    async def take_objects(self, objects: tuple[str, ...]) -> None:
-        """Ask for other objects. A channel that runs takes them at its next boundary, and `refused_objects` says
-        afterwards why it did not; another takes them when it starts.
+    async def take_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None:
+        """Ask for other objects, and other types of changes. A channel that runs takes them at its next boundary, and
+        `refused_objects` says afterwards why it did not; another takes them when it starts.
         """
-        self.spec = replace(self.spec, objects=objects)
-        if self._task is not None:
-            await self.stop()
+        was_asked = self._task is not None
+        await self.stop()
+        self._ask_for(objects, data_types)
+        if was_asked:
             await self.start()
 
-    def withdraw_objects(self, objects: tuple[str, ...]) -> None:
-        """Ask again for `objects`, which are in force, after others were refused."""
-        self.spec = replace(self.spec, objects=objects)
+    async def withdraw_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None:
+        """Ask again for what is in force, after other objects were refused."""
+        if data_types in (None, self.spec.data_types):
+            self._ask_for(objects, None)
+        else:
+            await self.take_objects(objects, data_types)
         self.refused_objects = None
+
+    def _ask_for(self, objects: tuple[str, ...], data_types: frozenset[str] | None) -> None:
+        self.spec = replace(self.spec, objects=objects, data_types=data_types or self.spec.data_types)
+        self._work = replace(self._work, data_types=self.spec.data_types)
 
     async def stop(self) -> None:
         """End at the last finished transaction; what was appended behind it is dropped."""

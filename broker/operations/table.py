@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.operations import alerts, groups, monitoring, records, server, sources
+from broker.operations import alerts, channels, groups, monitoring, records, server, sources
 
 if TYPE_CHECKING:
     from broker.operations.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
+    *channels.ROWS,
     *groups.ROWS,
     *sources.ROWS,
     *records.ROWS,

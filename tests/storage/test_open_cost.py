@@ -234,12 +234,14 @@ class IdleChannel:
     objects: tuple[str, ...] = ()
     refused_objects: str | None = None
     prechecked: None = None
+    whitelist_addresses: tuple[str, ...] = ()
     is_running: bool = False
     ended: bool = False
+    progress: None = None
 
-    async def take_objects(self, objects: tuple[str, ...]) -> None: ...
+    async def take_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None: ...
 
-    def withdraw_objects(self, objects: tuple[str, ...]) -> None: ...
+    async def withdraw_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None: ...
 
     async def start(self) -> None: ...
 
