@@ -19,7 +19,7 @@ PYTEST_OPTIONS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-ACCELERATOR := hatch_build.py capture/_rows.c storage/_framing.c storage/_zigzag.h
+ACCELERATOR := hatch_build.py broker/search/_scan.c capture/_rows.c storage/_framing.c storage/_zigzag.h
 
 .venv/.stamp: pyproject.toml tests/tools/requirements-dev.txt tests/tools/setup.sh $(ACCELERATOR)
 	@PYTHON=$(PYTHON) sh tests/tools/setup.sh
