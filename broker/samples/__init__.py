@@ -50,20 +50,28 @@ class Sample(Struct, frozen=True):
     placeholder: str
 
 
+def _maven(*dependencies: str) -> tuple[str, ...]:
+    """Lines that put Maven artifacts, and what they depend on, into the folder lib."""
+    keys = ("groupId", "artifactId", "version")
+    listed = "".join(
+        f"<dependency>{''.join(f'<{key}>{part}</{key}>' for key, part in zip(keys, each.split(':'), strict=True))}"
+        "</dependency>"
+        for each in dependencies
+    )
+    project = "<modelVersion>4.0.0</modelVersion><groupId>g</groupId><artifactId>a</artifactId><version>1</version>"
+    return (
+        f"echo '<project>{project}<dependencies>{listed}</dependencies></project>' > pom.xml",
+        "mvn -q dependency:copy-dependencies -DoutputDirectory=lib",
+    )
+
+
 LANGUAGES: Final = (
     SampleLanguage(
         id="java",
         name="Java",
         file_name="Consumer.java",
         library="kafka-clients 1.1.1, avro 1.8.2",
-        needs=(
-            "mvn -q dependency:copy -Dartifact=org.apache.kafka:kafka-clients:1.1.1 -DoutputDirectory=lib",
-            "mvn -q dependency:copy -Dartifact=org.apache.avro:avro:1.8.2 -DoutputDirectory=lib",
-            "mvn -q dependency:copy -Dartifact=org.codehaus.jackson:jackson-core-asl:1.9.13 -DoutputDirectory=lib",
-            "mvn -q dependency:copy -Dartifact=org.codehaus.jackson:jackson-mapper-asl:1.9.13 -DoutputDirectory=lib",
-            "mvn -q dependency:copy -Dartifact=org.slf4j:slf4j-nop:1.7.25 -DoutputDirectory=lib",
-            "mvn -q dependency:copy -Dartifact=org.slf4j:slf4j-api:1.7.25 -DoutputDirectory=lib",
-        ),
+        needs=_maven("org.apache.kafka:kafka-clients:1.1.1", "org.apache.avro:avro:1.8.2"),
         runs="java -cp 'lib/*' Consumer.java",
         needs_schema=True,
     ),
@@ -72,11 +80,8 @@ LANGUAGES: Final = (
         name="Java, the DTS SDK",
         file_name="DtsConsumer.java",
         library="com.aliyun.dts:dts-new-subscribe-sdk 2.1.4",
-        needs=(
-            "mvn -q dependency:copy -Dartifact=com.aliyun.dts:dts-new-subscribe-sdk:2.1.4:jar -DoutputDirectory=lib",
-            "mvn -q dependency:get -Dartifact=com.aliyun.dts:dts-new-subscribe-sdk:2.1.4",
-        ),
-        runs="java -cp 'lib/*' DtsConsumer.java",
+        needs=_maven("com.aliyun.dts:dts-new-subscribe-sdk:2.1.4"),
+        runs="java --add-exports java.base/sun.util.calendar=ALL-UNNAMED -cp 'lib/*' DtsConsumer.java",
         needs_schema=False,
     ),
     SampleLanguage(

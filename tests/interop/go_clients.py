@@ -27,6 +27,17 @@ def command(name: str, module: str, *arguments: str, pinned_by: str = "go.mod") 
     return (str(program(name, _GO / module, _GO / "scenarios", pinned_by=pinned_by)), *arguments)
 
 
+def built(name: str, folder: Path, module: Path) -> tuple[str, ...]:
+    """The command of the program in ``folder``, with the pinned modules of ``go/<module>``; raises ToolError."""
+    go = shutil.which("go")
+    if go is None:
+        raise ToolError(f"go is not on the PATH: install Go (https://go.dev/dl) to run {name}")
+    for file in ("go.mod", "go.sum"):
+        shutil.copy(_GO / module / file, folder)
+    _run([go, "build", "-o", name, "."], folder)
+    return (str(folder / name),)
+
+
 def program(name: str, module: Path, *beside: Path, pinned_by: str = "go.mod") -> Path:
     """The program of a module, which may need modules ``beside`` it, built as ``.clients/<name>``; raises ToolError."""
     go = shutil.which("go")

@@ -54,6 +54,17 @@ def bridge_command(version: str) -> tuple[str, ...]:
     return ("java", *_JVM_OPTIONS, "-cp", _installed(library), "io.strimzi.kafka.bridge.Application")
 
 
+def sample_class_path(version: str) -> str:
+    """What the sample in Java needs, with kafka-clients ``version``; ToolError when it cannot be had."""
+    return program_class_path("sample", version, _JAVA / "samples" / "pom.xml", ())
+
+
+def dts_source_command(version: str) -> tuple[str, ...]:
+    """The command that compiles and runs a source file with the DTS SDK, but for the file."""
+    command = dts_command(version)
+    return command[: command.index("-cp") + 2]
+
+
 def messages_command(version: str) -> tuple[str, ...]:
     """The command of Kafka's own reader and writer of messages (`tests/interop/kafka_codec.py`)."""
     return _command(_Library("kafka-messages", {"kafka.version": version}, _JAVA / "pom.xml", "KafkaMessages"))

@@ -20,7 +20,7 @@ _INSTALL_TIMEOUT_S = 600
 _NOT_PUBLISHED = ("E404", "ETARGET", "notarget")
 
 
-def command(name: str, program: str) -> tuple[str, ...]:
+def command(name: str, program: str | Path) -> tuple[str, ...]:
     """The command of ``node/<program>`` on the packages of ``node/<name>``; ToolError when they cannot be had."""
     tools = {tool: shutil.which(tool) for tool in ("node", "npm", "env")}
     for tool, found in tools.items():
