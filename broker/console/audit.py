@@ -2,7 +2,7 @@
 
 `audit.jsonl` in the data directory, mode 0600, one JSON object per line, UTF-8:
 
-    {"time_ms": …, "name": "token 1", "way": "api", "origin": "192.0.2.7", "operation": "create_group",
+    {"id": 7, "time_ms": …, "name": "token 1", "way": "api", "origin": "192.0.2.7", "operation": "create_group",
      "arguments": {…}, "outcome": "done"}
     {…, "outcome": "refused", "refusal": "not_found", "sentence": "there is no channel x"}
 
@@ -52,8 +52,9 @@ _log = logging.getLogger("binwire.audit")
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A change that was asked for: by whom, which way, from where, what, and what came of it."""
+    """A change that was asked for: by whom, which way, from where, what, and what came of it. Ids grow."""
 
+    id: int
     time_ms: int
     name: str
     way: str
@@ -73,6 +74,7 @@ class AuditLog:
         self._clock = clock
         self._writing = asyncio.Lock()
         self._refused_logins: dict[str, int] = {}
+        self._next_id: int | None = None
 
     async def note(self, operation: str, arguments: Struct, caller: Caller, refusal: OperationError | None) -> None:
         """A change was asked for; `refusal` None: it was made."""
@@ -92,15 +94,16 @@ class AuditLog:
             known[place] = now_ms
             await self._append("sign_in", {}, caller, refusal)
 
-    async def read(self, before_ms: int | None, limit: int) -> list[AuditEntry]:
-        """The newest entries, newest first, of a time before `before_ms`."""
+    async def read(self, before_id: int | None, search: str, limit: int) -> list[AuditEntry]:
+        """The newest entries before this one that have a text in them, newest first."""
         async with self._writing:
-            return await asyncio.to_thread(self._read, before_ms, limit)
+            return await asyncio.to_thread(self._read, before_id, search, limit)
 
     async def _append(
         self, operation: str, arguments: dict[str, Any], caller: Caller, refusal: OperationError | None
     ) -> None:
         entry = AuditEntry(
+            0,
             self._clock.now_ms(),
             caller.name,
             caller.way,
@@ -111,42 +114,44 @@ class AuditLog:
             None if refusal is None else refusal.refusal.value,
             None if refusal is None else str(refusal)[:TEXT_CHARACTERS_MAX],
         )
-        line = msgspec.json.encode(entry) + b"\n"
         async with self._writing:
             try:
-                await asyncio.shield(asyncio.to_thread(self._write, line))
+                await asyncio.shield(asyncio.to_thread(self._write, entry))
             except OSError as error:
-                _log.error("the audit log cannot be written (%s): %s", error.strerror, line.decode().rstrip())
+                told = msgspec.json.encode(entry).decode()
+                _log.error("the audit log cannot be written (%s): %s", error.strerror, told)
 
     def _file(self, number: int) -> Path:
         return self._directory / (f"audit.{number}.jsonl" if number else "audit.jsonl")
 
-    def _write(self, line: bytes) -> None:
-        descriptor = os.open(self._file(0), os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    def _write(self, entry: AuditEntry) -> None:
+        if self._next_id is None:
+            newest = next(self._newest_first(), None)
+            self._next_id = 1 if newest is None else newest.id + 1
+        line = msgspec.json.encode(msgspec.structs.replace(entry, id=self._next_id)) + b"\n"
+        descriptor = os.open(self._file(0), os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
             size_bytes = os.fstat(descriptor).st_size
             # A crash or a full disk may have left half a line.
-            is_torn = size_bytes > 0 and not self._ends_a_line(size_bytes)
+            is_torn = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
             os.write(descriptor, b"\n" + line if is_torn else line)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        self._next_id += 1
         if size_bytes + len(line) >= FILE_BYTES_MAX:
             for number in reversed(range(FILES_MAX - 1)):
                 if self._file(number).exists():
                     self._file(number).replace(self._file(number + 1))
 
-    def _ends_a_line(self, size_bytes: int) -> bool:
-        with self._file(0).open("rb") as file:
-            file.seek(size_bytes - 1)
-            return file.read(1) == b"\n"
-
-    def _read(self, before_ms: int | None, limit: int) -> list[AuditEntry]:
+    def _read(self, before_id: int | None, search: str, limit: int) -> list[AuditEntry]:
         found: list[AuditEntry] = []
+        wanted = search.casefold()
         for entry in self._newest_first():
             if len(found) == limit:
                 break
-            if before_ms is None or entry.time_ms < before_ms:
+            is_before = before_id is None or entry.id < before_id
+            if is_before and wanted in msgspec.json.encode(entry).decode().casefold():
                 found.append(entry)
         return found
 
