@@ -29,8 +29,10 @@ CHANGES: Final = [
     "DDL CREATE DATABASE `test`",
     "DDL CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20), at DATETIME, data VARBINARY(4), n DECIMAL(5,2))",
     "INSERT test.t id: - -> 1; name: - -> 北京; at: - -> 2026-01-31 08:09:10; data: - -> 0x00ff; n: - -> 1.50",
-    "UPDATE test.t id: 1 -> 1; name: 北京 -> NULL; at: 2026-01-31 08:09:10 -> NULL; data: 0x00ff -> 0x; "
-    "n: 1.50 -> -2.25",
+    (
+        "UPDATE test.t id: 1 -> 1; name: 北京 -> NULL; at: 2026-01-31 08:09:10 -> NULL; data: 0x00ff -> 0x; "
+        "n: 1.50 -> -2.25"
+    ),
     "DELETE test.t id: 1 -> -; name: NULL -> -; at: NULL -> -; data: 0x -> -; n: -2.25 -> -",
 ]
 """What every sample shows of `served_changes`."""
