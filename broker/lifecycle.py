@@ -58,7 +58,6 @@ _VIEWS: Final = frozenset(
         "show_sample",
         "search_records",
         "show_record",
-        "show_tracked_tables",
         "show_series",
     }
 )

@@ -55,8 +55,7 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
     if stopped:
         yield "reason", printable(channel["reason"])
         until = channel["retried_until_ms"]
-        act = "needs action; restart `binwire serve` after it"
-        yield "next", act if until is None else f"retried until {shown_moment(until)}"
+        yield "next", _next_step(channel) if until is None else f"retried until {shown_moment(until)}"
     yield "topic", channel["topic"]
     yield "source", printable(channel["source"])
     yield "position", channel["position"] or "-"
@@ -72,6 +71,13 @@ def _facts(channel: Mapping[str, Any], style: Style) -> Iterator[tuple[str, str]
         yield "damaged", printable(damage)
     if channel["refused_objects"] is not None:
         yield "refused", printable(channel["refused_objects"])
+
+
+def _next_step(channel: Mapping[str, Any]) -> str:
+    """What somebody has to do."""
+    allowed = channel["operations"]
+    verb = next((verb for verb in ("resume", "start", "precheck", "release") if f"{verb}_channel" in allowed), None)
+    return "needs action" if verb is None else f"needs action; after it: binwire channel {verb} {channel['id']}"
 
 
 def _disk(disk: Mapping[str, Any] | None) -> str:

@@ -27,6 +27,7 @@ CHANNEL: dict[str, Any] = {
     "disk": None,
     "damages": [],
     "refused_objects": None,
+    "operations": ["resume_channel", "precheck_channel"],
     "groups": [],
 }
 STATUS = {"listeners": {"public": "127.0.0.1:18001"}, "channels": [CHANNEL]}
@@ -45,6 +46,18 @@ def shown(**facts: Any) -> list[str]:
 
 def test_a_reason_stays_one_line_where_a_program_may_read_it() -> None:
     assert f"  reason    {REASON}" in list(lines(STATUS, PLAIN))
+
+
+def test_what_is_to_be_done_is_what_may_be_done() -> None:
+    def next_step(*operations: str) -> str:
+        [line] = [line for line in shown(operations=list(operations)) if line.startswith("  next ")]
+        return line.removeprefix("  next ").strip()
+
+    assert next_step("precheck_channel", "resume_channel") == "needs action; after it: binwire channel resume shop"
+    assert next_step("precheck_channel", "start_channel") == "needs action; after it: binwire channel start shop"
+    assert next_step("precheck_channel") == "needs action; after it: binwire channel precheck shop"
+    assert next_step("release_channel") == "needs action; after it: binwire channel release shop"
+    assert next_step() == "needs action"
 
 
 def test_a_reason_is_broken_at_spaces_for_the_terminals_width() -> None:
