@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from storage.catalog_reading import copy_catalog, read_catalog
-from storage.directory import FORMAT_VERSION, catalog_path, require_data_directory, topic_path, topics_in
+from storage.directory import FORMAT_VERSION, audit_paths, catalog_path, require_data_directory, topic_path, topics_in
 from storage.errors import CatalogCorrupt, CorruptLog, StorageError
 from storage.files import FILE_MODE, Files
 from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES
@@ -169,6 +169,7 @@ def _fill(files: Files, path: Path, partial: Path, logs: dict[str, _LogCopy], pr
         result.logs[topic] = log.run(progress)
     if catalog_path(path).exists():
         _fill_catalog(files, path, partial, logs.keys(), result)
+    _fill_audit(files, path, partial)
     files.sync_directory(partial / "topics")
     # Last: a directory without it is refused by a server.
     files.replace_durably(partial / "format", f"{FORMAT_VERSION}\n".encode())
@@ -195,6 +196,19 @@ def _fill_catalog(files: Files, path: Path, partial: Path, topics: Collection[st
         files.sync(descriptor)
     for topic in unlogged:
         _reserve(files, topic_path(partial, topic), LogState(False, UNKNOWN_OFFSETS, 0, ""))
+
+
+def _fill_audit(files: Files, path: Path, partial: Path) -> None:
+    """The log of changes, whose files are opened before the first is copied: they may change their names meanwhile."""
+    with ExitStack() as opened:
+        found: list[tuple[Path, int]] = []
+        for file in audit_paths(path):
+            with suppress(FileNotFoundError):
+                found.append((file, opened.enter_context(files.opened(file, write=False))))
+        for file, source in found:
+            with files.opened(partial / file.name, create=True) as target:
+                files.copy(source, target, files.size(source))
+                files.sync(target)
 
 
 def _copy_as_it_is(files: Files, source: Path, catalog: Path) -> None:

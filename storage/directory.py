@@ -4,7 +4,7 @@
     format      the format version, decimal, one line
     running     the boot id of the machine while a run lasts; gone after an orderly end
     ready.json  addresses and process id while serving
-    catalog.db, control.sock, topics/   named here, owned by others
+    catalog.db, control.sock, topics/, audit*.jsonl   named here, owned by others
 
 Invariant: between `open` and `close` no other process has the directory open, and `running` says which boot of the
 machine the run belongs to, durably. If it is still there at the next `open`, the run crashed; if it names another
@@ -45,6 +45,11 @@ def boot_id() -> str:
 def catalog_path(path: Path) -> Path:
     """The catalog of the data directory at `path`."""
     return path / "catalog.db"
+
+
+def audit_paths(path: Path) -> list[Path]:
+    """The files of the log of changes (`broker/console/audit.py`)."""
+    return sorted(path.glob("audit*.jsonl"))
 
 
 def topic_path(path: Path, topic: str) -> Path:

@@ -534,3 +534,12 @@ def test_a_catalog_that_cannot_be_read_is_copied_as_it_is_and_told(data: Path, t
     assert "salvage" in str(made.catalog[0])
     assert (tmp_path / "copy" / "catalog.db").read_bytes() == garbage
     assert [log.problems for log in inspect(tmp_path / "copy").logs.values()] == [[]]
+
+
+def test_the_log_of_changes_is_in_it(data: Path, tmp_path: Path) -> None:
+    written = {"audit.1.jsonl": b'{"id": 1}\n', "audit.jsonl": b'{"id": 2}\n{"id": 3}\n'}
+    for name, lines in written.items():
+        (data / name).write_bytes(lines)
+    back_up(data, tmp_path / "copy")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "copy").glob("audit*")} == written
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "copy").glob("audit*")} == {0o600}
