@@ -237,12 +237,17 @@ class Monitoring:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="monitoring")
 
+    async def settled(self) -> None:
+        """Wait for a look that is under way."""
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
+
     async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._looking is not None:
             self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self.settled()
 
     async def _look(self) -> None:
         try:
@@ -253,7 +258,10 @@ class Monitoring:
 
     async def look(self) -> None:
         """Look once."""
-        views = await seen(self._channels)
+        self.note(await seen(self._channels))
+
+    def note(self, views: Sequence[ChannelView]) -> None:
+        """Keep what was seen, and tell it."""
         now_ms = self._clock.now_ms()
         tick, minute = now_ms // FINE_STEP_MS, now_ms // COARSE_STEP_MS
         if minute > self._minute > 0:
