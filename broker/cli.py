@@ -192,20 +192,32 @@ def _reload(arguments: argparse.Namespace) -> int:
 def _password(arguments: argparse.Namespace) -> int:
     from broker.accounts import Verifier
     from broker.config_rules import check_password
+    from broker.console_rules import check_console_password
 
-    password = _asked_password() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    check_password("password", password)
+    whose = "the console" if arguments.console else "the consumer group"
+    password = _asked_password(whose) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    (check_console_password if arguments.console else check_password)("password", password)
     print(f'password_hash = "{Verifier.create(password)}"')
     return DONE
 
 
-def _asked_password() -> str:
+def _token(arguments: argparse.Namespace) -> int:
+    from broker.accounts import Verifier
+    from broker.console_rules import new_token
+
+    token = new_token()
+    print(f"token, shown this once: {token}")
+    print(f'its line for tokens = [ … ] of [console]: "{Verifier.create(token)}"')
+    return DONE
+
+
+def _asked_password(whose: str) -> str:
     from getpass import getpass
 
     from broker.config_rules import ConfigError
 
     try:
-        password, again = getpass("password of the consumer group: "), getpass("once more: ")
+        password, again = getpass(f"password of {whose}: "), getpass("once more: ")
     except EOFError:
         raise ConfigError("no password was typed; try again") from None
     if again != password:
@@ -327,7 +339,7 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _add(commands, "reload", _reload, "have a running server read groups and objects in its configuration again")
     )
 
-    _add(
+    password = _add(
         commands,
         "password",
         _password,
@@ -357,6 +369,9 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration (default: %(default)s)",
     )
+    password.add_argument("--console", action="store_true", help="the password is the console's")
+
+    _add(commands, "token", _token, "make a token for the REST interface, and its line for the configuration")
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:

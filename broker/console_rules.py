@@ -8,6 +8,7 @@ secret. Loaded where there is such a table only.
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -27,6 +28,7 @@ PASSWORD_CHARACTERS_MIN: Final = 8
 PASSWORD_CHARACTERS_MAX: Final = 1024
 TOKENS_MAX: Final = 16
 """A token that was not seen before is held to each: so many hashes."""
+TOKEN_BYTES: Final = 24
 _PASSWORD_KEYS: Final = ("password", "password_file", "password_hash")
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|[0-9A-Fa-f:.]+"
 
@@ -73,16 +75,25 @@ def check_console(config: Config, console: ConsoleConfig) -> None:
 def _check_secrets(console: ConsoleConfig) -> None:
     if console.password is not None:
         key = "password" if console.password_file is None else "password_file"
-        count = len(console.password.reveal())
-        if not PASSWORD_CHARACTERS_MIN <= count <= PASSWORD_CHARACTERS_MAX:
-            allowed = f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters"
-            raise ConfigError(f"{NAME}.{key}: found a password of {count} characters; allowed are {allowed}")
+        check_console_password(f"{NAME}.{key}", console.password.reveal())
     if console.password_hash is not None:
         _check_hash(f"{NAME}.password_hash", console.password_hash)
     if len(console.tokens) > TOKENS_MAX:
         raise ConfigError(f"{NAME}.tokens: found {len(console.tokens)} tokens; allowed are at most {TOKENS_MAX}")
     for index, token in enumerate(console.tokens):
         _check_hash(f"{NAME}.tokens[{index}]", token)
+
+
+def check_console_password(path: str, password: str) -> None:
+    """The rule for the console's password; `ConfigError` says how it is broken without repeating it."""
+    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
+        allowed = f"{PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters"
+        raise ConfigError(f"{path}: found a password of {len(password)} characters; allowed are {allowed}")
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def _check_hash(path: str, secret: Secret) -> None:
