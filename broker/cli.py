@@ -15,13 +15,15 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+    from broker.app import Application
     from broker.config import Config
+    from broker.listener import Address
 
     Command = Callable[[argparse.Namespace], int]
 
@@ -100,7 +102,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-async def _serve_until_signalled(config: Config, file: Path) -> None:
+async def _serve_until_signalled(
+    config: Config, file: Path, greet: Callable[[Application], Coroutine[Any, Any, None]] | None = None
+) -> None:
     import asyncio
     import logging
 
@@ -116,6 +120,7 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
     collect_from_now()
     log = logging.getLogger("binwire")
     reloading = asyncio.create_task(reload_on_hangup(hangup, app.reload))
+    greeting = None if greet is None else asyncio.create_task(greet(app))
     try:
         for name, address in app.addresses.items():
             log.info("listening", extra={"listener": name, "address": str(address)})
@@ -123,8 +128,40 @@ async def _serve_until_signalled(config: Config, file: Path) -> None:
         log.info("stopping")
     finally:
         reloading.cancel()
+        if greeting is not None:
+            greeting.cancel()
         await asyncio.shield(app.close())
     log.info("stopped")
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from broker.init_command import InitOptions, run
+    from broker.init_source import split_objects
+
+    options = InitOptions(
+        path=arguments.config,
+        source=arguments.source,
+        objects=split_objects(arguments.objects) if arguments.objects is not None else (),
+        channel_id=arguments.id,
+        region=arguments.region,
+        administrator=arguments.administrator,
+        listener=arguments.listen,
+        console=arguments.console,
+        is_agreed=arguments.yes,
+        is_started=not arguments.no_start,
+    )
+    return run(options, _serve_new)
+
+
+def _serve_new(file: Path, greet: Callable[[Application], Coroutine[Any, Any, None]]) -> int:
+    """Serve what was written just now, saying only what goes wrong beside what `greet` says."""
+    from broker import event_loop, logs
+    from broker.config import load
+
+    logs.configure("warning", environment=os.environ)
+    with _named(file):
+        event_loop.run(_serve_until_signalled(load(file), file, greet))
+    return DONE
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -280,6 +317,28 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--speed", type=_speed, default=1.0, metavar="FACTOR", help="replay faster (default: %(default)s)"
     )
 
+    init = _add(
+        commands,
+        "init",
+        _init,
+        "lead from the address of a source to a running channel, or from nothing to a running console",
+        epilog="Passwords are asked for, or taken from BINWIRE_SOURCE_PASSWORD and BINWIRE_ADMINISTRATOR_PASSWORD.",
+    )
+    init.add_argument("source", nargs="?", metavar="SOURCE", help="such as mysql://user@host:3306, or the host alone")
+    init.add_argument(
+        "-c", "--config", type=Path, default=Path(CONFIG_FILE), metavar="FILE", help="to write (default: %(default)s)"
+    )
+    init.add_argument("--objects", metavar="LIST", help="databases and tables to track, with commas between")
+    init.add_argument("--id", metavar="ID", help="of the channel (default: the first object's database)")
+    init.add_argument(
+        "--region", default="local", metavar="NAME", help="begins the topic's name (default: %(default)s)"
+    )
+    init.add_argument("--administrator", metavar="USER", help="who makes the account of the source, once")
+    for name, what in (("listen", "Kafka clients connect"), ("console", "the console is; loopback only")):
+        init.add_argument(f"--{name}", type=_address, metavar="HOST:PORT", help=f"where {what} (port 0: any free one)")
+    init.add_argument("--yes", action="store_true", help="run the statements that make the account without a question")
+    init.add_argument("--no-start", action="store_true", help="write the file and start nothing")
+
     serve = _add(commands, "serve", _serve, "capture the configured sources and serve Kafka clients")
     _add_config(serve)
     serve.add_argument(
@@ -345,6 +404,9 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         _password,
         "turn a consumer group's password, typed or a line of standard input, into its line for the configuration",
     )
+    password.add_argument("--console", action="store_true", help="the password is the console's")
+
+    _add(commands, "token", _token, "make a token for the REST interface, and its line for the configuration")
 
 
 def _add(
@@ -369,9 +431,6 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration (default: %(default)s)",
     )
-    password.add_argument("--console", action="store_true", help="the password is the console's")
-
-    _add(commands, "token", _token, "make a token for the REST interface, and its line for the configuration")
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
@@ -412,6 +471,17 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise ArgumentTypeError(f"{text!r} is not a number of records; write 1 or more")
     return int(text)
+
+
+def _address(text: str) -> Address:
+    from argparse import ArgumentTypeError
+
+    from broker.listener import Address
+
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _offset(text: str) -> int:
