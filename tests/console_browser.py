@@ -208,8 +208,9 @@ def _told(violation: dict[str, Any]) -> str:
 @contextlib.contextmanager
 def open_browser(screenshots: Path) -> Iterator[Browser]:
     """A Chromium for the block; where none can be had the test is skipped with the reason, and fails in CI."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     try:
         chromium()
     except (ToolError, OSError, subprocess.SubprocessError) as error:

@@ -140,6 +140,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "audit.arguments": ("With", "参数"),
     "audit.outcome": ("Outcome", "结果"),
     "audit.done": ("done", "已执行"),
+    "audit.refused": ("refused", "被拒绝"),
     "audit.none": ("Nothing was changed yet.", "尚无变更。"),
     "audit.older": ("Older", "更早"),
     "audit.newest": ("Back to the newest", "回到最新"),

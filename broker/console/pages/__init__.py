@@ -11,6 +11,7 @@
     monitoring.py states and plots (plot.py: their numbers)
     alerts.py     rules, who is told, incidents, tests
     samples.py    sample code and the Avro schema
+    audit.py      the audit log
 
 A page reaches the server through operations alone (`rendering.page_call`), does its work without JavaScript, and holds
 nothing between two requests but the wizard's drafts. Another group of pages is one more file and one more name in
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.console.pages import (
     alerts,
+    audit,
     base,
     channels,
     consume,
@@ -50,4 +52,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *monitoring.ROUTES,
     *alerts.ROUTES,
     *samples.ROUTES,
+    *audit.ROUTES,
 )
