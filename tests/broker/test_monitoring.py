@@ -230,7 +230,7 @@ async def test_what_is_not_in_memory_is_waited_for_and_what_is_gone_is_passed_ov
 async def test_the_operation_tells_series_and_names_an_unknown_channel() -> None:
     watched = Watched(channel_view())
     await watched.look(lag_ms=1_000)
-    plane = ControlPlane(clock=watched.clock, channels=watched.channels, audit=LoggedAudit())
+    plane = ControlPlane(clock=watched.clock, channels=watched.channels, audit=LoggedAudit())  # type: ignore[arg-type]
     plane.monitoring = watched.monitoring
     caller = Caller("somebody", "api", "127.0.0.1")
     operation = BY_NAME["show_series"]
