@@ -15,20 +15,14 @@ from msgspec import Struct
 
 from broker import group_register as register
 from broker.config import Secret
-from broker.control import ChannelView, GroupView
+from broker.control import GroupView
 from broker.group_rules import GROUPS_PER_CHANNEL_MAX, allowed_name, allowed_username, broken_password
+from broker.operations.channels import ChannelArguments, show_channel
 from broker.operations.operation import Done, NoArguments, Operation, OperationError, Refusal
 from broker.samples import LANGUAGES, Sample, SampleLanguage, sample
-from storage.log import resident
 
 if TYPE_CHECKING:
     from broker.operations.plane import ControlPlane
-
-
-class ChannelArguments(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which channel."""
-
-    channel_id: str
 
 
 class GroupList(Struct, frozen=True):
@@ -148,13 +142,13 @@ async def delete_group(plane: ControlPlane, arguments: DeleteGroupArguments) -> 
 
 async def list_samples(plane: ControlPlane, arguments: ChannelArguments) -> tuple[SampleLanguage, ...]:
     """The languages there are programs in."""
-    await _channel(plane, arguments.channel_id)
+    await show_channel(plane, ChannelArguments(arguments.channel_id))
     return LANGUAGES
 
 
 async def show_sample(plane: ControlPlane, arguments: SampleArguments) -> Sample:
     """A program that reads the channel, with everything filled in but the password."""
-    channel = await _channel(plane, arguments.channel_id)
+    channel = await show_channel(plane, ChannelArguments(arguments.channel_id))
     group: GroupView | None = None
     if arguments.group_id is not None:
         group = next((each for each in channel.groups if each.id == arguments.group_id), None)
@@ -181,17 +175,9 @@ async def show_schema(plane: ControlPlane, arguments: NoArguments) -> dict[str, 
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
-async def _channel(plane: ControlPlane, channel_id: str) -> ChannelView:
-    views = await resident(plane.channels.views)
-    found = next((view for view in views if view.id == channel_id), None)
-    if found is None:
-        _raise_no_channel(channel_id)
-    return found
-
-
 async def _require_allowed(plane: ControlPlane, channel_id: str, operation: str) -> None:
     """Have the channel be in a state in which its groups may be changed."""
-    channel = await _channel(plane, channel_id)
+    channel = await show_channel(plane, ChannelArguments(channel_id))
     if operation not in channel.operations:
         sentence = f"channel {channel_id} is in state {channel.state}; its groups can be changed in Normal and Error"
         raise OperationError(Refusal.NOT_ALLOWED_NOW, sentence)

@@ -148,16 +148,16 @@ async def test_nothing_of_a_password_is_kept_or_shown(run: Running, tmp_path: Pa
         ({"password": "lowercase"}, "password", "1 kind of character"),
         ({"password_again": "Secret-124"}, "password_again", "the two passwords differ"),
         ({"name": "a"}, "name", "has a group of this name"),
-        ({"channel_id": "nothing"}, "channel_id", "no channel 'nothing'"),
+        ({"channel_id": "nothing"}, None, "no channel 'nothing'"),
     ],
 )
 async def test_what_breaks_a_rule_is_refused_and_names_its_argument(
-    run: Running, arguments: dict[str, str], field: str, told: str
+    run: Running, arguments: dict[str, str], field: str | None, told: str
 ) -> None:
     error = await refusal(run, "create_group", **arguments)
     assert (error.field, error.refusal) == (
         field,
-        Refusal.NOT_FOUND if field == "channel_id" else Refusal.INVALID,
+        Refusal.NOT_FOUND if field is None else Refusal.INVALID,
     )
     assert told in str(error)
     assert not any(arguments.get(key, "\0") in str(error) for key in ("password", "password_again"))
