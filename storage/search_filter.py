@@ -1,17 +1,19 @@
-"""The `.filter` of a closed segment: which stretches of it cannot have a key, so that a search passes them by.
+"""The `.filter` beside a segment: which stretches of it cannot have a key, so that a search passes them by.
 
-    header  magic 8s "BWFILTER", version u16 = 1, header_bytes u32 (header and tables), size_bytes i64, end_offset i64,
-            max_timestamp_ms i64, append_ms i64 (as the segment is found: a filter of another one is none),
-            group_count u32, crc u32 (CRC-32C of the header before it, then the tables), then the tables
-    table   of a group: rows_log2 u8, row_bytes u8 (1, 2, 4 or 8), block_count u16, first_page u32; then its blocks:
+    groups, one behind the other, each begun at a multiple of 4096:
+    head    magic 8s "BWFILTER", version u16 = 1, rows_log2 u8, block_count u8, page_count u32, base_offset i64 (of the
+            segment), last_position i64, last_crc u32 (the group's last batch, as its header in the .log has it),
+            crc u32 (CRC-32C of the head before it, then the blocks), then the blocks, each:
             position i64, end i64 (in the .log), base_offset i64, next_offset i64, least and greatest timestamp_ms i64
-    pages   from header_bytes, rounded up to a page, on: 4088 bytes of rows, CRC-32C u32 (begun with the page's number),
-            4 zeros. A row has a bit per block of its group, block 0 the lowest of its first byte
+    pages   from the next multiple of 4096 on: 4088 rows, CRC-32C u32 (begun with the page's number in its group),
+            4 zeros. A row is a byte and has a bit per block of its group, block 0 the lowest
 
-All but rows are big-endian. A block is whole batches, about `BLOCK_KEYS` keys or `BLOCK_BYTES` of log; it is a Bloom
-filter of `PROBES` bits per key in 2^rows_log2, of which group shares rows: a key can be in those blocks whose bits are
-set in all its rows. So a question reads at most ten rows for 64 blocks, and 16 bits per key have one block in two
-thousand looked at in vain.
+Big-endian. A block is whole batches, about `BLOCK_KEYS` keys or `BLOCK_BYTES` of log; it is a Bloom filter of `PROBES`
+bits per key in 2^rows_log2, and a group shares its rows: a key can be in those blocks whose bits are in all its rows.
+With 16 bits per key one block in two thousand is looked at in vain.
+
+Groups follow the log: what lies behind the last one is not covered yet. A group that was not written to its end is
+none, and is written over.
 
 Invariant: a key that was entered is found, or the page that denies it does not match its checksum. What a filter says
 saves reading and decides nothing else; it can be made again at any time, and is deleted with its segment. What a key is
@@ -26,33 +28,32 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from storage.checksum import crc32c
-from storage.closed_segment import Found
 from storage.errors import CorruptLog
-from storage.files import TEMPORARY_SUFFIX, Files
+from storage.files import Files
+from storage.records import HEADER_BYTES, read_header
 from storage.segment import filter_path
 
 BLOCK_KEYS: Final = 1 << 16
 BLOCK_BYTES: Final = 8 << 20
-GROUP_BLOCKS: Final = 64
+GROUP_BLOCKS: Final = 8
 ROWS_LOG2_MAX: Final = 20
 PROBES: Final = 10
 _BITS_PER_KEY: Final = 16
-_ROWS_LOG2_MIN: Final = 6
-_ROW_BYTES: Final = 8
+_ROWS_LOG2_MIN: Final = 9
 
 _MAGIC: Final = b"BWFILTER"
 _VERSION: Final = 1
-_HEADER: Final = struct.Struct(">8sHIqqqqII")
+_HEAD: Final = struct.Struct(">8sHBBIqqII")
 _CRC: Final = struct.Struct(">I")
-_GROUP: Final = struct.Struct(">BBHI")
 _BLOCK: Final = struct.Struct(">qqqqqq")
 _PAGE_BYTES: Final = 4096
-_PAGE_ROWS_BYTES: Final = 4088
-_HEADER_BYTES_MAX: Final = 64 << 20
+_PAGE_ROWS: Final = 4088
+_PAGES_AT: Final = 4096
+assert _HEAD.size + GROUP_BLOCKS * _BLOCK.size <= _PAGES_AT
 
 
 class DamagedFilter(CorruptLog):
-    """It is not what was written; it is deleted and made again, and nobody is told."""
+    """It is not what was written, or of another segment; it is deleted and made again, and nobody is told."""
 
 
 class Block(NamedTuple):
@@ -68,8 +69,7 @@ class Block(NamedTuple):
 
 class _Group(NamedTuple):
     rows_log2: int
-    row_bytes: int
-    first_page: int
+    at: int
     blocks: tuple[Block, ...]
 
 
@@ -77,17 +77,26 @@ Key = int
 """A hash of 64 bits, all of them as good as random."""
 
 Note = Callable[[bytearray, int], tuple[int, int, int]]
-"""Enters a batch's keys: rows of 64 bits, and the bit to set in them -> how many keys were new, least and greatest time
-delta of the batch.
-"""
+"""Enters a batch's keys: rows, and the bit to set in them -> how many keys were new, least and greatest time delta."""
+
+
+class BatchPlace(NamedTuple):
+    """A batch of the segment: where it lies, and of its header what a filter keeps."""
+
+    position: int
+    end: int
+    base_offset: int
+    next_offset: int
+    first_ms: int
+    crc: int
 
 
 def enter(rows: bytearray, bit: int, key: Key) -> bool:
     """Set a block's bit in the rows of a key; whether the block did not seem to have it."""
-    mask, byte, value = len(rows) // _ROW_BYTES - 1, bit >> 3, 1 << (bit & 7)
+    mask, value = len(rows) - 1, 1 << bit
     step, is_new = key >> 32 | 1, False
     for probe in range(PROBES):
-        at = (key + probe * step & mask) * _ROW_BYTES + byte
+        at = key + probe * step & mask
         if not rows[at] & value:
             rows[at] |= value
             is_new = True
@@ -95,65 +104,71 @@ def enter(rows: bytearray, bit: int, key: Key) -> bool:
 
 
 class FilterWriter:
-    """Makes a filter, of a segment's batches in their order, in 8 MiB of memory and what comes out."""
+    """Goes on with a segment's filter, batch by batch, in 1 MiB of memory; a group is written when it is full."""
 
-    def __init__(self) -> None:
-        self._rows = bytearray(_ROW_BYTES << ROWS_LOG2_MAX)
-        self._groups: list[_Group] = []
-        self._pages: list[bytes] = []
+    def __init__(self, files: Files, log_path: Path, base_offset: int, position: int, groups_end: int) -> None:
+        self.position = position
+        """Where the next batch begins in the log."""
+        self._files = files
+        self._path = filter_path(log_path)
+        self._base_offset = base_offset
+        self._at = groups_end
+        self._rows = bytearray(1 << ROWS_LOG2_MAX)
         self._blocks: list[Block] = []
         self._keys = self._most_keys = 0
         self._is_open = False
+        self._last: BatchPlace | None = None
 
-    def add(self, position: int, end: int, base_offset: int, next_offset: int, first_ms: int, note: Note) -> None:
-        """Enter the next batch."""
+    def add(self, batch: BatchPlace, note: Note) -> None:
+        """Enter the next batch.
+
+        Raises:
+            OSError: the system refuses to write the group that is full.
+        """
         if not self._is_open:
             if len(self._blocks) == GROUP_BLOCKS:
-                self._end_group()
-            self._blocks.append(Block(position, end, base_offset, next_offset, 1 << 62, -1))
+                self.end_group()
+            self._blocks.append(Block(batch.position, batch.end, batch.base_offset, batch.next_offset, 1 << 62, -1))
             self._is_open, self._keys = True, 0
         number = len(self._blocks) - 1
         new, least, greatest = note(self._rows, number)
         block = self._blocks[number]
         self._blocks[number] = block = Block(
-            block.position, end, block.base_offset, next_offset,
-            min(block.least_ms, first_ms + least), max(block.greatest_ms, first_ms + greatest),
+            block.position, batch.end, block.base_offset, batch.next_offset,
+            min(block.least_ms, batch.first_ms + least), max(block.greatest_ms, batch.first_ms + greatest),
         )  # fmt: skip
         self._keys += new
         self._most_keys = max(self._most_keys, self._keys)
         self._is_open = self._keys < BLOCK_KEYS and block.end - block.position < BLOCK_BYTES
+        self.position, self._last = batch.end, batch
 
-    def write(self, files: Files, log_path: Path, found: Found) -> None:
-        """Put the filter beside its segment; not flushed: what is lost is made again."""
-        if self._blocks:
-            self._end_group()
-        tables = b"".join(
-            _GROUP.pack(group.rows_log2, group.row_bytes, len(group.blocks), group.first_page)
-            + b"".join(_BLOCK.pack(*block) for block in group.blocks)
-            for group in self._groups
-        )
-        head = _HEADER.pack(
-            _MAGIC, _VERSION, _HEADER.size + len(tables), *found[:4], len(self._groups), 0
-        )[: -_CRC.size]  # fmt: skip
-        header = head + _CRC.pack(crc32c(tables, crc32c(head))) + tables
-        path = filter_path(log_path)
-        temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-        files.unlink(temporary)
-        with files.opened(temporary, create=True) as descriptor:
-            files.write(descriptor, header, 0)
-            files.write_many(descriptor, self._pages, _first_page_at(len(header)))
-        files.rename(temporary, path)
+    @property
+    def is_full(self) -> bool:
+        """Whether the group has no room for another batch."""
+        return not self._is_open and len(self._blocks) == GROUP_BLOCKS
 
-    def _end_group(self) -> None:
+    def end_group(self) -> None:
+        """Write what was entered, as far as something was. Not flushed: what is lost is made again.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        last = self._last
+        if not self._blocks or last is None:
+            return
         rows_log2 = ROWS_LOG2_MAX
         while rows_log2 > _ROWS_LOG2_MIN and _BITS_PER_KEY * self._most_keys <= 1 << rows_log2 - 1:
             rows_log2 -= 1
-        row_bytes = next(width for width in (1, 2, 4, 8) if width * 8 >= len(self._blocks))
-        rows = _narrowed(_folded(self._rows, _ROW_BYTES << rows_log2), row_bytes)
-        first_page = len(self._pages)
-        for start in range(0, len(rows), _PAGE_ROWS_BYTES):
-            self._pages.append(_page(rows[start : start + _PAGE_ROWS_BYTES], len(self._pages)))
-        self._groups.append(_Group(rows_log2, row_bytes, first_page, tuple(self._blocks)))
+        rows = _folded(self._rows, 1 << rows_log2)
+        pages = [_page(rows[at : at + _PAGE_ROWS], number) for number, at in enumerate(range(0, len(rows), _PAGE_ROWS))]
+        blocks = b"".join(_BLOCK.pack(*block) for block in self._blocks)
+        head = _HEAD.pack(
+            _MAGIC, _VERSION, rows_log2, len(self._blocks), len(pages), self._base_offset, last.position, last.crc, 0
+        )[: -_CRC.size]  # fmt: skip
+        head += _CRC.pack(crc32c(blocks, crc32c(head))) + blocks
+        with self._files.opened(self._path, create=not self._at) as descriptor:
+            self._files.write_many(descriptor, [head.ljust(_PAGES_AT, b"\0"), *pages], self._at)
+        self._at += _PAGES_AT + len(pages) * _PAGE_BYTES
         self._rows = bytearray(len(self._rows))
         self._blocks, self._most_keys, self._is_open = [], 0, False
 
@@ -168,55 +183,75 @@ def _folded(rows: bytearray, size: int) -> bytes:
     return kept
 
 
-def _narrowed(rows: bytes, row_bytes: int) -> bytes:
-    if row_bytes == _ROW_BYTES:
-        return rows
-    narrow = bytearray(len(rows) // _ROW_BYTES * row_bytes)
-    for index in range(row_bytes):
-        narrow[index::row_bytes] = rows[index::_ROW_BYTES]
-    return bytes(narrow)
-
-
 def _page(rows: bytes, number: int) -> bytes:
-    filled = rows.ljust(_PAGE_ROWS_BYTES, b"\0")
-    return filled + _CRC.pack(crc32c(filled, number)) + bytes(_PAGE_BYTES - _PAGE_ROWS_BYTES - _CRC.size)
-
-
-def _first_page_at(header_bytes: int) -> int:
-    return -(-header_bytes // _PAGE_BYTES) * _PAGE_BYTES
+    filled = rows.ljust(_PAGE_ROWS, b"\0")
+    return filled + _CRC.pack(crc32c(filled, number)) + bytes(_PAGE_BYTES - _PAGE_ROWS - _CRC.size)
 
 
 class SegmentFilter:
-    """A filter that lies on the disk: its tables in memory, rows read when they are asked for."""
+    """A filter that lies on the disk: its heads in memory, rows read when they are asked for."""
 
-    def __init__(self, files: Files, path: Path, groups: tuple[_Group, ...], pages_at: int) -> None:
+    def __init__(self, files: Files, log_path: Path, base_offset: int) -> None:
         self._files = files
-        self._path = path
-        self._groups = groups
-        self._pages_at = pages_at
+        self._log_path = log_path
+        self._path = filter_path(log_path)
+        self._base_offset = base_offset
+        self._groups: list[_Group] = []
+        self.groups_end = 0
+        """Where the next group would begin."""
 
-    @classmethod
-    def open(cls, files: Files, log_path: Path, found: Found) -> SegmentFilter | None:
-        """The filter of the segment that is found so; None where there is none.
+    @property
+    def covered_end(self) -> int:
+        """What of the `.log` is covered, from its beginning on."""
+        return self._groups[-1].blocks[-1].end if self._groups else 0
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the batch behind what is covered."""
+        return self._groups[-1].blocks[-1].next_offset if self._groups else self._base_offset
+
+    def refresh(self, size_bytes: int) -> None:
+        """Take what was written since, of a segment of this size.
 
         Raises:
             DamagedFilter: it is damaged, of a later version, or of other bytes than lie beside it.
+            OSError: the system refuses to read it.
         """
-        path = filter_path(log_path)
+        if self.covered_end >= size_bytes:
+            return
         try:
-            with files.opened(path, write=False) as descriptor:
-                head = files.read(descriptor, _HEADER.size, 0)
-                if len(head) < _HEADER.size:
-                    raise DamagedFilter(f"{path} ends inside its header")
-                magic, version, header_bytes, *identity, group_count, crc = _HEADER.unpack(head)
-                if magic != _MAGIC or version != _VERSION or not _HEADER.size <= header_bytes <= _HEADER_BYTES_MAX:
-                    raise DamagedFilter(f"{path} is no filter of version {_VERSION}")
-                tables = files.read(descriptor, header_bytes - _HEADER.size, _HEADER.size)
+            with (
+                self._files.opened(self._path, write=False) as descriptor,
+                self._files.opened(self._log_path, write=False) as log,
+            ):
+                end = self._files.size(descriptor)
+                while self.groups_end + _PAGES_AT < end and self._take_group(descriptor, log, end, size_bytes):
+                    pass
         except FileNotFoundError:
-            return None
-        if crc32c(tables, crc32c(head[: -_CRC.size])) != crc or tuple(identity) != found[:4]:
-            raise DamagedFilter(f"{path} is not the filter of the segment beside it")
-        return cls(files, path, tuple(_read_groups(tables, group_count)), _first_page_at(header_bytes))
+            if self._groups:
+                raise DamagedFilter(f"{self._path} is gone") from None
+
+    def _take_group(self, descriptor: int, log: int, end: int, size_bytes: int) -> bool:
+        """Whether another group is there, whole."""
+        data = self._files.read(descriptor, _PAGES_AT, self.groups_end)
+        magic, version, rows_log2, count, page_count, base_offset, last_position, last_crc, crc = _HEAD.unpack_from(
+            data
+        )
+        blocks_end = _HEAD.size + count * _BLOCK.size
+        checked = crc32c(data[_HEAD.size : blocks_end], crc32c(data[: _HEAD.size - _CRC.size]))
+        if magic != _MAGIC or version != _VERSION or checked != crc or base_offset != self._base_offset or not count:
+            raise DamagedFilter(f"{self._path}: no group of version {_VERSION} at byte {self.groups_end}")
+        blocks = tuple(Block._make(_BLOCK.unpack_from(data, at)) for at in range(_HEAD.size, blocks_end, _BLOCK.size))
+        if self.groups_end + _PAGES_AT + page_count * _PAGE_BYTES > end:
+            return False
+        if blocks[0].position != self.covered_end or blocks[-1].end > size_bytes:
+            raise DamagedFilter(f"{self._path} is not the filter of the segment beside it")
+        last = read_header(self._files.read(log, HEADER_BYTES, last_position))
+        if last.crc != last_crc or last.next_offset != blocks[-1].next_offset:
+            raise DamagedFilter(f"{self._path} is not the filter of the segment beside it")
+        self._groups.append(_Group(rows_log2, self.groups_end + _PAGES_AT, blocks))
+        self.groups_end += _PAGES_AT + page_count * _PAGE_BYTES
+        return True
 
     def blocks(self, keys: Sequence[Sequence[Key]]) -> list[Block]:
         """The blocks that may have, of each of these sets of keys, one or more; oldest first.
@@ -225,14 +260,14 @@ class SegmentFilter:
             DamagedFilter: a page is not what was written.
             OSError: the system refuses to read it.
         """
-        if not keys:
+        if not keys or not self._groups:
             return [block for group in self._groups for block in group.blocks]
         found: list[Block] = []
         with self._files.opened(self._path, write=False) as descriptor:
             for group in self._groups:
                 bits = (1 << len(group.blocks)) - 1
                 for alternatives in keys:
-                    bits &= self._any(descriptor, group, alternatives, bits)
+                    bits = self._any(descriptor, group, alternatives, bits)
                     if not bits:
                         break
                 found += [block for number, block in enumerate(group.blocks) if bits >> number & 1]
@@ -255,25 +290,8 @@ class SegmentFilter:
         return bits
 
     def _row(self, descriptor: int, group: _Group, number: int) -> int:
-        page, at = divmod(number * group.row_bytes, _PAGE_ROWS_BYTES)
-        page += group.first_page
-        data = self._files.read(descriptor, _PAGE_BYTES, self._pages_at + page * _PAGE_BYTES)
-        if (
-            len(data) < _PAGE_BYTES
-            or crc32c(data[:_PAGE_ROWS_BYTES], page) != _CRC.unpack_from(data, _PAGE_ROWS_BYTES)[0]
-        ):
-            raise DamagedFilter(f"{self._path}: page {page} does not match its checksum")
-        return int.from_bytes(data[at : at + group.row_bytes], "little")
-
-
-def _read_groups(tables: bytes, count: int) -> list[_Group]:
-    groups, position = [], 0
-    for _ in range(count):
-        rows_log2, row_bytes, block_count, first_page = _GROUP.unpack_from(tables, position)
-        position += _GROUP.size
-        blocks = tuple(
-            Block._make(_BLOCK.unpack_from(tables, position + number * _BLOCK.size)) for number in range(block_count)
-        )
-        position += block_count * _BLOCK.size
-        groups.append(_Group(rows_log2, row_bytes, first_page, blocks))
-    return groups
+        page, at = divmod(number, _PAGE_ROWS)
+        data = self._files.read(descriptor, _PAGE_BYTES, group.at + page * _PAGE_BYTES)
+        if len(data) < _PAGE_BYTES or crc32c(data[:_PAGE_ROWS], page) != _CRC.unpack_from(data, _PAGE_ROWS)[0]:
+            raise DamagedFilter(f"{self._path}: page {page} behind byte {group.at} does not match its checksum")
+        return data[at]

@@ -423,8 +423,9 @@ static uint64_t mixed(uint64_t state)
 }
 
 typedef struct {
-    uint64_t *rows;
-    uint64_t mask, bit;
+    uint8_t *rows;
+    uint64_t mask;
+    uint8_t bit;
     Py_ssize_t added;
 } Filter;
 
@@ -433,7 +434,7 @@ static void enter(Filter *filter, uint64_t state)
     uint64_t hash = mixed(state), step = hash >> 32 | 1;
     int is_new = 0;
     for (int probe = 0; probe < PROBES; probe++) {
-        uint64_t *row = filter->rows + ((hash + (uint64_t)probe * step) & filter->mask);
+        uint8_t *row = filter->rows + ((hash + (uint64_t)probe * step) & filter->mask);
         is_new |= !(*row & filter->bit);
         *row |= filter->bit;
     }
@@ -590,14 +591,14 @@ static PyObject *note(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*nw*i:note", &buffer, &count, &rows, &bit))
         return NULL;
     PyObject *made = NULL;
-    size_t row_count = (size_t)rows.len / sizeof(uint64_t);
+    size_t row_count = (size_t)rows.len;
     Memory *memory = PyMem_Calloc(1, sizeof(Memory));
     if (!memory) {
         PyErr_NoMemory();
-    } else if (!row_count || row_count & (row_count - 1) || bit < 0 || bit > 63 || (uintptr_t)rows.buf % 8) {
-        PyErr_SetString(PyExc_ValueError, "rows are a power of two of 64 bits each");
+    } else if (!row_count || row_count & (row_count - 1) || bit < 0 || bit > 7) {
+        PyErr_SetString(PyExc_ValueError, "rows are bytes, as many as a power of two");
     } else {
-        Filter filter = {rows.buf, row_count - 1, (uint64_t)1 << bit, 0};
+        Filter filter = {rows.buf, row_count - 1, (uint8_t)(1 << bit), 0};
         Reader records = {buffer.buf, (const uint8_t *)buffer.buf + buffer.len, 0};
         int64_t times[2] = {0, 0};
         if (note_records(&filter, memory, &records, count, times)) {

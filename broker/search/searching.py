@@ -41,7 +41,7 @@ class Searcher:
         self.files = files or Files()
         self._clock = clock
         self._scans: dict[str, LogScan] = {}
-        self._filters: dict[str, SegmentFilter | None] = {}
+        self._filters: dict[str, SegmentFilter] = {}
 
     def segments(self, log: Log, before: int) -> list[SegmentScan]:
         """The segments of a log that begin below an offset, oldest first."""
@@ -54,23 +54,19 @@ class Searcher:
         return [each for each in segments if each.next_base_offset is None or each.next_base_offset > first]
 
     def filter_of(self, segment: SegmentScan) -> SegmentFilter | None:
-        """The filter of a closed segment, None where there is none that can be used."""
-        if segment.found is None:
-            return None
+        """The filter of a segment, None where there is none that can be used."""
         path = str(segment.path)
-        known = self._filters.get(path)
-        if known is not None:
-            return known
-        try:
-            opened = SegmentFilter.open(self.files, segment.path, segment.found)
-        except DamagedFilter:
-            self.drop_filter(segment)
-            return None
-        if opened is not None:
+        found = self._filters.get(path)
+        if found is None:
             if len(self._filters) >= FILTERS_MAX:
                 self._filters.clear()
-            self._filters[path] = opened
-        return opened
+            found = self._filters[path] = SegmentFilter(self.files, segment.path, segment.base_offset)
+        try:
+            found.refresh(segment.size_bytes)
+        except (CorruptLog, OSError):
+            self.drop_filter(segment)
+            return None
+        return found if found.covered_end else None
 
     def drop_filter(self, segment: SegmentScan) -> None:
         """Have it made again."""
@@ -142,22 +138,38 @@ class _Slice:
     def _stretches(self, segment: SegmentScan, before: int) -> Iterator[Stretch]:
         """The stretches of a segment that are to be read, the newest first."""
         try:
-            segment_filter = self._searcher.filter_of(segment)
-            if segment_filter is not None:
+            covered = self._searcher.filter_of(segment)
+            blocks: list[Stretch] | None = None
+            if covered is not None:
                 try:
-                    yield from self._filtered(segment_filter, before)
-                    return
+                    blocks = self._filtered(covered, before)
                 except DamagedFilter:
                     self._searcher.drop_filter(segment)
-            from_ms = self._question.from_ms
-            for stretch in segment.stretches(before):
-                yield stretch
-                if from_ms is not None and stretch.older_ms is not None and stretch.older_ms < from_ms:
-                    return
+            if covered is None or blocks is None:
+                yield from self._unfiltered(segment, before)
+                return
+            if before > covered.next_offset:
+                yield from self._unfiltered(segment, before, covered.covered_end, covered.next_offset)
+            yield from blocks
         except FileNotFoundError:
             return  # retention took it
         except OSError as error:
             self._damages.append(f"{segment.path} cannot be read ({error.strerror}); its records were left out")
+
+    def _unfiltered(
+        self, segment: SegmentScan, before: int, begin: int = 0, begin_offset: int | None = None
+    ) -> Iterator[Stretch]:
+        """The stretches behind a position, at which there is this offset."""
+        from_ms = self._question.from_ms
+        for stretch in segment.stretches(before):
+            if stretch.end <= begin:
+                return
+            if begin_offset is not None and stretch.position < begin:
+                yield Stretch(begin, stretch.end, begin_offset)
+                return
+            yield stretch
+            if from_ms is not None and stretch.older_ms is not None and stretch.older_ms < from_ms:
+                return
 
     def _filtered(self, segment_filter: SegmentFilter, before: int) -> list[Stretch]:
         from_ms, to_ms = self._question.from_ms, self._question.to_ms

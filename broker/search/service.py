@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,8 @@ BUDGET_S: Final = 1.5
 WAITING_MAX: Final = 32
 FILTERS_PERIOD_S: Final = 10.0
 PIECE_BYTES: Final = 1 << 20
+GROWN_BYTES_MIN: Final = 4 << 20
+"""How much must have been written for it to be worth a look whether a filter goes on."""
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _SOURCE_SUFFIX: Final = ".source"
 
@@ -250,30 +252,50 @@ class SearchService:
 
     # Filters
 
+    async def make_all_filters(self, log: Log) -> None:
+        """Make what filters are missing now, a slice at a time. Raises SearchError."""
+        while True:
+            answer = await self._ask(MakeFilters(log, SLICE_MS))
+            if isinstance(answer, Made) and answer.is_done:
+                return
+
     async def _keep_filters(self, logs: Callable[[], Iterable[Log]], period_s: float) -> None:
-        done: dict[str, frozenset[str]] = {}
+        done: dict[str, _Extent] = {}
         while True:
             for log in logs():
-                try:
-                    missing = await asyncio.to_thread(_without_filter, log.directory)
-                    while missing and missing != done.get(log.directory):
-                        answer = await self._ask(MakeFilters(log, SLICE_MS))
-                        if isinstance(answer, Made) and answer.is_done:
-                            done[log.directory] = await asyncio.to_thread(_without_filter, log.directory)
-                            break
-                except SearchError:
-                    break
+                with contextlib.suppress(SearchError):
+                    now = await asyncio.to_thread(_extent, log.directory)
+                    before = done.get(log.directory)
+                    if now.is_more_than(before):
+                        await self.make_all_filters(log)
+                        done[log.directory] = now
             await asyncio.sleep(period_s)
 
 
-def _without_filter(directory: str) -> frozenset[str]:
-    """The closed segments in a directory that have no filter, by their names."""
+class _Extent(NamedTuple):
+    """Of a log's files: the segments, those that are closed and have no filter, and the size of the newest."""
+
+    bases: frozenset[str]
+    unfiltered: frozenset[str]
+    newest_bytes: int
+
+    def is_more_than(self, before: _Extent | None) -> bool:
+        """Whether there is something to make, since it was made last."""
+        if before is None:
+            return bool(self.unfiltered) or self.newest_bytes >= GROWN_BYTES_MIN
+        return bool(self.bases - before.bases) or self.newest_bytes - before.newest_bytes >= GROWN_BYTES_MIN
+
+
+def _extent(directory: str) -> _Extent:
+    files, folder = Files(), Path(directory)
     try:
-        names = set(Files().list(Path(directory)))
+        names = set(files.list(folder))
+        bases = sorted(name.removesuffix(_SOURCE_SUFFIX) for name in names if name.endswith(_SOURCE_SUFFIX))
+        newest_bytes = (folder / f"{bases[-1]}.log").stat().st_size if bases else 0
     except OSError:
-        return frozenset()
-    bases = sorted(name.removesuffix(_SOURCE_SUFFIX) for name in names if name.endswith(_SOURCE_SUFFIX))
-    return frozenset(base for base in bases[:-1] if filter_path(Path(base)).name not in names)
+        return _Extent(frozenset(), frozenset(), 0)
+    unfiltered = frozenset(base for base in bases[:-1] if filter_path(folder / f"{base}.log").name not in names)
+    return _Extent(frozenset(bases), unfiltered, newest_bytes)
 
 
 def _told(status: int | None) -> str:

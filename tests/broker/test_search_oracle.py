@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.operations.records import Condition
-from broker.search.filters import make_filter
+from broker.search.filters import FilterMaker
 from broker.search.protocol import Log, Question
 from broker.search.records import KINDS
 from broker.search.searching import ALL_KINDS, Searcher
-from storage.files import Files
 from tests.broker import search_logs
 from tests.broker.search_logs import Row
 
@@ -119,12 +118,13 @@ def everything(searcher: Searcher, log: Log, question: Question, limit: int, sli
 
 
 def make_filters(searcher: Searcher, log: Log) -> int:
-    """Filters of all closed segments; how many there are."""
+    """Filters of all closed segments, and of the last as far as there are groups; how many are closed."""
+    assert FilterMaker(searcher).run(log, 60.0)
     closed = [segment for segment in searcher.segments(log, log.high_watermark) if segment.found is not None]
     for segment in closed:
-        for _ in make_filter(Files(), segment):
-            pass
-        assert searcher.filter_of(segment) is not None
+        covered = searcher.filter_of(segment)
+        assert covered is not None
+        assert covered.covered_end == segment.size_bytes
     return len(closed)
 
 
