@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import smtplib
 import socket
 import ssl
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from broker.config import MailConfig
 
 STEP_S: Final = 10
+
+_log = logging.getLogger("binwire.alerts")
 
 
 async def tell(mail: MailConfig, recipient: str, notice: Notice) -> None:
@@ -97,33 +100,43 @@ class _Conversation:
             return f"its certificate is not valid: {error.verify_message}"
         except (smtplib.SMTPException, OSError) as error:
             return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        except Exception as error:
+            _log.exception("a mail could not be sent")  # in a thread whose end somebody waits for
+            return f"Binwire failed at it ({type(error).__name__}); its log says why"
         return None
 
     def _run(self) -> None:
         mail, address = self._mail, Address.parse(self._mail.server)
         context = None if mail.security == "none" else ssl.create_default_context()
-        client: smtplib.SMTP
-        if mail.security == "tls":
-            client = smtplib.SMTP_SSL(timeout=STEP_S, context=context)
-            client._host = address.host  # type: ignore[attr-defined]  # what `connect` verifies the certificate by
-        else:
-            client = smtplib.SMTP(timeout=STEP_S)
-            client._host = address.host  # type: ignore[attr-defined]
-        with contextlib.closing(client):
-            _require(client.connect(address.host, address.port), 220)
-            self._socket = client.sock
-            if self._is_cut:
-                return
+        with contextlib.closing(smtplib.SMTP(timeout=STEP_S)) as client:
+            client._host = address.host  # type: ignore[attr-defined]  # what `starttls` verifies the certificate by
+            client.sock = self._connected(address, context if mail.security == "tls" else None)
+            _require(client.getreply(), 220)
             client.ehlo_or_helo_if_needed()
             if mail.security == "starttls":
                 client.starttls(context=context)
                 self._socket = client.sock
-                client.ehlo()
             if mail.username is not None and mail.password is not None:
                 client.login(mail.username, mail.password.reveal())
             client.send_message(self._message, from_addr=mail.sender, to_addrs=[self._recipient])
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 client.quit()  # it has taken the mail already
+
+    def _connected(self, address: Address, context: ssl.SSLContext | None) -> socket.socket:
+        """A connection that `cut` knows from before its first word on."""
+        connection = self._socket = socket.create_connection((address.host, address.port), STEP_S)
+        if context is not None:
+            wrapped = context.wrap_socket(connection, server_hostname=address.host, do_handshake_on_connect=False)
+            connection = self._socket = wrapped
+            try:
+                wrapped.do_handshake()
+            except BaseException:
+                wrapped.close()
+                raise
+        if self._is_cut:
+            connection.close()
+            raise OSError("it was given up")
+        return connection
 
     def cut(self) -> None:
         self._is_cut = True
