@@ -70,10 +70,11 @@ def _is_for_people(error: Exception) -> bool:
     """Whether the message of an exception is a sentence that explains what somebody can mend."""
     from broker.config_rules import ConfigError
     from broker.control import ControlError
+    from broker.operations.operation import OperationError
     from broker.server import ListenError
     from storage.errors import StorageError
 
-    return isinstance(error, (ConfigError, ControlError, ListenError, StorageError))
+    return isinstance(error, (ConfigError, ControlError, ListenError, OperationError, StorageError))
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
@@ -262,6 +263,18 @@ def _asked_password(whose: str) -> str:
     return password
 
 
+def _channel(arguments: argparse.Namespace) -> int:
+    from broker.channel_command import main as run
+
+    return run(arguments.arguments)
+
+
+def _group(arguments: argparse.Namespace) -> int:
+    from broker.group_command import main as run
+
+    return run(arguments.arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     try:
         from bench.__main__ import main as run
@@ -303,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serving(commands)
     _add_looking(commands)
     _add_keeping(commands)
+    _add_operations(commands)
     bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
     bench.add_argument("arguments", nargs="*", metavar="…")
     _add(commands, "version", _version, "show the version")
@@ -372,6 +386,16 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     status = _add(commands, "status", _status, "show the channels, consumer groups and listeners of a running server")
     _add_place(status)
     status.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Commands that have commands of their own, which they parse themselves."""
+    for name, command, help_text in (
+        ("channel", _channel, "the channels of a running server: create, precheck, start, objects, records, release"),
+        ("group", _group, "their consumer groups: list, create, password, delete"),
+    ):
+        parser = _add(commands, name, command, help_text, add_help=False, prefix_chars="\0")
+        parser.add_argument("arguments", nargs="*", metavar="…")
 
 
 def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
