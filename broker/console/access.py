@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from broker.console.keys import Keys, Verdict
 from broker.console.sessions import Sessions, is_cookie, new_cookie
@@ -46,6 +46,7 @@ LOGOUT_PATH: Final = "/logout"
 BODY_BYTES_MAX: Final = 1 << 20
 FIELDS_MAX: Final = 1_000
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+FAILED: Final = "Binwire failed at this; its log says why"
 OPEN_NAME: Final = "anybody"
 SIGNED_IN: Final = "console"
 
@@ -81,6 +82,7 @@ class Access:
         self.name = OPEN_NAME
         self.is_admitted = False
         """Whether more than what `is_open` lists is answered."""
+        self.is_answered = False
 
     @property
     def origin(self) -> str:
@@ -182,21 +184,22 @@ class Guard:
 
         async def answer(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                access.is_answered = True
                 _complete(MutableHeaders(raw=message["headers"]), access)
             await send(message)
 
+        handle: ASGIApp = self._app
         try:
             await self._look(scope, headers, access, body)
         except OperationError as error:
-            response = self._turned_away(scope, headers, error)
-        else:
-            try:
-                await self._app(scope, body.receive, answer)
-            except Exception:
-                # It has been answered: Starlette hands on what it told of.
-                _log.exception("%s %s failed", scope["method"], scope["path"])
-            return
-        await response(scope, body.receive, answer)
+            handle = self._turned_away(scope, headers, error)
+        try:
+            await handle(scope, body.receive, answer)
+        except Exception:
+            # What the application told of it has been sent: Starlette hands on what it answered.
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if not access.is_answered:
+                await PlainTextResponse(FAILED, 500)(scope, receive, answer)
 
     async def _look(self, scope: Scope, headers: Headers, access: Access, body: _Body) -> None:
         """Hold a request to the rules. Raises OperationError."""

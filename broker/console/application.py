@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from broker.console import rest
-from broker.console.access import Guard
+from broker.console.access import FAILED, Guard
 from broker.console.openapi import description
 from broker.console.pages import ROUTES as PAGES
 from broker.console.probes import ROUTES as PROBES
@@ -99,10 +99,9 @@ async def _not_served(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    told = "Binwire failed at this; its log says why"
     if _is_api(request):
-        return rest.json_response({"error": told, "refusal": "failed", "field": None, "details": None}, 500)
-    return _error_page(request, 500, told)
+        return rest.json_response({"error": FAILED, "refusal": "failed", "field": None, "details": None}, 500)
+    return _error_page(request, 500, FAILED)
 
 
 def _error_page(request: Request, status: int, sentence: str) -> Response:

@@ -68,6 +68,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "error.title.defined_by_file": ("Defined by the file", "由配置文件定义"),
     "error.title.precheck_failed": ("The precheck did not pass", "预检查未通过"),
     "error.title.limit_reached": ("The limit is reached", "已达到上限"),
+    "error.title.too_large": ("Too large", "内容过大"),
+    "error.title.unsupported_type": ("Sent in another form", "格式不受支持"),
     "error.title.too_many_requests": ("Too many tries", "尝试次数过多"),
     "error.title.source_unavailable": ("The source does not answer", "源库没有响应"),
     "error.title.storage_unavailable": ("The disk refuses", "磁盘拒绝写入"),
