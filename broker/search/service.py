@@ -48,6 +48,7 @@ from storage.segment import filter_path
 
 IDLE_S: Final = 60.0
 ANSWER_S: Final = 120.0
+DYING_S: Final = 0.1
 SLICE_MS: Final = 150
 BUDGET_S: Final = 1.5
 WAITING_MAX: Final = 32
@@ -143,6 +144,8 @@ class SearchService:
         for _, future in self._waiting:
             future.cancel()
         self._waiting.clear()
+        if self._process is not None:
+            _kill(self._process)
         await self._end()
 
     # Taking turns
@@ -236,7 +239,8 @@ class SearchService:
         return self._process
 
     async def _end(self, *, kill: bool = False) -> int | None:
-        process, self._process = self._process, None
+        """End the process and wait for its end; its status."""
+        process = self._process
         if process is None:
             return None
         if process.stdin is not None:
@@ -244,11 +248,17 @@ class SearchService:
         if kill and process.returncode is None:
             # It may be dying by itself: what it dies of is told then.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    return await process.wait()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        return await process.wait()
+                async with asyncio.timeout(DYING_S):
+                    await process.wait()
+            _kill(process)
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            _kill(process)
+            raise
+        finally:
+            if process.returncode is not None:
+                self._process = None
 
     # Filters
 
@@ -296,6 +306,11 @@ def _extent(directory: str) -> _Extent:
         return _Extent(frozenset(), frozenset(), 0)
     unfiltered = frozenset(base for base in bases[:-1] if filter_path(folder / f"{base}.log").name not in names)
     return _Extent(frozenset(bases), unfiltered, newest_bytes)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
 def _told(status: int | None) -> str:
