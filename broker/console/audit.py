@@ -187,7 +187,7 @@ def _cut(value: Any) -> Any:
         return text if len(text) <= TEXT_CHARACTERS_MAX else f"{text[:TEXT_CHARACTERS_MAX]}… ({len(text)} characters)"
     if isinstance(value, dict):
         return {key: _cut(item) for key, item in list(value.items())[:ITEMS_MAX]}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         more = [f"… ({len(value)} in all)"] if len(value) > ITEMS_MAX else []
         return [*(_cut(item) for item in value[:ITEMS_MAX]), *more]
     return value
