@@ -222,10 +222,10 @@ def _size_bytes(folder: Path) -> int:
 def _delete_folder(folder: Path) -> None:
     from storage.files import Files
 
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
     Files().sync_directory(folder.parent)
 
 

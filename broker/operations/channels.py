@@ -19,7 +19,7 @@ from msgspec.structs import asdict
 from broker.channels import LeftChannel, ServedChannel
 from broker.config_rules import ConfigError
 from broker.control import ChannelView, PrecheckItem
-from broker.lifecycle import FILE_DECIDES, DefinedBy
+from broker.lifecycle import FILE_DECIDES, DefinedBy, Situation
 from broker.managed import ObjectsRefused, PrecheckFailed
 from broker.operations.operation import Operation, OperationError, Refusal
 from broker.operations.sources import SourceArguments, what_to_take_back
@@ -338,6 +338,11 @@ def _require(plane: ControlPlane, channel_id: str, operation: str) -> ServedChan
             Refusal.DEFINED_BY_FILE,
             f"the channel {channel_id} is defined by the configuration file; change that, then run `binwire reload`",
         )
+    if operation == "start_channel" and found.situation is Situation.NOT_READY and isinstance(found, ServedChannel):
+        failed = [] if found.kept is None else found.kept.failed
+        told = "; ".join(f"{item.name}: {item.found}" for item in failed) or "it was interrupted"
+        sentence = f"the precheck of the channel {channel_id} has not passed ({told}); mend that, and have it run again"
+        raise OperationError(Refusal.PRECHECK_FAILED, sentence, details=_details(tuple(failed)))
     allowed = ", ".join(found.operations) or "nothing"
     raise OperationError(
         Refusal.NOT_ALLOWED_NOW,
