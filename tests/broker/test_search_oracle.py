@@ -196,8 +196,10 @@ def cell_fits(condition: Condition, cell: dict[str, Any] | None) -> bool:
     left, right = comparable(cell, value)
     if right is None:
         return operator == "!="
-    return {"=": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
-            ">=": left >= right}[operator]  # fmt: skip
+    return bool(
+        {"=": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
+         ">=": left >= right}[operator]
+    )  # fmt: skip
 
 
 def as_bytes(value: str) -> bytes:
