@@ -327,8 +327,6 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
             assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             references = [target["refId"] for target in panel["targets"]]
             assert references == [chr(65 + number) for number in range(len(references))]
-                chr(65 + n) for n in range(len(panel["targets"]))
-            ]
     variables = [variable["name"] for variable in dashboard["templating"]["list"]]
     used = set(re.findall(r"\$\{?([a-z]+)", json.dumps(dashboard["panels"]))) - {"__rate_interval"}
     assert used <= set(variables)
