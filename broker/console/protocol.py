@@ -90,15 +90,30 @@ class ConsoleProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch(is_owed=self._is_owed())
+        self._expect_taken()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._expect_taken()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._answer_timer is None:
-            self._answer_timer = self.loop.call_later(ANSWER_S, self.transport.abort)
+        self._stop_answer_timer()
+        self._answer_timer = self.loop.call_later(ANSWER_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._stop_answer_timer()
         super().resume_writing()
+
+    def _expect_taken(self) -> None:
+        """An answer is complete: what of it is still unsent when the next has not begun in time is not wanted."""
+        if self._answer_timer is None and self.transport.get_write_buffer_size():
+            self._answer_timer = self.loop.call_later(ANSWER_S, self._cut_unsent, self.cycle)
+
+    def _cut_unsent(self, cycle: Any) -> None:
+        self._answer_timer = None
+        if self.cycle is cycle and self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _is_owed(self) -> bool:
         """Whether the peer has begun a request that it has not sent all of."""
