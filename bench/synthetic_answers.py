@@ -140,6 +140,7 @@ _ANSWERS: Final[tuple[tuple[str, Callable[[Binlog, re.Match[str]], Answer]], ...
     (r"SELECT ((?:@@[\w.]+(?: AS \w+)?,? ?)+)", _select_variables),
     (r"SELECT UNIX_TIMESTAMP\(NOW\(6\)\)", lambda _, found: (("now",), [(f"{time.time():.6f}",)])),
     (r"SELECT VERSION\(\)", _fixed(("version",), (SERVER_VERSION,))),
+    (r"SELECT USER\(\)", _fixed(("user",), (f"{USER}@localhost",))),
     (r"SELECT CURRENT_USER\(\)", _fixed(("user",), (f"{USER}@%",))),
     (
         r"SHOW GRANTS.*",
