@@ -12,6 +12,7 @@ from bench.append import BENCHMARK as APPEND
 from bench.backfill import BENCHMARK as BACKFILL
 from bench.capture import BENCHMARK as CAPTURE
 from bench.cold import BENCHMARK as COLD
+from bench.console_load import BENCHMARK as CONSOLE_LOAD
 from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.fetch import BENCHMARK as FETCH
 from bench.flush import BENCHMARK as FLUSH
@@ -23,6 +24,7 @@ from bench.memory import BENCHMARK as MEMORY
 from bench.read import BENCHMARK as READ
 from bench.requests import BENCHMARK as REQUESTS
 from bench.restart import BENCHMARK as RESTART
+from bench.search import BENCHMARK as SEARCH
 from bench.seek import BENCHMARK as SEEK
 from bench.start import BENCHMARK as START
 
@@ -41,6 +43,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     APPEND,
     READ,
     SEEK,
+    SEARCH,
+    CONSOLE_LOAD,
     RESTART,
     FLUSH,
 )
