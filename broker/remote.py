@@ -127,11 +127,11 @@ def _query(value: Any) -> str:
 
 
 def _connection(url: str, *, has_token: bool) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
+        parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise ControlError(
             f"{url!r} is not an address of a server; write one such as https://binwire.example.org:18080"
