@@ -58,7 +58,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "group.delete_submit": ("Delete for good", "永久删除"),
     "group.defined_by.file": ("defined by the file", "由配置文件定义"),
-    "group.user_name": ("Kafka username", "Kafka 用户名"),
     "said.group_created": ("The consumer group is there and may log in.", "消费组已创建，可以登录。"),
     "said.password_changed": ("The new password is in force.", "新密码已生效。"),
     "said.group_deleted": ("The consumer group is cleared for good.", "消费组已永久清除。"),

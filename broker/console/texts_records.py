@@ -114,7 +114,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Put the group's password where {placeholder} stands: Binwire does not know it.",
         "请将 {placeholder} 替换为消费组的密码：Binwire 不保存明文密码。",
     ),
-    "samples.schema": ("The Avro schema of all records", "所有记录的 Avro schema"),
     "samples.schema.download": ("Download the Avro schema", "下载 Avro schema"),
     "samples.download": ("Download", "下载"),
 }

@@ -25,7 +25,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "monitoring.mean": ("Mean", "平均"),
     "monitoring.most": ("Most", "最大"),
     "monitoring.nothing": ("Nothing is known of this time yet.", "该时段暂无数据。"),
-    "monitoring.now": ("now", "现在"),
     "monitoring.told": (
         "{title}, {start} to {end}. {lines}",
         "{title}，{start} 至 {end}。{lines}",

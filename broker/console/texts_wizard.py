@@ -71,7 +71,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "wizard.tables_search": ("Search tables", "搜索表"),
     "wizard.tables_of": ("Tables of {name}", "{name} 的表"),
     "wizard.tables_count": ("{count} tables", "{count} 张表"),
-    "wizard.whole_database": ("all tables, those to come too", "全部表，包括以后新建的表"),
+    "wizard.whole_database": (
+        "A database stands for all its tables, those to come too.",
+        "选择整库即订阅其全部表，包括以后新建的表。",
+    ),
     "wizard.no_databases": ("This account sees no database.", "该账号看不到任何数据库。"),
     "wizard.more": ("{shown} of {total} shown; search for the others.", "共 {total} 个，显示 {shown} 个，其余请搜索。"),
     "wizard.data_types": ("What of them?", "订阅数据类型"),
@@ -87,7 +90,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "wizard.instance_id": ("Instance id", "实例 ID"),
     "wizard.next_precheck": ("Create and precheck", "创建并预检查"),
     # precheck and start
-    "setup.title": ("{name}", "{name}"),
     "setup.precheck_passed": ("The precheck passed: the channel can be started.", "预检查已通过，可以启动通道。"),
     "setup.precheck_failed": (
         "Mend what failed, then run the precheck again. Nothing was changed at the source.",
@@ -95,6 +97,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "setup.starting": ("The channel is starting.", "通道正在启动。"),
     "setup.running": ("The channel runs.", "通道正在运行。"),
+    "setup.stands_still": ("The channel stands still.", "通道已停止。"),
     "setup.next": ("What a consumer needs next", "接下来"),
     "setup.next.group": ("Create a consumer group", "创建消费组"),
     "setup.next.samples": ("Look at sample code", "查看示例代码"),

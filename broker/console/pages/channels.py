@@ -62,8 +62,8 @@ async def release(request: Request) -> Response:
     if request.method == "POST":
         confirm = (await form_of(request)).get("confirm", "").strip()
         try:
-            await page_call(request, "release_channel", {"channel_id": channel_id, "confirm": confirm})
-            return go(request, address("channels", said="released"))
+            released = await page_call(request, "release_channel", {"channel_id": channel_id, "confirm": confirm})
+            return view(request, "released.html", released=[released])
         except OperationError as error:
             failure = Failure.of(error)
     preview = await page_call(request, "preview_release", {"channel_id": channel_id})
@@ -82,8 +82,8 @@ async def release_several(request: Request) -> Response:
     if is_post and channel_ids:
         confirm = dict(pairs).get("confirm", "").strip()
         try:
-            await page_call(request, "release_channels", {"channel_ids": channel_ids, "confirm": confirm})
-            return go(request, address("channels", said="released"))
+            done = await page_call(request, "release_channels", {"channel_ids": channel_ids, "confirm": confirm})
+            return view(request, "released.html", released=done.channels)
         except OperationError as error:
             failure = Failure.of(error)
     previews = [await page_call(request, "preview_release", {"channel_id": one}) for one in channel_ids]

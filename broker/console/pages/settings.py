@@ -101,7 +101,7 @@ async def _objects_page(request: Request, channel: ChannelView, failure: Failure
         found=found,
         unread=unread,
         search=search,
-        given={"objects": values["chosen"]},
+        given={"objects": request.query_params.getlist("objects")},
         tracked=channel.objects,
         tables_path=address("channels", channel.id, "tables"),
         failure=failure,
@@ -118,8 +118,14 @@ async def tables(request: Request) -> Response:
 async def tables_of(request: Request, of: dict[str, Any], tracked: tuple[str, ...]) -> Response:
     """A database's tables to choose from; those `tracked` are told and not offered."""
     database = request.query_params.get("database", "")
-    search = request.query_params.get("search", "").strip()
+    search = request.query_params.get("within", "").strip()
     found = await page_call(request, "list_tables", {**of, "databases": [database], "search": search})
+    shown_objects = {table.object for table in found.tables}
+    chosen = [
+        text
+        for text in request.query_params.getlist("objects")
+        if text not in shown_objects and text not in tracked and _is_table_of(text, database)
+    ]
     return view(
         request,
         "create_tables.html",
@@ -128,7 +134,20 @@ async def tables_of(request: Request, of: dict[str, Any], tracked: tuple[str, ..
         search=search,
         found=found,
         tracked=tracked,
+        ticked=request.query_params.getlist("objects"),
+        chosen=chosen,
     )
+
+
+def _is_table_of(text: str, database: str) -> bool:
+    """Whether this entry of `objects` is a table of the database."""
+    from capture.selection import SelectionError, parse_object
+
+    try:
+        found, table = parse_object(text)
+    except SelectionError:
+        return False
+    return found == database and table is not None
 
 
 ROUTES: Final = (

@@ -169,14 +169,18 @@ async def account(request: Request) -> Response:
 async def objects(request: Request) -> Response:
     """The second page: what is tracked. Makes the channel."""
     key, draft = _of_path(request)
-    given: dict[str, Any] = {"name": "", "region": "", "instance_id": "", "data_types": ["dml", "ddl"], "objects": []}
+    given: dict[str, Any] = {"name": "", "region": "", "instance_id": "", "data_types": ["dml", "ddl"]}
+    given["objects"] = request.query_params.getlist("objects")
     failure = None
     if request.method == "POST":
         pairs = await form_pairs(request)
         single = dict(pairs)
         given = {name: single.get(name, "").strip() for name in ("name", "region", "instance_id")}
-        given |= {name: [value for key, value in pairs if key == name] for name in ("objects", "data_types")}
-        asked = {name: value for name, value in given.items() if value}
+        given |= {
+            which: list(dict.fromkeys(value for name, value in pairs if name == which))
+            for which in ("objects", "data_types")
+        }
+        asked = {name: value for name, value in given.items() if value or name == "objects"}
         try:
             channel = await page_call(request, "create_channel", {**asked, "source": draft.arguments()})
             _drafts(request).drop(key)

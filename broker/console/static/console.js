@@ -256,6 +256,13 @@
         }
       }
     }
+    if (box.type === "checkbox" && box.name && box.form) {
+      for (const same of box.form.elements) {
+        if (same.type === "checkbox" && same.name === box.name && same.value === box.value) {
+          same.checked = box.checked;
+        }
+      }
+    }
     if (box.dataset.switches) {
       switchParts(box);
     }

@@ -69,3 +69,10 @@ def test_a_text_is_looked_up_in_a_language_with_its_values():
 )
 def test_the_language_is_the_chosen_one_or_the_browsers_first(cookie, accepted, chosen):
     assert texts.chosen_language(cookie, accepted) == chosen
+
+
+def test_every_key_is_used_somewhere():
+    used = "\n".join(source.read_text("utf-8") for source in _sources())
+    whole = set(_USED_WHOLE.findall(used)) | set(re.findall(r"""["']([a-z_]+\.[A-Za-z_. ]+)["']""", used))
+    prefixes = tuple(set(_USED_BY_PREFIX.findall(used)) | {"said.", "error.title."})
+    assert [key for key in texts.TEXTS if key not in whole and not key.startswith(prefixes)] == []
