@@ -77,15 +77,15 @@ def test_a_password_may_come_from_the_environment() -> None:
         (
             'password_hash = "sha1:x"',
             (
-                "console.password_hash: found a text of 6 characters; allowed is a hash as `binwire password --console` "
-                "and `binwire token` make it"
+                "console.password_hash: found a text of 6 characters; allowed is a hash as `binwire password "
+                "--console` and `binwire token` make it"
             ),
         ),
         (
             f'tokens = ["{TOKEN_HASH}", "a-token-in-clear"]',
             (
-                "console.tokens[1]: found a text of 16 characters; allowed is a hash as `binwire password --console` and "
-                "`binwire token` make it"
+                "console.tokens[1]: found a text of 16 characters; allowed is a hash as `binwire password "
+                "--console` and `binwire token` make it"
             ),
         ),
         (
