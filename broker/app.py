@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from broker.explain import Explanation
     from broker.listener import Address
     from broker.managed import ManagedChannels
+    from broker.operations.alerts import Incident
     from broker.operations.plane import ControlPlane
     from broker.operations.sources import SourceDesk
     from broker.search.service import SearchService
@@ -156,7 +157,12 @@ class Application:
             self._face.append(console.close)
             self.addresses["console"] = await console.start(lambda: self.plane)
         control = ControlServer(
-            directory.control_socket_path, self.channels, self._shown_listeners, self.reload, lambda: self.plane
+            directory.control_socket_path,
+            self.channels,
+            self._shown_listeners,
+            self.reload,
+            lambda: self.plane,
+            self._open_incidents,
         )
         self._face.append(control.close)
         await control.start()
@@ -205,6 +211,10 @@ class Application:
         watching = Watching(self._config, self.catalog, self.channels, self._server, self.clock, self._scheduler)
         watching.start()
         return watching
+
+    def _open_incidents(self) -> list[Incident]:
+        """Of a server that is watched: being asked makes it none."""
+        return self.watching.alerts.open_incidents() if "watching" in self.__dict__ else []
 
     async def _close_watching(self) -> None:
         if self._beginning_to_watch is not None:

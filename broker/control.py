@@ -6,7 +6,7 @@ whoever may read the directory may ask.
 
 Protocol: one request per connection, JSON lines in both directions, UTF-8.
 
-    {"request": "status"}            -> {"status": {"listeners": {…}, "channels": [{…}]}}
+    {"request": "status"}            -> {"status": {"listeners": {…}, "channels": [{…}], "incidents": [{…}]}}
     {"request": "tail", "topic": "…", "back": 100, "from_ms": null, "follow": true}
                                      -> {"record": {"offset": 7, "timestamp_ms": …, "value": "<base64>"}} …,
                                         {"caught_up": 107} once when the records that were there have been sent,
@@ -233,9 +233,11 @@ class ControlServer:
         listeners: Callable[[], Mapping[str, str]],
         reload: Callable[[], Awaitable[str]],
         plane: Callable[[], ControlPlane] | None = None,
+        incidents: Callable[[], Sequence[Struct]] = tuple,
     ) -> None:
-        """`plane` gives what operations work on, when the first is asked for."""
+        """`plane` gives what operations work on, when the first is asked for, `incidents` those that go on."""
         self._plane = plane
+        self._incidents = incidents
         self._path = path
         self._channels = channels
         self._listeners = listeners
@@ -305,6 +307,7 @@ class ControlServer:
         return {
             "listeners": dict(self._listeners()),
             "channels": [to_builtins(view) for view in self._channels.views()],
+            "incidents": [to_builtins(incident) for incident in self._incidents()],
         }
 
     async def _tail(self, request: dict[str, Any], reader: asyncio.StreamReader, lines: _Lines) -> None:

@@ -13,10 +13,10 @@ from broker.render import Style, fact, printable, style_for, table
 from storage.words import shown_bytes, shown_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-_SENTENCES: Final = frozenset({"reason", "warning", "damaged", "refused"})
+_SENTENCES: Final = frozenset({"reason", "warning", "damaged", "refused", "alert"})
 
 
 def run(data_directory: Path, *, as_json: bool) -> int:
@@ -40,12 +40,13 @@ def lines(status: Mapping[str, Any], style: Style, columns: int | None = None) -
     for channel in status["channels"]:
         yield ""
         yield f"{style.bold}channel {channel['id']}{style.end}  {printable(channel['name'])}"
-        for name, text in _facts(channel, style):
+        incidents = [each for each in status["incidents"] if each["channel_id"] == channel["id"]]
+        for name, text in (*_facts(channel, style), *_alerts(incidents, style)):
             yield from fact(name, text, style, columns if name in _SENTENCES else None)
         if channel["groups"]:
             rows = [_group_row(group) for group in channel["groups"]]
             yield ""
-            heading = ("group id", "name", "username", "committed", "behind", "metadata")
+            heading = ("group id", "name", "username", "committed", "behind", "delay", "clients", "metadata")
             yield from (f"  {line}" for line in table(heading, rows, style))
 
 
@@ -97,6 +98,22 @@ def _data_range(channel: Mapping[str, Any]) -> str:
     return f"{shown_moment(start)} to {shown_moment(end)}, {span}"
 
 
+def _alerts(incidents: Iterable[Mapping[str, Any]], style: Style) -> Iterator[tuple[str, str]]:
+    for incident in incidents:
+        begun = f"{incident['rule_name']}, since {shown_moment(incident['begun_ms'])}: {incident['sentence']}"
+        yield "alert", f"{style.before}{printable(begun)}{style.end}"
+
+
 def _group_row(group: Mapping[str, Any]) -> tuple[str, ...]:
-    shown = ("-" if group[key] is None else str(group[key]) for key in ("offset", "behind", "metadata"))
-    return (group["id"], group["name"], group["username"], *shown)
+    known = {key: "-" if group[key] is None else str(group[key]) for key in ("offset", "behind", "metadata")}
+    delay = "-" if group["delay_s"] < 0 else f"{group['delay_s']} s"
+    names = (group["id"], group["name"], group["username"])
+    return (*names, known["offset"], known["behind"], delay, _clients(group), known["metadata"])
+
+
+def _clients(group: Mapping[str, Any]) -> str:
+    """Who reads, and how many stand by."""
+    active = [member["client_id"] for member in group["members"] if member["is_active"]]
+    standing_by = len(group["members"]) - len(active)
+    parts = [*map(printable, active), *([f"{standing_by} standing by"] if standing_by else [])]
+    return ", ".join(parts) or "-"
