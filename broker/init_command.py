@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from broker.demo import Connection, kcat_command
 from broker.init_dialogue import Dialogue, at_terminal
 from broker.init_file import NewChannel, NewFile, NewGroup, free_address, group_password, require_new, write
 from broker.init_source import Found, Reaching, channel_config, precheck
@@ -146,29 +147,24 @@ async def _tell_channel(app: Application, new: NewFile, channel: NewChannel, dia
             f"Channel {channel.id} is {status.state}: every change of {', '.join(channel.objects)} from now on."
         )
     dialogue.say("", "Consume it (a record is Avro; `tail` decodes):", "")
-    lines = consumer_lines(new, channel, served.log.topic, app.addresses["public"])
-    dialogue.say(*(f"    {line}" for line in lines), "")
+    dialogue.say(*consumer_lines(new, channel, served.log.topic, app.addresses["public"]), "")
 
 
-def consumer_lines(new: NewFile, channel: NewChannel, topic: str, address: Address) -> tuple[str, str, str]:
-    """Commands that read the channel: Binwire's own, kcat, and Python with a Kafka client."""
-    login, password = f"{channel.group.username}-{channel.group.id}", shlex.quote(str(new.group_password_path))
-    kcat = (
-        f"kcat -b {address} -X security.protocol=SASL_PLAINTEXT -X sasl.mechanisms=PLAIN -X sasl.username={login} "
-        f"-X sasl.password=\"$(cat {password})\" -X auto.offset.reset=earliest -f '%o %T %S bytes\\n' "
-        f"-G {channel.group.id} {topic}"
-    )
-    program = (
-        "import sys, kafka; [print(record.offset, record.timestamp, len(record.value), 'bytes', flush=True) "
-        "for record in kafka.KafkaConsumer(sys.argv[1], bootstrap_servers=sys.argv[2], group_id=sys.argv[3], "
-        "auto_offset_reset='earliest', security_protocol='SASL_PLAINTEXT', sasl_mechanism='PLAIN', "
-        "sasl_plain_username=sys.argv[4], sasl_plain_password=sys.argv[5])]"
-    )
-    python = (
-        f'{shlex.quote(sys.executable or "python3")} -c "{program}" {topic} {address} {channel.group.id} {login} '
-        f'"$(cat {password})"'
-    )
-    return f"binwire tail {topic} -f{_file_option(new)}", kcat, python
+def consumer_lines(new: NewFile, channel: NewChannel, topic: str, address: Address) -> Iterator[str]:
+    """Commands that read the channel: Binwire's own, kcat, and Python with a Kafka client; a line between two."""
+    password = f'"$(cat {shlex.quote(str(new.group_password_path))})"'
+    group = channel.group
+    connection = Connection(address.host, address.port, topic, group.id, group.username, password, 0)
+    yield f"binwire tail {topic} -f{_file_option(new)}"
+    yield ""
+    yield from kcat_command(connection)
+    yield ""
+    yield f"{shlex.quote(sys.executable or 'python3')} -c 'import sys; from kafka import KafkaConsumer"
+    yield "for record in KafkaConsumer(sys.argv[1], bootstrap_servers=sys.argv[2], group_id=sys.argv[3],"
+    yield '    security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN", auto_offset_reset="earliest",'
+    yield "    sasl_plain_username=sys.argv[4], sasl_plain_password=sys.argv[5]):"
+    yield "    print(record.offset, record.timestamp, len(record.value), flush=True)' \\"
+    yield f"  {topic} {connection.bootstrap} {group.id} {connection.login} {password}"
 
 
 def _file_option(new: NewFile) -> str:

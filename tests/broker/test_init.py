@@ -24,7 +24,8 @@ from broker.init_dialogue import Dialogue
 from broker.init_file import NewChannel, NewFile, NewGroup, group_password, quoted, source_password, text, write
 from broker.init_source import GivenSource, selected, split_objects
 from broker.listener import Address
-from tests.tools.workplace import CHECKOUT
+from tests.tools import librdkafka
+from tests.tools.workplace import CHECKOUT, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,10 +103,11 @@ def without_password(server: LiveServer) -> str:
     return f"mysql://{server.repl_user}@{server.host}:{server.port}"
 
 
-def python_line(shown: str) -> str:
-    """The line that consumes by Python, as a shell takes it."""
-    [line] = [line.strip() for line in shown.splitlines() if " -c " in line and "kafka" in line and "kcat" not in line]
-    return line
+def printed_command(shown: str, contains: str) -> str:
+    """The command among those that consume in which this stands, as a shell takes it: all up to an empty line."""
+    _, _, commands = shown.partition("Consume it")
+    [command] = [command for command in commands.split("\n\n") if contains in command]
+    return command
 
 
 def first_line_of(command: str, folder: Path) -> str:
@@ -144,8 +146,8 @@ def test_from_nothing_to_a_channel_that_is_consumed(server: LiveServer, tmp_path
         session.wait_for("is Normal")
         server.execute(f"INSERT INTO {database}.t VALUES (1)")
         session.wait_for("Console: http://127.0.0.1:")
-        assert re.match(r"0 \d+ \d+ bytes", first_line_of(python_line(session.shown), tmp_path))
-        tail = next(line.strip() for line in session.shown.splitlines() if line.strip().startswith("binwire tail"))
+        assert re.match(r"0 \d+ \d+", first_line_of(printed_command(session.shown, "KafkaConsumer"), tmp_path))
+        tail = printed_command(session.shown, "binwire tail")
         told = subprocess.run(
             [sys.executable, "-m", *shlex.split(tail.replace(" -f", " -n 10"))],
             cwd=tmp_path,
@@ -163,6 +165,26 @@ def test_from_nothing_to_a_channel_that_is_consumed(server: LiveServer, tmp_path
         assert stat.S_IMODE((tmp_path / "data" / "catalog.db").stat().st_mode) == 0o600
     [(host,)] = server.execute("SELECT host FROM mysql.user WHERE user = %s", (user,))
     server.execute(f"DROP USER {user}@%s", (host,))
+
+
+def test_the_line_of_kcat_consumes(mysql97: LiveServer, tmp_path: Path) -> None:
+    try:
+        kcat = librdkafka.kcat_command()
+    except (ToolError, OSError, subprocess.SubprocessError) as error:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"kcat cannot be had: {error}")
+    (tmp_path / "kcat").write_text(f'#!/bin/sh\nexec {shlex.join(kcat)} "$@"\n')
+    (tmp_path / "kcat").chmod(0o755)
+    database = mysql97.fresh_database()
+    with terminal(tmp_path, *PORTS, "--objects", database, mysql97.url()) as session:
+        session.wait_for("Console:")
+        command = f"PATH={shlex.quote(str(tmp_path))}:$PATH; {printed_command(session.shown, 'kcat -b')}"
+        mysql97.execute(f"CREATE TABLE {database}.t (id INT PRIMARY KEY)")
+        consumer = Terminal(["sh", "-c", command], tmp_path)
+        try:
+            consumer.wait_for(" bytes")
+            assert re.search(r"^0 \d+ \d+ bytes", consumer.shown, re.MULTILINE)
+        finally:
+            consumer.close()
 
 
 def test_an_account_that_is_there_is_asked_for_its_password_only(mysql97: LiveServer, tmp_path: Path) -> None:
