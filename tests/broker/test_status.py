@@ -30,7 +30,17 @@ CHANNEL: dict[str, Any] = {
     "operations": ["resume_channel", "precheck_channel"],
     "groups": [],
 }
-STATUS = {"listeners": {"public": "127.0.0.1:18001"}, "channels": [CHANNEL]}
+STATUS = {"listeners": {"public": "127.0.0.1:18001"}, "channels": [CHANNEL], "incidents": []}
+GROUP: dict[str, Any] = {
+    "id": "dts1",
+    "name": "readers",
+    "username": "reader",
+    "offset": 5,
+    "behind": 7,
+    "metadata": "",
+    "delay_s": 12,
+    "members": [],
+}
 DISK = {
     "used_bytes": 3 << 30,
     "needed_bytes": 45 << 30,
@@ -40,8 +50,26 @@ DISK = {
 }
 
 
-def shown(**facts: Any) -> list[str]:
-    return list(lines({"listeners": {}, "channels": [CHANNEL | facts]}, PLAIN))
+def shown(*incidents: dict[str, Any], **facts: Any) -> list[str]:
+    return list(lines({"listeners": {}, "channels": [CHANNEL | facts], "incidents": incidents}, PLAIN))
+
+
+def test_a_group_is_told_with_its_delay_and_who_reads_and_stands_by() -> None:
+    members = [{"client_id": "billing\x1b", "is_active": True}, {"client_id": "spare", "is_active": False}]
+    heading, *rows = shown(groups=[GROUP | {"members": members}, GROUP | {"offset": None, "delay_s": -1}])[-3:]
+    names = ("group id", "name", "username", "committed", "behind", "delay", "clients", "metadata")
+    cells = [heading.index(name) for name in names]
+    ends = [*cells[1:], None]
+    read, unread = ([row[start:end].strip() for start, end in zip(cells, ends, strict=True)] for row in rows)
+    assert read[3:7] == ["5", "7", "12 s", "billing\\x1b, 1 standing by"]
+    assert unread[3:7] == ["-", "7", "-", "-"]
+
+
+def test_an_alert_that_goes_on_stands_with_its_channel() -> None:
+    incident = {"channel_id": "shop", "rule_name": "late", "begun_ms": 1_700_000_000_000, "sentence": "it is behind"}
+    told = shown(incident, incident | {"channel_id": "other"})
+    [line] = [line for line in told if line.startswith("  alert ")]
+    assert line.endswith("late, since 2023-11-14 22:13:20 UTC: it is behind")
 
 
 def test_a_reason_stays_one_line_where_a_program_may_read_it() -> None:
