@@ -45,6 +45,7 @@ LOGIN_PATH: Final = "/login"
 LOGOUT_PATH: Final = "/logout"
 BODY_BYTES_MAX: Final = 1 << 20
 FIELDS_MAX: Final = 1_000
+OPEN_PATHS: Final = (LOGIN_PATH, LOGOUT_PATH, "/preferences", "/healthz", "/readyz", "/favicon.ico")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 FAILED: Final = "Binwire failed at this; its log says why"
 OPEN_NAME: Final = "anybody"
@@ -332,7 +333,7 @@ def access_of(request: Request) -> Access:
 
 def is_open(path: str) -> bool:
     """Whether this is answered without login: what signing in needs, and what a load balancer asks."""
-    return path in (LOGIN_PATH, LOGOUT_PATH, "/healthz", "/readyz", "/favicon.ico") or path.startswith("/static/")
+    return path in OPEN_PATHS or path.startswith("/static/")
 
 
 def local_target(text: str) -> str:
