@@ -1,0 +1,225 @@
+"""A channel's whole life by operations, on a real MySQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker.operations.operation import Refusal
+from capture.avro import decode
+from storage.log import resident
+from storage.records import iter_batches, iter_records
+from tests.broker.control_plane import Control
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.live_server import LiveServer
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Shop:
+    """A channel on one of two databases of a server."""
+
+    def __init__(self, control: Control, server: LiveServer) -> None:
+        self.control = control
+        self.server = server
+        self.one, self.two = server.fresh_database(), server.fresh_database()
+        server.execute_all(f"CREATE TABLE {self.one}.a (id INT)", f"CREATE TABLE {self.two}.b (id INT)")
+        self.channel_id = ""
+
+    async def start(self, **given: Any) -> None:
+        usual: dict[str, Any] = {"source": {"url": self.server.url()}, "objects": [self.one], "start": "now"}
+        self.channel_id = await self.control.create(**(usual | given))
+        await self.control.call("start_channel", channel_id=self.channel_id)
+        await self.control.reached(self.channel_id, "Normal")
+
+    async def insert(self, number: int) -> None:
+        """Into a table of each database, the second's last."""
+        for table in (f"{self.one}.a", f"{self.two}.b"):
+            await asyncio.to_thread(self.server.execute, f"INSERT INTO {table} VALUES ({number})")
+
+    async def seen_until(self, operation: str, name: str) -> list[tuple[str, str]]:
+        """(operation, table) of what was captured, rows with their value, once one of these is there."""
+        log = self.control.served(self.channel_id).log
+        grown = asyncio.Event()
+        end = log.subscribe(grown.set)
+        try:
+            while True:
+                grown.clear()
+                found = await self.seen()
+                if (operation, name) in found:
+                    return found
+                await grown.wait()
+        finally:
+            end()
+
+    async def seen(self) -> list[tuple[str, str]]:
+        log = self.control.served(self.channel_id).log
+        found, offset = [], log.log_start_offset
+        while offset < log.high_watermark:
+            with await resident(partial(log.read, offset, 1 << 20)) as piece:
+                for batch in iter_batches(bytes(piece.view)):
+                    offset = batch.header.next_offset
+                    for record in iter_records(batch):
+                        fields = decode(record.value or b"")
+                        if fields["operation"] == "INSERT":
+                            table = fields["objectName"].split(".")[1]
+                            found.append(("INSERT", f"{table}{fields['afterImages'][0]['value']}"))
+                        elif fields["operation"] == "DDL":
+                            found.append(("DDL", fields["afterImages"]))
+        return found
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, mysql97: LiveServer) -> AsyncIterator[Shop]:
+    async with Control(tmp_path) as control:
+        yield await asyncio.to_thread(Shop, control, mysql97)
+
+
+def rows(found: list[tuple[str, str]]) -> list[str]:
+    return [name for operation, name in found if operation == "INSERT"]
+
+
+async def test_from_nothing_to_rows_and_on_after_a_restart(tmp_path: Path, mysql97: LiveServer) -> None:
+    async with Control(tmp_path) as control:
+        shop = await asyncio.to_thread(Shop, control, mysql97)
+        await shop.start(region="cn_hangzhou", name="商店")
+        view = await control.show(shop.channel_id)
+        account = mysql97.url().partition("://")[2].partition(":")[0]
+        assert view.topic == f"cn_hangzhou_{shop.channel_id}_{account}_version2"
+        assert (view.state, view.reason, view.retried_until_ms) == ("Normal", None, None)
+        await shop.insert(1)
+        assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+    await shop.insert(2)
+    async with Control(tmp_path) as shop.control:
+        await shop.insert(3)
+        assert rows(await shop.seen_until("INSERT", "a3")) == ["a1", "a2", "a3"]
+
+
+async def test_other_objects_are_in_force_from_that_moment_and_not_before(shop: Shop) -> None:
+    await shop.start()
+    await shop.insert(1)
+    await shop.seen_until("INSERT", "a1")
+    changed = await shop.control.call("change_objects", channel_id=shop.channel_id, objects=[shop.one, shop.two])
+    assert changed.channel.objects == (shop.one, shop.two)
+    assert changed.message == f"objects of {shop.channel_id}: {shop.one}, {shop.two}"
+    await shop.insert(2)
+    assert rows(await shop.seen_until("INSERT", "b2")) == ["a1", "a2", "b2"]
+    await shop.control.call("change_objects", channel_id=shop.channel_id, objects=[f"{shop.two}.b"])
+    await shop.insert(3)
+    assert rows(await shop.seen_until("INSERT", "b3")) == ["a1", "a2", "b2", "b3"]
+    await shop.control.app.close()
+    async with Control(shop.control.folder) as shop.control:
+        await shop.insert(4)
+        assert rows(await shop.seen_until("INSERT", "b4")) == ["a1", "a2", "b2", "b3", "b4"]
+
+
+async def test_objects_whose_precheck_fails_change_nothing(shop: Shop) -> None:
+    await shop.start()
+    before = await shop.control.show(shop.channel_id)
+    for objects in (["nowhere"], [shop.one, f"{shop.one}.nothing"]):
+        refusal = await shop.control.refused("change_objects", channel_id=shop.channel_id, objects=objects)
+        assert refusal.refusal is Refusal.PRECHECK_FAILED
+        assert [item["name"] for item in refusal.details if item["outcome"] == "failed"] == ["objects"]
+        assert all(item["remedy"] for item in refusal.details if item["outcome"] == "failed")
+    assert (await shop.control.refused("change_objects", channel_id=shop.channel_id, objects=[])).field == "objects"
+    view = await shop.control.show(shop.channel_id)
+    assert (view.state, view.objects, view.refused_objects) == ("Normal", before.objects, None)
+    [document] = shop.control.app.catalog.documents()
+    assert json.loads(document.document)["objects"] == [shop.one]
+
+
+async def test_objects_that_capture_refuses_are_withdrawn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only shows where the log ends: the definition of what is added is not known there."""
+    from capture import resume
+    from capture.errors import SourceRefused
+
+    async def refuse(*_: object) -> None:
+        raise SourceRefused("the definition was changed meanwhile")
+
+    await shop.start()
+    monkeypatch.setattr(resume, "take_objects", refuse)
+    refusal = await shop.control.refused("change_objects", channel_id=shop.channel_id, objects=[shop.one, shop.two])
+    assert "the definition was changed meanwhile" in str(refusal)
+    view = await shop.control.show(shop.channel_id)
+    assert (view.state, view.objects, view.refused_objects) == ("Normal", (shop.one,), None)
+    [document] = shop.control.app.catalog.documents()
+    assert json.loads(document.document)["objects"] == [shop.one]
+    await shop.insert(1)
+    assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+
+
+async def test_types_of_changes_are_changed_with_the_objects(shop: Shop) -> None:
+    await shop.start(data_types=["ddl"])
+    await shop.insert(1)
+    changed = await shop.control.call(
+        "change_objects", channel_id=shop.channel_id, objects=[shop.one], data_types=["dml", "ddl"]
+    )
+    assert changed.channel.data_types == ("dml", "ddl")
+    await shop.insert(2)
+    assert rows(await shop.seen_until("INSERT", "a2")) == ["a2"]
+
+
+async def test_a_source_that_comes_back_is_tried_at_once_when_asked(
+    tmp_path: Path, server_factory: Callable[..., LiveServer]
+) -> None:
+    server = await asyncio.to_thread(server_factory, "mysql97")
+    async with Control(tmp_path) as control:
+        shop = await asyncio.to_thread(Shop, control, server)
+        await shop.start()
+        await asyncio.to_thread(server.kill)
+        view = await control.reached(shop.channel_id, "Error")
+        assert view.retried_until_ms is not None
+        assert {"resume_channel", "precheck_channel", "change_objects"} <= set(view.operations)
+        view = await control.call("precheck_channel", channel_id=shop.channel_id, wait=True)
+        assert view.precheck is not None
+        assert [(item.name, item.outcome) for item in view.precheck] == [("reachable", "failed")]
+        refusal = await control.refused("change_objects", channel_id=shop.channel_id, objects=[shop.one, shop.two])
+        assert refusal.refusal is Refusal.PRECHECK_FAILED
+        await asyncio.to_thread(server.start)
+        await control.call("resume_channel", channel_id=shop.channel_id)
+        await control.reached(shop.channel_id, "Normal")
+        await shop.insert(1)
+        assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+
+
+async def test_a_wrong_password_fails_the_precheck_and_is_not_repeated(shop: Shop) -> None:
+    url = shop.server.url()
+    host = url.rpartition("@")[2]
+    name, _, port = host.partition("/")[0].partition(":")
+    channel_id = await shop.control.create(
+        source={"host": name, "port": int(port), "username": "repl", "password": "Wr0ng-one"}, objects=[shop.one]
+    )
+    view = await shop.control.show(channel_id)
+    assert view.reason is not None
+    assert view.reason.startswith("the precheck failed: reachable: ")
+    assert "Wr0ng-one" not in repr(view)
+    assert await shop.control.outcome("start_channel", channel_id=channel_id) is Refusal.PRECHECK_FAILED
+    await shop.control.call("release_channel", channel_id=channel_id, confirm=channel_id)
+
+
+async def test_a_channel_is_released_while_its_source_is_busy(shop: Shop) -> None:
+    await shop.start()
+    is_over = asyncio.Event()
+
+    async def write() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            await shop.insert(number)
+
+    writing = asyncio.create_task(write())
+    await shop.seen_until("INSERT", "a5")
+    released = await shop.control.call("release_channel", channel_id=shop.channel_id, confirm=shop.channel_id)
+    assert any("whitelist" in line for line in released.take_back)
+    is_over.set()
+    await writing
+    assert (await shop.control.call("list_channels")).total == 0
+    assert list((shop.control.folder / "data" / "topics").iterdir()) == []
