@@ -159,7 +159,7 @@ def _serve_new(file: Path, greet: Callable[[Application], Coroutine[Any, Any, No
     from broker import event_loop, logs
     from broker.config import load
 
-    logs.configure("warning", environment=os.environ)
+    logs.configure("error", environment=os.environ)  # what the precheck warns of was shown before
     with _named(file):
         event_loop.run(_serve_until_signalled(load(file), file, greet))
     return DONE
@@ -297,7 +297,7 @@ def _version(arguments: argparse.Namespace) -> int:
     from binwire import __version__
     from storage import compiled
 
-    print(f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing')}")
+    print(f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing', 'broker.search._scan')}")
     return DONE
 
 

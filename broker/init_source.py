@@ -166,7 +166,8 @@ class Reaching:
         except self._desk.failures as error:
             raise ConfigError(str(error)) from None
         if self._administrator is None:
-            say("The account is made by these statements, run as an administrator of the source:", "")
+            narrow = "" if self._objects else " (--objects narrows them to what is tracked)"
+            say(f"The account is made by these statements, run as an administrator of the source{narrow}:", "")
             say(*(f"    {statement}" for statement in plan.statements), "")
             say("and the server needs under [mysqld] in my.cnf, if it is not set so already:", "")
             say(*(f"    {line}" for line in plan.my_cnf[1:]), "")
