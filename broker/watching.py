@@ -6,6 +6,8 @@ for; a server without any of them has none of its timers.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from typing import TYPE_CHECKING
 
 from broker.alerts.watch import Alerts
@@ -56,7 +58,8 @@ class Watching:
 
     async def metrics(self) -> tuple[bytes, str]:
         """The text of `/metrics` and its content type."""
-        from broker.metrics import CONTENT_TYPE, Metrics, Served  # where nobody scrapes nothing needs it
+        await asyncio.to_thread(importlib.import_module, "broker.metrics")  # where nobody scrapes nothing needs it
+        from broker.metrics import CONTENT_TYPE, Metrics, Served
 
         if self._metrics is None:
             server = self._server

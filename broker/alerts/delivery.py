@@ -11,6 +11,7 @@ for `CLOSE_S`; only one that is killed in between tells a target again, with the
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,6 +61,7 @@ class Ways:
         return None
 
     async def _tell(self, target: AlertTarget, notice: Notice) -> None:
+        await asyncio.to_thread(importlib.import_module, f"broker.alerts.{target.kind}")
         if target.kind == "webhook":
             from broker.alerts import webhook
 
