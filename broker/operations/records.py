@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from broker.operations.operation import Operation, OperationError, Refusal
+from broker.operations.operation import Download, Operation, OperationError, Refusal
 from storage.log import resident
 
 if TYPE_CHECKING:
@@ -123,6 +123,15 @@ class RecordArguments(Struct, frozen=True, forbid_unknown_fields=True):
     offset: Annotated[int, Meta(ge=0)]
 
 
+class ValueArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which value: `index` counts the columns, -1 is the statement of a DDL (after)."""
+
+    channel_id: str
+    offset: Annotated[int, Meta(ge=0)]
+    index: Annotated[int, Meta(ge=-1, le=4095)]
+    side: Literal["before", "after"]
+
+
 class FieldChange(Struct, frozen=True):
     """One column of a changed row. `before` of an INSERT and `after` of a DELETE are None."""
 
@@ -223,6 +232,22 @@ async def download_value(
         raise _refused(error) from None
     if is_empty:
         raise OperationError(Refusal.NOT_FOUND, f"there is no such value at offset {offset} of channel {channel_id}")
+
+
+async def download(plane: ControlPlane, arguments: ValueArguments) -> Download:
+    """One value as a file of its bytes."""
+    pieces = download_value(
+        plane, arguments.channel_id, arguments.offset, arguments.index, is_after=arguments.side == "after"
+    )
+    first = await anext(pieces)
+
+    async def contents() -> AsyncIterator[bytes]:
+        yield first.data or b""
+        async for piece in pieces:
+            yield piece.data or b""
+
+    name = f"record-{arguments.offset}-{arguments.index}-{arguments.side}.{'txt' if first.is_text else 'bin'}"
+    return Download(name, "application/octet-stream", first.bytes_total, contents())
 
 
 # ---- what is asked, in the terms of the search ----
@@ -328,5 +353,15 @@ ROWS: Final = (
         RecordArguments,
         RecordDetail,
         show_record,
+    ),
+    Operation(
+        "download_value",
+        "GET",
+        "/channels/{channel_id}/records/{offset}/values/{index}/{side}",
+        "records",
+        "Download all bytes of one value of a record, as they lie in it",
+        ValueArguments,
+        Download,
+        download,
     ),
 )

@@ -138,6 +138,15 @@ async def test_broken_text_is_bytes_and_large_text_is_cut_at_a_character(place: 
     assert (pieces[0].is_text, pieces[0].charset, pieces[0].bytes_total) == (True, "utf8mb4", 300_000)
 
 
+async def test_a_value_is_downloaded_as_a_file(place: Place) -> None:
+    asked = {"channel_id": "shop", "offset": 201, "index": 1, "side": "after"}
+    file = await call(place.plane, BY_NAME["download_value"], asked, CALLER)
+    assert (file.name, file.media_type, file.size_bytes) == ("record-201-1-after.txt", "application/octet-stream", 1)
+    assert b"".join([piece async for piece in file.pieces]) == "é".encode("cp1252")
+    with pytest.raises(OperationError, match="there is no such value"):
+        await call(place.plane, BY_NAME["download_value"], {**asked, "index": 3}, CALLER)
+
+
 async def test_a_ddl_has_its_context(place: Place) -> None:
     shown = await show(place, 203)
     assert shown.ddl == "CREATE TABLE `🎋` (a INT)"

@@ -1,5 +1,5 @@
-"""Searches of a log that capture wrote, against its records decoded by fastavro: the bytes that are searched for must be
-the bytes that capture writes.
+"""Searches of a log that capture wrote, against its records decoded by fastavro: what is searched for must be the bytes
+that capture writes.
 """
 
 from __future__ import annotations
