@@ -297,7 +297,8 @@ def _version(arguments: argparse.Namespace) -> int:
     from binwire import __version__
     from storage import compiled
 
-    print(f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing', 'broker.search._scan')}")
+    accelerator = compiled.state("capture._rows", "storage._framing", "broker.search._scan")
+    print(f"binwire {__version__}\naccelerator: {accelerator}")
     return DONE
 
 

@@ -19,7 +19,8 @@ from broker.config_rules import ConfigError
 from storage import compiled
 from tests.tools.workplace import CHECKOUT
 
-VERSION = f"binwire {__version__}\naccelerator: {compiled.state('capture._rows', 'storage._framing')}\n"
+ACCELERATOR = compiled.state("capture._rows", "storage._framing", "broker.search._scan")
+VERSION = f"binwire {__version__}\naccelerator: {ACCELERATOR}\n"
 
 
 def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
