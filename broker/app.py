@@ -152,7 +152,7 @@ class Application:
         self._server = BrokerServer(self._broker, listeners)
         self.channels.consumption.watch(self._broker.groups.describe, self._server.sessions)
         self.addresses = await self._server.start()
-        self._face.append(self._close_server)
+        self._face += [self._settle_changes, self._close_server]
         if console is not None:
             self._face.append(console.close)
             self.addresses["console"] = await console.start(lambda: self.plane)
@@ -402,6 +402,12 @@ class Application:
         if failures:
             raise failures[0]
 
+    async def _settle_changes(self) -> None:
+        """What is being changed comes to its end first, if it does soon; nothing else is begun."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE_MS / 1000):
+                await self.changing.acquire()
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _make_broker(self, cluster: str) -> Broker:
@@ -458,12 +464,13 @@ class Application:
             self._accounts.remove(group_id)
             self._broker.groups.remove(group_id)
             self._offsets.forget(group_id)
+            self.channels.consumption.forget(group_id)
         self._server.disconnect(lambda principal: principal.group_id in group_ids, "its channel is released")
 
     async def end_discarded(self, served: ServedChannel) -> None:
         """End a channel whose log is to be deleted: nothing of it is flushed."""
         for closer in served.closers:
-            self._floor.remove(closer)
+            self._forget(closer)
         await served.stop()
         await give_way()  # those whose connections were cut leave the log
         await served.log.close(orderly=False)
@@ -495,8 +502,12 @@ class Application:
         """Close what is closed at the server's end otherwise, the last first."""
         while closers:
             closer = closers.pop()
-            self._floor.remove(closer)
+            self._forget(closer)
             await closer()
+
+    def _forget(self, closer: Closer) -> None:
+        with suppress(ValueError):  # the server ends, and closes it itself
+            self._floor.remove(closer)
 
     async def open_log(self, config: ChannelConfig, source: SourceFactory, path: str, plan: Plan) -> Opening:
         """Everything about a channel that may be refused: its settings, its log, its groups."""

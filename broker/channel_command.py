@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from broker.control import ChannelView
 
 PASSWORD_VARIABLE: Final = "BINWIRE_SOURCE_PASSWORD"  # noqa: S105 - its name
+ADMINISTRATOR_VARIABLE: Final = "BINWIRE_ADMINISTRATOR_PASSWORD"
 PRECHECKING: Final = "Prechecking"
 PRECHECK_WAIT_S: Final = 120.0
 PRECHECK_LOOK_S: Final = 0.1
@@ -80,6 +81,15 @@ def _add_source(commands: Any) -> None:
     tables = add(commands, "tables", _tables, "list the tables of a source")
     _add_looking(tables)
     tables.add_argument("--database", action="append", metavar="NAME", help="of this database only; may be repeated")
+
+    account = add(commands, "account", _account, "show what makes the least-privileged account that SOURCE names")
+    _add_address(account)
+    account.add_argument("--objects", metavar="LIST", help="databases and tables that it reads, with commas between")
+    account.add_argument("--administrator", metavar="USER", help="who may create users there; used once and not kept")
+    account.add_argument(
+        "--account-host", metavar="HOST", help="where it logs in from (default: as the source sees us)"
+    )
+    account.add_argument("--create", action="store_true", help="run the statements, by the administrator")
 
 
 def _add_reading(commands: Any) -> None:
@@ -239,6 +249,20 @@ def _tables(asking: Asking, typed: argparse.Namespace) -> int:
     given = {"databases": typed.database, "search": typed.search, "page": typed.page}
     found = asking("list_tables", **_looked_at(typed), **given)
     return asking.show(found, lines.tables)
+
+
+def _account(asking: Asking, typed: argparse.Namespace) -> int:
+    from broker.init_source import split_objects
+
+    given: dict[str, Any] = {"source": _source(typed.source), "account_host": typed.account_host}
+    if typed.objects is not None:
+        given["objects"] = split_objects(typed.objects)
+    if typed.administrator is not None:
+        password = Secrets().ask(f"password of {typed.administrator}", ADMINISTRATOR_VARIABLE)
+        given["administrator"] = {"username": typed.administrator, "password": password}
+    elif typed.create:
+        raise ConfigError("--create needs --administrator USER, who may create users at the source")
+    return asking.show(asking("create_account" if typed.create else "preview_account", **given), lines.account)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.control import ChannelView
     from broker.operations.channels import ChannelList, ObjectsChanged, Released, ReleasePreview
     from broker.operations.records import RecordDetail, SearchResult, ShownValue
-    from broker.operations.sources import DatabaseList, TableList
+    from broker.operations.sources import AccountView, DatabaseList, TableList
     from broker.render import Style
     from broker.samples import SampleLanguage
 
@@ -129,6 +129,17 @@ def tables(found: TableList, style: Style) -> Iterator[str]:
     """The tables of a source, as objects."""
     yield from (printable(each.object) for each in found.tables)
     yield f"{len(found.tables)} of {found.total} tables"
+
+
+def account(found: AccountView, style: Style) -> Iterator[str]:
+    """An account at a source: what makes it, and what the server lacks."""
+    yield f"account {printable(found.account)}{', which exists' if found.exists else ''}"
+    yield from (printable(statement) for statement in found.statements)
+    if found.my_cnf:
+        yield "lines for my.cnf:" if found.is_server_known else "lines for my.cnf, as every server needs them:"
+        yield from (f"  {printable(each)}" for each in found.my_cnf)
+    if found.whitelist_addresses:
+        yield f"the source must admit {printable(', '.join(found.whitelist_addresses))}"
 
 
 def samples(found: tuple[SampleLanguage, ...], style: Style) -> Iterator[str]:

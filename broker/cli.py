@@ -275,6 +275,12 @@ def _group(arguments: argparse.Namespace) -> int:
     return run(arguments.arguments)
 
 
+def _call(arguments: argparse.Namespace) -> int:
+    from broker.call_command import main as run
+
+    return run(arguments.arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     try:
         from bench.__main__ import main as run
@@ -394,6 +400,7 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     for name, command, help_text in (
         ("channel", _channel, "the channels of a running server: create, precheck, start, objects, records, release"),
         ("group", _group, "their consumer groups: list, create, password, delete"),
+        ("call", _call, "any operation of a running server by its name, for scripts"),
     ):
         parser = _add(commands, name, command, help_text, add_help=False, prefix_chars="\0")
         parser.add_argument("arguments", nargs="*", metavar="…")

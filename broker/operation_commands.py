@@ -1,4 +1,4 @@
-"""What the commands `binwire channel` and `binwire group` share: where the server is, secrets, confirmations, output.
+"""What the commands `binwire channel`, `group` and `call` share: where the server is, secrets, confirmations, output.
 
 A secret is typed at a terminal, or comes from the environment or as a line of standard input; an argument of a command
 is seen by everybody who may list processes. What cannot be taken back is confirmed by typing it, or by `--yes`.
@@ -56,11 +56,15 @@ class Asking:
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str]) -> int:
-    """Do what was typed; the exit status."""
+    """Do what was typed, by the command that was; the exit status."""
+    return run_by(None, parser, arguments)
+
+
+def run_by(run_command: Run | None, parser: argparse.ArgumentParser, arguments: list[str]) -> int:
+    """Do what was typed, by this function or the command's own; the exit status."""
     typed = parser.parse_args(arguments)
-    asking = Asking(_place(typed), as_json=typed.json)
-    run_command: Run = typed.run
-    return run_command(asking, typed)
+    chosen: Run = typed.run if run_command is None else run_command
+    return chosen(Asking(_place(typed), as_json=typed.json), typed)
 
 
 def new_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, Subparsers]:
@@ -79,6 +83,12 @@ def add(commands: Subparsers, name: str, run_command: Run, help_text: str) -> ar
     """One of them, which takes where the server is."""
     parser = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
     parser.set_defaults(run=run_command)
+    add_place(parser)
+    return parser
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Where the server is, and in which form it is to answer."""
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "-c",
@@ -94,7 +104,6 @@ def add(commands: Subparsers, name: str, run_command: Run, help_text: str) -> ar
         "--token-file", type=Path, metavar="FILE", help="a token for --url (default: the environment's BINWIRE_TOKEN)"
     )
     parser.add_argument("--json", action="store_true", help="the answer as JSON")
-    return parser
 
 
 def _place(typed: argparse.Namespace) -> Place:

@@ -16,6 +16,7 @@ from broker.channel_command import _condition
 from broker.cli import main
 from broker.config_rules import ConfigError
 from broker.operation_commands import Secrets, confirmed
+from broker.operations.table import BY_NAME
 from tests.live_server import LiveServer
 from tests.server_process import ServerProcess
 
@@ -45,8 +46,7 @@ class Commands:
     def __call__(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         """What a command prints; also to standard error if it is to fail."""
         self._monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        command, name, *rest = arguments
-        found = main([command, name, *self.place, *rest])
+        found = main([*arguments, *self.place])
         output = self._capsys.readouterr()
         assert found == status, output
         return output.err if status else output.out
@@ -111,6 +111,7 @@ def test_from_an_address_to_a_released_channel(run: Commands, mysql97: LiveServe
 
     assert f"{database} " in run("channel", "databases", bare, "--search", database, stdin=stdin)
     assert run.json("channel", "tables", bare, "--database", database, stdin=stdin)["tables"][0]["name"] == "t"
+    assert "GRANT" in run("channel", "account", bare, "--objects", database, stdin=stdin)
     made = run.json("channel", "create", bare, "--objects", database, "--name", "the shop", stdin=stdin)
     channel_id = made["id"]
     assert (made["name"], made["state"], made["defined_by"]) == ("the shop", "Not Started", "operation")
@@ -171,10 +172,32 @@ def test_commands_at_an_address_do_the_same(run: Commands) -> None:
     assert "there is no channel" in run("group", "list", "nothing", status=1)
 
 
-def test_a_password_is_no_argument(run: Commands) -> None:
-    told = run("channel", "databases", "mysql://root:Visible-1@127.0.0.1:1", status=1)
-    assert "does not belong on a command line" in told
-    assert "Visible-1" not in told
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("channel", "databases", "mysql://root:Visible-1@127.0.0.1:1"),
+        ("channel", "create", "mysql://root:Visible-1@127.0.0.1:1", "--objects", "shop"),
+        ("call", "change_password", "password=Visible-1"),
+        ("call", "list_databases", 'source={"url": "mysql://root:Visible-1@127.0.0.1:1"}'),
+    ],
+)
+def test_a_password_is_no_argument(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--data-dir", "nowhere"]) == 1
+    told = capsys.readouterr()
+    assert "does not belong on a command line" in told.err
+    assert "Visible-1" not in told.err + told.out
+
+
+def test_any_operation_can_be_called(run: Commands) -> None:
+    assert "show_schema" in run("call")
+    assert {each["name"] for each in run.json("call")} == set(BY_NAME)
+    assert json.loads(run("call", "list_channels", "page=1", "search=nothing"))["total"] == 0
+    told = run("call", "show_channel", "--input", stdin='{"channel_id": "nothing"}', status=1)
+    assert "there is no channel 'nothing'" in told
+    assert "there is no operation 'nothing'" in run("call", "nothing", status=1)
+    assert "write KEY=VALUE" in run("call", "list_channels", "search", status=1)
+    assert "is not a JSON object" in run("call", "list_channels", "--input", stdin="[]", status=1)
+    assert "page" in run("call", "list_channels", "page=many", status=1)
 
 
 def test_without_a_server_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
