@@ -64,8 +64,17 @@ class Browser:
             args=list(_ARGUMENTS),
         )
 
-    def visit(self, origin: str, *, phone: bool = False, scheme: Scheme = "light", language: str = "en-US") -> Visitor:
-        """A new person with an empty page, at a desk or with a phone."""
+    def visit(
+        self,
+        origin: str,
+        *,
+        phone: bool = False,
+        scheme: Scheme = "light",
+        language: str = "en-US",
+        zone: str = "UTC",
+        scripts: bool = True,
+    ) -> Visitor:
+        """A new person with an empty page, at a desk or with a phone, who may have scripts turned off."""
         context = self._browser.new_context(
             base_url=origin,
             viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
@@ -73,6 +82,8 @@ class Browser:
             has_touch=phone,
             color_scheme=scheme,
             locale=language,
+            timezone_id=zone,
+            java_script_enabled=scripts,
             reduced_motion="reduce",
         )
         context.set_default_timeout(PATIENCE_MS)

@@ -12,6 +12,8 @@ from broker.console.pages.base import view
 from broker.console.rendering import environment, page_call
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from starlette.requests import Request
 
     from broker.operations.server import AuditList
@@ -20,12 +22,16 @@ SEARCH_CHARACTERS_MAX: Final = 200
 ID_DIGITS_MAX: Final = 18
 
 
-def json_text(value: Any) -> str:
-    """What an operation was told, in one line."""
-    return json.encode(value).decode()
+def told(arguments: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """What an operation was told, by its names: what was left out or empty is not there."""
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            yield from told(value, f"{within}{name}.")
+        elif value not in (None, "", [], ()):
+            yield f"{within}{name}", value if isinstance(value, str) else json.encode(value).decode()
 
 
-environment.filters["json_text"] = json_text
+environment.filters["told"] = told
 
 
 async def audit(request: Request) -> Response:

@@ -16,7 +16,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from broker.console.pages.base import zone_of
+from broker.console.pages.base import NAME_CHARACTERS_SHOWN, zone_of
 from broker.console.rendering import environment
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ def text_value(text: str) -> Markup:
     """A text apart from what is around it; what cannot be seen in it is shown by its name."""
     marked = _UNSEEN.sub(_marked, str(escape(text))).replace("\n", _LINE_FEED)
     return Markup("<bdi>{}</bdi>").format(Markup(marked))  # noqa: S704 — escaped first, then marked
+
+
+def name_text(name: str) -> Markup:
+    """A name: of a database, a table, a column."""
+    shown = text_value(name[:NAME_CHARACTERS_SHOWN])
+    return shown if len(name) <= NAME_CHARACTERS_SHOWN else Markup("{}…").format(shown)
 
 
 def plain(text: object) -> str:
@@ -123,7 +129,6 @@ def input_time_of(context: Context, time_ms: int | None) -> str:
     return input_time(time_ms, zone_of(context["request"]))
 
 
-environment.filters.update(
-    text_value=text_value, plain=plain, hex_value=hex_value, key_text=key_text, utf8_length=utf8_length
-)
+for _shown in (text_value, name_text, plain, hex_value, key_text, utf8_length):
+    environment.filters[_shown.__name__] = _shown
 environment.globals.update(clock_time=clock_time, input_time=input_time_of)
