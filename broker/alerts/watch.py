@@ -9,13 +9,12 @@ target or the disk while it looks. An incident ends quietly when its rule is del
 not about it any more, and with a message when the channel or group it is about is gone.
 
 Rules of the file come and go with the file; those made by operations are rows of the catalog. Left to others: what the
-operations take and give (`operations/alerts.py`), which values are allowed (`alert_rules.py`).
+operations take and give (`operations/alerts.py`), what a rule may be (`rules.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections import Counter
@@ -25,7 +24,7 @@ import msgspec
 from msgspec.structs import replace
 
 from broker import alert_rules
-from broker.alerts import judging
+from broker.alerts import judging, rules
 from broker.alerts.delivery import Deliverer, Ways
 from broker.alerts.incidents import KeptIncident, Message
 from broker.alerts.notice import Notice
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from typing import Any
 
-    from broker.config import AlertConfig, Config
+    from broker.config import Config
     from broker.control import ChannelControl, ChannelView
     from broker.monitoring import Monitoring
     from broker.operations.alerts import ChangeAlertArguments, CreateAlertArguments, IncidentArguments
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 ENDED_KEPT_MAX: Final = 500
 RULES_MAX: Final = 500
-FILE: Final = "file"
-OPERATION: Final = "operation"
 
 _log = logging.getLogger("binwire.alerts")
 
@@ -72,7 +69,7 @@ class Alerts:
         self._clock = clock
         self._ways = Ways(config.mail, config.alert_commands)
         self._deliverer = Deliverer(self._ways, clock, scheduler, self._keep)
-        self._rules = {rule.id: rule for rule in map(rule_of_file, config.alerts)}
+        self._rules = {rule.id: rule for rule in map(rules.rule_of_file, config.alerts)}
         self._incidents: dict[str, KeptIncident] = {}
         """By id, the oldest first."""
         self._open: dict[judging.Key, KeptIncident] = {}
@@ -95,12 +92,12 @@ class Alerts:
 
     async def _load(self) -> None:
         try:
-            rules = await self._catalog.run(self._catalog.alert_rules)
+            rule_rows = await self._catalog.run(self._catalog.alert_rules)
             incidents = await self._catalog.run(self._catalog.incidents)
         except StorageError as error:
             _log.error("only the alerts of the file are in force: %s", error)
-            rules, incidents = [], []
-        for rule_row in rules:
+            rule_rows, incidents = [], []
+        for rule_row in rule_rows:
             try:
                 rule = msgspec.json.decode(rule_row.rule, type=AlertRule)
             except msgspec.DecodeError as error:
@@ -249,9 +246,9 @@ class Alerts:
 
     async def shown_rules(self) -> AlertRules:
         await self._wait_loaded()
-        rules = sorted(self._rules.values(), key=lambda rule: rule.defined_by != FILE)
+        listed = sorted(self._rules.values(), key=lambda rule: rule.defined_by != rules.FILE)
         return AlertRules(
-            tuple(map(self._shown, rules)), tuple(sorted(self._ways.commands)), self._ways.mail is not None
+            tuple(map(self._shown, listed)), tuple(sorted(self._ways.commands)), self._ways.mail is not None
         )
 
     async def create(self, arguments: CreateAlertArguments) -> AlertRule:
@@ -268,7 +265,7 @@ class Alerts:
             threshold_s=usual if arguments.threshold_s is None else arguments.threshold_s,
             targets=arguments.targets,
             enabled=arguments.enabled,
-            defined_by=OPERATION,
+            defined_by=rules.OPERATION,
         )
         return await self._put(rule)
 
@@ -281,11 +278,11 @@ class Alerts:
             if name != "alert_id" and (value := getattr(arguments, name)) is not msgspec.UNSET
         }
         if "targets" in given:
-            given["targets"] = _with_hidden(given["targets"], rule.targets)
+            given["targets"] = rules.with_hidden(given["targets"], rule.targets)
         return await self._put(replace(rule, **given))
 
     async def _put(self, rule: AlertRule) -> AlertRule:
-        self._check(rule)
+        rules.check(rule, self._channels.views(), self._ways)
         row = AlertRuleRow(rule.id, msgspec.json.encode(rule).decode())
         await self._catalog.run(self._catalog.put_alert_rule, row)
         self._rules[rule.id] = rule
@@ -340,15 +337,12 @@ class Alerts:
 
     def take(self, config: Config) -> None:
         """Bring the rules of the file, mail and commands to what the file says now."""
-        own = {rule.id: rule for rule in self._rules.values() if rule.defined_by != FILE}
-        self._rules = {rule.id: rule for rule in map(rule_of_file, config.alerts)} | own
+        own = {rule.id: rule for rule in self._rules.values() if rule.defined_by != rules.FILE}
+        self._rules = {rule.id: rule for rule in map(rules.rule_of_file, config.alerts)} | own
         self._ways.mail, self._ways.commands = config.mail, config.alert_commands
 
     def _shown(self, rule: AlertRule) -> AlertRule:
-        targets = tuple(
-            AlertTarget(target.kind, alert_rules.shown_address(target.kind, target.address)) for target in rule.targets
-        )
-        return replace(rule, targets=targets, is_firing=any(key[0] == rule.id for key in self._open))
+        return rules.shown(rule, is_firing=any(key[0] == rule.id for key in self._open))
 
     def _found(self, alert_id: str) -> AlertRule:
         rule = self._rules.get(alert_id)
@@ -358,76 +352,9 @@ class Alerts:
 
     def _own(self, alert_id: str) -> AlertRule:
         rule = self._found(alert_id)
-        if rule.defined_by == FILE:
+        if rule.defined_by == rules.FILE:
             raise OperationError(
                 Refusal.DEFINED_BY_FILE,
                 f"the alert rule {rule.name} is defined by the file; edit its [[alerts]], then run `binwire reload`",
             )
         return rule
-
-    def _check(self, rule: AlertRule) -> None:
-        """Hold a rule made by an operation to the rules, and to what there is."""
-        alert_rules.check_scope("group_id", rule.kind, rule.channel_id, rule.group_id)
-        alert_rules.check_threshold("threshold_s", rule.kind, rule.threshold_s)
-        for index, target in enumerate(rule.targets):
-            _check_target(f"targets[{index}].address", target, self._ways)
-        views = self._channels.views()
-        if rule.channel_id is not None and all(view.id != rule.channel_id for view in views):
-            raise OperationError(Refusal.NOT_FOUND, f"there is no channel {rule.channel_id!r}", field="channel_id")
-        if rule.group_id not in (None, alert_rules.EVERY_GROUP) and not any(judging.subjects(rule, views)):
-            raise OperationError(
-                Refusal.NOT_FOUND, f"{rule.channel_id} has no group {rule.group_id!r}", field="group_id"
-            )
-
-
-def rule_of_file(alert: AlertConfig) -> AlertRule:
-    """A rule of the file; its id follows from its name, so that its incidents go on over a restart."""
-    addresses = [
-        *(("webhook", url.reveal()) for url in alert.webhooks),
-        *(("email", address) for address in alert.emails),
-        *(("command", name) for name in alert.commands),
-    ]
-    return AlertRule(
-        id=f"file_{hashlib.sha256(alert.name.encode()).hexdigest()[:12]}",
-        name=alert.name,
-        channel_id=alert.channel,
-        group_id=alert.group,
-        kind=alert.kind,
-        threshold_s=alert_rules.threshold_s(alert.kind, alert.threshold),
-        targets=tuple(AlertTarget(kind, address) for kind, address in addresses),  # type: ignore[arg-type]
-        enabled=alert.enabled,
-        defined_by=FILE,
-    )
-
-
-def _check_target(path: str, target: AlertTarget, ways: Ways) -> None:
-    if target.kind == "webhook":
-        if target.address.endswith("/…"):
-            raise OperationError(
-                Refusal.INVALID, "this address is shortened for showing; give the whole one", field=path
-            )
-        alert_rules.check_webhook(path, target.address)
-    elif target.kind == "command":
-        alert_rules.check_command(path, target.address, ways.commands)
-    else:
-        alert_rules.check_email(path, target.address)
-        if ways.mail is None:
-            sentence = "mail cannot be sent: the configuration file has no [mail]"
-            raise OperationError(Refusal.INVALID, sentence, field=path)
-
-
-def _with_hidden(given: Sequence[AlertTarget], before: Sequence[AlertTarget]) -> tuple[AlertTarget, ...]:
-    """Targets as they were given, with the whole addresses of those that were given as they had been shown."""
-    left = list(before)
-    whole = []
-    for target in given:
-        known = next((each for each in left if _is_shown_as(each, target)), None)
-        if known is not None:
-            left.remove(known)
-        whole.append(target if known is None else known)
-    return tuple(whole)
-
-
-def _is_shown_as(target: AlertTarget, given: AlertTarget) -> bool:
-    shown = alert_rules.shown_address(target.kind, target.address)
-    return target.kind == given.kind and given.address in (target.address, shown)

@@ -17,7 +17,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from broker.alerts.watch import Alerts, rule_of_file
+from broker.alerts.rules import rule_of_file
+from broker.alerts.watch import Alerts
 from broker.config import AlertConfig
 from broker.control import DiskView, MemberView
 from broker.loop_delay import BUCKETS_S, INTERVAL_S, LoopDelay
