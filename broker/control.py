@@ -292,7 +292,9 @@ class ControlServer:
                     await self._operation(request, lines, peer)
                 case "reload":
                     reloaded = await self._reload()
-                    refused = [view.refused_objects for view in self._channels.views() if view.refused_objects]
+                    refused = [
+                        view.refused_objects for view in await resident(self._channels.views) if view.refused_objects
+                    ]
                     await lines.send({"reloaded": reloaded, "refused": refused})
                 case other:
                     raise ControlError(f"there is no request {other!r}; there are {_REQUESTS}")

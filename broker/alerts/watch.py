@@ -32,6 +32,7 @@ from broker.operations.alerts import AlertRule, AlertRules, AlertTarget, Deliver
 from broker.operations.operation import Done, OperationError, Refusal
 from storage.catalog import AlertRuleRow
 from storage.errors import StorageError
+from storage.log import resident
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -282,7 +283,7 @@ class Alerts:
         return await self._put(replace(rule, **given))
 
     async def _put(self, rule: AlertRule) -> AlertRule:
-        rules.check(rule, self._channels.views(), self._ways)
+        rules.check(rule, await resident(self._channels.views), self._ways)
         row = AlertRuleRow(rule.id, msgspec.json.encode(rule).decode())
         await self._catalog.run(self._catalog.put_alert_rule, row)
         self._rules[rule.id] = rule
@@ -299,7 +300,7 @@ class Alerts:
         await self._wait_loaded()
         rule = self._found(alert_id)
         now_ms = self._clock.now_ms()
-        subject = next(judging.subjects(rule, self._channels.views()), None)
+        subject = next(judging.subjects(rule, await resident(self._channels.views)), None)
         notice = Notice(
             id=f"test_{secrets.token_hex(8)}.test",
             event="test",

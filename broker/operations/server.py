@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from broker.console.audit import AuditEntry
 from broker.operations.operation import Done, NoArguments, Operation, OperationError, Refusal
+from storage.log import resident
 
 if TYPE_CHECKING:
     from broker.operations.plane import ControlPlane
@@ -60,7 +61,7 @@ async def list_audit(plane: ControlPlane, arguments: AuditArguments) -> AuditLis
 async def reload(plane: ControlPlane, arguments: NoArguments) -> Done:
     """Read the configuration file again: groups, objects, the console's password and tokens, certificates."""
     told = await plane.reload()
-    refused = [view.refused_objects for view in plane.channels.views() if view.refused_objects]
+    refused = [view.refused_objects for view in await resident(plane.channels.views) if view.refused_objects]
     if refused:
         raise OperationError(Refusal.NOT_ALLOWED_NOW, "; ".join((told, *refused)), details=refused)
     return Done(told)

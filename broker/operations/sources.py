@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from broker.config import Secret
 from broker.operations.operation import Operation, OperationError, Refusal
+from storage.log import resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -293,7 +294,7 @@ async def what_to_take_back(plane: ControlPlane, channel_id: str) -> tuple[str, 
 
     Raises KeyError for an unknown channel.
     """
-    sources = {view.id: view.source for view in plane.channels.views()}
+    sources = {view.id: view.source for view in await resident(plane.channels.views)}
     source = sources.pop(channel_id)
     others = {_place(other) for other in sources.values()}
     place, hosts = _place(source), _place(source).rpartition("@")[2]

@@ -27,6 +27,7 @@ from tests.broker.fakes import MemoryOffsets
 from tests.fakes import ManualClock
 from tests.fakes_log import MemoryLog
 from tests.server_process import ServerProcess
+from tests.tools.workplace import CHECKOUT
 
 GROUP = GroupRow("dtsa", "shop", "analytics", "dtstest", None)
 NOW_MS = 1_700_000_100_000
@@ -222,6 +223,17 @@ def test_what_the_medium_does_not_give_back_is_not_known(world: World, monkeypat
     monkeypatch.setattr(world.log, "read", broken)
     view = world.view()
     assert (view.consume_timestamp_ms, view.remaining) == (None, 8)
+
+
+def test_nobody_asks_for_views_who_does_not_wait_for_what_is_on_the_medium() -> None:
+    """`resident(channels.views)` brings in what is not in memory, where a plain call fails; `_status` is asked so."""
+    asking = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((CHECKOUT / "broker").rglob("*.py"))
+        for line in path.read_text("utf-8").splitlines()
+        if ".views()" in line
+    ]
+    assert asking == ['control.py: "channels": [to_builtins(view) for view in self._channels.views()],']
 
 
 # Who
