@@ -120,9 +120,11 @@ def _written(new: NewFile) -> Iterator[str]:
 async def _greet(app: Application, new: NewFile, found: Found | None, dialogue: Dialogue) -> None:
     """Tell where everything is, when the channel streams or stands still."""
     if found is not None and found.created is not None:
+        from broker.app import source_desk
         from broker.operations.sources import note_created
 
-        await app.catalog.run(note_created, app.catalog, app.plane.sources.shown(found.source.url(None)), found.created)
+        shown = source_desk().shown(found.source.url(None))
+        await app.catalog.run(note_created, app.catalog, shown, found.created)
     if new.channel is not None:
         await _tell_channel(app, new, new.channel, dialogue)
     dialogue.say(f"Console: http://{app.addresses['console']}/")

@@ -77,7 +77,9 @@ def _structlog_formatter(environment: Mapping[str, str]) -> logging.Formatter:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     colours = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
-    last: list[structlog.types.Processor] = [_without_controls, structlog.dev.ConsoleRenderer(colors=colours)]
+    # The default takes rich where it is installed, which prints the variables of every frame, secrets among them.
+    renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    last: list[structlog.types.Processor] = [_without_controls, renderer]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=common,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

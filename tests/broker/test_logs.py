@@ -50,6 +50,20 @@ def test_an_exception_is_one_line_for_a_machine():
     assert "ValueError: why" in json.loads(line)["exception"]
 
 
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_a_traceback_has_no_variables(stream: type[io.StringIO]):
+    """Whose values may be secrets."""
+    shown = stream()
+    logs.configure("info", shown)
+    password = "S3cret-word".replace("word", "value")
+    try:
+        raise ValueError("why" if password else "")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    assert "ValueError: why" in shown.getvalue()
+    assert "S3cret-value" not in shown.getvalue()
+
+
 def test_a_line_for_a_machine_says_what_structlog_says():
     import structlog
 
