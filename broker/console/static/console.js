@@ -114,12 +114,18 @@
     if (!link.closest("#dialog")) {
       opener = { element: link, href: link.getAttribute("href"), id: link.id };
     }
+    dialog().dataset.wanted = "";
     window.htmx.ajax("GET", address, { target: "#dialog-body", swap: "innerHTML" });
   });
 
   document.addEventListener("htmx:afterSettle", (event) => {
     const box = dialog();
     if (event.detail.target?.id !== "dialog-body" || !box) {
+      return;
+    }
+    // An answer that comes after the dialog was closed does not open it again.
+    if (box.dataset.wanted === undefined) {
+      document.getElementById("dialog-body").replaceChildren();
       return;
     }
     if (!box.open) {
@@ -153,6 +159,7 @@
   });
   document.addEventListener("close", (event) => {
     if (event.target === dialog()) {
+      delete dialog().dataset.wanted;
       document.getElementById("dialog-body").replaceChildren();
       const again = opener && (opener.element.isConnected ? opener.element
         : (opener.id && document.getElementById(opener.id)) || [...document.querySelectorAll("a[data-dialog]")].find((link) => link.getAttribute("href") === opener.href));
