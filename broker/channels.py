@@ -114,6 +114,8 @@ class RunningChannel(Protocol):
 
     async def stop(self) -> None: ...
 
+    async def end(self) -> None: ...
+
     def status(self) -> Status: ...
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]: ...
@@ -230,6 +232,15 @@ class ServedChannel:
         found = "; ".join(f"{item.name}: {item.found}" for item in failed)
         return f"the precheck failed: {found}; mend that, and have it run again"
 
+    def _progress(self, situation: Situation, status: Status) -> ProgressView | None:
+        """What a channel does that is on its way to Normal."""
+        if status.progress is not None:
+            return ProgressView(*status.progress)
+        if situation is Situation.PRECHECKING:
+            return ProgressView(f"looking at {self.source}")
+        is_connecting = situation is Situation.CONNECTING and self.channel.is_running
+        return ProgressView(f"connecting to {self.source}") if is_connecting else None
+
     def _prechecked(self) -> tuple[tuple[PrecheckItem, ...] | None, int | None]:
         """The last precheck: the one that was asked for, or what a beginning channel found."""
         found, looked = self.channel.prechecked, self.looked
@@ -254,9 +265,10 @@ class ServedChannel:
         """End the capture; the log stays readable until its owner closes it."""
         await self.end_precheck()
         try:
-            await self.channel.stop()
+            await self.channel.end()
         finally:
-            for end in self._ends:
+            ends, self._ends = self._ends, []
+            for end in ends:
                 end()
 
     def view(self, consumption: Consumption, disk_warnings: Mapping[int, str]) -> ChannelView:
@@ -298,7 +310,7 @@ class ServedChannel:
             ),
             **({} if config is None else _described(config)),
             silent_ms=status.silent_ms,
-            progress=None if status.progress is None else ProgressView(*status.progress),
+            progress=self._progress(situation, status),
             whitelist_addresses=self.channel.whitelist_addresses,
             records=status.records,
             transactions=status.transactions,

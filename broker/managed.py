@@ -170,7 +170,11 @@ async def open_kept(app: Application, documents: Sequence[DocumentRow], plan: Pl
     """Serve the channels that were made by operations, as they were when the server ended."""
     from broker.app import open_configured_source
 
-    for document in documents:
+    def age(document: DocumentRow) -> tuple[int, str]:
+        row = plan.channels.get(document.channel_id)
+        return (0 if row is None else row.created_ms, document.channel_id)
+
+    for document in sorted(documents, key=age):
         channel_id = document.channel_id
         if channel_id in app.channels:
             _log.warning("the file defines a channel that was made by an operation", extra={"channel": channel_id})

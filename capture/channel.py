@@ -182,6 +182,7 @@ class Channel:
         self.prechecked: tuple[Sequence[CheckResult], int] | None = None
         """What the check at the beginning found, and when (Unix epoch ms)."""
         self._reconnects = 0
+        self._is_over = False
         self._ended = False
         self._ended_at: str | None = None
         self._progress = Progress("")
@@ -196,7 +197,7 @@ class Channel:
 
     async def start(self) -> None:
         """Begin, or go on where the log ends; `status` and `wait_for` tell how it goes. Does nothing if it runs."""
-        if self._task is None or self._task.done():
+        if not self._is_over and (self._task is None or self._task.done()):
             self._ended, self._ended_at = False, None
             self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
             self._task.add_done_callback(self._require_reason)
@@ -245,6 +246,11 @@ class Channel:
             await asyncio.gather(task, return_exceptions=True)
         if self._state is not State.NOT_STARTED:
             self._move(State.NOT_STARTED)
+
+    async def end(self) -> None:
+        """Stop for good: whoever was about to start it does not."""
+        self._is_over = True
+        await self.stop()
 
     def status(self) -> ChannelStatus:
         session = self._session

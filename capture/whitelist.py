@@ -62,7 +62,7 @@ def _routes(hosts: tuple[tuple[str, int], ...]) -> list[str]:
     for host, port in hosts:
         try:
             candidates = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except OSError:
+        except (OSError, UnicodeError):  # the second for what cannot be the name of a host
             continue
         found += [local for candidate in candidates if (local := _route(candidate[0], candidate[4])) is not None][:1]
     return found

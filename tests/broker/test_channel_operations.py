@@ -207,9 +207,8 @@ async def test_channels_come_back_as_they_were(tmp_path: Path) -> None:
         failed = await control.create(source=NO_FILE)
         before = await control.show(started)
     async with Control(tmp_path) as control:
-        assert [view.id for view in (await control.call("list_channels")).channels] == sorted(
-            [started, waiting, failed]
-        )
+        shown = [view.id for view in (await control.call("list_channels")).channels]
+        assert shown == [started, waiting, failed]
         await control.served(started).channel.wait_ended()  # type: ignore[attr-defined]
         view = await control.show(started)
         assert view.high_watermark == before.high_watermark
@@ -474,6 +473,35 @@ async def test_a_change_goes_on_though_nobody_waits_for_it(control: Control) -> 
     await change
     assert (await control.call("list_channels")).total == 0
     assert control.app.catalog.channels() == []
+
+
+async def test_a_server_that_ends_brings_a_release_to_its_end(tmp_path: Path) -> None:
+    async with Control(tmp_path) as control:
+        channel_id = await control.started()
+        releasing = asyncio.create_task(control.call("release_channel", channel_id=channel_id, confirm=channel_id))
+        while not control.app.changing.locked():  # noqa: ASYNC110 — nobody tells that it was taken
+            await asyncio.sleep(0)
+    assert (await releasing).refusal is None
+    async with Control(tmp_path) as control:
+        assert (await control.call("list_channels")).total == 0
+        assert control.app.catalog.releases() == []
+
+
+async def test_a_channel_that_ended_for_good_is_not_started_by_a_change_under_way(control: Control) -> None:
+    channel_id = await control.started()
+    served = control.served(channel_id)
+    await served.stop()
+    await served.channel.take_objects(("other",))
+    await served.channel.start()
+    assert not served.channel.is_running
+
+
+async def test_a_host_that_cannot_be_one_keeps_nothing_from_being_released(control: Control) -> None:
+    channel_id = await control.create(source={"host": "x" * 70, "username": "u"})
+    view = await control.show(channel_id)
+    assert view.reason is not None
+    assert view.reason.startswith("the precheck failed: reachable: ")
+    await control.call("release_channel", channel_id=channel_id, confirm=channel_id)
 
 
 # ---- passwords ----

@@ -249,6 +249,8 @@ class IdleChannel:
 
     async def stop(self) -> None: ...
 
+    async def end(self) -> None: ...
+
     def status(self) -> IdleChannel:
         return self
 
