@@ -20,7 +20,7 @@ FIDELITY = CHECKOUT / "broker" / "fidelity.toml"
 MATRIX = CHECKOUT / "tests" / "interop" / "matrix.json"
 
 STATUSES = ("faithful", "inferred", "unknown", "different")
-AREAS = {"record": "Record", "value": "Column values", "broker": "Broker"}
+AREAS = {"record": "Record", "value": "Column values", "broker": "Broker", "console": "Console and API"}
 CLIENT_COLUMNS = {
     "plain": "SASL",
     "tls": "TLS",
