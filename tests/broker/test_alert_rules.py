@@ -126,9 +126,8 @@ def test_the_password_of_the_mail_server_comes_from_a_file_and_does_not_show(tmp
         (
             {"commands": ["page"]},
             (
-                "alerts[0].commands[0]: found 'page'; allowed is the name of a command of the configuration file: none, "
-                "for "
-                "it defines no [alert_commands]"
+                "alerts[0].commands[0]: found 'page'; allowed is the name of a command of the configuration file: "
+                "none, for it defines no [alert_commands]"
             ),
         ),
         (
@@ -174,8 +173,8 @@ def test_each_mistake_of_a_rule_has_its_sentence(alert: dict[str, Any], sentence
         (
             {"mail": MAIL | {"username": "u", "password": "secret", "security": "none"}},
             (
-                "mail.security: found none with a password, which would go to smtp.example.com:587 readable; allowed is "
-                '"tls", "starttls", or a mail server on this machine'
+                "mail.security: found none with a password, which would go to smtp.example.com:587 readable; "
+                'allowed is "tls", "starttls", or a mail server on this machine'
             ),
         ),
         ({"mail": {"server": "h:25"}}, "mail.sender: found nothing; this key is required"),
@@ -186,8 +185,8 @@ def test_each_mistake_of_a_rule_has_its_sentence(alert: dict[str, Any], sentence
         (
             {"alert_commands": {"page": ["page", "--token=secret"]}},
             (
-                "alert_commands.page: found ['page']; allowed is a program by its whole path and its arguments, such as "
-                '["/usr/local/bin/page", "-v"]'
+                "alert_commands.page: found ['page']; allowed is a program by its whole path and its arguments, "
+                'such as ["/usr/local/bin/page", "-v"]'
             ),
         ),
         (
