@@ -16,13 +16,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from broker.console import rest
-from broker.console.access import FAILED, Guard
+from broker.console.access import FAILED, Guard, access_of
 from broker.console.openapi import description
 from broker.console.pages import ROUTES as PAGES
 from broker.console.probes import ROUTES as PROBES
 from broker.console.rendering import environment, render, static_file
 from broker.console.sessions import Sessions
-from broker.operations.operation import HTTP_STATUS, OperationError, Refusal
+from broker.console.slices import SlicedResponse
+from broker.operations.operation import HTTP_STATUS, OperationError, Refusal, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,8 @@ def _refused_outside(app: Starlette) -> Callable[[Scope, OperationError], Respon
 
 
 async def _description(request: Request) -> Response:
-    return rest.json_response(description())
+    document = description(needs_token=access_of(request).needs_login)
+    return SlicedResponse(lambda: encoded(document))
 
 
 def _is_api(request: Request) -> bool:

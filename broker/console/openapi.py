@@ -40,8 +40,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 @cache
-def description() -> dict[str, Any]:
-    """The document."""
+def description(*, needs_token: bool = True) -> dict[str, Any]:
+    """The document; `needs_token`: nobody is answered without one."""
     # Of results msgspec is asked once, so that kinds of the same name get names that tell them apart.
     results = [Refused if each.result is Download else each.result for each in OPERATIONS]
     kinds = [*results, *(each.arguments for each in OPERATIONS), Refused]
@@ -64,7 +64,7 @@ def description() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": subject} for subject in dict.fromkeys(each.subject for each in OPERATIONS)],
-        "security": [{"token": []}, {}],
+        "security": [{"token": []}] if needs_token else [],
         "paths": paths,
         "components": {
             "schemas": components,
