@@ -447,6 +447,100 @@ def test_what_was_changed_stands_in_the_audit_log_without_passwords(visitor: Vis
     visitor.check_accessibility()
 
 
+# --- states, and who may see them -------------------------------------------------------------------------------------
+
+
+def test_a_channel_that_may_not_start_or_stands_still_says_why_and_is_helped_on(
+    visitor: Visitor, console: Console, mysql97: LiveServer
+):
+    database = mysql97.fresh_database()
+    mysql97.execute("CREATE TABLE t (id INT PRIMARY KEY)", database=database)
+    account, grant = "'halting'@'%'", "REPLICATION SLAVE, REPLICATION CLIENT"
+    mysql97.execute_all(
+        f"CREATE USER {account} IDENTIFIED BY '{PASSWORD}'",
+        f"GRANT SELECT ON `{database}`.* TO {account}",
+        f"GRANT REPLICATION CLIENT ON *.* TO {account}",
+    )
+    source = {"url": mysql97.url("halting", PASSWORD)}
+    made = console.ask("POST", "/channels", {"source": source, "objects": [f"{database}.*"], "segment_size": "1MiB"})
+    page = visitor.open(f"/channels/{made['id']}/setup")
+    failed = page.locator("tr").filter(has_text="REPLICATION SLAVE privilege")
+    expect(failed).to_contain_text("Failed")
+    expect(failed).to_contain_text("GRANT REPLICATION SLAVE ON *.* TO")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_have_count(0)
+    visitor.check_accessibility()
+    mysql97.execute(f"GRANT {grant} ON *.* TO {account}")
+    page.get_by_role("button", name="Precheck again").click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("heading", name="The channel runs.")).to_be_visible()
+    mysql97.execute(f"REVOKE {grant} ON *.* FROM {account}")
+    threads = mysql97.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'halting'")
+    for (thread,) in threads:
+        mysql97.execute(f"KILL {thread}")
+    page.goto(f"/channels/{made['id']}/settings")
+    expect(page.locator("main .badge.bad").first).to_have_text("Error")
+    expect(page.get_by_text("REPLICATION SLAVE").first).to_be_visible()
+    visitor.check_accessibility()
+    visitor.photograph("error")
+    mysql97.execute(f"GRANT {grant} ON *.* TO {account}")
+    page.get_by_role("button", name="Try again now").click()
+    expect(page.locator("main .badge.good").first).to_have_text("Normal")
+    console.ask("DELETE", f"/channels/{made['id']}?confirm={made['id']}")
+
+
+def test_a_password_is_changed_by_who_knows_the_old_one(visitor: Visitor, tracked: Tracked):
+    again = {"name": "changing", "username": "changer", "password": PASSWORD, "password_again": PASSWORD}
+    group = tracked.console.ask("POST", f"{tracked.path}/groups", again)
+    page = visitor.open(f"{tracked.path}/groups/{group['id']}/password")
+    page.get_by_label("Old password").fill("Not4this1")
+    for label in ("Password", "Password once more"):
+        page.get_by_label(re.compile(f"^(New )?{label}$", re.IGNORECASE)).fill("Next5password")
+    with visitor.expecting(400):
+        page.locator("main").get_by_role("button").click()
+        expect(page.get_by_label("Old password")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Old password").fill(PASSWORD)
+    for label in ("Password", "Password once more"):
+        page.get_by_label(re.compile(f"^(New )?{label}$", re.IGNORECASE)).fill("Next5password")
+    page.locator("main").get_by_role("button").click()
+    expect(page.get_by_text("The new password is in force.")).to_be_visible()
+    tracked.console.ask("DELETE", f"{tracked.path}/groups/{group['id']}?confirm={group['id']}")
+
+
+def test_behind_a_password_a_page_is_seen_by_who_logs_in_until_logging_out(browser: Browser, tmp_path: Path):
+    secured = f'{CONFIGURATION}password = "{PASSWORD}"\n'
+    with ServerProcess(tmp_path, secured).start() as process:
+        origin = f"http://{process.bootstrap('console')}"
+        process.wait_for(lambda: _is_served(origin), "serving the console")
+        visitor = browser.visit(origin)
+        page = visitor.open("/audit?search=sign")
+        expect(page).to_have_url(re.compile("/login"))
+        visitor.check_accessibility()
+        password = page.get_by_label("Password or token")
+        expect(password).to_be_focused()
+        password.fill("Not4this1")
+        with visitor.expecting(401):
+            password.press("Enter")
+            expect(page.get_by_role("alert")).to_be_visible()
+        password.fill(PASSWORD)
+        password.press("Enter")
+        expect(page).to_have_url(re.compile(r"/audit\?search=sign$"))
+        expect(_rows(page).first).to_contain_text("sign_in")
+        page.get_by_role("button", name="Log out").click()
+        expect(page).to_have_url(re.compile("/login"))
+        page.goto("/audit")
+        expect(page).to_have_url(re.compile("/login"))
+        visitor.check()
+    browser.dismiss()
+
+
+def _is_served(origin: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{origin}/healthz"):
+            return True
+    except OSError:
+        return False
+
+
 # --- what a consumer needs --------------------------------------------------------------------------------------------
 
 
