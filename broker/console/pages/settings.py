@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from broker.console.pages.base import Failure, address, go, view
-from broker.console.rendering import form_of, form_pairs, page_call
+from broker.console.rendering import environment, form_of, form_pairs, page_call
 from broker.operations.operation import OperationError
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 CONSOLE: Final = "console"
 """The name of the console's own address among those of the server."""
+
+
+_TABLE: Final = re.compile(r"(?:`(?:[^`]|``)+`|[^`.]+)\..")
+"""An entry of `objects` that is a database and a table: names with a dot stand in backticks."""
 
 
 async def shown(request: Request) -> ChannelView:
@@ -141,13 +146,16 @@ async def tables_of(request: Request, of: dict[str, Any], tracked: tuple[str, ..
 
 def _is_table_of(text: str, database: str) -> bool:
     """Whether this entry of `objects` is a table of the database."""
-    from capture.selection import SelectionError, parse_object
+    entry = database if re.fullmatch("[^`.]+", database) else "`" + database.replace("`", "``") + "`"
+    return text.startswith(f"{entry}.")
 
-    try:
-        found, table = parse_object(text)
-    except SelectionError:
-        return False
-    return found == database and table is not None
+
+def _is_table(text: str) -> bool:
+    """Whether this entry of `objects` is a table."""
+    return _TABLE.match(text) is not None
+
+
+environment.tests["table_object"] = _is_table
 
 
 ROUTES: Final = (

@@ -35,7 +35,14 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, target, requestConfig } = event.detail;
     const source = requestConfig && requestConfig.elt;
-    if (!source || !polls(source) || xhr.status !== 200) {
+    if (!source || !polls(source)) {
+      return;
+    }
+    if (xhr.status !== 200) {
+      event.detail.shouldSwap = false;
+      if (xhr.status === 403 || xhr.status === 404) {
+        location.reload(); // what is shown is gone, or is not shown any more: the page itself says so
+      }
       return;
     }
     if (last.get(target) === xhr.response || selectionIn(target)) {
@@ -48,13 +55,17 @@
 
   // What a person has ticked, opened or scrolled within a fragment stays so when it is replaced.
   let kept = null;
+  const sameness = (element) => [
+    element.tagName, element.getAttribute("href"), element.form?.getAttribute("action"), element.getAttribute("name"),
+    element.getAttribute("value"), element.getAttribute("aria-label"), element.dataset.copy,
+  ].join("\u0000");
   const remember = (target) => {
     const focused = target.contains(document.activeElement) ? document.activeElement : null;
     kept = {
       ticked: [...target.querySelectorAll("input[type=checkbox]:checked")].map((box) => [box.name, box.value]),
       opened: [...target.querySelectorAll("details[open][id]")].map((element) => element.id),
       scrolled: [...target.querySelectorAll(".table-wrap")].map((element) => element.scrollLeft),
-      link: focused && !focused.id && focused.getAttribute("href"),
+      focused: focused && !focused.id && sameness(focused),
     };
   };
   document.addEventListener("htmx:afterSwap", (event) => {
@@ -73,8 +84,8 @@
       target.querySelectorAll(".table-wrap").forEach((element, index) => {
         element.scrollLeft = kept.scrolled[index] || 0;
       });
-      if (kept.link) {
-        [...target.querySelectorAll("a")].find((link) => link.getAttribute("href") === kept.link)?.focus({ preventScroll: true });
+      if (kept.focused) {
+        [...target.querySelectorAll("a, button, input, .table-wrap")].find((element) => sameness(element) === kept.focused)?.focus({ preventScroll: true });
       }
       kept = null;
     }
