@@ -24,6 +24,8 @@ from broker.samples import LANGUAGES, Sample, SampleLanguage, sample
 if TYPE_CHECKING:
     from broker.operations.plane import ControlPlane
 
+SHOWN_CHARACTERS_MAX: Final = 128
+
 
 class GroupList(Struct, frozen=True):
     """The consumer groups of a channel, and how many it may have."""
@@ -73,10 +75,12 @@ class SampleArguments(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def list_groups(plane: ControlPlane, arguments: ChannelArguments) -> GroupList:
     """The groups with their consumption."""
+    channel = await show_channel(plane, arguments)
     try:
-        views = await plane.groups.views(arguments.channel_id)
+        views = await plane.groups.views(channel.id)
     except register.NoSuchGroup:
-        _raise_no_channel(arguments.channel_id)
+        sentence = f"of channel {channel.id} only data is left, and nobody can log in to it"
+        raise OperationError(Refusal.NOT_ALLOWED_NOW, f"{sentence}; release it, or put it back into the file") from None
     return GroupList(tuple(views), GROUPS_PER_CHANNEL_MAX)
 
 
@@ -88,7 +92,7 @@ async def create_group(plane: ControlPlane, arguments: CreateGroupArguments) -> 
         ("username", arguments.username, allowed_username(arguments.username)),
     ):
         if allowed is not None:
-            raise _invalid(field, f"found {found!r}; allowed is {allowed}")
+            raise _invalid(field, f"found {_shown(found)}; allowed is {allowed}")
     _require_password(arguments.password, arguments.password_again)
     channel_id, name = arguments.channel_id, arguments.name
     try:
@@ -128,7 +132,7 @@ async def delete_group(plane: ControlPlane, arguments: DeleteGroupArguments) -> 
     await _require_allowed(plane, arguments.channel_id, "delete_group")
     group_id = arguments.group_id
     if arguments.confirm != group_id:
-        sentence = f"found {arguments.confirm!r}; to delete the group with its consumption for good give its id"
+        sentence = f"found {_shown(arguments.confirm)}; to delete the group with its consumption for good give its id"
         raise _invalid("confirm", f"{sentence} {group_id}")
     try:
         group, cut = await plane.groups.delete(arguments.channel_id, group_id)
@@ -160,10 +164,10 @@ async def show_sample(plane: ControlPlane, arguments: SampleArguments) -> Sample
     endpoint = next((each for each in endpoints if arguments.listener in (None, each.listener)), None)
     if endpoint is None:
         names = ", ".join(each.listener for each in endpoints)
-        raise _invalid("listener", f"found {arguments.listener!r}; allowed are {names}")
+        raise _invalid("listener", f"found {_shown(arguments.listener or '')}; allowed are {names}")
     if arguments.language not in (language.id for language in LANGUAGES):
         names = ", ".join(language.id for language in LANGUAGES)
-        raise _invalid("language", f"found {arguments.language!r}; allowed are {names}")
+        raise _invalid("language", f"found {_shown(arguments.language)}; allowed are {names}")
     return sample(arguments.language, channel, group, endpoint)
 
 
@@ -200,6 +204,13 @@ def _not_made(channel_id: str, group_id: str, defined_by: str) -> OperationError
 
 def _invalid(field: str, sentence: str) -> OperationError:
     return OperationError(Refusal.INVALID, f"{field}: {sentence}", field=field)
+
+
+def _shown(found: str) -> str:
+    """What was given, as a refusal repeats it."""
+    if len(found) <= SHOWN_CHARACTERS_MAX:
+        return repr(found)
+    return f"{found[:SHOWN_CHARACTERS_MAX]!r} and more, {len(found)} characters"
 
 
 def _raise_no_channel(channel_id: str) -> NoReturn:

@@ -24,7 +24,7 @@ from broker.operations.table import BY_NAME
 from storage.catalog import Catalog
 from storage.catalog_failures import unavailable
 from tests.broker.raw_client import RawClient
-from tests.broker.test_reload import Running, group, lives
+from tests.broker.test_reload import HEAD, Running, group, lives
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -162,6 +162,24 @@ async def test_what_breaks_a_rule_is_refused_and_names_its_argument(
     assert told in str(error)
     assert not any(arguments.get(key, "\0") in str(error) for key in ("password", "password_again"))
     assert len(run.app.catalog.groups()) == 2
+
+
+async def test_a_refusal_repeats_no_more_than_can_be_read(run: Running) -> None:
+    error = await refusal(run, "create_group", name="n" * 100_000)
+    assert "and more, 100000 characters" in str(error)
+    assert len(str(error)) < 300
+
+
+async def test_of_a_channel_whose_data_alone_is_left_there_are_no_groups(run: Running) -> None:
+    await run.app.close()
+    run.file.write_text(HEAD, "utf-8")
+    run.app = Application(load(run.file), read_again=lambda: load(run.file))
+    await run.app.start()
+    error = await refusal(run, "list_groups", channel_id="shop")
+    assert error.refusal is Refusal.NOT_ALLOWED_NOW
+    assert "only data is left" in str(error)
+    assert (await refusal(run, "create_group")).refusal is Refusal.NOT_ALLOWED_NOW
+    assert (await refusal(run, "list_groups", channel_id="nothing")).refusal is Refusal.NOT_FOUND
 
 
 async def test_a_channel_has_at_most_20_groups(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,3 +391,47 @@ async def test_the_schema_is_captures_own(run: Running) -> None:
     schema = await operate(run, "show_schema")
     own = Path(__file__).parents[2] / "capture" / "record.avsc"
     assert schema == json.loads(own.read_text("utf-8"))
+
+
+# Samples
+
+
+async def test_samples_are_filled_with_the_channels_values(run: Running) -> None:
+    made = await create(run, name='</script>"; import os #')
+    languages = await operate(run, "list_samples", channel_id="shop")
+    assert [each.id for each in languages] == [
+        "java",
+        "java-dts",
+        "python",
+        "go",
+        "node",
+        "c",
+        "ruby",
+        "dotnet",
+        "kcat",
+    ]
+    for language in languages:
+        shown = await operate(run, "show_sample", channel_id="shop", language=language.id, group_id=made.id)
+        assert str(run.app.addresses["public"]) in shown.text
+        assert made.id in shown.text
+        assert shown.placeholder in shown.text
+        assert "</script>" not in shown.text
+    first = await operate(run, "show_sample", channel_id="shop", language="python")
+    assert '"dtstest-dtsa"' in first.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused_as", "told"),
+    [
+        ({"language": "cobol"}, Refusal.INVALID, "allowed are java, java-dts, python"),
+        ({"listener": "nothing"}, Refusal.INVALID, "allowed are public"),
+        ({"group_id": "nothing"}, Refusal.NOT_FOUND, "has no group 'nothing'"),
+        ({"channel_id": "nothing"}, Refusal.NOT_FOUND, "no channel 'nothing'"),
+    ],
+)
+async def test_a_sample_that_there_is_not(
+    run: Running, arguments: dict[str, str], refused_as: Refusal, told: str
+) -> None:
+    error = await refusal(run, "show_sample", **{"channel_id": "shop", "language": "python", **arguments})
+    assert error.refusal is refused_as
+    assert told in str(error)
