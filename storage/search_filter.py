@@ -71,6 +71,8 @@ class _Group(NamedTuple):
     rows_log2: int
     at: int
     blocks: tuple[Block, ...]
+    last_position: int
+    last_crc: int
 
 
 Key = int
@@ -142,6 +144,14 @@ class FilterWriter:
         self._is_open = self._keys < BLOCK_KEYS and block.end - block.position < BLOCK_BYTES
         self.position, self._last = batch.end, batch
 
+    def is_still_so(self, log_path: Path) -> bool:
+        """Whether the batch that was entered last is still in the log: a failed flush may have cut it."""
+        last = self._last
+        if last is None:
+            return True
+        with self._files.opened(log_path, write=False) as log:
+            return is_batch(self._files, log, last.position, last.crc, last.next_offset)
+
     @property
     def is_full(self) -> bool:
         """Whether the group has no room for another batch."""
@@ -171,6 +181,15 @@ class FilterWriter:
         self._at += _PAGES_AT + len(pages) * _PAGE_BYTES
         self._rows = bytearray(len(self._rows))
         self._blocks, self._most_keys, self._is_open = [], 0, False
+
+
+def is_batch(files: Files, log: int, position: int, crc: int, next_offset: int) -> bool:
+    """Whether the batch at a position has this checksum and ends with this offset."""
+    try:
+        header = read_header(files.read(log, HEADER_BYTES, position))
+    except CorruptLog:
+        return False
+    return header.crc == crc and header.next_offset == next_offset
 
 
 def _folded(rows: bytearray, size: int) -> bytes:
@@ -217,7 +236,7 @@ class SegmentFilter:
             DamagedFilter: it is damaged, of a later version, or of other bytes than lie beside it.
             OSError: the system refuses to read it.
         """
-        if self.covered_end >= size_bytes:
+        if self.covered_end == size_bytes:
             return
         try:
             with (
@@ -225,6 +244,9 @@ class SegmentFilter:
                 self._files.opened(self._log_path, write=False) as log,
             ):
                 end = self._files.size(descriptor)
+                if self._groups:
+                    # A failed flush may have cut the log meanwhile.
+                    self._require_last(log, self._groups[-1], size_bytes)
                 while self.groups_end + _PAGES_AT < end and self._take_group(descriptor, log, end, size_bytes):
                     pass
         except FileNotFoundError:
@@ -244,14 +266,21 @@ class SegmentFilter:
         blocks = tuple(Block._make(_BLOCK.unpack_from(data, at)) for at in range(_HEAD.size, blocks_end, _BLOCK.size))
         if self.groups_end + _PAGES_AT + page_count * _PAGE_BYTES > end:
             return False
-        if blocks[0].position != self.covered_end or blocks[-1].end > size_bytes:
+        group = _Group(rows_log2, self.groups_end + _PAGES_AT, blocks, last_position, last_crc)
+        if blocks[0].position != self.covered_end:
             raise DamagedFilter(f"{self._path} is not the filter of the segment beside it")
-        last = read_header(self._files.read(log, HEADER_BYTES, last_position))
-        if last.crc != last_crc or last.next_offset != blocks[-1].next_offset:
-            raise DamagedFilter(f"{self._path} is not the filter of the segment beside it")
-        self._groups.append(_Group(rows_log2, self.groups_end + _PAGES_AT, blocks))
+        self._require_last(log, group, size_bytes)
+        self._groups.append(group)
         self.groups_end += _PAGES_AT + page_count * _PAGE_BYTES
         return True
+
+    def _require_last(self, log: int, group: _Group, size_bytes: int) -> None:
+        """Return if a group's last batch is where the group has it."""
+        last = group.blocks[-1]
+        if last.end > size_bytes or not is_batch(
+            self._files, log, group.last_position, group.last_crc, last.next_offset
+        ):
+            raise DamagedFilter(f"{self._path} is not the filter of the segment beside it")
 
     def blocks(self, keys: Sequence[Sequence[Key]]) -> list[Block]:
         """The blocks that may have, of each of these sets of keys, one or more; oldest first.

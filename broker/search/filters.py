@@ -69,7 +69,9 @@ class FilterMaker:
     def _make(self, segment: SegmentScan, until: int, *, is_closed: bool) -> Iterator[None]:
         path = str(segment.path)
         try:
-            writer = self._begun.pop(path, (None, 0))[0] or self._writer(segment)
+            writer = self._begun.pop(path, (None, 0))[0]
+            if writer is None or not writer.is_still_so(segment.path):
+                writer = self._writer(segment)
             yield from add_batches(segment, writer, until)
             if is_closed:
                 writer.end_group()

@@ -17,6 +17,7 @@ from broker.search.searching import ALL_KINDS
 from broker.search.service import WAITING_MAX, SearchError, SearchService, TooManySearches
 from storage.segment import filter_path
 from tests.broker import search_logs
+from tests.tools.workplace import CHECKOUT
 
 EVERYTHING = Question(ALL_KINDS)
 
@@ -189,6 +190,15 @@ async def test_the_process_ends_with_the_service(log: Log) -> None:
     await service.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_it_ends_when_its_input_does() -> None:
+    """As when the server is killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "broker.search.process", stdin=asyncio.subprocess.PIPE, cwd=CHECKOUT
+    )
+    await process.communicate(b"\0\0")
+    assert process.returncode == 0
 
 
 async def test_a_large_value_comes_in_pieces(service: SearchService, tmp_path: Path) -> None:

@@ -167,6 +167,25 @@ def test_a_filter_goes_on_with_the_segment_that_is_written_to(tmp_path: Path, mo
     assert found(Searcher(), log, by_id(299)) == ([299], [])
 
 
+def test_a_filter_of_what_a_failed_flush_cut_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is cut and other records come in place of those that were: no search goes by the keys of the old ones."""
+    monkeypatch.setattr("storage.search_filter.BLOCK_KEYS", 8)
+    records = list(search_logs.orders(300))
+    log, _ = search_logs.write_log(tmp_path / "t-0", records, segment_bytes=1 << 20)
+    searcher = Searcher()
+    maker = FilterMaker(searcher)
+    assert maker.run(log, 60.0)
+    assert found(searcher, log, by_id(250)) == ([250], [])
+    others = [*records[:200], *(list(search_logs.orders(400))[300:])]
+    search_logs.write_log(tmp_path / "other-0", others, segment_bytes=1 << 20)
+    (segment,) = searcher.segments(log, 1)
+    segment.path.write_bytes((tmp_path / "other-0" / segment.path.name).read_bytes())
+    for _ in range(2):
+        assert found(searcher, log, by_id(250)) == ([], [])
+        assert found(searcher, log, by_id(350)) == ([250], [])
+        assert maker.run(Log(log.directory, 0, 301), 60.0)
+
+
 def test_few_blocks_are_looked_at_in_vain() -> None:
     """16 bits per key and ten of them: one in two thousand; nothing that was entered is missed."""
     rows = bytearray(1 << ROWS_LOG2_MAX)
