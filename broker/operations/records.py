@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 LAST_MS: Final = 60_000
 """How far back the newest records are looked for where nothing is asked for."""
-_CURSOR: Final = re.compile(r"(\d{1,19})\.(-?\d{0,19})\.(-?\d{0,19})\.(\d{1,10})")
+_CURSOR: Final = re.compile(r"(\d{1,18})\.(-?\d{1,16})?\.(-?\d{1,16})?\.(\d{1,10})", re.ASCII)
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "contains", "starts with", "is null", "is not null"]
 Kind = Literal["INSERT", "UPDATE", "DELETE", "DDL", "BEGIN", "COMMIT", "HEARTBEAT"]
 ValueKind = Literal["text", "bytes", "null", "absent"]
+Offset = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+TimeMs = Annotated[int, Meta(ge=-(10**15), le=10**15)]
 
 DEFAULT_KINDS: Final[tuple[Kind, ...]] = ("INSERT", "UPDATE", "DELETE", "DDL")
 """What is looked for where a question names no kinds."""
@@ -60,8 +62,8 @@ class SearchArguments(Struct, frozen=True, forbid_unknown_fields=True):
     table: str | None = None
     conditions: Annotated[tuple[Condition, ...], Meta(max_length=32)] = ()
     kinds: tuple[Kind, ...] = ()
-    from_ms: int | None = None
-    to_ms: int | None = None
+    from_ms: TimeMs | None = None
+    to_ms: TimeMs | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 20
     cursor: str | None = None
     """Of the answer before: go on behind it. Everything else has to be as it was."""
@@ -120,14 +122,14 @@ class RecordArguments(Struct, frozen=True, forbid_unknown_fields=True):
     """Which record."""
 
     channel_id: str
-    offset: Annotated[int, Meta(ge=0)]
+    offset: Offset
 
 
 class ValueArguments(Struct, frozen=True, forbid_unknown_fields=True):
     """Which value: `index` counts the columns, -1 is the statement of a DDL (after)."""
 
     channel_id: str
-    offset: Annotated[int, Meta(ge=0)]
+    offset: Offset
     index: Annotated[int, Meta(ge=-1, le=4095)]
     side: Literal["before", "after"]
 
@@ -281,6 +283,11 @@ def _require_values(arguments: SearchArguments) -> None:
             raise _invalid(number, f"{condition.column} {condition.operator} takes no value")
         if not is_about_null and condition.value is None:
             raise _invalid(number, f"{condition.column} {condition.operator} needs a value to compare with")
+
+    try:
+        msgspec.msgpack.encode(arguments)
+    except UnicodeEncodeError:
+        raise OperationError(Refusal.INVALID, "what is looked for is not text: it has half of a character") from None
 
 
 def _invalid(number: int, sentence: str) -> OperationError:

@@ -189,7 +189,7 @@ class SearchService:
                 continue
             try:
                 answer = await self._exchange(request)
-            except SearchError as error:
+            except Exception as error:  # whoever asked is told, the next one has his turn
                 if not future.done():
                     future.set_exception(error)
             else:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from broker.operations.operation import Caller, OperationError, Refusal, builtins, call
 from broker.operations.plane import ControlPlane, LoggedAudit
@@ -20,6 +22,7 @@ from storage.clock import SystemClock
 from tests.broker import search_logs
 from tests.broker.search_logs import FIRST_S, record
 
+OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=", "contains", "starts with")
 CALLER = Caller("tests", "api", "127.0.0.1")
 EMOJI = "🎋 <b>&amp;</b> \u202e\x07"
 
@@ -101,7 +104,7 @@ async def test_pages_go_on_by_their_cursor_and_a_cursor_belongs_to_its_question(
         with pytest.raises(OperationError, match="belongs to another search"):
             await search(place, table="others", limit=30, cursor=cursor)
     assert [offset for page in pages for offset in page] == list(range(199, -1, -1))
-    for wrong in ("", "x", "1.2.3", "1.2.3.4.5", "9" * 99):
+    for wrong in ("", "x", "1.2.3", "1.2.3.4.5", "9" * 99, "1.-.-.4", "1...4", "٣.٣.٣.٣"):
         with pytest.raises(OperationError, match="belongs to another search"):
             await search(place, cursor=wrong)
 
@@ -161,6 +164,8 @@ async def test_what_is_refused(place: Place) -> None:
         ({"conditions": [{"column": "a", "operator": "is null", "value": "1"}]}, "takes no value"),
         ({"limit": 501}, "<= 500"),
         ({"kinds": ["ROLLBACK"]}, "Invalid enum value"),
+        ({"from_ms": 1 << 70}, "out of range|<= "),
+        ({"database": "\ud800"}, "half of a character"),
     ]
     for asked, sentence in cast("list[tuple[dict[str, Any], str]]", refused):
         with pytest.raises(OperationError, match=sentence) as error:
@@ -175,6 +180,28 @@ async def test_what_is_refused(place: Place) -> None:
         assert error.value.refusal is Refusal.NOT_FOUND
     with pytest.raises(OperationError, match="there is no such value"):
         [piece async for piece in download_value(place.plane, "shop", 0, 99, is_after=True)]
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    st.lists(st.tuples(st.text(min_size=1, max_size=8), st.sampled_from(OPERATORS), st.text(max_size=30)), max_size=3),
+    st.none() | st.text(max_size=8),
+    st.none() | st.integers(-(10**15), 10**15),
+    st.none() | st.integers(-(10**15), 10**15),
+)
+async def test_whatever_is_asked_is_answered_by_the_same_process(
+    place: Place, asked: list[tuple[str, str, str]], table: str | None, from_ms: int | None, to_ms: int | None
+) -> None:
+    await search(place)
+    process = place.plane.search.pid
+    conditions = [{"column": column, "operator": operator, "value": value} for column, operator, value in asked]
+    columns = [{**each, "column": "title"} for each in conditions]
+    for question in (conditions, columns):
+        found = await search(place, conditions=question, table=table, from_ms=from_ms, to_ms=to_ms)
+        assert found.is_complete
+    assert place.plane.search.pid == process
 
 
 async def test_a_channel_without_a_log_has_no_records(place: Place) -> None:
