@@ -34,7 +34,7 @@ from tests.server_process import ServerProcess
 
 CHANNEL_ID = "fuzzed"
 GROUP_ID = "dtsfuzzed00000001"
-EXAMPLES_MAX = 8
+EXAMPLES_MAX = 6
 
 
 def is_no_fault_of_ours(context: Any, response: Any, case: schemathesis.Case[Any]) -> None:
