@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from broker.config import Config, from_document
 from broker.monitoring import FINE_STEP_MS
 from broker.operations.operation import Caller, call
 from broker.operations.table import BY_NAME
+from broker.watching import Watching
 from storage.clock import SystemClock
 from tests.conftest import ServerFactory
 from tests.live_server import LiveServer
@@ -55,7 +57,7 @@ def configuration(folder: Path, source: str, *alerts: dict[str, Any]) -> Config:
 
 
 class Stepping:
-    """Looks at a server whenever a test says, on a clock that is ahead by what the test says."""
+    """A clock that is ahead by what a test says."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
@@ -67,10 +69,24 @@ class Stepping:
     def monotonic_ms(self) -> int:
         return self._clock.monotonic_ms() + self.ahead_ms
 
-    async def look(self, application: Application, steps: int = 1) -> None:
+
+class Watched(Application):
+    """Whose monitoring and alerts alone live by such a clock: to a session that jumps would be silence."""
+
+    def __init__(self, config: Config, steps: Stepping) -> None:
+        super().__init__(config)
+        self._steps = steps
+
+    @cached_property
+    def watching(self) -> Watching:
+        watching = Watching(self._config, self.catalog, self.channels, self._server, self._steps, self._scheduler)
+        watching.start()
+        return watching
+
+    async def look(self, steps: int = 1) -> None:
         for _ in range(steps):
-            self.ahead_ms += FINE_STEP_MS
-            await application.watching.monitoring.look()
+            self._steps.ahead_ms += FINE_STEP_MS
+            await self.watching.monitoring.look()
 
 
 async def in_state(application: Application, state: str) -> None:
@@ -101,15 +117,15 @@ async def test_a_source_that_goes_and_comes_back_is_told_once_each(
     async with receiver() as (receiving, url):
         rule = {"name": "broken", "kind": "error", "threshold": "30s", "webhooks": [url]}
         config = configuration(tmp_path, source.url(), rule)
-        application = Application(config, clock)
+        application = Watched(config, clock)
         await application.start()
         try:
             await in_state(application, "Normal")
             await do(application, "list_alerts")
-            await clock.look(application, steps)
+            await application.look(steps)
             await asyncio.to_thread(source.kill)
             await in_state(application, "Error")
-            await clock.look(application, 10)
+            await application.look(10)
             begun = await receiving.notices.get()
             assert (begun["event"], begun["channel_id"], begun["rule_name"]) == ("begun", "shop", "broken")
             assert "shop (shop) is in state Error and is tried again by itself" in begun["sentence"]
@@ -118,19 +134,19 @@ async def test_a_source_that_goes_and_comes_back_is_told_once_each(
         finally:
             await application.close()
         # The server is started while the source is away still: the incident goes on.
-        application = Application(config, clock)
+        application = Watched(config, clock)
         await application.start()
         try:
             await do(application, "list_alerts")
             await in_state(application, "Error")
-            await clock.look(application, 10)
+            await application.look(10)
             await asyncio.to_thread(source.start)
             await in_state(application, "Normal")
-            await clock.look(application, steps)
+            await application.look(steps)
             ended = await receiving.notices.get()
             assert (ended["event"], ended["incident_id"]) == ("ended", begun["incident_id"])
             assert ended["ended_ms"] > ended["begun_ms"] == begun["begun_ms"]
-            await clock.look(application, steps)
+            await application.look(steps)
         finally:
             await application.close()
         assert receiving.notices.empty()
