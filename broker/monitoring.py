@@ -42,6 +42,7 @@ SLACK_VALUES: Final = 64
 STATES_MAX: Final = 1_000
 """Changes of state of a channel that are known; one that breaks every few seconds has more in a day."""
 FINE_MINUTES: Final = FINE_VALUES * FINE_STEP_MS // 60_000
+NORMAL: Final = "Normal"
 UNSTARTED: Final = frozenset({"Not Started", "Prechecking"})
 """States in which nothing is expected from a source."""
 
@@ -183,7 +184,8 @@ class _Channel:
 
     def _listen(self, view: ChannelView, monotonic_ms: int) -> None:
         """A channel whose session ended hears nothing either, though it has nobody to hear."""
-        if view.state in UNSTARTED:
+        has_ended = view.state == NORMAL and view.reason is not None  # a source of files: there is nothing more to hear
+        if has_ended or view.state in UNSTARTED:
             self._heard_ms, self.silent_s = monotonic_ms, None
             return
         if view.silent_ms is not None:

@@ -173,6 +173,12 @@ async def test_nothing_is_expected_of_a_source_whose_channel_is_not_started() ->
     assert watched.points("silent_s") == [(5_000, 5.0)]
 
 
+async def test_nothing_is_expected_of_a_source_of_files_that_ended() -> None:
+    watched = Watched(channel_view(reason="the source ended at binlog.000002:4", silent_ms=99_000))
+    await watched.look()
+    assert watched.monitoring.silent_s("shop") is None
+
+
 async def test_states_are_told_from_when_they_began() -> None:
     watched = Watched(channel_view())
     for state in ("Normal", "Normal", "Error", "Normal"):
