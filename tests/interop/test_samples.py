@@ -1,7 +1,7 @@
 """Sample code compiled and run as a user would, with the libraries it names, on a served channel.
 
-Ruby and .NET: what runs them is neither packaged by Debian with their libraries nor had from another registry in use
-(`families/others.py`); their programs are held to their literals (`tests/broker/test_samples.py`) and to nothing else.
+The libraries of Ruby and .NET, and .NET itself, are not packaged by Debian (`families/others.py`): of the program in
+Ruby the syntax and the literals are looked at, of the one in C# nothing but its form (`tests/broker/test_samples.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.broker.test_samples import HOSTILE
 from tests.interop import go_clients, java_clients, node_clients
 from tests.interop.client import Command, had
 from tests.sample_programs import CHANGES, lines_of, served_changes, write_sample
-from tests.tools import librdkafka
+from tests.tools import librdkafka, ruby
 
 pytestmark = [pytest.mark.interop("samples"), pytest.mark.timeout(300)]
 _KAFKA, _DTS, _RDKAFKA = "1.1.1", "2.1.4", librdkafka.DEBIAN_VERSION
@@ -99,6 +99,13 @@ def test_the_sample_of_kcat_runs(channel: Channel, tmp_path: Path) -> None:
     assert shown[3]["beforeImages"][1]["value"] == "北京"
 
 
+def test_the_sample_in_ruby_is_ruby(channel: Channel, tmp_path: Path) -> None:
+    write_sample("ruby", channel, tmp_path)
+    command = had("ruby", ruby.command)
+    done = subprocess.run([*command, "-wc", "consumer.rb"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Syntax OK\n", "")
+
+
 # --- literals, by the languages themselves --------------------------------------------------------------------------
 
 _PRINTERS = {
@@ -110,6 +117,7 @@ _PRINTERS = {
     "c": "#include <stdio.h>\nint main(void) {{ static const char *const all[] = {{{all}}};\n"
     "for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {{ for (const char *c = all[i]; *c; c++) "
     'printf("%02x", (unsigned char)*c); putchar(10); }} }}\n',
+    "ruby": "[{all}].each {{ |text| puts text.unpack1('H*') }}\n",
     "kcat": "for each in {all}; do printf %s \"$each\" | od -An -v -tx1 | tr -d ' \\n'; echo; done\n",
 }
 
@@ -117,19 +125,21 @@ _PRINTERS = {
 def _printed(language: str, folder: Path) -> str:
     separator = " " if language == "kcat" else ", "
     program = _PRINTERS[language].format(all=separator.join(literal(language, each) for each in HOSTILE))
-    name = {"java": "P.java", "go": "main.go", "c": "p.c", "kcat": "p.sh"}[language]
+    name = {"java": "P.java", "go": "main.go", "c": "p.c", "ruby": "p.rb", "kcat": "p.sh"}[language]
     (folder / name).write_text(program, "utf-8")
-    commands = {
+    ruby_command = had("ruby", ruby.command) if language == "ruby" else ()
+    commands: dict[str, list[list[str]]] = {
         "java": [["java", "P.java"]],
         "go": [["go", "run", "main.go"]],
         "c": [["cc", "-trigraphs", "-o", "p", "p.c"], ["./p"]],
+        "ruby": [[*ruby_command, "p.rb"]],
         "kcat": [["sh", "p.sh"]],
-    }[language]
-    tool = commands[0][0]
+    }
+    tool = commands[language][0][0]
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not on the PATH")
     output = ""
-    for command in commands:
+    for command in commands[language]:
         output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
     return output
 
