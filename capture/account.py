@@ -8,13 +8,17 @@
 MariaDB has other names for REPLICATION CLIENT since 10.5.2 and takes this one too. The host of the account is the one
 that the server sees this machine as. Beside the account, the lines of my.cnf that the server lacks.
 
-Invariant: the password is in the statement that the server gets, and in nothing that is shown, logged or raised; what
-is shown has `PLACEHOLDER` in its place. An administrator's session ends with the call. Left to others: whether the
-account suffices (`capture/precheck.py` looks at what is granted).
+Invariant: the password is in nothing that is shown, logged or raised; what is shown has `PLACEHOLDER` in its place.
+MySQL before 5.7.6 and MariaDB get its hash, IDENTIFIED BY PASSWORD '*…': some of them write statements into their logs
+as they come. Later servers get the password itself, and only where it does not cross a network in clear text. An
+administrator's session ends with the call. Left to others: whether the account suffices (`capture/precheck.py` looks at
+what is granted).
 """
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +46,9 @@ PLACEHOLDER: Final = "<password>"
 GLOBAL_PRIVILEGES: Final = "REPLICATION SLAVE, REPLICATION CLIENT"
 OBJECT_PRIVILEGES: Final = "SELECT, SHOW VIEW"
 _USER_EXISTS: Final = 1396
+_OPTION_PREVENTS_STATEMENT: Final = 1290
+_HASHES_UNKNOWN: Final = (5, 7, 6)
+"""From here on IDENTIFIED BY PASSWORD is deprecated, then gone; passwords are kept out of logs since 5.6.3."""
 _LOOKER_ID: Final = 0  # nothing is dumped: a server never learns it
 _VARIABLES: Final = ("partial_revokes", "binlog_expire_logs_seconds", "expire_logs_days", "polar_log_bin")
 
@@ -139,7 +146,7 @@ async def create(
     if not address.password:
         raise SourceRefused(f"the account {planned.account} needs a password; give one with the source")
     async with _opened(administrator) as source:
-        await _run(source, planned, address.password)
+        await _run(source, planned, address)
         try:
             await _log_in(address)
         except CaptureError as error:
@@ -261,17 +268,50 @@ async def _own_account(source: Source) -> str:
     return account_name(user, host)
 
 
-async def _run(source: Source, planned: AccountPlan, password: str) -> None:
+async def _run(source: Source, planned: AccountPlan, address: SourceAddress) -> None:
     try:
-        await source.query(_create_user(planned.account, password).removesuffix(";"))
+        await _run_create_user(source, planned, address)
     except CaptureError as error:
-        raise _without(password, error) from None
+        raise _without(address.password, error) from None
     try:
         for statement in planned.statements[1:]:
             await source.query(statement.removesuffix(";"))
     except CaptureError:
+        # Made by us a moment ago, and of use to nobody.
         await source.query(f"DROP USER {planned.account}")
         raise
+
+
+async def _run_create_user(source: Source, planned: AccountPlan, address: SourceAddress) -> None:
+    dialect, account, password = Dialect.of(planned.version), planned.account, address.password
+    rows = await source.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    is_private = bool(rows and rows[0][1]) or all(_is_loopback(host) for host, _ in address.hosts)
+    if dialect.is_mariadb or dialect.version < _HASHES_UNKNOWN:
+        try:
+            await source.query(f"CREATE USER {account} IDENTIFIED BY PASSWORD '{_hash(password)}'")
+            return
+        except ServerRefusal as refusal:
+            # MariaDB with a plugin that judges passwords wants to see them (strict_password_validation).
+            if refusal.code != _OPTION_PREVENTS_STATEMENT:
+                raise
+    if not is_private:
+        raise SourceRefused(
+            f"the password of {account} would cross the network in clear text; have TLS with the source "
+            f"(tls=required), or run the statements yourself: {' '.join(planned.statements)}"
+        )
+    await source.query(_create_user(account, password).removesuffix(";"))
+
+
+def _hash(password: str) -> str:
+    """What mysql_native_password keeps of a password."""
+    return "*" + hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest().upper()  # noqa: S324  MySQL's choice
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _without(password: str, error: CaptureError) -> CaptureError:

@@ -15,7 +15,7 @@ from capture.channel import ChannelSpec
 from capture.checking import Outcome
 from capture.errors import SourceRefused, SourceUnavailable
 from capture.selection import object_text
-from capture.source import SourceAddress, open_source
+from capture.source import ServerRefusal, SourceAddress, open_source
 from capture.sql import quote_identifier, quote_string
 from storage.clock import SystemClock
 from tests.capture.world import World, running, until
@@ -185,6 +185,9 @@ async def test_no_password_is_shown_logged_or_raised(
     async with made(server, address, database) as created:
         shown.append(created)
     monkeypatch.setattr(account, "_create_user", lambda name, password: f"CREATE USR '{password}'")
+    monkeypatch.setattr(account, "_HASHES_UNKNOWN", (0,))
+    monkeypatch.setattr(account, "_OPTION_PREVENTS_STATEMENT", 1064)
+    monkeypatch.setattr(account, "_hash", lambda password: "'")
     with pytest.raises(SourceRefused) as caught:
         await account.create(replace(address, password="Pl4in-word"), (database,), administrator=administrator(server))
     assert "USR" in str(caught.value)
@@ -192,6 +195,62 @@ async def test_no_password_is_shown_logged_or_raised(
     for secret in (PASSWORD, "Pl4in-word"):
         assert secret not in told
     assert account.PLACEHOLDER in told
+
+
+async def test_the_server_does_not_log_the_password(server: LiveServer) -> None:
+    database = server.fresh_database()
+    address = named(server, database)
+    with server.global_variable("log_output", "TABLE"), server.global_variable("general_log", 1):
+        async with made(server, address, database):
+            rows = server.execute("SELECT argument FROM mysql.general_log")
+    logged = [row[0].decode("utf-8", "replace") if isinstance(row[0], bytes) else str(row[0]) for row in rows]
+    [created] = [statement for statement in logged if statement.startswith("CREATE USER") and address.user in statement]
+    assert "N3w-" not in "".join(logged)
+    assert "IDENTIFIED" in created
+
+
+@pytest.mark.parametrize("version", ["5.7.44", "9.7.4"])
+async def test_a_password_does_not_cross_a_network_in_clear_text(version: str) -> None:
+    asked = []
+
+    class Unencrypted:
+        async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+            asked.append(sql)
+            return [("Ssl_cipher", "")]
+
+    source: Any = Unencrypted()
+    address = SourceAddress.parse("mysql://new:N3w-word@192.0.2.7:3306")
+    seen = whitelist.SeenFrom("192.0.2.1", ())
+    planned = account.AccountPlan("'new'@'192.0.2.1'", False, version, ("CREATE USER …;",), (), True, seen)
+    with pytest.raises(SourceRefused, match="clear text") as caught:
+        await account._run(source, planned, address)
+    assert "N3w-word" not in str(caught.value)
+    assert not any("CREATE USER" in sql for sql in asked)
+    near = replace(address, hosts=(("127.0.0.1", 3306),))
+    await account._run(source, planned, near)
+    assert "CREATE USER 'new'@'192.0.2.1' IDENTIFIED BY 'N3w-word'" in asked
+
+
+async def test_a_mariadb_that_judges_passwords_is_given_them() -> None:
+    """With strict_password_validation and a plugin for it, a hash is refused (sql/sql_acl.cc of 10.11)."""
+    asked = []
+
+    class Judging:
+        async def query(self, sql: str) -> list[tuple[str | None, ...]]:
+            asked.append(sql)
+            if "BY PASSWORD" in sql:
+                raise ServerRefusal("running with the --strict-password-validation option", 1290)
+            return [("Ssl_cipher", "TLS_AES_256_GCM_SHA384")]
+
+    source: Any = Judging()
+    address = SourceAddress.parse("mysql://new:N3w-word@192.0.2.7:3306")
+    seen = whitelist.SeenFrom("192.0.2.1", ())
+    planned = account.AccountPlan("'new'@'192.0.2.1'", False, "10.11.6-MariaDB", ("CREATE USER …;",), (), True, seen)
+    await account._run(source, planned, address)
+    assert asked[1:] == [
+        "CREATE USER 'new'@'192.0.2.1' IDENTIFIED BY PASSWORD '*" + account._hash("N3w-word")[1:] + "'",
+        "CREATE USER 'new'@'192.0.2.1' IDENTIFIED BY 'N3w-word'",
+    ]
 
 
 async def test_without_an_administrator_the_refusal_tells_enough(server: LiveServer) -> None:
