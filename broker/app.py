@@ -155,7 +155,7 @@ class Application:
         self._face += [self._settle_changes, self._close_server]
         if console is not None:
             self._face.append(console.close)
-            self.addresses["console"] = await console.start(lambda: self.plane)
+            self.addresses["console"] = await console.start(lambda: self.plane, source_desk)
         control = ControlServer(
             directory.control_socket_path,
             self.channels,

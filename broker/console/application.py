@@ -37,8 +37,8 @@ ERROR_TEMPLATE: Final = "error.html"
 _REFUSALS: Final = {status: refusal for refusal, status in reversed(HTTP_STATUS.items())}
 
 
-def make_guard(plane: ControlPlane, keys: Keys) -> Guard:
-    """The application with what stands before it; `app.state.plane` is what operations work on."""
+def make_application() -> Starlette:
+    """The application; it is told by `make_guard` what operations work on, as `app.state.plane`."""
     app = Starlette(
         routes=[
             Route(f"{rest.PREFIX}/openapi.json", _description),
@@ -50,6 +50,11 @@ def make_guard(plane: ControlPlane, keys: Keys) -> Guard:
         exception_handlers={OperationError: _refused, HTTPException: _not_served, Exception: _failed},
     )
     app.router.redirect_slashes = False
+    return app
+
+
+def make_guard(app: Starlette, plane: ControlPlane, keys: Keys) -> Guard:
+    """The application with what stands before it."""
     app.state.plane = plane
     return Guard(app, keys, Sessions(plane.clock), plane.audit_log, _refused_outside(app))
 

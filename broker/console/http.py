@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import ssl
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +44,17 @@ HEADERS_BYTES_MAX: Final = 32 << 10
 HANDSHAKE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 5.0
 
+LOADED_AHEAD: Final = (
+    "uvicorn.server",
+    "broker.console.protocol",
+    "broker.endpoints",
+    "broker.group_register",
+    "broker.managed",
+    "broker.search.service",
+    "broker.watching",
+)
+"""What the application and the parts that operations work on would load on the loop."""
+
 _log = logging.getLogger("binwire.console")
 
 
@@ -65,8 +78,9 @@ class ConsoleServer:
         self._guard: Guard | None = None
         self._state: Any = None
 
-    async def start(self, plane: Callable[[], ControlPlane]) -> Address:
-        """Listen, and begin to load what answers; nothing is waited for. `plane` is called when that is done.
+    async def start(self, plane: Callable[[], ControlPlane], load: Callable[[], object] = bool) -> Address:
+        """Listen, and begin to load what answers; nothing is waited for. `load` is called in a thread, to load what
+        `plane` needs; `plane` on the loop when all is loaded.
 
         Raises ListenError.
         """
@@ -84,7 +98,7 @@ class ConsoleServer:
                 "or bind a private address",
                 public,
             )
-        self._loading = asyncio.create_task(self._load(plane, address.port), name="console")
+        self._loading = asyncio.create_task(self._load(plane, load, address.port), name="console")
         return address
 
     def take(self, config: ConsoleConfig) -> list[str]:
@@ -122,8 +136,9 @@ class ConsoleServer:
         for connection in tuple(self._state.connections):
             connection.transport.abort()
 
-    async def _load(self, plane: Callable[[], ControlPlane], port: int) -> None:
+    async def _load(self, plane: Callable[[], ControlPlane], load: Callable[[], object], port: int) -> None:
         try:
+            await asyncio.to_thread(load)
             make_guard = await asyncio.to_thread(_loaded)
             gc.freeze()  # what was loaded stays
             guard = self._guard = make_guard(plane(), self._keys)
@@ -197,13 +212,14 @@ def _certificate(config: ConsoleConfig, clock: Clock) -> ServerCertificate | Non
 
 
 def _loaded() -> MakeGuard:
-    """What makes the application. Loads some two hundred modules, and compiles the templates."""
-    import uvicorn.server
-
-    import broker.console.protocol  # noqa: F401
-    from broker.console.application import make_guard
+    """What makes the application. Loads some three hundred modules, describes the interface, compiles the templates."""
+    for name in LOADED_AHEAD:
+        importlib.import_module(name)
+    from broker.console.application import make_application, make_guard
+    from broker.console.openapi import description
     from broker.console.rendering import prepare
 
-    assert uvicorn.server
     prepare()
-    return make_guard
+    for needs_token in (False, True):
+        description(needs_token=needs_token)
+    return partial(make_guard, make_application())
