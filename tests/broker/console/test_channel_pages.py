@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from broker.config import ConsoleConfig, Secret
 from broker.console import rendering
 from broker.console.access import Guard
-from broker.console.application import make_guard
+from broker.console.application import make_application, make_guard
 from broker.console.keys import Keys
 from broker.console.pages.wizard import DRAFT_LIFE_MS, DRAFTS_MAX
 from broker.control import ChannelView, GroupView, MemberView, PrecheckItem, ProgressView
@@ -160,7 +160,7 @@ def clock() -> ManualClock:
 
 def _guard(clock: ManualClock, **keys: Any) -> Guard:
     plane: Any = SimpleNamespace(clock=clock, audit=Audit(), audit_log=Audit())
-    return make_guard(plane, Keys(ConsoleConfig(**keys), clock, ManualScheduler(clock)))
+    return make_guard(make_application(), plane, Keys(ConsoleConfig(**keys), clock, ManualScheduler(clock)))
 
 
 @pytest.fixture

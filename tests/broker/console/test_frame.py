@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.config import ConsoleConfig
-from broker.console.application import make_guard
+from broker.console.application import make_application, make_guard
 from broker.console.keys import Keys
 from broker.console.pages import base
 from broker.console.rendering import FOLDER, environment
@@ -25,7 +25,7 @@ _OWN_STATIC = [file for file in sorted((FOLDER / "static").rglob("*")) if file.s
 def app():
     clock = ManualClock()
     plane: Any = SimpleNamespace(clock=clock, audit_log=None)
-    return make_guard(plane, Keys(ConsoleConfig(), clock, ManualScheduler(clock)))
+    return make_guard(make_application(), plane, Keys(ConsoleConfig(), clock, ManualScheduler(clock)))
 
 
 @pytest.mark.parametrize("file", [*_MARKUP, *_OWN_STATIC], ids=lambda path: path.name)
