@@ -10,7 +10,7 @@ other row has, and by both with a time; and one value that no row has. Each answ
 digits of a number, and nothing has them), which goes over the newest part of the log within one call.
 
 Times are wall-clock, of the call that a handler makes. The log is in memory, as far as that holds it. The process has
-the lowest priority, so what else the machine does is in the figures.
+a low priority, so what else the machine does is in the figures.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from broker.search import cells
 from broker.search.cells import Moment
-from broker.search.records import normalized
+from broker.search.records import CellClass, normalized
 
 REMEMBERED_MAX: Final = 1 << 14
 _OF_TIMES_AND_NUMBERS: Final = frozenset("0123456789:.- +eEUTCinfa")
@@ -36,6 +36,8 @@ _MOMENT: Final = re.compile(
 _TIME: Final = re.compile(r"(-?)(\d{1,3}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?")
 _HEX: Final = re.compile(r"0[xX]((?:[0-9a-fA-F]{2})*)")
 _DOUBLE: Final = struct.Struct("<d")
+_INTEGER, _DECIMAL = CellClass.INTEGER << 1, CellClass.DECIMAL << 1
+"""The first byte of such a cell: a zigzag number."""
 
 _ORDERS: Final[Mapping[str, Callable[[int], bool]]] = {
     "=": lambda order: order == 0,
@@ -62,6 +64,9 @@ class ColumnCondition:
             return False
         verdict = self._remembered.get(cell)
         if verdict is None:
+            if self.operator in _ORDERS and (digits := _digits(cell)) is not None:
+                order = _compared(Decimal(digits), self._decimal)
+                return _ORDERS[self.operator](order) if order is not None else self.operator == "!="
             verdict = self._judge(cells.read_cell(cell))
             if len(self._remembered) < REMEMBERED_MAX and len(cell) <= REMEMBERED_MAX:
                 self._remembered[cell] = verdict
@@ -205,6 +210,15 @@ class ColumnCondition:
             texts = cells.encodings(self.value)
             found = None if texts is None else texts | {self._bytes}
         return None if found is None or b"" in found else _without_longer(found)
+
+
+def _digits(cell: bytes) -> str | None:
+    """The digits of an Integer or Decimal, as most are: lengths of one byte each. What else there is, others read."""
+    if cell[0] == _INTEGER and cell[1] < 0x80 and cell[2] < 0x80:
+        return cell[3:].decode("ascii")
+    if cell[0] == _DECIMAL and cell[1] < 0x80:
+        return cell[2 : 2 + (cell[1] >> 1)].decode("ascii")
+    return None
 
 
 def _without_longer(needles: set[bytes]) -> list[bytes]:

@@ -3,7 +3,7 @@
 The process is started by the first question and ended when nobody asked for `IDLE_S`, or with the server. It does one
 thing at a time, in short slices; whoever wants more asks again, behind the others. Those who left are not asked for.
 What it dies of, or does not answer for `ANSWER_S`, fails those who were waiting for that one answer, with a sentence;
-the next question starts another process. Filters of closed segments are made between questions.
+the next question starts another process. Filters are made by a second one, for which nobody waits.
 
 Invariant: no byte of a log is read by the server on behalf of a search.
 """
@@ -49,6 +49,8 @@ from storage.segment import filter_path
 IDLE_S: Final = 60.0
 ANSWER_S: Final = 120.0
 DYING_S: Final = 0.1
+NICE_ASIDE: Final = 19
+"""What the process that makes filters is started with (`process.py` has its own for searches)."""
 SLICE_MS: Final = 150
 BUDGET_S: Final = 1.5
 WAITING_MAX: Final = 32
@@ -79,6 +81,8 @@ class SearchService:
         self._came = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._filters: asyncio.Task[None] | None = None
+        self._maker: SearchService | None = None
+        """Of a process that makes filters: nobody who searches stands behind it."""
         self._searching = 0
 
     @property
@@ -131,7 +135,8 @@ class SearchService:
 
     def make_filters(self, logs: Callable[[], Iterable[Log]], period_s: float = FILTERS_PERIOD_S) -> None:
         """From now on have filters made as segments are closed; `logs` tells of which logs."""
-        self._filters = asyncio.create_task(self._keep_filters(logs, period_s))
+        self._maker = SearchService(command=(*self._command, str(NICE_ASIDE)), idle_s=self._idle_s)
+        self._filters = asyncio.create_task(self._maker.keep_filters(logs, period_s))
 
     async def close(self) -> None:
         """End the process and whoever waits for it."""
@@ -141,6 +146,8 @@ class SearchService:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._filters = self._worker = None
+        if self._maker is not None:
+            await self._maker.close()
         for _, future in self._waiting:
             future.cancel()
         self._waiting.clear()
@@ -269,7 +276,8 @@ class SearchService:
             if isinstance(answer, Made) and answer.is_done:
                 return
 
-    async def _keep_filters(self, logs: Callable[[], Iterable[Log]], period_s: float) -> None:
+    async def keep_filters(self, logs: Callable[[], Iterable[Log]], period_s: float) -> None:
+        """Make filters as segments are closed, and as the newest one grows."""
         done: dict[str, _Extent] = {}
         while True:
             for log in logs():
