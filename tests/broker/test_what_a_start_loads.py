@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ FIXTURE_MODULES_MAX = 400
 """Of a fixture with a table and a row."""
 NEVER_NEEDED = {"structlog", "fastavro", "kafka"}
 READING_A_SOURCE = {"capture.session", "capture.assembler", "capture.mysql_source", "asyncmy", "cryptography"}
+CONTROL_PLANE = ("broker.console.", "broker.operations", "starlette", "uvicorn", "jinja2", "h11", "prometheus_client")
 _LOADED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s+(\S+)$", re.MULTILINE)
 
 _SERVED_WITHOUT_CAPTURE = """
@@ -76,6 +79,7 @@ def test_a_client_is_answered_without_anything_that_reads_a_source(tmp_path: Pat
     loaded = set(done.stdout.split())
     assert "broker.apis.fetch" in loaded
     assert not loaded & (READING_A_SOURCE | NEVER_NEEDED)
+    assert [name for name in loaded if name.startswith(CONTROL_PLANE)] == []
 
 
 def test_a_server_loads_no_more_than_it_needs_before_it_listens(
@@ -89,6 +93,18 @@ def test_a_server_loads_no_more_than_it_needs_before_it_listens(
     before_it_listens = loaded[: loaded.index("broker.app") + 1]
     assert len(before_it_listens) <= BEFORE_IT_LISTENS_MODULES_MAX
     assert not {"asyncmy", "capture.session", "capture.ddl"} & set(before_it_listens)
+
+
+def test_a_console_is_loaded_when_kafka_clients_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    configuration = f'{_CONFIGURATION}\n[console]\nbind = "127.0.0.1:0"\n'
+    with ServerProcess(tmp_path, configuration).start() as server:
+        url = "http://{}:{}/api/v1/server".format(*server.address("console"))
+        assert json.loads(urllib.request.urlopen(url).read())["listeners"][0]["name"] == "public"
+    loaded = _LOADED.findall((tmp_path / "server.log").read_text(encoding="utf-8"))
+    before_it_listens = loaded[: loaded.index("broker.app") + 1]
+    assert [name for name in before_it_listens if name.startswith(CONTROL_PLANE)] == []
+    assert loaded.index("broker.apis") < loaded.index("starlette.applications")
 
 
 def test_a_fixture_loads_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
