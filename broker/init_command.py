@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from broker.config import from_document
 from broker.demo import Connection, kcat_command
 from broker.init_dialogue import Dialogue, at_terminal
 from broker.init_file import NewChannel, NewFile, NewGroup, free_address, group_password, require_new, write
@@ -55,6 +56,7 @@ class InitOptions(Struct, frozen=True):
 def run(options: InitOptions, serve: Callable[..., int], dialogue: Dialogue | None = None) -> int:
     """Write and start; `serve` serves a file until it is signalled, and calls back when it has started."""
     require_new(options.path)
+    _require_names(options)
     dialogue = at_terminal() if dialogue is None else dialogue
     listener = free_address(options.listener or LISTENER)
     console = free_address(options.console or CONSOLE, (listener.port,))
@@ -76,6 +78,13 @@ def run(options: InitOptions, serve: Callable[..., int], dialogue: Dialogue | No
         dialogue.say(f"Start it: binwire serve{_file_option(new)}")
         return 0
     return serve(options.path, lambda app: _greet(app, new, found, dialogue))
+
+
+def _require_names(options: InitOptions) -> None:
+    """Say what is wrong with a name before anything is made at a source. Raises ConfigError."""
+    names = {"id": options.channel_id or "id", "region": options.region, "instance_id": options.channel_id or "id"}
+    channel = {**names, "source": "mysql://user@host", "objects": list(options.objects) or ["shop"]}
+    from_document({"channels": [channel]}, options.path.parent, {})
 
 
 def _reach(options: InitOptions, source: str, dialogue: Dialogue) -> Found:

@@ -79,10 +79,14 @@ class NewFile(Struct, frozen=True):
 
 
 def require_new(path: Path) -> None:
-    """Raises ConfigError if there is such a file already."""
+    """Raises ConfigError if there is such a file already, or none can be written there."""
     if os.path.lexists(path):
-        raise ConfigError(f"{path} exists already and is left as it is; `binwire serve -c {path}` starts it, or name "
-                          f"another with -c FILE")  # fmt: skip
+        raise ConfigError(
+            f"{path} exists already and is left as it is; `binwire serve -c {path}` starts it, or name another with "
+            "-c FILE"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"nothing can be written into the folder {path.parent}; name a file in another with -c FILE")
 
 
 def write(new: NewFile) -> None:

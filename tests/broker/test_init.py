@@ -290,6 +290,10 @@ def test_a_reference_to_the_environment_is_written_as_it_was_typed(mysql97: Live
         (["mysql://"], "names no host"),
         (["mysql://u:p@127.0.0.1:1/shop", "--objects", "a"], "names a database behind its host"),
         (["file:///no/such/binlog.000001"], "give --objects"),
+        (["u:p@127.0.0.1:1", "--id", "a b"], "channels[0].id"),
+        (["u:p@127.0.0.1:1", "--region", "a/b"], "channels[0].region"),
+        (["u:p@127.0.0.1:1", "--objects", "${NOT_THERE}"], "NOT_THERE"),
+        (["-c", "no/such/folder/binwire.toml"], "nothing can be written into the folder"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
