@@ -2,7 +2,8 @@
 
 Each message is tried until its target has taken it, at growing intervals for a day; then it is given up, which is
 logged and shown. Messages of an incident to one target go one after the other, so that its end is never told before its
-beginning. At most `AT_ONCE_MAX` are under way at a time, each bounded by its kind's `TIMEOUT_S`.
+beginning. At most `AT_ONCE_MAX` are under way at a time, each bounded by its kind's `TIMEOUT_S`, and so few of them to
+one target that one that hangs keeps no other from being told.
 
 What came of a try is kept before anything else happens. A server that ends while a target is being told waits for it
 for `CLOSE_S`; only one that is killed in between tells a target again, with the same id.
@@ -33,7 +34,8 @@ BACKOFF_S: Final = (5, 15, 60, 300, 900, 3_600)
 """Between tries; the last one again and again."""
 ATTEMPTS_MAX: Final = 29
 """A day's."""
-AT_ONCE_MAX: Final = 8
+AT_ONCE_MAX: Final = 32
+AT_ONCE_TO_ONE_MAX: Final = 2
 CLOSE_S: Final = 5
 
 _log = logging.getLogger("binwire.alerts")
@@ -93,6 +95,7 @@ class Deliverer:
         self._keep = keep
         self._tasks: dict[tuple[str, AlertTarget], asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
+        self._to_one: dict[AlertTarget, asyncio.Semaphore] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self.tries: Counter[tuple[str, str]] = Counter()
@@ -127,10 +130,11 @@ class Deliverer:
     async def _send(self, incident: KeptIncident, target: AlertTarget) -> None:
         task = asyncio.current_task()
         assert task is not None
+        to_one = self._to_one.setdefault(target, asyncio.Semaphore(AT_ONCE_TO_ONE_MAX))
         while not self._is_closing and (message := incident.waiting(target)) is not None:
             if message.next_ms is not None and (wait_ms := message.next_ms - self._clock.now_ms()) > 0:
                 await sleep(self._scheduler, min(wait_ms, BACKOFF_S[-1] * 1000))
-            async with self._at_once:
+            async with to_one, self._at_once:
                 if incident.waiting(target) is not message:
                     continue  # it was withdrawn meanwhile
                 self._telling.add(task)
