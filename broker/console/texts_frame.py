@@ -70,6 +70,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "login.title": ("Log in", "登录"),
     "login.password": ("Password or token", "密码或令牌"),
     "login.submit": ("Log in", "登录"),
+    "login.wrong": ("This is not right", "密码或令牌不正确"),
     "login.about": (
         "A MySQL binlog as a Kafka topic, self-hosted.",
         "自托管的 MySQL binlog 订阅服务，以 Kafka 主题提供数据。",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from broker.console.access import access_of, local_target
 from broker.console.pages.base import Failure, address, view
 from broker.console.rendering import form_of
-from broker.operations.operation import OperationError
+from broker.operations.operation import OperationError, Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,6 +33,8 @@ async def login(request: Request) -> Response:
             return RedirectResponse(target, 303)
         except OperationError as error:
             failure = Failure.of(error)
+            if error.refusal is Refusal.UNAUTHENTICATED:
+                failure = replace(failure, title_key="login.wrong")
     elif not access.needs_login or access.is_signed_in:
         return RedirectResponse(target, 303)
     return view(request, "login.html", failure.status if failure else 200, failure=failure, target=target, bare=True)
