@@ -65,6 +65,7 @@ def filled_sample(
     username: str = "dtstest",
     password: str | None = None,
     group: bool = True,
+    security: str = "SASL_PLAINTEXT",
 ) -> Sample:
     """The program with these values."""
     shown = GroupView(group_id, "analytics", username, None, None, None)
@@ -89,7 +90,7 @@ def filled_sample(
         refused_objects=None,
         groups=(shown,),
     )
-    made = sample(language, channel, shown if group else None, Endpoint("public", endpoint, "SASL_PLAINTEXT"))
+    made = sample(language, channel, shown if group else None, Endpoint("public", endpoint, security))
     return made if password is None else Sample(made.language, made.text.replace(PASSWORD, password), made.placeholder)
 
 

@@ -17,11 +17,15 @@ from pathlib import Path
 import pytest
 
 from binwire.testing import Channel, EmbeddedBroker
+from broker.demo import RECORDING
 from broker.samples.literals import literal
+from tests import certificates
 from tests.broker.test_samples import HOSTILE
+from tests.certificates import Certificates
 from tests.interop import go_clients, java_clients, node_clients
 from tests.interop.client import Command, had
-from tests.sample_programs import CHANGES, lines_of, served_changes, write_sample
+from tests.sample_programs import CHANGES, SCHEMA, filled_sample, lines_of, served_changes, write_sample
+from tests.server_process import ServerProcess
 from tests.tools import librdkafka, ruby
 
 pytestmark = [pytest.mark.interop("samples"), pytest.mark.timeout(300)]
@@ -104,6 +108,68 @@ def test_the_sample_in_ruby_is_ruby(channel: Channel, tmp_path: Path) -> None:
     command = had("ruby", ruby.command)
     done = subprocess.run([*command, "-wc", "consumer.rb"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("Syntax OK\n", "")
+
+
+# --- other listeners --------------------------------------------------------------------------------------------------
+
+_TOPIC, _PASSWORD = "cn_hangzhou_rm_samples_dtstest_version2", "Samples-123"
+_RUN = ("python", "java", "go", "node", "c")
+_GROUPS = tuple(f"dts{language}{listener}" for language in _RUN for listener in ("tls", "open"))
+"""One each: a program that is killed stays a member for a while."""
+
+
+@pytest.fixture(scope="module")
+def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Certificates]]:
+    """A server over the demo's binlog with a listener of each kind but the usual one."""
+    folder = tmp_path_factory.mktemp("listeners")
+    tls = certificates.make(folder / "tls")
+    open_listener = '[[listeners]]\nname = "open"\nbind = "127.0.0.1:0"\nsecurity = "PLAINTEXT"\n'
+    channel = (
+        f'[[channels]]\nid = "demo"\ntopic = "{_TOPIC}"\nsource = "file://{RECORDING}"\nobjects = ["shop"]\n'
+        'start = "earliest"\n'
+    ) + "".join(
+        f'[[channels.groups]]\nname = "{each}"\nid = "{each}"\nusername = "dtstest"\npassword = "{_PASSWORD}"\n'
+        for each in _GROUPS
+    )
+    with ServerProcess(folder, tls.listener() + open_listener + channel) as server:
+        yield server, tls
+
+
+@pytest.mark.parametrize(("listener", "security"), [("tls", "SASL_SSL"), ("open", "PLAINTEXT")])
+@pytest.mark.parametrize(
+    ("language", "command"), [("python", _python), ("java", _java), ("go", _go), ("node", _node), ("c", _c)]
+)
+def test_a_sample_runs_at_every_kind_of_listener(
+    language: str,
+    command: Callable[[Path], Command],
+    listener: str,
+    security: str,
+    listeners: tuple[ServerProcess, Certificates],
+    tmp_path: Path,
+) -> None:
+    """Certificates are verified as the machine says, so that the test's own authority is named by the environment."""
+    server, tls = listeners
+    made = filled_sample(
+        language,
+        endpoint=server.bootstrap(listener),
+        topic=_TOPIC,
+        group_id=f"dts{language}{listener}",
+        password=_PASSWORD,
+        security=security,
+    )
+    (tmp_path / made.language.file_name).write_text(made.text, "utf-8")
+    shutil.copy(SCHEMA, tmp_path)
+    trust = f"-Djavax.net.ssl.trustStore={tls.truststore} -Djavax.net.ssl.trustStorePassword={tls.truststore_password}"
+    environment = {
+        **os.environ,
+        "SSL_CERT_FILE": str(tls.ca),
+        "NODE_EXTRA_CA_CERTS": str(tls.ca),
+        "JAVA_TOOL_OPTIONS": trust,
+    }
+    program = had(language, lambda: command(tmp_path))
+    lines = lines_of(program, tmp_path, environment)
+    assert len(lines) == len(CHANGES)
+    assert all(line.startswith(("DDL ", "INSERT ")) for line in lines), lines
 
 
 # --- literals, by the languages themselves --------------------------------------------------------------------------
