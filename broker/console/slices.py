@@ -6,7 +6,9 @@ than its socket takes.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -74,8 +76,21 @@ class DownloadResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for piece in self._pieces:
-            for start in range(0, len(piece), PIECE_BYTES):
-                part = piece[start : start + PIECE_BYTES]
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            async for piece in self._pieces:
+                for start in range(0, len(piece), PIECE_BYTES):
+                    part = piece[start : start + PIECE_BYTES]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                if gone.done():
+                    return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            if isinstance(self._pieces, AsyncGenerator):
+                await self._pieces.aclose()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from broker.config import Secret
 from broker.console import slices as slices_module
-from broker.console.slices import PIECE_BYTES, SlicedResponse
-from broker.operations.operation import encoded
+from broker.console.slices import PIECE_BYTES, DownloadResponse, SlicedResponse
+from broker.operations.operation import Download, encoded
 
 
 class Row(msgspec.Struct):
@@ -102,3 +103,44 @@ async def test_an_empty_body_is_sent_too() -> None:
 
     await SlicedResponse(list)({}, None, send)  # type: ignore[arg-type]
     assert [message.get("body") for message in sent] == [None, b""]
+
+
+async def a_file(pieces_made: list[int]) -> AsyncIterator[bytes]:
+    try:
+        for number in range(1000):
+            pieces_made.append(number)
+            yield b"x" * (PIECE_BYTES + 1)
+            await asyncio.sleep(0)
+    finally:
+        pieces_made.append(-1)
+
+
+async def stays() -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_a_file_is_sent_in_pieces_under_its_name() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    made: list[int] = []
+    await DownloadResponse(Download("a.bin", "application/octet-stream", None, a_file(made)))({}, stays, send)
+    start, *pieces = sent
+    assert dict(start["headers"])[b"content-disposition"] == b'attachment; filename="a.bin"'
+    assert sum(len(piece["body"]) for piece in pieces) == 1000 * (PIECE_BYTES + 1)
+    assert max(len(piece["body"]) for piece in pieces) <= PIECE_BYTES
+    assert made[-1] == -1
+
+
+async def test_who_leaves_has_nothing_more_read_for_him() -> None:
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)
+
+    async def leaves() -> Any:
+        return {"type": "http.disconnect"}
+
+    made: list[int] = []
+    await DownloadResponse(Download("a.bin", "application/octet-stream", 9, a_file(made)))({}, leaves, send)
+    assert made == [0, -1]
