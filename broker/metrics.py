@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 STATES: Final = ("Prechecking", "Not Started", "Performing Initial Change Tracking", "Normal", "Error")
 
-Value = "float | int | None"
 Row = tuple[str, str, "Callable[[Any], float | int | None]"]
 
 
@@ -174,15 +174,12 @@ class Metrics:
 
     def _made(self, views: Sequence[ChannelView], silent: Mapping[str, float | None], own: Sequence[Metric]) -> bytes:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Families([*own, *of_channels(views, silent), *of_groups(views)]))
+        registry.register(_Families([_build(), *own, *of_channels(views, silent), *of_groups(views)]))
         registry.register(self._process)
         return bytes(generate_latest(registry))
 
     def _of_server(self) -> Iterator[Metric]:
         served = self._served
-        build = InfoMetricFamily("binwire_build", "The version that runs")
-        build.add_metric((), {"version": version("binwire"), "python": platform.python_version()})
-        yield build
         yield GaugeMetricFamily("binwire_connections", "Connections of Kafka clients", served.connections())
         requests = CounterMetricFamily("binwire_requests", "Requests of Kafka clients", labels=("api",))
         for api, count in served.requests().items():
@@ -204,6 +201,13 @@ class Metrics:
         for (target, outcome), count in self._alerts.tries().items():
             tries.add_metric((target, outcome), count)
         yield tries
+
+
+@cache
+def _build() -> Metric:
+    build = InfoMetricFamily("binwire_build", "The version that runs")
+    build.add_metric((), {"version": version("binwire"), "python": platform.python_version()})
+    return build
 
 
 class _Families(Collector):

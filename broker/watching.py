@@ -56,16 +56,16 @@ class Watching:
         await self.monitoring.close()
         await self.alerts.close()
 
-    async def metrics(self) -> tuple[bytes, str]:
-        """The text of `/metrics` and its content type."""
+    async def metrics(self) -> bytes:
+        """The text of `/metrics`."""
         await asyncio.to_thread(importlib.import_module, "broker.metrics")  # where nobody scrapes nothing needs it
-        from broker.metrics import CONTENT_TYPE, Metrics, Served
+        from broker.metrics import Metrics, Served
 
         if self._metrics is None:
             server = self._server
             served = Served(lambda: server.connection_count, self._requests, lambda: server.sent_bytes)
             self._metrics = Metrics(self._channels, self.monitoring, self.alerts, self.loop_delay, served)
-        return await self._metrics.text(), CONTENT_TYPE
+        return await self._metrics.text()
 
     def _requests(self) -> dict[str, int]:
         counts = self._server.requests

@@ -19,7 +19,9 @@ from starlette.routing import Route
 
 from broker.console import rest
 from broker.console.access import access_of
+from broker.metrics import CONTENT_TYPE
 from broker.operations.operation import OperationError, Refusal, builtins
+from broker.watching import Watching
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,20 +31,26 @@ if TYPE_CHECKING:
 UNWELL: Final = 503
 
 
+def _watching(request: Request) -> Watching:
+    watching = request.app.state.plane.watching
+    assert isinstance(watching, Watching)
+    return watching
+
+
 async def _metrics(request: Request) -> Response:
-    text, content_type = await request.app.state.plane.watching.metrics()
-    return Response(text, headers={"content-type": content_type, "cache-control": "no-store"})
+    text = await _watching(request).metrics()
+    return Response(text, headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
 
 async def _healthz(request: Request) -> Response:
-    return _answered(request, await request.app.state.plane.watching.health.healthy())
+    return _answered(request, await _watching(request).health.healthy())
 
 
 async def _readyz(request: Request) -> Response:
     wanted = request.query_params.getlist("channel")
     if wanted and not access_of(request).is_admitted:
         raise OperationError(Refusal.UNAUTHENTICATED, "channels are asked for with a login or a token")
-    return _answered(request, await request.app.state.plane.watching.health.ready(wanted))
+    return _answered(request, await _watching(request).health.ready(wanted))
 
 
 def _answered(request: Request, verdict: Verdict) -> Response:
