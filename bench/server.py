@@ -113,7 +113,7 @@ async def _serve(data_directory: Path, compression: Any) -> None:
 
 async def _serve_history(application: Application) -> int:
     """Serve a log whose source is no longer there, and whose definitions the catalog never had; the end of the log."""
-    from broker.app import open_configured_source
+    from broker.capturing import open_configured_source
     from broker.config import ChannelConfig, Secret
 
     gone = Secret("file:///gone.000001")

@@ -21,22 +21,32 @@ import asyncio
 import importlib
 import logging
 import os
-import random
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from msgspec import json
 from msgspec.structs import replace
 
 from broker.accounts import Accounts
+from broker.capturing import (
+    OpenChannel,
+    Opening,
+    channel_spec,
+    found_id_base,
+    new_channel,
+    open_configured_source,
+    open_embedded,
+    record_schema,
+    run_precheck,
+    source_desk,
+)
 from broker.channels import Channels, Kept, LeftChannel, ServedChannel, take_objects
 from broker.config_rules import ConfigError
 from broker.context import Broker
-from broker.control import ControlServer, PrecheckItem
+from broker.control import ControlServer
 from broker.downconvert import DownConverter
-from broker.enrolment import Changes, Enrolled, Enrolment, in_words, needing_restart, without_passwords
+from broker.enrolment import Changes, Enrolment, in_words, needing_restart, without_passwords
 from broker.groups import GroupCoordinator
 from broker.lifecycle import DefinedBy
 from broker.notices import Notices
@@ -49,45 +59,31 @@ from storage.catalog import Catalog
 from storage.catalog_failures import lost_channel
 from storage.clock import SystemClock
 from storage.cold import ColdReads
-from storage.directory import DataDirectory, catalog_path, topic_path
+from storage.directory import DataDirectory
 from storage.errors import StorageError
 from storage.log import resident
-from storage.records import iter_batches, iter_records
 from storage.scheduler import LoopScheduler, give_way
 from storage.segment_log import SegmentLog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
+    from broker.capturing import Closer, EmbeddedChannel, SourceFactory
     from broker.config import ChannelConfig, Config
     from broker.console.http import ConsoleServer
-    from broker.explain import Explanation
     from broker.listener import Address
     from broker.managed import ManagedChannels
     from broker.operations.alerts import Incident
     from broker.operations.plane import ControlPlane
-    from broker.operations.sources import SourceDesk
     from broker.search.service import SearchService
     from broker.watching import Watching
-    from capture.channel import Channel, ChannelSpec
-    from capture.embedded_source import EmbeddedSource
-    from capture.position import ResumePoint
-    from capture.source import Source
-    from storage.catalog import ChannelRow, GroupRow
+    from storage.catalog import ChannelRow
     from storage.clock import Clock
-    from storage.log import LogReader
 
-    Closer = Callable[[], Awaitable[None]]
-    SourceFactory = Callable[[ChannelSpec, Clock], Source]
 
 CLOSE_DEADLINE_MS: Final = 5_000  # for answers under way and for clients to go
-READER_IDS: Final = (1 << 31, (1 << 32) - 1)  # server ids of those who only look something up
 
 _log = logging.getLogger("binwire.app")
-
-
-class CallFailedError(Exception):
-    """A change asked of an embedded channel cannot be made; one sentence."""
 
 
 class Application:
@@ -367,24 +363,7 @@ class Application:
 
         Without `objects` everything is tracked. Raises CallFailedError.
         """
-        from capture.embedded_source import EmbeddedSource
-        from capture.errors import CaptureError
-        from capture.selection import EVERYTHING
-
-        source = EmbeddedSource(self.clock, database=database)
-        try:
-            for statement in statements:
-                source.statement(statement)
-        except CaptureError as error:
-            raise CallFailedError(str(error)) from None
-        objects = config.objects or [EVERYTHING]
-        try:
-            opened = await self.add_channel(replace(config, objects=objects), lambda spec, clock: source)
-            if statements:
-                await opened.channel.wait_visible(source.position)
-        except (CaptureError, ConfigError, StorageError) as error:
-            raise CallFailedError(str(error)) from None
-        return EmbeddedChannel(opened, source)
+        return await open_embedded(self.add_channel, self.clock, config, statements, database)
 
     async def close(self) -> None:
         """End in good order; what fails on the way is logged, the rest goes on, and the first failure is raised."""
@@ -552,11 +531,9 @@ class Application:
 
     def serve(self, opening: Opening, kept: Kept | None = None) -> OpenChannel:
         """Let clients see a channel whose log is open; nothing can be refused any more."""
-        from capture.channel import Channel
-
         config, spec, source, log, enrolled, *_ = opening
         log.start()
-        channel = Channel(spec, log, self.catalog, lambda: source(spec, self.clock), self.clock)
+        channel = new_channel(spec, log, self.catalog, source, self.clock)
         precheck = partial(run_precheck, spec, self.clock, self._config.data_path)
         served = ServedChannel(
             spec.id,
@@ -584,214 +561,3 @@ class Application:
 
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
-
-
-class Opening(NamedTuple):
-    """A channel whose log is open, and which nobody sees yet."""
-
-    config: ChannelConfig
-    spec: ChannelSpec
-    source: SourceFactory
-    log: SegmentLog
-    enrolled: Sequence[Enrolled]
-    made_groups: Sequence[GroupRow]
-    created_ms: int
-    closers: list[Closer]
-
-
-class OpenChannel(NamedTuple):
-    """A channel that was just opened: what runs it, its log, and its groups in the order of the configuration."""
-
-    channel: Channel
-    log: SegmentLog
-    group_ids: tuple[str, ...]
-
-
-class EmbeddedChannel:
-    """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
-
-    def __init__(self, opened: OpenChannel, source: EmbeddedSource) -> None:
-        self.group_id = opened.group_ids[0]
-        self._opened = opened
-        self._source = source
-
-    async def change(self, kind: str, *arguments: Any, timestamp_s: int | None) -> int:
-        """Make a change of one of the source's kinds; the high watermark once consumers can see it.
-
-        Raises CallFailedError if the source refuses the change or the channel cannot carry it over.
-        """
-        from capture.errors import CaptureError
-
-        try:
-            getattr(self._source, kind)(*arguments, timestamp_s=timestamp_s)
-            await self._opened.channel.wait_visible(self._source.position)
-        except CaptureError as error:
-            raise CallFailedError(str(error)) from None
-        return self._opened.log.high_watermark
-
-
-# --- pieces of a start ------------------------------------------------------------------------------------------------
-
-
-def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
-    """What a configured channel is to do; `ConfigError` under `path` if its source address cannot be read."""
-    from capture.channel import ChannelSpec
-    from capture.selection import EVERYTHING, SelectionError, parse_object
-    from capture.source import SourceAddress, SourceAddressError
-
-    try:
-        address = SourceAddress.parse(config.source.reveal())
-    except SourceAddressError as error:
-        raise ConfigError(f"{path}.source: {error}") from None
-    for index, text in enumerate(config.objects):
-        try:
-            _ = text == EVERYTHING or parse_object(text)
-        except SelectionError as error:
-            raise ConfigError(f"{path}.objects[{index}]: {error}") from None
-    return ChannelSpec(
-        id=config.id,
-        topic=config.topic_name,
-        address=address,
-        server_id=config.server_id,
-        objects=tuple(config.objects),
-        data_types=frozenset(config.data_types),
-        start=str(config.start),
-        compression=config.compression,
-        record_bytes_max=config.record_limit_bytes,
-        allow_replica=config.allow_replica,
-        row_image=config.row_image,
-        retention_ms=config.retention_ms,
-        schema_file=config.schema_file,
-        ghost_ddl=config.ghost_ddl,
-    )
-
-
-def open_configured_source(spec: ChannelSpec, clock: Clock) -> Source:
-    """The source that the address of a channel names."""
-    from capture.source import open_source
-
-    return open_source(spec.address, spec.server_id, clock, identity=spec.id)
-
-
-def source_desk() -> SourceDesk:
-    """Who asks sources that are no channel's."""
-    from capture.desk import SourceDesk
-
-    return SourceDesk()
-
-
-def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> SourceFactory:
-    """Sources that play binlog files again and again at a live pace, with their times moved to now."""
-    from capture.replay_source import ReplaySource
-
-    return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max, repeat=True)
-
-
-def created_table(sql: str) -> str:
-    """The table that one CREATE TABLE statement makes, as it names it; CallFailedError for anything else."""
-    from capture.ddl import parse
-    from capture.statements import CreateTable
-
-    match parse(sql):
-        case [CreateTable(table=table)]:
-            return table.table if table.database is None else f"{table.database}.{table.table}"
-    raise CallFailedError(f"{sql[:80]!r} is not one CREATE TABLE statement")
-
-
-async def run_precheck(
-    spec: ChannelSpec, clock: Clock, data_path: Path, objects: tuple[str, ...] | None = None
-) -> Sequence[PrecheckItem]:
-    """Look at a channel's source, and at what the data directory already holds of it, without changing anything; with
-    `objects` for those in place of its own.
-
-    Raises StorageError if that data cannot be read.
-    """
-    from capture import precheck
-
-    if objects is not None:
-        spec = replace(spec, objects=objects)
-    resume = _stored_resume(spec, data_path)
-    source = open_configured_source(spec, clock)
-    try:
-        results = await precheck.run(source, spec, resume)
-    finally:
-        await source.close()
-    return [PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy) for item in results]
-
-
-async def explain_record(
-    config: Config, index: int, offset: int, record: dict[str, Any], value: bytes, before: int | None
-) -> Explanation:
-    """What a record of the channel `index` was made of; `before` is a boundary before it in the same binlog file.
-
-    Raises StorageError if the log does not tell where it came from.
-    """
-    from broker.explain import DefinitionView, EventView, Explanation, Part
-    from capture.explain import explain
-    from capture.position import PositionError, SourceSnapshot
-    from capture.source import open_source
-    from storage.catalog_reading import read_schema_versions
-    from storage.peek import snapshot_at
-
-    spec = channel_spec(config.channels[index], f"channels[{index}]")
-    snapshot = snapshot_at(topic_path(config.data_path, spec.topic), offset)
-    if snapshot is None:
-        raise StorageError(f"the log of {spec.topic} has no segment with the offset {offset} any more")
-    try:
-        server = SourceSnapshot.from_bytes(snapshot)
-    except PositionError as error:
-        raise StorageError(f"the log of {spec.topic}: {error}") from None
-    names = [name.replace("\\u002E", ".") for name in (record["objectName"] or "").split(".")]
-    rows = read_schema_versions(catalog_path(config.data_path), spec.id, names[0], names[-1])
-    # Another id than the channel's: the source would end the stream of the reader that has it.
-    source = open_source(spec.address, random.SystemRandom().randint(*READER_IDS), SystemClock())
-    found = await explain(source, server, record, value, before, rows)
-    events = [
-        EventView(event.name, event.place, event.data, [Part(*part) for part in event.parts], event.note)
-        for event in found.events
-    ]
-    definition = None
-    if (known := found.definition) is not None:
-        table = known.table
-        definition = DefinitionView(table.meta_version, known.since, known.statement, table.to_json())
-    return Explanation(found.origin, found.position, definition, events, found.missing, found.verdict)
-
-
-def _stored_resume(spec: ChannelSpec, data_path: Path) -> ResumePoint | None:
-    """Where a channel that was started before goes on: behind its last record, else at the start it resolved then."""
-    from capture.failover import known_point
-    from capture.position import PositionError
-    from storage.catalog import stored_start
-    from storage.peek import last_source
-
-    last = last_source(topic_path(data_path, spec.topic))
-    try:
-        return known_point(last, stored_start(catalog_path(data_path), spec.id))
-    except PositionError as error:
-        raise StorageError(f"channel {spec.id}: {error}") from None
-
-
-def found_id_base(log: LogReader) -> int | None:
-    """The constant by which a log's records have their ids, None if nothing can be read from it."""
-    with log.read(log.log_start_offset, 1) as part:
-        data = bytes(part.view)
-    for batch in iter_batches(data):
-        for record in iter_records(batch):
-            return int(record_decoder()(record.value or b"")["id"]) - record.offset
-    return None
-
-
-def record_schema() -> dict[str, Any]:
-    """The Avro schema that capture writes by, as its file has it."""
-    from capture.avro import SCHEMA_FILE
-
-    document: dict[str, Any] = json.decode(SCHEMA_FILE.read_bytes())
-    return document
-
-
-def record_decoder() -> Callable[[bytes], dict[str, Any]]:
-    """What turns a record's bytes into a dictionary, with the schema that capture writes by."""
-    from capture.avro import decode, schema
-
-    schema()
-    return decode

@@ -77,7 +77,7 @@ def _machine(config: Config) -> Sequence[PrecheckItem]:
 
 
 def _channels(config: Config) -> Iterator[_Section]:
-    from broker.app import channel_spec, run_precheck
+    from broker.capturing import channel_spec, run_precheck
     from storage.clock import SystemClock
 
     specs = [channel_spec(channel, f"channels[{index}]") for index, channel in enumerate(config.channels)]

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from broker import event_loop, logs
-from broker.app import Application, record_decoder, replay_source
+from broker.app import Application
+from broker.capturing import record_decoder, replay_source
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 from broker.render import Style, lines, style_for
 from broker.signals import signalled

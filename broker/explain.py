@@ -90,7 +90,7 @@ def run(config: Config, topic: str, offset: int, *, as_json: bool) -> int:
         raise ConfigError(f"no channel has the topic {topic!r}; there are {topics}")
     answers = {name: fields for answer in _asked(config, topic, offset) for name, fields in answer.items()}
     value = base64.b64decode(answers["record"]["value"])
-    from broker.app import explain_record, record_decoder
+    from broker.capturing import explain_record, record_decoder
 
     decode = record_decoder()
     record = decode(value)

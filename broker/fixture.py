@@ -37,7 +37,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from broker import event_loop, logs
-from broker.app import Application, CallFailedError, EmbeddedChannel, created_table
+from broker.app import Application
+from broker.capturing import CallFailedError, EmbeddedChannel, created_table
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 
 if TYPE_CHECKING:

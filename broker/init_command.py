@@ -88,7 +88,7 @@ def _require_names(options: InitOptions) -> None:
 
 
 def _reach(options: InitOptions, source: str, dialogue: Dialogue) -> Found:
-    from broker.app import source_desk
+    from broker.capturing import source_desk
 
     return Reaching(
         source_desk(),
@@ -129,7 +129,7 @@ def _written(new: NewFile) -> Iterator[str]:
 async def _greet(app: Application, new: NewFile, found: Found | None, dialogue: Dialogue) -> None:
     """Tell where everything is, when the channel streams or stands still."""
     if found is not None and found.created is not None:
-        from broker.app import source_desk
+        from broker.capturing import source_desk
         from broker.operations.sources import note_created
 
         shown = source_desk().shown(found.source.url(None))

@@ -277,7 +277,7 @@ def channel_config(found: Found, *, channel_id: str, region: str, instance_id: s
 
 def precheck(config: ChannelConfig, data_path: Path, dialogue: Dialogue) -> bool:
     """Look at the source until nothing fails or whoever is asked gives up; shows what is found."""
-    from broker.app import channel_spec, run_precheck
+    from broker.capturing import channel_spec, run_precheck
     from storage.clock import SystemClock
 
     spec = channel_spec(config, "the channel")

@@ -168,7 +168,7 @@ def check_name(name: str) -> None:
 
 async def open_kept(app: Application, documents: Sequence[DocumentRow], plan: Plan) -> None:
     """Serve the channels that were made by operations, as they were when the server ended."""
-    from broker.app import open_configured_source
+    from broker.capturing import open_configured_source
 
     def age(document: DocumentRow) -> tuple[int, str]:
         row = plan.channels.get(document.channel_id)
@@ -278,7 +278,7 @@ class ManagedChannels:
         `settings` are keys of a channel's table without id and topic. Raises ConfigError that names the key,
         StorageError.
         """
-        from broker.app import open_configured_source
+        from broker.capturing import open_configured_source
 
         app = self._app
         async with app.changing:

@@ -35,7 +35,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Show records until there are enough of them, or for ever with `follow`; the exit status."""
-    from broker.app import record_decoder
+    from broker.capturing import record_decoder
     from broker.render import json_line, lines, style_for
 
     request: dict[str, Any] = {"request": "tail", "topic": topic, "follow": follow, "back": SEARCHED_RECORDS}

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 # command line tells the version and runs the benchmarks.
 EXCEPTIONS = {
     "binwire/__main__.py": {"broker"},
-    "broker/app.py": {"capture"},
+    "broker/capturing.py": {"capture"},
     "broker/cli.py": {"bench", "binwire"},
 }
 # Imported for type checking only; brought along by mysql-replication, whose benchmark it is; there in a checkout only,

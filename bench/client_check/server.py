@@ -31,7 +31,8 @@ from bench.client_check.known_log import KnownLog
 from bench.own_process import OwnProcess
 
 if TYPE_CHECKING:
-    from broker.app import Application, OpenChannel
+    from broker.app import Application
+    from broker.capturing import OpenChannel
     from capture.embedded_source import EmbeddedSource
 
 TOPIC: Final = "cn_hangzhou_rm_bench_dtstest_version2"

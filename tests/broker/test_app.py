@@ -19,7 +19,8 @@ import pytest
 from msgspec.structs import replace
 
 from broker.accounts import Verifier
-from broker.app import Application, CallFailedError
+from broker.app import Application
+from broker.capturing import CallFailedError
 from broker.config import Config, from_document
 from broker.config_rules import ConfigError
 from broker.control import ask

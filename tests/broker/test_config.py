@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.accounts import Verifier
-from broker.app import channel_spec
+from broker.capturing import channel_spec
 from broker.config import Secret, from_document, load
 from broker.config_rules import ConfigError, duration_ms, size_bytes, source_account
 from broker.listener import Address

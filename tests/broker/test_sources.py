@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker.app import source_desk
+from broker.capturing import source_desk
 from broker.config import Secret
 from broker.operations.operation import Caller, OperationError, Refusal, builtins, call
 from broker.operations.plane import ControlPlane, LoggedAudit
