@@ -443,7 +443,7 @@ class Channel:
                 session.pacer.read_heartbeat(at_end=resume.position.order >= end.order)
                 await self._learn_whitelist_addresses(source)
             self._begin_segment_if_elsewhere(resume)
-            self._tell(f"opens the stream at {resume.position}")
+            self._tell(f"opening the stream at {resume.position}")
             await source.start(resume.position)
             self._session = session
             self._move(State.NORMAL)
@@ -480,7 +480,7 @@ class Channel:
 
     async def _precheck(self, source: Source, info: ServerInfo) -> None:
         """A channel without a record begins only on a source that can be captured. Raises SourceRefused."""
-        self._tell("looks at the source")
+        self._tell("looking at the source")
         self._move(State.PRECHECKING)
         if not (source.queryable or info.files):
             return  # there is nothing to look at

@@ -113,7 +113,7 @@ async def _results(items: Sequence[Item], look: Look, tell: Tell = quiet) -> Seq
     for number, item in enumerate(items):
         if lacking & set(item.needs):
             continue
-        tell(f"looks at {item.name}: item {number + 1} of {len(items)}", number / len(items))
+        tell(f"looking at {item.name}: item {number + 1} of {len(items)}", number / len(items))
         try:
             finding = await item.look(look)
         except SourceUnavailable:

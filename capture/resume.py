@@ -109,7 +109,7 @@ async def _begin(
     tell: Tell,
 ) -> tuple[ResumePoint, SchemaHistory]:
     definitions = None
-    tell(f"looks for the start position: {spec.start}", None)
+    tell(f"looking for the start position: {spec.start}", None)
     if not source.queryable:
         point = await _start_without_server(source, info, spec)
     elif spec.start == NOW:
@@ -118,9 +118,9 @@ async def _begin(
     else:
         point = await resolve_start(source, info, spec.start)
         definitions = await definitions_at(source, info, selection, point.position, tell)
-        tell(f"sees that every row behind {point.position} can be read", None)
+        tell(f"seeing that every row behind {point.position} can be read", None)
         await _require_readable(source, info, spec, selection, point.position, definitions)
-    tell(f"makes the start {point.position} and the definitions there durable", None)
+    tell(f"making the start {point.position} and the definitions there durable", None)
     history = await history_at(point.position, definitions, spec.schema_file, _history(info, selection))
     versions = history.take_rows(spec.id)
     row = replace(row, start=point.to_json(), objects=objects_text(spec.objects))

@@ -139,7 +139,7 @@ class _Reading(Struct):
             await self._read_database(database)
         names = await self._listed()
         for number, name in enumerate(names):
-            self.tell(f"reads the definitions of tables: {number:,} of {len(names):,}", number / len(names))
+            self.tell(f"reading the definitions of tables: {number:,} of {len(names):,}", number / len(names))
             await self._read_table(*name)
 
     async def read_again(self, names: Iterable[_Name]) -> None:
@@ -224,7 +224,7 @@ async def _effects_between(
 ) -> _Effects:
     """The effect that decides for each tracked table (a database: empty table name), named as the server compares."""
     found: _Effects = {}
-    sentence = f"looks for statements that changed definitions between {start} and {end}"
+    sentence = f"looking for statements that changed definitions between {start} and {end}"
     tell(sentence, None)
     async for at, step in statements_between(source, info, start, end):
         tell(sentence, through(start, at, end))

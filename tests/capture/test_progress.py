@@ -62,19 +62,19 @@ async def test_each_step_is_told(server: LiveServer, tmp_path: Path, start: str)
     told = {state: [progress for at, progress in source.seen if at is state] for state in State}
     assert not any(told[State.NORMAL] + told[State.ERROR])
     checked = [progress.sentence for progress in told[State.PRECHECKING] if progress is not None]
-    assert f"looks at keys: item {[item.name for item in ITEMS].index('keys') + 1} of {len(ITEMS)}" in checked
+    assert f"looking at keys: item {[item.name for item in ITEMS].index('keys') + 1} of {len(ITEMS)}" in checked
     tracked = [progress for progress in told[State.INITIAL] if progress is not None]
     assert len(tracked) == len(told[State.INITIAL]) >= TABLES
     sentences = [progress.sentence for progress in tracked]
-    assert sentences[0] == f"looks for the start position: {start}"
-    reading = [progress for progress in tracked if progress.sentence.startswith("reads the definitions of tables: ")]
+    assert sentences[0] == f"looking for the start position: {start}"
+    reading = [progress for progress in tracked if progress.sentence.startswith("reading the definitions of tables: ")]
     assert [progress.sentence for progress in reading[:TABLES]] == [
-        f"reads the definitions of tables: {number} of {TABLES}" for number in range(TABLES)
+        f"reading the definitions of tables: {number} of {TABLES}" for number in range(TABLES)
     ]
     fractions = [progress.fraction for progress in reading[:TABLES]]
     assert fractions == [number / TABLES for number in range(TABLES)]
     if start == "earliest":
-        assert any(re.match("looks for statements that changed definitions between ", one) for one in sentences)
+        assert any(re.match("looking for statements that changed definitions between ", one) for one in sentences)
 
 
 @pytest.mark.parametrize(
