@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -345,6 +346,52 @@ async def test_a_target_that_is_being_told_when_the_server_ends_is_told_once(tmp
         assert watch.told.qsize() == 1
     async with watching(tmp_path, config(DELAY), channel_view(lag_ms=99_000), clock=clock) as watch:
         watch.look()
+        await watch.ends_without_telling_more()
+
+
+def as_killed(folder: Path) -> Path:
+    """What a server that is killed at this moment leaves behind."""
+    left = folder / "left"
+    left.mkdir()
+    for file in folder.glob("catalog.db*"):
+        shutil.copy(file, left)
+    return left
+
+
+async def test_a_server_that_is_killed_between_two_tries_goes_on_with_them(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with watching(tmp_path, config(DELAY), clock=clock) as watch:
+        watch.failures[HOOK] = "it answered 500"
+        watch.look(lag_ms=99_000)
+        await watch.tries.get()
+        await tried(watch)
+        left = as_killed(tmp_path)
+    async with watching(left, config(DELAY), channel_view(lag_ms=99_000), clock=clock) as watch:
+        watch.look()
+        watch.scheduler.advance(BACKOFF_S[0] * 1000)
+        assert await watch.events(1) == ["begun"]
+        [incident] = (await watch.do("list_incidents")).incidents
+        assert incident.deliveries[0].attempts == 2
+        await watch.ends_without_telling_more()
+
+
+async def test_a_server_that_is_killed_while_it_tells_says_the_same_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with watching(tmp_path, config(DELAY), clock=clock) as watch:
+        usual = watch.alerts._ways.tell
+        left: list[Path] = []
+
+        async def tell(target: AlertTarget, notice: Notice) -> str | None:
+            left.append(as_killed(tmp_path))
+            return await usual(target, notice)
+
+        watch.alerts._ways.tell = tell  # type: ignore[method-assign]
+        watch.look(lag_ms=99_000)
+        begun = await watch.told.get()
+    async with watching(left[0], config(DELAY), channel_view(lag_ms=99_000), clock=clock) as watch:
+        watch.look()
+        again = await watch.told.get()
+        assert (again.id, again.incident_id, again.event) == (begun.id, begun.incident_id, "begun")
         await watch.ends_without_telling_more()
 
 
