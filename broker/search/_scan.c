@@ -205,11 +205,48 @@ static int next_record(Reader *records, Span *value, int64_t *time_delta, int64_
 
 /* ---- find ---- */
 
+/* A number's digits without what does not change its value; the size, 0 if it is no plain number. */
+static size_t normalized(Span digits, uint8_t *to)
+{
+    const uint8_t *at = digits.start, *end = at + digits.size;
+    size_t size = 0;
+    int is_negative = at < end && *at == '-', has_point = 0;
+    at += is_negative;
+    if (digits.size > DIGITS_MAX - 2 || at == end)
+        return 0;
+    for (const uint8_t *each = at; each < end; each++) {
+        if (*each == '.' && !has_point)
+            has_point = 1;
+        else if (*each < '0' || *each > '9')
+            return 0;
+    }
+    while (at < end && *at == '0')
+        at++;
+    if (has_point) {
+        while (end[-1] == '0')
+            end--;
+        if (end[-1] == '.')
+            end--;
+    }
+    if (end <= at) {
+        to[0] = '0';
+        return 1;
+    }
+    if (is_negative)
+        to[size++] = '-';
+    if (*at == '.')
+        to[size++] = '0';
+    memcpy(to + size, at, (size_t)(end - at));
+    return size + (size_t)(end - at);
+}
+
 typedef struct {
     unsigned long kinds;
     Span database, table; /* start NULL: any */
     Py_ssize_t count;
     Span columns[COLUMNS_MAX];
+    PyObject *contents[COLUMNS_MAX]; /* a tuple of bytes, family and content, of which a cell must have one; or NULL */
+    int has_contents;
 } Question;
 
 static int same(Span left, Span right)
@@ -235,6 +272,47 @@ static int is_wanted(const Question *question, const Head *record)
     if (question->database.start && !same(question->database, database))
         return 0;
     return !question->table.start || (table.start && same(question->table, table));
+}
+
+/* Whether a cell has one of these contents. */
+static int is_one_of(Key key, PyObject *contents)
+{
+    uint8_t digits[DIGITS_MAX];
+    size_t size = key.family == 'n' ? normalized(key.content, digits) : 0;
+    Span content = size ? (Span){digits, size} : key.content;
+    for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(contents); index++) {
+        PyObject *each = PyTuple_GET_ITEM(contents, index);
+        const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(each);
+        if ((size_t)PyBytes_GET_SIZE(each) == content.size + 1 && bytes[0] == key.family &&
+            !memcmp(bytes + 1, content.start, content.size))
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether the cells of an image have the contents that are asked for; 0 if there is no image. */
+static int image_may_fit(const Question *question, Reader *reader, int64_t count, const int16_t *wanted)
+{
+    int64_t has = number(reader);
+    if (!has)
+        return 0;
+    if (has != 2 || number(reader) != count) {
+        reader->failed = 1;
+        return 0;
+    }
+    Py_ssize_t missing = 0;
+    for (Py_ssize_t column = 0; column < question->count; column++)
+        missing += question->contents[column] != NULL;
+    for (int64_t index = 0; index < count && !reader->failed; index++) {
+        Key key = cell(reader);
+        for (Py_ssize_t column = 0; column < question->count; column++)
+            if (wanted[column] == index && question->contents[column] && key.family &&
+                is_one_of(key, question->contents[column]))
+                missing--;
+    }
+    if (number(reader))
+        reader->failed = 1;
+    return !missing;
 }
 
 /* The cells of an image that are asked for, as a tuple of bytes (None: no such column); None if there is no image.
@@ -279,7 +357,7 @@ static PyObject *image(Reader *reader, int64_t count, const int16_t *wanted, Py_
     return cells;
 }
 
-/* Both images; 0 with an exception or with the reader failed. */
+/* Both images; 0 with an exception, with the reader failed, or without anything where no image can fit. */
 static int images(const Question *question, Reader *reader, PyObject **before, PyObject **after)
 {
     int16_t wanted[COLUMNS_MAX];
@@ -297,6 +375,8 @@ static int images(const Question *question, Reader *reader, PyObject **before, P
             if (same(question->columns[column], name))
                 wanted[column] = (int16_t)index;
     }
+    if (!count && question->has_contents)
+        return 0;
     if (!count) {
         Py_INCREF(Py_None);
         Py_INCREF(Py_None);
@@ -307,12 +387,43 @@ static int images(const Question *question, Reader *reader, PyObject **before, P
         reader->failed = 1;
         return 0;
     }
+    if (question->has_contents) {
+        Reader ahead = *reader;
+        int may_fit = image_may_fit(question, &ahead, count, wanted);
+        may_fit |= image_may_fit(question, &ahead, count, wanted);
+        reader->failed |= ahead.failed;
+        if (!may_fit || reader->failed)
+            return 0;
+    }
     *before = image(reader, count, wanted, question->count);
     *after = *before ? image(reader, count, wanted, question->count) : NULL;
     if (*after)
         return 1;
     Py_CLEAR(*before);
     return 0;
+}
+
+static int read_contents(Question *question, PyObject *contents)
+{
+    if (PyTuple_GET_SIZE(contents) != question->count) {
+        PyErr_SetString(PyExc_ValueError, "contents for each column, or None");
+        return 0;
+    }
+    for (Py_ssize_t index = 0; index < question->count; index++) {
+        PyObject *each = PyTuple_GET_ITEM(contents, index);
+        if (each == Py_None)
+            continue;
+        int is_right = PyTuple_Check(each);
+        for (Py_ssize_t number = 0; is_right && number < PyTuple_GET_SIZE(each); number++)
+            is_right = PyBytes_Check(PyTuple_GET_ITEM(each, number)) && PyBytes_GET_SIZE(PyTuple_GET_ITEM(each, number));
+        if (!is_right) {
+            PyErr_SetString(PyExc_TypeError, "contents are bytes that begin with a family");
+            return 0;
+        }
+        question->contents[index] = each;
+        question->has_contents = 1;
+    }
+    return 1;
 }
 
 static int read_question(Question *question, PyObject *database, PyObject *table, PyObject *columns)
@@ -344,20 +455,21 @@ static int read_question(Question *question, PyObject *database, PyObject *table
     return 1;
 }
 
-PyDoc_STRVAR(find_doc, "find(records, count, from_delta, to_delta, kinds, database, table, columns)\n--\n\n"
-                       "The records that are wanted, oldest first, or None where Python is to look.");
+PyDoc_STRVAR(find_doc, "find(records, count, from_delta, to_delta, kinds, database, table, columns, contents)\n--\n\n"
+                       "The records that are wanted, oldest first, or None where Python is to look. Those are left out\n"
+                       "of which no image has, of each column with contents, one of these.");
 
 static PyObject *find(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     Py_buffer buffer;
     Py_ssize_t count;
     long long from_delta, to_delta;
-    PyObject *database, *table, *columns, *found = NULL;
+    PyObject *database, *table, *columns, *contents, *found = NULL;
     Question question = {0};
-    if (!PyArg_ParseTuple(arguments, "y*nLLkOOO!:find", &buffer, &count, &from_delta, &to_delta, &question.kinds,
-                          &database, &table, &PyTuple_Type, &columns))
+    if (!PyArg_ParseTuple(arguments, "y*nLLkOOO!O!:find", &buffer, &count, &from_delta, &to_delta, &question.kinds,
+                          &database, &table, &PyTuple_Type, &columns, &PyTuple_Type, &contents))
         return NULL;
-    if (read_question(&question, database, table, columns))
+    if (read_question(&question, database, table, columns) && read_contents(&question, contents))
         found = PyList_New(0);
     const uint8_t *base = buffer.buf;
     Reader records = {base, base + buffer.len, 0};
@@ -380,6 +492,8 @@ static PyObject *find(PyObject *Py_UNUSED(module), PyObject *arguments)
                     Py_CLEAR(found);
                     break;
                 }
+                if (!record.behind.failed)
+                    continue;
                 goto unexpected;
             }
         } else {
@@ -439,41 +553,6 @@ static void enter(Filter *filter, uint64_t state)
         *row |= filter->bit;
     }
     filter->added += is_new;
-}
-
-/* A number's digits without what does not change its value; the size, 0 if it is no plain number. */
-static size_t normalized(Span digits, uint8_t *to)
-{
-    const uint8_t *at = digits.start, *end = at + digits.size;
-    size_t size = 0;
-    int is_negative = at < end && *at == '-', has_point = 0;
-    at += is_negative;
-    if (digits.size > DIGITS_MAX - 2 || at == end)
-        return 0;
-    for (const uint8_t *each = at; each < end; each++) {
-        if (*each == '.' && !has_point)
-            has_point = 1;
-        else if (*each < '0' || *each > '9')
-            return 0;
-    }
-    while (at < end && *at == '0')
-        at++;
-    if (has_point) {
-        while (end[-1] == '0')
-            end--;
-        if (end[-1] == '.')
-            end--;
-    }
-    if (end <= at) {
-        to[0] = '0';
-        return 1;
-    }
-    if (is_negative)
-        to[size++] = '-';
-    if (*at == '.')
-        to[size++] = '0';
-    memcpy(to + size, at, (size_t)(end - at));
-    return size + (size_t)(end - at);
 }
 
 /* The state behind a cell's content, 0 where the cell has no key. */

@@ -64,7 +64,10 @@ class ColumnCondition:
             return False
         verdict = self._remembered.get(cell)
         if verdict is None:
-            if self.operator in _ORDERS and (digits := _digits(cell)) is not None:
+            digits = _digits(cell)
+            if digits is not None and self.operator in {"contains", "starts with"}:
+                return digits.startswith(self.value) if self.operator == "starts with" else self.value in digits
+            if digits is not None and self.operator in _ORDERS:
                 order = _compared(Decimal(digits), self._decimal)
                 return _ORDERS[self.operator](order) if order is not None else self.operator == "!="
             verdict = self._judge(cells.read_cell(cell))

@@ -66,6 +66,10 @@ class Wanted(NamedTuple):
     database: bytes | None = None
     table: bytes | None = None
     columns: tuple[bytes, ...] = ()
+    contents: tuple[tuple[bytes, ...] | None, ...] = ()
+    """Of each column, family and content in one, of which a wanted image has one; None says nothing. It is a hint: what
+    has none may come all the same.
+    """
     from_delta: int = -_DELTA_MAX
     to_delta: int = _DELTA_MAX
 
@@ -272,7 +276,7 @@ def find(records: bytes, count: int, wanted: Wanted) -> list[Change]:
     if _find is not None:
         found = _find(
             records, count, wanted.from_delta, wanted.to_delta, wanted.kinds, wanted.database, wanted.table,
-            wanted.columns,
+            wanted.columns, wanted.contents or (None,) * len(wanted.columns),
         )  # fmt: skip
         if found is not None:
             return [Change._make(change) for change in found]
@@ -453,3 +457,4 @@ _compiled: Final = load("broker.search._scan")
 _find: Final[Callable[..., list[tuple[Any, ...]] | None] | None] = getattr(_compiled, "find", None)
 note_compiled: Final[Callable[..., tuple[int, int, int] | None] | None] = getattr(_compiled, "note", None)
 """note(records, count, rows, bit): how many keys were new, and the two times; None where Python is to look."""
+is_compiled: Final = _find is not None

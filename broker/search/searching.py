@@ -19,7 +19,7 @@ from typing import Final
 from broker.operations.records import RecordRow
 from broker.search.conditions import ColumnCondition
 from broker.search.protocol import Found, Log, Question
-from broker.search.records import CONTENT_BYTES_MAX, Change, Wanted, cell_key, find, kind_key, name_keys
+from broker.search.records import CONTENT_BYTES_MAX, Change, Wanted, cell_key, find, is_compiled, kind_key, name_keys
 from broker.search.shown import row_of
 from storage.errors import CorruptLog
 from storage.files import Files
@@ -235,7 +235,13 @@ class Test:
         self._database = _name(question.database)
         self._table = _name(question.table)
         self._columns = tuple(columns)
-        self._needles = [condition.needles for condition in self._conditions if condition.needles is not None]
+        self._contents = tuple(self._contents_of(column) for column in columns)
+        self._needles = [
+            condition.needles
+            for condition in self._conditions
+            # Compiled, to look at the cells takes less time than to look for several needles.
+            if condition.needles is not None and not (is_compiled and condition.contents is not None)
+        ]
         self.keys = self._keys()
         """Of each of these sets of keys a stretch must have one, or has nothing that is wanted."""
 
@@ -250,6 +256,7 @@ class Test:
             self._database,
             self._table,
             self._columns,
+            self._contents,
             -_DELTA_MAX if from_ms is None else from_ms - first_ms,
             _DELTA_MAX if to_ms is None else to_ms - first_ms,
         )
@@ -264,6 +271,12 @@ class Test:
             return False
         pairs = zip(self._conditions, self._places, strict=True)
         return all(condition.fits(image[place]) for condition, place in pairs)
+
+    def _contents_of(self, column: bytes) -> tuple[bytes, ...] | None:
+        """What a wanted cell of a column can have, by the first condition that tells."""
+        known = (each.contents for each in self._conditions if each.column == column)
+        contents = next((contents for contents in known if contents is not None), None)
+        return None if contents is None else tuple(family + content for family, content in contents)
 
     def _keys(self) -> list[list[int]]:
         keys: list[list[int]] = []

@@ -232,9 +232,29 @@ def test_both_scans_find_the_same(columns: tuple[bytes, ...], names: tuple[bytes
     records, count = _batch(SAMPLES)
     for kinds in (ALL_KINDS, 1, 1 << 3):
         for from_delta, to_delta in ((-(1 << 62), 1 << 62), (0, 1000), (-9999, -1)):
-            wanted = Wanted(kinds, *names, columns, from_delta, to_delta)
-            made = find(records, count, from_delta, to_delta, kinds, *names, columns)
+            wanted = Wanted(kinds, *names, columns, (), from_delta, to_delta)
+            made = find(records, count, from_delta, to_delta, kinds, *names, columns, (None,) * len(columns))
             assert [tuple(change) for change in find_in_python(records, count, wanted)] == made
+
+
+def test_contents_leave_out_what_has_none_of_them() -> None:
+    find, _ = _compiled()
+    records, count = _batch(SAMPLES)
+
+    def offsets(columns: tuple[bytes, ...], *contents: tuple[bytes, ...] | None) -> list[int]:
+        made = find(records, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, columns, contents)
+        return [change[0] for change in made]
+
+    assert offsets((b"id",), (b"n1", b"n2")) == [1, 2]
+    assert offsets((b"id",), (b"b1",)) == []
+    assert offsets((b"amount",), (b"n1.5",)) == [1]
+    assert offsets((b"id", b"amount"), (b"n1",), (b"n2.5",)) == []
+    assert offsets((b"id", b"amount"), (b"n1",), None) == [1]
+    assert offsets((b"nothing",), (b"n1",)) == []
+    assert offsets(("茶".encode(),), (b"b\0\xff",)) == [6]
+    for wrong in ((), ((),) * 2, ("x",), ((b"",),), (("x",),)):
+        with pytest.raises((TypeError, ValueError)):
+            find(records, count, 0, 0, ALL_KINDS, None, None, (b"id",), wrong)
 
 
 def test_both_scans_enter_the_same_keys() -> None:
@@ -257,7 +277,7 @@ def test_no_prefix_is_taken_for_whole() -> None:
     wanted = Wanted(ALL_KINDS, columns=(b"a",))
     for size in range(len(records)):
         cut = records[:size]
-        assert find(cut, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, (b"a",)) is None
+        assert find(cut, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, (b"a",), (None,)) is None
         assert note(cut, count, bytearray(512), 0) is None
         with pytest.raises(CorruptLog):
             find_in_python(cut, count, wanted)
@@ -274,7 +294,8 @@ def test_changed_bytes_are_read_alike_or_refused(data: st.DataObject) -> None:
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     mutated = bytes(changed)
     columns = (b"a", b"id")
-    made = find(mutated, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, columns)
+    made = find(mutated, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, columns, (None, None))
+    find(mutated, count, -(1 << 62), 1 << 62, ALL_KINDS, None, None, columns, ((b"f", b"n1"), None))
     note(mutated, count, bytearray(512), 0)
     if made is not None:
         assert [tuple(change) for change in find_in_python(mutated, count, Wanted(ALL_KINDS, columns=columns))] == made
