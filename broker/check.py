@@ -73,6 +73,10 @@ def _machine(config: Config) -> Sequence[PrecheckItem]:
     from storage.clock import SystemClock
 
     listeners = [listener(item, f"listeners[{index}]", SystemClock()) for index, item in enumerate(config.listeners)]
+    if config.console is not None:
+        from broker.console_rules import console_listener
+
+        listeners.append(console_listener(config.console, SystemClock()))
     return look(config, listeners)
 
 

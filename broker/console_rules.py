@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -16,12 +17,12 @@ from msgspec import structs
 from broker.accounts import Verifier
 from broker.config import password_of
 from broker.config_rules import ConfigError, check_ranges, refused
-from broker.listener import Address
+from broker.listener import Address, Listener, Security, address_range, public_address
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from broker.certificate import ServerCertificate
     from broker.config import Config, ConsoleConfig, Secret
+    from storage.clock import Clock
 
 NAME: Final = "console"
 PASSWORD_CHARACTERS_MIN: Final = 8
@@ -105,3 +106,40 @@ def _check_hash(path: str, secret: Secret) -> None:
             f"{path}: found a text of {len(text)} characters; allowed is a hash as `binwire password --console` and "
             "`binwire token` make it"
         ) from None
+
+
+# --- the listener of it -----------------------------------------------------------------------------------------------
+
+
+def console_listener(console: ConsoleConfig, clock: Clock) -> Listener:
+    """Where the console listens, with its certificate; `ConfigError` if that cannot be used."""
+    return Listener(
+        name=NAME,
+        bind=console.bind_address,
+        security=Security.PLAINTEXT,
+        certificate=_certificate(console, clock),
+        allow_from=tuple(address_range(text) for text in console.allow_from or ()),
+    )
+
+
+def exposure(listener: Listener, bound: Address) -> str | None:
+    """A sentence for who runs a console, bound here, whose clear text can be read on its way; else None."""
+    public = None if listener.certificate is not None else public_address(bound)
+    if public is None:
+        return None
+    return (
+        f"the console sends passwords and data in clear text to whoever reaches {public}; use tls_cert and tls_key, or "
+        "bind a private address"
+    )
+
+
+def _certificate(console: ConsoleConfig, clock: Clock) -> ServerCertificate | None:
+    if console.tls_cert is None or console.tls_key is None:
+        return None
+    from broker.certificate import CertificateError, ServerCertificate
+
+    host = console.hosts[0] if console.hosts else None
+    try:
+        return ServerCertificate(Path(console.tls_cert), Path(console.tls_key), clock, host)
+    except CertificateError as error:
+        raise ConfigError(f"{NAME}.{error.key}: {error}") from None

@@ -97,11 +97,18 @@ def _listener(listener: Listener, running: Mapping[str, str]) -> Iterator[Preche
             yield _advertised(listener, listener.advertised, None)
     else:
         yield from _unused_listener(listener, name)
-    if (exposure := listener.exposure(listener.bind)) is not None:
-        yield _doubt(name, exposure)
+    if (exposed := _exposure(listener)) is not None:
+        yield _doubt(name, exposed)
     if listener.certificate is not None:
         for doubt in listener.certificate.doubts():
             yield _doubt(f"certificate {listener.name}", doubt)
+
+
+def _exposure(listener: Listener) -> str | None:
+    from broker import console_rules
+
+    is_console = listener.name == console_rules.NAME
+    return console_rules.exposure(listener, listener.bind) if is_console else listener.exposure(listener.bind)
 
 
 def _doubt(name: str, sentence: str) -> PrecheckItem:

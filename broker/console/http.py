@@ -18,19 +18,17 @@ import importlib
 import logging
 import ssl
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.config_rules import ConfigError
 from broker.console.keys import Keys
-from broker.listener import Address, Listener, Security, address_range, public_address
+from broker.console_rules import console_listener, exposure
+from broker.listener import Address
 from broker.server import BACKLOG, ListenError, bind, why_unusable
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from broker.certificate import ServerCertificate
     from broker.config import ConsoleConfig
     from broker.console.access import Guard
     from broker.operations.plane import ControlPlane
@@ -65,13 +63,8 @@ class ConsoleServer:
         """Raises ConfigError if the certificate cannot be used."""
         self._keys = Keys(config, clock, scheduler)
         self._hosts = frozenset(host.lower() for host in config.hosts)
-        self._certificate = _certificate(config, clock)
-        self._listener = Listener(
-            name="console",
-            bind=config.bind_address,
-            security=Security.PLAINTEXT,
-            allow_from=tuple(address_range(text) for text in config.allow_from or ()),
-        )
+        self._listener = console_listener(config, clock)
+        self._certificate = self._listener.certificate
         self._socket: socket.socket | None = None
         self._loading: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
@@ -92,12 +85,8 @@ class ConsoleServer:
             self._close_socket()
             raise ListenError(f"console cannot use {wanted}: {why_unusable(error)}") from error
         address = Address.of_socket(self._socket.getsockname())
-        if self._certificate is None and (public := public_address(address)) is not None:
-            _log.warning(
-                "the console sends passwords and data in clear text to whoever reaches %s; use tls_cert and tls_key, "
-                "or bind a private address",
-                public,
-            )
+        if (exposed := exposure(self._listener, address)) is not None:
+            _log.warning("%s", exposed)
         self._loading = asyncio.create_task(self._load(plane, load, address.port), name="console")
         return address
 
@@ -197,18 +186,6 @@ class ConsoleServer:
     def _close_socket(self) -> None:
         if self._socket is not None:
             self._socket.close()
-
-
-def _certificate(config: ConsoleConfig, clock: Clock) -> ServerCertificate | None:
-    if config.tls_cert is None or config.tls_key is None:
-        return None
-    from broker.certificate import CertificateError, ServerCertificate
-
-    host = config.hosts[0] if config.hosts else None
-    try:
-        return ServerCertificate(Path(config.tls_cert), Path(config.tls_key), clock, host)
-    except CertificateError as error:
-        raise ConfigError(f"console.{error.key}: {error}") from None
 
 
 def _loaded() -> MakeGuard:

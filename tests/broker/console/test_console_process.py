@@ -14,6 +14,7 @@ import pytest
 
 from broker.accounts import Verifier
 from broker.remote import Web, call
+from tests import certificates
 from tests.broker.console.served_console import TOKEN, TOKEN_HASH
 from tests.server_process import ServerProcess
 from tests.tools.workplace import CHECKOUT
@@ -115,3 +116,20 @@ def test_a_backup_has_the_log_of_changes(server: ServerProcess, tmp_path: Path) 
     assert binwire("backup", str(target), "--data-dir", str(server.data_directory)).returncode == 0
     [entry] = [json.loads(line) for line in (target / "audit.jsonl").read_bytes().splitlines()]
     assert (entry["operation"], entry["name"]) == ("reload", "token 1")
+
+
+def test_check_looks_at_its_address_and_its_certificate(server: ServerProcess, tmp_path: Path) -> None:
+    def items(console: str) -> dict[str, tuple[str, str]]:
+        file = tmp_path / "checked.toml"
+        listeners = '[[listeners]]\nbind = "127.0.0.1:0"\n'
+        file.write_text(f'data_dir = "{tmp_path}/none"\n{listeners}[console]\n{console}', "utf-8")
+        found = json.loads(binwire("check", "--json", "-c", str(file)).stdout)["machine"]["items"]
+        return {item["name"]: (item["outcome"], item["found"]) for item in found}
+
+    assert items('bind = "127.0.0.1:0"')["listener console"] == ("passed", "127.0.0.1:0 is free")
+    taken = server.bootstrap("console")
+    assert items(f'bind = "{taken}"')["listener console"][0] == "failed"
+    assert binwire("check", "-c", str(server.folder / "binwire.toml")).returncode == 0
+    made = certificates.make(tmp_path / "tls")
+    shown = items(f'bind = "127.0.0.1:0"\nhosts = ["other.example"]\ntls_cert = "{made.cert}"\ntls_key = "{made.key}"')
+    assert "not for other.example" in shown["certificate console"][1]
