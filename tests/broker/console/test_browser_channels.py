@@ -321,3 +321,20 @@ def test_the_account_is_made_from_an_administrators_login(visitor: Visitor, mysq
     made = mysql97.execute("SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user WHERE user = 'made_here'")
     assert len(made) == 1
     mysql97.execute(f"DROP USER {made[0][0]}")
+
+
+def test_nothing_is_asked_for_while_nobody_looks(visitor: Visitor):
+    page, asked = visitor.page, list[str]()
+    page.clock.install()
+    page.on("request", lambda request: asked.append(request.url))
+    visitor.open("/channels")
+    hidden = "Object.defineProperty(document, 'hidden', {configurable: true, get: () => %s})"
+    with page.expect_response(re.compile("part=list")):
+        page.clock.run_for(2_500)
+    page.evaluate(hidden % "true")
+    before = len(asked)
+    page.clock.run_for(20_000)
+    assert asked[before:] == []
+    page.evaluate(hidden % "false")
+    with page.expect_response(re.compile("part=list")):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
