@@ -104,6 +104,8 @@ async def plan(
     """How the account of `address` would be made. Looks with the administrator's credentials, else with its own, which
     the server may refuse: that tells enough. Raises SourceUnavailable, SourceRefused, SelectionError.
     """
+    for text in objects:
+        parse_object(text)
     looker = address if administrator is None else administrator
     source = open_source(looker, _LOOKER_ID, SystemClock())
     try:

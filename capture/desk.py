@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from capture import account, browse
 from capture.errors import CaptureError, SourceRefused
-from capture.source import FILE_SCHEME, SourceAddress, open_source
+from capture.selection import SelectionError
+from capture.source import FILE_SCHEME, SourceAddress, SourceAddressError, open_source
 from capture.whitelist import local_addresses
 from storage.clock import SystemClock
 
@@ -31,6 +32,8 @@ class SourceDesk:
     """One for a server; keeps nothing."""
 
     failures: tuple[type[Exception], ...] = (CaptureError,)
+    mistakes: tuple[type[Exception], ...] = (SourceAddressError, SelectionError)
+    """Failures that are the caller's: an address or an object that cannot be read."""
 
     async def databases(self, url: str, search: str, offset: int, limit: int) -> tuple[int, list[DatabaseFound]]:
         """As `browse.databases`."""

@@ -331,9 +331,12 @@ class AccountPlan(Protocol):
 
 
 class SourceDesk(Protocol):
-    """What capture does for these operations (`capture/desk.py`); whatever goes wrong is one of `failures`."""
+    """What capture does for these operations (`capture/desk.py`); whatever goes wrong is one of `failures`, and of
+    `mistakes` too if it is the caller's doing.
+    """
 
     failures: tuple[type[Exception], ...]
+    mistakes: tuple[type[Exception], ...]
 
     async def databases(self, url: str, search: str, offset: int, limit: int) -> tuple[int, Sequence[Any]]: ...
 
@@ -360,7 +363,8 @@ def _told(plane: ControlPlane) -> Iterator[None]:
     try:
         yield
     except plane.sources.failures as error:
-        raise OperationError(Refusal.SOURCE_UNAVAILABLE, str(error), field="source") from None
+        refusal = Refusal.INVALID if isinstance(error, plane.sources.mistakes) else Refusal.SOURCE_UNAVAILABLE
+        raise OperationError(refusal, str(error)) from None
 
 
 ROWS: Final = (

@@ -131,6 +131,16 @@ async def test_arguments_that_say_nothing(plane: ControlPlane, given: dict[str, 
     assert field is None or refusal.field == field
 
 
+async def test_what_cannot_be_read_is_the_callers_mistake(plane: ControlPlane) -> None:
+    odd = await refusal_of(plane, "list_databases", source={"url": "http://u:S3cret-word@h"})
+    assert odd.refusal is Refusal.INVALID
+    assert "S3cret-word" not in str(odd)
+    nowhere = {"host": "127.0.0.1", "port": 1, "username": "u"}
+    refusal = await refusal_of(plane, "preview_account", source=nowhere, objects=["a.b.c"])
+    assert refusal.refusal is Refusal.INVALID
+    assert "'a.b.c' in objects" in str(refusal)
+
+
 async def test_a_channel_that_is_not_there(plane: ControlPlane) -> None:
     assert (await refusal_of(plane, "list_databases", channel_id="nix")).refusal is Refusal.NOT_FOUND
 
