@@ -3,7 +3,8 @@
 A group goes on at its committed offset, or, before its first commit, where its client reads. It has consumed up to the
 time that the service's SDK commits as metadata (`1698765432`, or that and `|` and more), else up to the time of the
 record it goes on at, else, where nothing is left to read, of the last one. `remaining` counts the offsets from there
-on; the delay is how long ago that time was, 0 where nothing is left. Both are -1 while no client is connected.
+on; the delay is how long ago that time was, 0 where nothing is left or that time is the data's end. Both are -1 while
+no client is connected.
 
 A client is a member of the group, active if the leader assigned it the partition and standing by otherwise; or it
 assigns the partition to itself, which is a connection that fetches and that no member has.
@@ -79,13 +80,14 @@ class Consumption:
         members = _members(self._describe(group.id), sessions, log.topic)
         offset = _read_up_to(sessions) if committed is None else committed.offset
         metadata = None if committed is None else committed.metadata
-        consumed_ms = _committed_ms(metadata)
+        committed_ms = _committed_ms(metadata)
+        consumed_ms = committed_ms
         if consumed_ms is None and offset is not None:
             consumed_ms = self._time_at(group.id, log, offset)
         remaining, delay_s = -1, -1
         if sessions or members:
             remaining = _remaining(log, offset)
-            delay_s = self._delay_s(log, remaining, consumed_ms)
+            delay_s = 0 if _is_through(log, remaining, committed_ms) else self._delay_s(log, consumed_ms)
         return GroupView(
             id=group.id,
             name=group.name,
@@ -101,9 +103,7 @@ class Consumption:
             defined_by=defined_by(group),
         )
 
-    def _delay_s(self, log: LogReader, remaining: int, consumed_ms: int | None) -> int:
-        if not remaining:
-            return 0
+    def _delay_s(self, log: LogReader, consumed_ms: int | None) -> int:
         since_ms = consumed_ms
         if since_ms is None:
             # Nothing was consumed yet, or what was is not there any more: the oldest record is what waits longest.
@@ -136,6 +136,14 @@ def _committed_ms(metadata: str | None) -> int | None:
 def _remaining(log: LogReader, offset: int | None) -> int:
     first = log.log_start_offset if offset is None else max(offset, log.log_start_offset)
     return max(0, log.high_watermark - first)
+
+
+def _is_through(log: LogReader, remaining: int, committed_ms: int | None) -> bool:
+    """Whether nothing waits: the service's SDK commits the offset of the last record, not the one behind it."""
+    if not remaining:
+        return True
+    last_ms = None if committed_ms is None else _readable(lambda: log.last_timestamp_ms)
+    return committed_ms is not None and last_ms is not None and committed_ms >= last_ms
 
 
 def _read_up_to(sessions: Iterable[Session]) -> int | None:

@@ -124,6 +124,15 @@ def test_the_time_that_the_services_sdk_commits_counts_first(world: World) -> No
     assert world.log.slices == []
 
 
+@pytest.mark.parametrize(("seconds", "delay_s"), [(8, 92), (9, 0), (10, 0)])
+def test_who_commits_the_time_of_the_last_record_waits_for_nothing(world: World, seconds: int, delay_s: int) -> None:
+    """The service's SDK commits the offset of a record that it has consumed."""
+    world.commit(9, str(FIRST_MS // 1000 + seconds))
+    world.sessions = [session()]
+    view = world.view()
+    assert (view.remaining, view.delay_s) == (1, delay_s)
+
+
 @pytest.mark.parametrize("metadata", ["1698765432", "1698765432|more", "1698765432|"])
 def test_times_in_metadata(metadata: str) -> None:
     assert _committed_ms(metadata) == 1_698_765_432_000
