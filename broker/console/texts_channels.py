@@ -112,10 +112,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "precheck.passed": ("Passed", "通过"),
     "precheck.warning": ("Warning", "警告"),
     "precheck.failed": ("Failed", "未通过"),
-    "precheck.summary": (
-        "Passed {passed} · warnings {warnings} · failed {failed}",
-        "通过 {passed} 项 · 警告 {warnings} 项 · 未通过 {failed} 项",
-    ),
+    "precheck.all_passed": ("All {count} items passed", "全部 {count} 项通过"),
+    "precheck.others_passed": ("The other {count} items passed", "其余 {count} 项通过"),
     "precheck.remedy": ("What to do", "处理方法"),
     # objects
     "objects.title": ("Tracked objects", "订阅对象"),
