@@ -6,8 +6,8 @@ webhook may hold a secret (its path often is one): it is never repeated beyond i
 
 What a webhook may point to: any http or https address, also loopback and private ones, on purpose: receivers usually
 run inside. Who may make rules may make channels too, which connect to any address; nothing of an answer but its status
-is ever shown, and redirects are not followed. Addresses that are link-local, where clouds serve credentials, are
-refused when they are connected to (`alerts/webhook.py`).
+is ever shown, and redirects are not followed. Addresses at which clouds serve credentials of a machine are refused
+when they are connected to (`alerts/webhook.py`).
 
 Left to others: whether a target can be reached (`test_alert`), types and unknown keys (`config.py`).
 """

@@ -43,6 +43,7 @@ async def tell(name: str, argv: Sequence[str], notice: Notice) -> None:
     except asyncio.CancelledError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()  # which is at once, and leaves no dead child behind
         raise
     if status < 0:
         raise TellingFailedError(f"the command {name} was ended by {signal.Signals(-status).name}")

@@ -14,7 +14,7 @@ from msgspec import Struct
 from broker.alert_rules import shown_address
 from broker.alerts.notice import Event, Notice
 from broker.operations.alerts import AlertRule, AlertTarget, Delivery, Incident
-from storage.catalog import IncidentRow
+from storage.catalog_control import IncidentRow
 
 WAITING: Final = "waiting"
 DELIVERED: Final = "delivered"

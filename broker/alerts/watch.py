@@ -30,7 +30,7 @@ from broker.alerts.incidents import KeptIncident, Message
 from broker.alerts.notice import Notice
 from broker.operations.alerts import AlertRule, AlertRules, AlertTarget, Delivery, Incident, Incidents, TestedTargets
 from broker.operations.operation import Done, OperationError, Refusal
-from storage.catalog import AlertRuleRow
+from storage.catalog_control import AlertRuleRow
 from storage.errors import StorageError
 from storage.log import resident
 
@@ -82,6 +82,7 @@ class Alerts:
     def start(self) -> None:
         """Read what is kept, then watch, and go on with what was not told yet."""
         self._loaded = asyncio.create_task(self._load(), name="alerts")
+        self._loaded.add_done_callback(_tell_failure)
 
     async def close(self) -> None:
         """Stop; incidents that are open stay open."""
@@ -359,3 +360,8 @@ class Alerts:
                 f"the alert rule {rule.name} is defined by the file; edit its [[alerts]], then run `binwire reload`",
             )
         return rule
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("alerts are not watched for", exc_info=error)

@@ -1,9 +1,9 @@
 """A webhook: one HTTP POST of the notice as JSON, and whether the answer is of the two hundreds.
 
 Invariants: HTTP goes to the address that was given and nowhere else (a redirect is a failure); https is verified by
-the certificates that the system trusts (`SSL_CERT_FILE` names others, as for every program that uses OpenSSL); a
-link-local address, where clouds serve credentials of a machine, is never connected to, by whichever name; of an answer
-the status alone is read and told. The caller bounds the time of all of it.
+the certificates that the system trusts (`SSL_CERT_FILE` names others, as for every program that uses OpenSSL); an
+address at which clouds serve credentials of a machine (link-local ones, and `METADATA`) is never connected to, by
+whichever name; of an answer the status alone is read and told. The caller bounds the time of all of it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ ANSWER_LINE_BYTES_MAX: Final = 8 << 10
 INTERIM_LINES_MAX: Final = 100
 PORTS: Final = {"http": 80, "https": 443}
 USER_AGENT: Final = "Binwire"
+METADATA: Final = frozenset({"100.100.100.200", "192.0.0.192", "fd00:ec2::254"})
+"""Those of Alibaba Cloud, of Oracle's, and of Amazon's over IPv6; the others use 169.254.169.254."""
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?:\s|\Z)")
 
@@ -123,8 +125,8 @@ def _require_allowed(text: str) -> None:
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    if address.is_link_local:
-        raise ValueError(f"{text} is link-local, where clouds serve credentials; webhooks do not go there")
+    if address.is_link_local or str(address) in METADATA:
+        raise ValueError(f"{text} is where clouds serve credentials of a machine; webhooks do not go there")
 
 
 def _reason(error: Exception) -> str:

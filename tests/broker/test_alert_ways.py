@@ -207,15 +207,18 @@ def server_context(certificates: Certificates) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
-async def test_link_local_addresses_are_never_connected_to(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "2852039166", "[fe80::1]", "[::ffff:169.254.169.254]", "100.100.100.200", "[fd00:ec2::254]"],
+)
+async def test_where_clouds_serve_credentials_is_never_connected_to(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("it connects")
 
     monkeypatch.setattr(asyncio, "open_connection", connect)
     found = await told("webhook", f"http://{host}/latest/meta-data")
     assert found is not None
-    assert "is link-local, where clouds serve credentials" in found
+    assert "is where clouds serve credentials of a machine; webhooks do not go there" in found
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------
