@@ -11,7 +11,7 @@ A request passes, in this order:
     without either only what `is_open` lists is answered.
 4.  *Its form.* A change that is no call of the API carries the token of a form this browser was given, as the field
     `csrf_token` or the header `X-CSRF-Token`. What the API takes is JSON, which no form of another origin can send.
-5.  *Its size*, at most `BODY_BYTES_MAX`.
+5.  *Its size*, at most `BODY_BYTES_MAX`, and `STRANGERS_BODY_BYTES_MAX` of who is nobody yet.
 
 Left to others: whether a password is right (`keys.py`), how long a session lasts (`sessions.py`), which addresses may
 connect at all (`protocol.py`).
@@ -20,9 +20,9 @@ connect at all (`protocol.py`).
 from __future__ import annotations
 
 import logging
-from http.cookies import CookieError, SimpleCookie
+import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -44,7 +44,7 @@ API: Final = "/api/"
 LOGIN_PATH: Final = "/login"
 LOGOUT_PATH: Final = "/logout"
 BODY_BYTES_MAX: Final = 1 << 20
-FIELDS_MAX: Final = 1_000
+STRANGERS_BODY_BYTES_MAX: Final = 16 << 10
 OPEN_PATHS: Final = (LOGIN_PATH, LOGOUT_PATH, "/preferences", "/healthz", "/readyz", "/favicon.ico")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 FAILED: Final = "Binwire failed at this; its log says why"
@@ -67,6 +67,9 @@ SECURITY_HEADERS: Final = {
 }
 """No Strict-Transport-Security: it would speak for every port of this host."""
 
+
+_TOKEN_FIELD: Final = b"csrf_token="
+_OWN_COOKIE: Final = re.compile(r"(?:__Host-)?binwire[-_][A-Za-z0-9_-]{1,32}=[A-Za-z0-9_.+/%-]{0,128}")
 
 _log = logging.getLogger("binwire.console")
 
@@ -178,8 +181,10 @@ class Guard:
         if scope["type"] != "http":
             raise AssertionError(f"the listener speaks HTTP only, not {scope['type']}")
         host = "" if scope.get("client") is None else scope["client"][0].removeprefix("::ffff:")
+        cookies = _own_cookies(scope)
         headers = Headers(scope=scope)
-        access = Access(self, scope, self._cookie_of(headers, secure=scope["scheme"] == "https"), host)
+        cookie = cookies.get(self.cookie_name(scope["scheme"] == "https"), "")
+        access = Access(self, scope, cookie if is_cookie(cookie) else None, host)
         scope["binwire.access"] = access
         body = _Body(receive)
 
@@ -211,9 +216,10 @@ class Guard:
         is_token = await self._identify(headers, access, path)
         if not access.is_admitted and not is_open(path):
             raise OperationError(Refusal.UNAUTHENTICATED, _how_to_log_in(self.keys, path))
+        body.limit_bytes = BODY_BYTES_MAX if access.is_admitted else STRANGERS_BODY_BYTES_MAX
         announced = headers.get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > BODY_BYTES_MAX:
-            raise _too_large()
+        if announced.isdecimal() and int(announced[:20]) > body.limit_bytes:
+            raise _too_large(body.limit_bytes)
         if is_change and not is_token and not path.startswith(API) and not await _has_form_token(headers, access, body):
             raise OperationError(
                 Refusal.FORBIDDEN, "this form was not made for this browser, or before a restart; load the page again"
@@ -244,13 +250,6 @@ class Guard:
     def cookie_name(self, secure: bool) -> str:
         """Cookies are shared by all ports of a host; with TLS the name keeps others from setting it."""
         return f"{'__Host-' if secure else ''}binwire-{self.port}"
-
-    def _cookie_of(self, headers: Headers, *, secure: bool) -> str | None:
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self.cookie_name(secure))
-        except CookieError:
-            return None
-        return found.value if found is not None and is_cookie(found.value) else None
 
     def _check_host(self, headers: Headers) -> None:
         given = headers.getlist("host")
@@ -290,6 +289,7 @@ class _Body:
         self._receive = receive
         self._read: bytes | None = None
         self._received_bytes = 0
+        self.limit_bytes = BODY_BYTES_MAX
 
     async def receive(self) -> MutableMapping[str, Any]:
         """What the application gets. Raises OperationError."""
@@ -298,8 +298,8 @@ class _Body:
             return {"type": "http.request", "body": body, "more_body": False}
         message = await self._receive()
         self._received_bytes += len(message.get("body", b""))
-        if self._received_bytes > BODY_BYTES_MAX:
-            raise _too_large()
+        if self._received_bytes > self.limit_bytes:
+            raise _too_large(self.limit_bytes)
         return message
 
     async def peek(self) -> bytes:
@@ -316,12 +316,25 @@ class _Body:
 async def _has_form_token(headers: Headers, access: Access, body: _Body) -> bool:
     token = headers.get("x-csrf-token")
     if token is None:
-        try:
-            fields = parse_qs((await body.peek()).decode("utf-8"), max_num_fields=FIELDS_MAX)
-        except ValueError:
-            return False
-        token = fields.get("csrf_token", [""])[0]
+        # Nothing is decoded before it is known to be one of our forms.
+        found = [pair for pair in (await body.peek()).split(b"&") if pair.startswith(_TOKEN_FIELD)]
+        token = found[0].removeprefix(_TOKEN_FIELD).decode("ascii", "replace") if found else ""
     return access.owns_form(token)
+
+
+def _own_cookies(scope: Scope) -> dict[str, str]:
+    """Our cookies by name; others of this host, which may be long and in any form, do not reach the application."""
+    pairs = [
+        pair.strip()
+        for name, value in scope["headers"]
+        if name == b"cookie"
+        for pair in value.decode("latin-1").split(";")
+    ]
+    own = [pair for pair in pairs if _OWN_COOKIE.fullmatch(pair)]
+    scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
+    if own:
+        scope["headers"].append((b"cookie", "; ".join(own).encode("ascii")))
+    return dict(pair.split("=", 1) for pair in own)
 
 
 def access_of(request: Request) -> Access:
@@ -338,7 +351,10 @@ def is_open(path: str) -> bool:
 
 def local_target(text: str) -> str:
     """Where to go after signing in: a path of this server, whatever the address bar was made to say."""
-    parts = urlsplit(text.replace("\\", "/"))
+    try:
+        parts = urlsplit(text.replace("\\", "/"))
+    except ValueError:
+        return "/"
     is_local = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
     return text if is_local and text.isprintable() and text.isascii() else "/"
 
@@ -374,15 +390,15 @@ def _check_origin(headers: Headers) -> None:
     host = headers["host"].lower()
     foreign = site not in ("same-origin", "none")
     if sender is not None:
-        parts = urlsplit(sender.lower())
-        standing = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-        foreign = foreign or host.removesuffix(standing) != parts.netloc.removesuffix(standing)
+        scheme, _, place = sender.lower().partition("://")
+        standing = {"http": ":80", "https": ":443"}.get(scheme, "")
+        foreign = foreign or host.removesuffix(standing) != place.removesuffix(standing)
     if foreign:
         raise OperationError(Refusal.FORBIDDEN, "a page of another origin cannot change anything here")
 
 
-def _too_large() -> OperationError:
-    return OperationError(Refusal.TOO_LARGE, f"the body is larger than {BODY_BYTES_MAX} bytes")
+def _too_large(limit_bytes: int) -> OperationError:
+    return OperationError(Refusal.TOO_LARGE, f"the body is larger than {limit_bytes} bytes")
 
 
 def _complete(headers: MutableHeaders, access: Access) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from broker.console import access as access_module
 from broker.console import sessions as sessions_module
-from broker.console.access import BODY_BYTES_MAX, SECURITY_HEADERS, host_name, local_target
+from broker.console.access import (
+    BODY_BYTES_MAX,
+    SECURITY_HEADERS,
+    STRANGERS_BODY_BYTES_MAX,
+    host_name,
+    local_target,
+)
 from broker.console.keys import PASSWORD as GUESSED_AT
 from tests.broker.console.served_console import FORM, PASSWORD, TOKEN, TOKEN_HASH, Console, config, served
 from tests.fakes import ManualClock, ManualScheduler
@@ -66,6 +72,8 @@ async def test_a_host_that_is_none_is_refused(open_console: Console, host: str) 
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": ""},
         {"Origin": "http://127.0.0.1:1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -293,6 +301,23 @@ async def test_a_body_is_bounded_however_it_comes(open_console: Console) -> None
     assert (await open_console.ask("POST", "/login", {"Content-Type": FORM}, large)).status == 413
 
 
+async def test_a_strangers_body_is_small(console: Console) -> None:
+    cookie, token = await console.form()
+    fields = {"csrf_token": token, "password": "x" * STRANGERS_BODY_BYTES_MAX}
+    assert (await console.submit("/login", fields, Cookie=cookie)).status == 413
+    assert (await console.submit("/login", fields | {"password": "x" * 9000}, Cookie=cookie)).status == 401
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    ['a="' + "\\\\" * 6000, "; ".join(f"other{number}=x" for number in range(1000)), "binwire_theme=<x>", "=", ";;; ,"],
+)
+async def test_cookies_of_others_are_passed_over(console: Console, cookie: str) -> None:
+    ours = (await console.sign_in()).cookie
+    assert (await console.get(SERVER, Cookie=f"{cookie}; {ours}")).status == 200
+    assert (await console.get("/alerts", Cookie=cookie, Accept="text/html")).status == 303
+
+
 async def test_a_target_puts_nothing_into_the_headers_of_an_answer(console: Console) -> None:
     answer = await console.get("/channels%0d%0aSet-Cookie:%20x=1?y=%0d%0aX:1", Accept="text/html")
     assert answer.status == 303
@@ -315,6 +340,8 @@ async def test_a_target_puts_nothing_into_the_headers_of_an_answer(console: Cons
         ("/x\r\nSet-Cookie: a=b", "/"),
         ("/\tevil", "/"),
         ("/ä", "/"),
+        ("http://[", "/"),
+        ("//[", "/"),
     ],
 )
 def test_after_signing_in_one_stays_here(text: str, target: str) -> None:
