@@ -37,7 +37,8 @@ from broker.config import ChannelConfig, Secret
 from broker.config_rules import ConfigError, check_channel
 from broker.control import ChannelView, PrecheckItem
 from broker.provision import GROUP_ID_CHARACTERS, GROUP_ID_PREFIX
-from storage.catalog import ChannelRow, DocumentRow
+from storage.catalog import ChannelRow
+from storage.catalog_control import DocumentRow
 from storage.errors import StorageError
 from storage.words import shown_bytes
 

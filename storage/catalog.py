@@ -39,6 +39,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from storage.catalog_control import CONTROL_TABLES, SALVAGED, ControlTables, putting, selecting
 from storage.catalog_failures import (
     CLOSED,
     OPENED,
@@ -78,18 +79,7 @@ _MIGRATIONS: Final = (
         ) STRICT""",
         "CREATE INDEX schema_versions_by_position ON schema_versions (channel_id, file_number, position)",
     ),
-    (
-        """CREATE TABLE documents (
-            channel_id TEXT PRIMARY KEY, document TEXT NOT NULL, is_started INTEGER NOT NULL, precheck TEXT,
-            prechecked_ms INTEGER
-        ) WITHOUT ROWID, STRICT""",
-        "CREATE TABLE source_passwords (channel_id TEXT PRIMARY KEY, password TEXT NOT NULL) WITHOUT ROWID, STRICT",
-        "CREATE TABLE releases (topic TEXT PRIMARY KEY) WITHOUT ROWID, STRICT",
-        "CREATE TABLE alert_rules (id TEXT PRIMARY KEY, rule TEXT NOT NULL) WITHOUT ROWID, STRICT",
-        """CREATE TABLE incidents (
-            id TEXT PRIMARY KEY, begun_ms INTEGER NOT NULL, incident TEXT NOT NULL
-        ) WITHOUT ROWID, STRICT""",
-    ),
+    CONTROL_TABLES,
 )
 """One entry per `user_version`; an entry that was released is never changed."""
 VERSION: Final = len(_MIGRATIONS)
@@ -147,33 +137,6 @@ class GroupRow(Struct, frozen=True):
         return f"GroupRow({self.id!r}, {self.channel_id!r}, {self.name!r}, {self.username!r})"
 
 
-class DocumentRow(Struct, frozen=True):
-    """The configuration of a channel made by an operation, JSON without the source's password; `precheck` has the items
-    of the last one, JSON, None before the first has ended.
-    """
-
-    channel_id: str
-    document: str
-    is_started: int
-    precheck: str | None
-    prechecked_ms: int | None
-
-
-class AlertRuleRow(Struct, frozen=True):
-    """A rule of when somebody is to be told; `rule` is JSON."""
-
-    id: str
-    rule: str
-
-
-class IncidentRow(Struct, frozen=True):
-    """A time in which a rule was broken; `incident` is JSON."""
-
-    id: str
-    begun_ms: int
-    incident: str
-
-
 class OffsetRow(Struct, frozen=True):
     """What a group committed for one partition."""
 
@@ -212,7 +175,7 @@ class SchemaEntryRow(Struct, frozen=True):
     exists: int
 
 
-class Catalog:
+class Catalog(ControlTables):
     """An open catalog; made by `open`, ended by `close`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -388,10 +351,12 @@ class Catalog:
 
     def channels(self) -> list[ChannelRow]:
         """All channels, oldest first."""
-        return [ChannelRow(*row) for row in self._select(f"{_select(ChannelRow, 'channels')} ORDER BY created_ms, id")]
+        return [
+            ChannelRow(*row) for row in self._select(f"{selecting(ChannelRow, 'channels')} ORDER BY created_ms, id")
+        ]
 
     def put_channel(self, row: ChannelRow) -> None:
-        self._change(_put(ChannelRow, "channels", "id"), [astuple(row)])
+        self._change(putting(ChannelRow, "channels", "id"), [astuple(row)])
 
     def delete_channel(self, channel_id: str) -> None:
         """Delete the channel with its groups, their offsets, and its schema versions."""
@@ -403,41 +368,6 @@ class Catalog:
             self._forget_setting(_DEFINITIONS_LOST + channel_id)
             self.delete_document(channel_id)
 
-    # Channels made by operations
-
-    def documents(self) -> list[DocumentRow]:
-        return [DocumentRow(*row) for row in self._select(f"{_select(DocumentRow, 'documents')} ORDER BY channel_id")]
-
-    def put_document(self, row: DocumentRow) -> None:
-        self._change(_put(DocumentRow, "documents", "channel_id"), [astuple(row)])
-
-    def delete_document(self, channel_id: str) -> None:
-        """Delete the document with its password."""
-        with self._transaction():
-            self._change("DELETE FROM documents WHERE channel_id = ?", [(channel_id,)])
-            self._change("DELETE FROM source_passwords WHERE channel_id = ?", [(channel_id,)])
-
-    def source_password(self, channel_id: str) -> str | None:
-        rows = self._select("SELECT password FROM source_passwords WHERE channel_id = ?", channel_id)
-        return rows[0][0] if rows else None
-
-    def set_source_password(self, channel_id: str, password: str) -> None:
-        self._change("INSERT OR REPLACE INTO source_passwords VALUES (?, ?)", [(channel_id, password)])
-
-    # Logs to be deleted
-
-    def releases(self) -> list[str]:
-        """The topics whose logs are to be deleted."""
-        return [topic for (topic,) in self._select("SELECT topic FROM releases ORDER BY topic")]
-
-    def note_release(self, topic: str) -> None:
-        """Say that the log of a topic is to be deleted, by the next start at the latest."""
-        self._change("INSERT OR REPLACE INTO releases VALUES (?)", [(topic,)])
-
-    def end_release(self, topic: str) -> None:
-        """The log of a topic is gone, or is to stay."""
-        self._change("DELETE FROM releases WHERE topic = ?", [(topic,)])
-
     def release_channel(self, channel_id: str, topic: str) -> None:
         """Delete the channel with all that belongs to it, and note that its log goes too, in one transaction."""
         with self._transaction():
@@ -446,33 +376,11 @@ class Catalog:
             self._forget_setting(_UNCLAIMED + topic)
             self.note_release(topic)
 
-    # Alerts
-
-    def alert_rules(self) -> list[AlertRuleRow]:
-        return [AlertRuleRow(*row) for row in self._select(f"{_select(AlertRuleRow, 'alert_rules')} ORDER BY id")]
-
-    def put_alert_rule(self, row: AlertRuleRow) -> None:
-        self._change(_put(AlertRuleRow, "alert_rules", "id"), [astuple(row)])
-
-    def delete_alert_rule(self, rule_id: str) -> None:
-        self._change("DELETE FROM alert_rules WHERE id = ?", [(rule_id,)])
-
-    def incidents(self) -> list[IncidentRow]:
-        """The oldest first."""
-        query = f"{_select(IncidentRow, 'incidents')} ORDER BY begun_ms, id"
-        return [IncidentRow(*row) for row in self._select(query)]
-
-    def put_incident(self, row: IncidentRow) -> None:
-        self._change(_put(IncidentRow, "incidents", "id"), [astuple(row)])
-
-    def delete_incidents(self, ids: Iterable[str]) -> None:
-        self._change("DELETE FROM incidents WHERE id = ?", [(each,) for each in ids])
-
     # Groups and what they committed
 
     def groups(self, channel_id: str | None = None) -> list[GroupRow]:
         """The groups of a channel, or all, by id."""
-        query = _select(GroupRow, "groups")
+        query = selecting(GroupRow, "groups")
         if channel_id is None:
             return [GroupRow(*row) for row in self._select(f"{query} ORDER BY id")]
         return [GroupRow(*row) for row in self._select(f"{query} WHERE channel_id = ? ORDER BY id", channel_id)]
@@ -481,7 +389,7 @@ class Catalog:
         self.put_groups([row])
 
     def put_groups(self, rows: Iterable[GroupRow]) -> None:
-        self._change(_put(GroupRow, "groups", "id"), [astuple(row) for row in rows])
+        self._change(putting(GroupRow, "groups", "id"), [astuple(row) for row in rows])
 
     def delete_group(self, group_id: str) -> None:
         """Delete the group with its committed offsets."""
@@ -491,11 +399,11 @@ class Catalog:
 
     def offsets(self) -> list[OffsetRow]:
         """Everything every group committed."""
-        query = f"{_select(OffsetRow, 'offsets')} ORDER BY group_id, topic, partition"
+        query = f"{selecting(OffsetRow, 'offsets')} ORDER BY group_id, topic, partition"
         return [OffsetRow(*row) for row in self._select(query)]
 
     def put_offsets(self, rows: Iterable[OffsetRow]) -> None:
-        self._change(_put(OffsetRow, "offsets", "group_id, topic, partition"), [astuple(row) for row in rows])
+        self._change(putting(OffsetRow, "offsets", "group_id, topic, partition"), [astuple(row) for row in rows])
 
     def delete_offsets(self, group_id: str) -> None:
         self._change("DELETE FROM offsets WHERE group_id = ?", [(group_id,)])
@@ -657,24 +565,6 @@ def later_version(path: Path, version: int) -> UnsupportedFormat:
     )
 
 
-def columns(row: type[Struct]) -> str:
-    """The columns of a row's table, in the order of its fields."""
-    return ", ".join(row.__struct_fields__)
-
-
-def _select(row: type[Struct], table: str) -> str:
-    return f"SELECT {columns(row)} FROM {table}"  # noqa: S608 — both are names of this module
-
-
-SALVAGED: Final = (
-    ("documents", columns(DocumentRow), "channel_id"),
-    ("source_passwords", "channel_id, password", "channel_id"),
-    ("releases", "topic", "topic"),
-    ("alert_rules", columns(AlertRuleRow), "id"),
-    ("incidents", columns(IncidentRow), "id"),
-)
-"""Tables of the second version with their columns and keys, as `storage/salvage.py` reads them."""
-
 _SCHEMA_VERSIONS: Final = (
     "SELECT channel_id, file_number, position, database, table_name, definition, ddl FROM schema_versions"
 )
@@ -690,22 +580,13 @@ _NEWEST_SCHEMA_ENTRIES: Final = f"""SELECT sequence, file_number, position, data
     CASE table_name WHEN '' THEN definition END, definition IS NOT NULL FROM schema_versions {_NEWEST}"""  # noqa: S608
 _QUERIES: Final = (
     "SELECT key, value FROM settings",
-    _select(ChannelRow, "channels"),
-    _select(GroupRow, "groups"),
-    _select(OffsetRow, "offsets"),
+    selecting(ChannelRow, "channels"),
+    selecting(GroupRow, "groups"),
+    selecting(OffsetRow, "offsets"),
     _SCHEMA_VERSIONS,
     *(f"SELECT {names} FROM {table}" for table, names, _ in SALVAGED),  # noqa: S608 — names of this module
 )
 """Every table with its columns, to be found when it is opened."""
-
-
-def _put(row: type[Struct], table: str, key: str) -> str:
-    """A row goes in or takes the place of the one with its key; any other row it collides with is an error, where
-    INSERT OR REPLACE would delete that one.
-    """
-    marks = ", ".join("?" for _ in row.__struct_fields__)
-    changes = ", ".join(f"{name} = excluded.{name}" for name in row.__struct_fields__)
-    return f"INSERT INTO {table} ({columns(row)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"  # noqa: S608 — as above
 
 
 def stored_start(path: Path, channel_id: str) -> str | None:

@@ -23,7 +23,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from storage.catalog import SALVAGED, VERSION, Catalog, ChannelRow, GroupRow, OffsetRow, columns
+from storage.catalog import VERSION, Catalog, ChannelRow, GroupRow, OffsetRow
+from storage.catalog_control import SALVAGED, columns
 from storage.errors import StorageError
 from storage.files import DAMAGED_SUFFIX, FILE_MODE, Files
 

@@ -161,7 +161,7 @@ def test_status_for_people(server):
     assert "\nchannel shop  商店\n" in out
     assert "\n  topic     shop\n" in out
     assert "\x1b" not in out
-    assert out.splitlines()[-1].split()[1:] == ["分析", "dtstest", "-", "-", "-"]
+    assert out.splitlines()[-1].split()[1:] == ["分析", "dtstest", *"-----"]
 
 
 def test_status_for_programs(server):

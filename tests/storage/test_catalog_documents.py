@@ -12,15 +12,13 @@ import pytest
 from msgspec.structs import replace
 
 from storage.catalog import (
-    AlertRuleRow,
     Catalog,
     ChannelRow,
-    DocumentRow,
     GroupRow,
-    IncidentRow,
     OffsetRow,
     SchemaVersionRow,
 )
+from storage.catalog_control import AlertRuleRow, DocumentRow, IncidentRow
 from storage.catalog_reading import copy_catalog, read_catalog
 from storage.salvage import salvage
 from tests.storage.test_catalog import VERSION_1
