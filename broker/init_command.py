@@ -65,14 +65,15 @@ def run(options: InitOptions, serve: Callable[..., int], dialogue: Dialogue | No
         found = _reach(options, options.source, dialogue)
         channel = _channel(options, found)
     new = NewFile(options.path, listener, console, channel)
-    if found is not None and channel is not None:
-        names = {"channel_id": channel.id, "region": channel.region, "instance_id": channel.instance_id}
-        if not precheck(channel_config(found, **names), options.path.parent / new.data_dir, dialogue):
-            dialogue.say(f"{options.path} was not written: a channel begins only where no item fails.")
-            if found.created is not None:
-                dialogue.say(f"At the source remains the account that was made: DROP USER {found.created};")
-            return 1
-    write(new)
+    try:
+        if found is not None and channel is not None:
+            names = {"channel_id": channel.id, "region": channel.region, "instance_id": channel.instance_id}
+            precheck(channel_config(found, **names), options.path.parent / new.data_dir, dialogue)
+        write(new)
+    except BaseException:
+        if found is not None and found.created is not None:
+            dialogue.say("", f"The account that was made stays at the source: DROP USER {found.created};")
+        raise
     dialogue.say(*_written(new), "")
     if not options.is_started:
         dialogue.say(f"Start it: binwire serve{_file_option(new)}")
@@ -110,6 +111,7 @@ def _channel(options: InitOptions, found: Found) -> NewChannel:
         source=written,
         source_password=(found.password or None) if written == found.source.url(None) else None,
         objects=found.objects,
+        created=found.created,
         group=NewGroup(new_group_id(), GROUP_NAME, GROUP_USERNAME, group_password()),
     )
 

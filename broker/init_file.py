@@ -19,6 +19,7 @@ from msgspec import Struct
 from broker.config import load
 from broker.config_rules import ConfigError
 from broker.group_rules import broken_password
+from broker.render import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ class NewChannel(Struct, frozen=True):
     source_password: str | None
     objects: tuple[str, ...]
     group: NewGroup
+    created: str | None = None
+    """The account of the source, if it was made with the file."""
 
 
 class NewFile(Struct, frozen=True):
@@ -139,6 +142,8 @@ def _channel_lines(new: NewFile, channel: NewChannel) -> Iterator[str]:
     yield f"id = {quoted(channel.id)}"
     yield f"region = {quoted(channel.region)}"
     yield f"instance_id = {quoted(channel.instance_id)}"
+    if channel.created is not None:
+        yield f"# made by binwire init; when the channel is released: DROP USER {printable(channel.created)};"
     yield f"source = {quoted(channel.source)}"
     if channel.source_password is not None:
         yield f"source_password_file = {quoted(new.source_password_path.name)}"

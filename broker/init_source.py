@@ -275,8 +275,8 @@ def channel_config(found: Found, *, channel_id: str, region: str, instance_id: s
     )
 
 
-def precheck(config: ChannelConfig, data_path: Path, dialogue: Dialogue) -> bool:
-    """Look at the source until nothing fails or whoever is asked gives up; shows what is found."""
+def precheck(config: ChannelConfig, data_path: Path, dialogue: Dialogue) -> None:
+    """Look at the source until nothing fails, and show what is found. Raises ConfigError for who gives up."""
     from broker.capturing import channel_spec, run_precheck
     from storage.clock import SystemClock
 
@@ -286,9 +286,9 @@ def precheck(config: ChannelConfig, data_path: Path, dialogue: Dialogue) -> bool
         items = asyncio.run(run_precheck(spec, SystemClock(), data_path))
         dialogue.show(_shown(str(spec.address), items))
         if not any(item.outcome == check.FAILED for item in items):
-            return True
+            return
         if not dialogue.confirm("Look again, when that is mended?", is_agreed=False):
-            return False
+            raise ConfigError("a channel begins only where no item of its precheck fails; nothing was written")
 
 
 def _shown(place: str, items: Sequence[PrecheckItem]) -> list[str]:

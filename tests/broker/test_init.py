@@ -43,7 +43,7 @@ class Terminal:
     """A command at a terminal of its own."""
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        self._master, slave = os.openpty()
+        self.master, slave = os.openpty()
         self.process = subprocess.Popen(
             arguments,
             cwd=folder,
@@ -62,9 +62,9 @@ class Terminal:
     def wait_for(self, words: str) -> None:
         """Until something is shown behind what was waited for last."""
         while words not in self.shown[self._answered :]:
-            assert select.select([self._master], [], [], WAIT_S)[0], f"{words!r} never came: {self.shown}"
+            assert select.select([self.master], [], [], WAIT_S)[0], f"{words!r} never came: {self.shown}"
             try:
-                piece = os.read(self._master, 65536)
+                piece = os.read(self.master, 65536)
             except OSError:
                 piece = b""
             assert piece, f"it ended before {words!r}: {self.shown}"
@@ -73,7 +73,7 @@ class Terminal:
 
     def answer(self, words: str, line: str) -> None:
         self.wait_for(words)
-        os.write(self._master, line.encode() + b"\n")
+        os.write(self.master, line.encode() + b"\n")
 
     def close(self) -> int:
         """Press Ctrl-C and see it end; its status."""
@@ -81,12 +81,12 @@ class Terminal:
             return self.process.returncode
         self._is_closed = True
         if self.process.poll() is None:
-            os.write(self._master, b"\x03")
+            os.write(self.master, b"\x03")
         with contextlib.suppress(OSError):
-            while os.read(self._master, 65536):
+            while os.read(self.master, 65536):
                 pass
         status = self.process.wait(WAIT_S)
-        os.close(self._master)
+        os.close(self.master)
         return status
 
 
@@ -157,13 +157,17 @@ def test_from_nothing_to_a_channel_that_is_consumed(server: LiveServer, tmp_path
             check=True,
         )
         assert f"{database}.t" in told.stdout
+        [(host,)] = server.execute("SELECT host FROM mysql.user WHERE user = %s", (user,))
+        assert (
+            f"# made by binwire init; when the channel is released: DROP USER '{user}'@'{host}';"
+            in (tmp_path / "binwire.toml").read_text()
+        )
         for secret in tmp_path.glob("*-password"):
             assert secret.read_text().strip() not in session.shown
             assert secret.read_text().strip() not in (tmp_path / "binwire.toml").read_text()
             assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "binwire.toml").stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "data" / "catalog.db").stat().st_mode) == 0o600
-    [(host,)] = server.execute("SELECT host FROM mysql.user WHERE user = %s", (user,))
     server.execute(f"DROP USER {user}@%s", (host,))
 
 
@@ -221,8 +225,26 @@ def test_who_gives_up_leaves_nothing_behind(mysql97: LiveServer, tmp_path: Path)
     with terminal(tmp_path, *PORTS, "--objects", "no_such_database", url) as session:
         session.answer(f"Password of {mysql97.repl_user}", mysql97.repl_password)
         session.answer("Look again", "n")
-        session.wait_for("was not written")
+        session.wait_for("nothing was written")
         assert session.process.wait(WAIT_S) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_leaves_is_told_of_the_account_that_was_made(mysql97: LiveServer, tmp_path: Path) -> None:
+    database = mysql97.fresh_database()
+    user = f"bw_{database[-8:]}"
+    made = ("--objects", database, "--administrator", mysql97.root_user, "--yes")
+    with (
+        mysql97.global_variable("binlog_row_image", "MINIMAL"),
+        terminal(tmp_path, *PORTS, *made, f"{user}@{mysql97.host}:{mysql97.port}") as session,
+    ):
+        session.answer("Password of root", mysql97.root_password)
+        session.wait_for("Look again")
+        os.write(session.master, b"\x03")
+        session.wait_for("stays at the source: ")
+        session.wait_for(";")
+        mysql97.execute(re.findall("(DROP USER .*);", session.shown)[-1])
+        assert session.process.wait(WAIT_S) == 130
     assert list(tmp_path.iterdir()) == []
 
 
