@@ -161,7 +161,8 @@ class Deliverer:
 
 def _tell_outcome(incident: KeptIncident, message: Message) -> None:
     shown = message.shown()
-    facts = {"rule": incident.rule.id, "channel": incident.channel_id, "event": message.event, "target": shown.address}
+    # Not `event`: in a line of JSON that is the sentence.
+    facts = {"rule": incident.rule.id, "channel": incident.channel_id, "told": message.event, "target": shown.address}
     if message.failure is None:
         _log.info("alert told", extra=facts)
     elif message.state == FAILED:

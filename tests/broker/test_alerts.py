@@ -275,7 +275,9 @@ async def test_what_was_not_told_before_a_restart_is_told_after_it(tmp_path: Pat
         await watch.ends_without_telling_more()
 
 
-async def test_a_target_that_cannot_be_told_is_tried_at_growing_intervals_and_given_up(tmp_path: Path) -> None:
+async def test_a_target_that_cannot_be_told_is_tried_at_growing_intervals_and_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with watching(tmp_path, config(DELAY)) as watch:
         watch.failures[HOOK] = "it answered 503"
         watch.look(lag_ms=99_000)
@@ -292,6 +294,12 @@ async def test_a_target_that_cannot_be_told_is_tried_at_growing_intervals_and_gi
         assert sum(waited) >= 22 * 3600
         delivery = await tried(watch)
         assert (delivery.state, delivery.attempts, delivery.next_ms) == ("failed", ATTEMPTS_MAX, None)
+        told = [record for record in caplog.records if hasattr(record, "target")]
+        assert [record.getMessage() for record in told] == [
+            *["alert not told yet: it answered 503"] * (ATTEMPTS_MAX - 1),
+            f"alert given up after {ATTEMPTS_MAX} tries: it answered 503",
+        ]
+        assert not any(hasattr(record, "event") for record in told), "it would take the sentence's place in the log"
         # Who never heard that it began is not told that it is over.
         watch.look(steps=STEPS_TO_RECOVER, lag_ms=0)
         await watch.alerts.close()
