@@ -70,8 +70,12 @@ class Drafts:
             return None
         return draft
 
-    def drop(self, key: str) -> None:
+    def take(self, key: str) -> None:
+        """Nobody finds it from now on: who sends its form twice makes one channel."""
         self._drafts.pop(key, None)
+
+    def put_back(self, key: str, draft: Draft) -> None:
+        self._drafts[key] = draft
 
 
 def _drafts(request: Request) -> Drafts:
@@ -181,11 +185,12 @@ async def objects(request: Request) -> Response:
             for which in ("objects", "data_types")
         }
         asked = {name: value for name, value in given.items() if value or name == "objects"}
+        _drafts(request).take(key)
         try:
             channel = await page_call(request, "create_channel", {**asked, "source": draft.arguments()})
-            _drafts(request).drop(key)
             return go(request, address("channels", channel.id, "setup"))
         except OperationError as error:
+            _drafts(request).put_back(key, draft)
             failure = Failure.of(error)
     search = request.query_params.get("search", "").strip()
     found = await page_call(request, "list_databases", {"source": draft.arguments(), "search": search})

@@ -160,6 +160,16 @@
     const values = Object.fromEntries([...new Set(new FormData(form, event.submitter).keys())].map((name) => [name, new FormData(form, event.submitter).getAll(name)]));
     window.htmx.ajax("POST", form.getAttribute("action"), { target: "#dialog-body", swap: "innerHTML", values, source: form });
   });
+  // What changes something is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    setTimeout(() => {
+      if (!event.defaultPrevented && event.target.method === "post" && button) {
+        button.disabled = true;
+      }
+    });
+  });
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]") && event.target.closest("dialog")) {
       event.preventDefault();

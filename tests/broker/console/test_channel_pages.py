@@ -434,6 +434,31 @@ async def test_a_source_is_tried_and_its_password_is_in_no_page(visitor, operati
     assert (await visitor.get(path)).status == 404
 
 
+async def test_a_form_that_is_sent_twice_makes_one_channel(visitor, operations):
+    path = await _draft(visitor)
+    await visitor.get(path)
+    again: list[int] = []
+
+    async def create(plane: Any, arguments: Any) -> ChannelView:
+        again.append((await visitor.post(path, [("objects", "shop")])).status)
+        return channel()
+
+    operations["create_channel"] = replace(BY_NAME["create_channel"], handler=create)
+    assert (await visitor.post(path, [("objects", "shop")])).status == 303
+    assert again == [404]
+
+
+async def test_what_was_entered_is_still_there_when_a_channel_is_refused(visitor, operations):
+    operations.answers["create_channel"] = OperationError(Refusal.INVALID, "too long", field="name")
+    path = await _draft(visitor)
+    await visitor.get(path)
+    answer = await visitor.post(path, [("objects", "shop"), ("name", "my channel")])
+    assert answer.status == 400
+    assert re.search(r'value="shop" checked', answer.text)
+    assert 'value="my channel"' in answer.text
+    assert (await visitor.get(path)).status == 200
+
+
 async def test_a_password_that_was_entered_is_used_again_when_going_back(visitor, operations):
     path = await _draft(visitor)
     form = {**SOURCE, "password": "", "host": "10.0.0.6", "draft": path.split("/")[2]}
