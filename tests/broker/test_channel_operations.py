@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker import app as app_module
+from broker.apis.fetch import FetchPartition, FetchRequest, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
+from broker.capturing import run_precheck
 from broker.config import Secret
 from broker.managed import join_password, split_password
 from broker.operations.channels import _running
@@ -39,13 +40,13 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
 @pytest.fixture
 def looking(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Prechecks wait for it."""
-    event, look = asyncio.Event(), app_module.run_precheck
+    event, look = asyncio.Event(), run_precheck
 
     async def wait_and_look(*given: Any, **named: Any) -> Any:
         await event.wait()
         return await look(*given, **named)
 
-    monkeypatch.setattr(app_module, "run_precheck", wait_and_look)
+    monkeypatch.setattr("broker.app.run_precheck", wait_and_look)
     return event
 
 
@@ -362,6 +363,30 @@ async def test_of_a_released_channel_nothing_is_left(control: Control) -> None:
     assert control.app._accounts.group_ids == set()
     for operation in ("show_channel", "preview_release", "start_channel"):
         assert (await control.refused(operation, channel_id=channel_id)).refusal is Refusal.NOT_FOUND
+
+
+async def test_a_fetch_that_waits_is_cut_with_its_channel_and_nothing_goes_wrong(
+    control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel_id = await control.started()
+    view = await control.show(channel_id)
+    group = await control.call("create_group", channel_id=channel_id, **GROUP)
+    waiting = FetchPartition(partition=0, fetch_offset=view.high_watermark, max_bytes=1 << 20)
+    async with (
+        RawClient(control.app.addresses["public"]) as client,
+        RawClient(control.app.addresses["public"]) as other,
+    ):
+        for one in (client, other):
+            await one.log_in(f"{GROUP['username']}-{group.id}", GROUP["password"])
+        topics = [FetchTopic(topic=view.topic, partitions=[waiting])]
+        client.send(FetchRequest(max_wait_time=300_000, min_bytes=1, topics=topics), 4)
+        # Answered behind the fetch of the other connection, which waits by then.
+        await other.ask(MetadataRequest(topics=[view.topic]), 1, MetadataResponse)
+        await control.call("release_channel", channel_id=channel_id, confirm=channel_id)
+        assert await client.expect_close() == b""
+        await other.expect_close()
+    await control.app.close()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_several_are_released_each_for_itself(control: Control) -> None:
