@@ -41,6 +41,7 @@ TRANSPORT_FILES = {
     "broker/alerts/webhook.py",
     "broker/client.py",
     "broker/console/http.py",
+    "broker/console/protocol.py",
     "broker/control.py",
     "broker/fixture.py",
     "broker/server.py",
