@@ -8,6 +8,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     # monitoring
     "monitoring.title": ("Monitoring", "监控"),
     "monitoring.range": ("Time shown", "显示时段"),
+    "monitoring.dashboard": ("Grafana dashboard for /metrics", "用于 /metrics 的 Grafana 仪表盘"),
     "monitoring.minutes.15": ("15 minutes", "15 分钟"),
     "monitoring.minutes.60": ("1 hour", "1 小时"),
     "monitoring.minutes.360": ("6 hours", "6 小时"),
