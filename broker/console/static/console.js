@@ -157,8 +157,13 @@
       return;
     }
     event.preventDefault();
+    if (form.dataset.sent) {
+      return;
+    }
+    form.dataset.sent = "yes";
+    const again = () => delete form.dataset.sent;
     const values = Object.fromEntries([...new Set(new FormData(form, event.submitter).keys())].map((name) => [name, new FormData(form, event.submitter).getAll(name)]));
-    window.htmx.ajax("POST", form.getAttribute("action"), { target: "#dialog-body", swap: "innerHTML", values, source: form });
+    window.htmx.ajax("POST", form.getAttribute("action"), { target: "#dialog-body", swap: "innerHTML", values, source: form }).then(again, again);
   });
   // What changes something is sent once, however often its button is pressed.
   document.addEventListener("submit", (event) => {
