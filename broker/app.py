@@ -159,6 +159,7 @@ class Application:
             self.reload,
             lambda: self.plane,
             self._open_incidents,
+            source_desk,
         )
         self._face.append(control.close)
         await control.start()

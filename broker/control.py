@@ -234,9 +234,13 @@ class ControlServer:
         reload: Callable[[], Awaitable[str]],
         plane: Callable[[], ControlPlane] | None = None,
         incidents: Callable[[], Sequence[Struct]] = tuple,
+        load: Callable[[], object] = bool,
     ) -> None:
-        """`plane` gives what operations work on, when the first is asked for, `incidents` those that go on."""
+        """`plane` gives what operations work on, when the first is asked for, `incidents` those that go on; `load`,
+        called in a thread before the first, loads what `plane` needs.
+        """
         self._plane = plane
+        self._load = load
         self._incidents = incidents
         self._path = path
         self._channels = channels
@@ -354,7 +358,9 @@ class ControlServer:
     async def _operation(self, request: dict[str, Any], lines: _Lines, peer: socket.socket) -> None:
         if self._plane is None:
             raise ControlError("this server has no operations")
-        await asyncio.to_thread(importlib.import_module, "broker.operations.table")
+        await asyncio.to_thread(self._load)
+        loading = await asyncio.to_thread(importlib.import_module, "broker.operations.loading")
+        await asyncio.to_thread(loading.load)
         from broker.operations.operation import (
             Caller,
             Download,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import logging
 import ssl
 from functools import partial
@@ -41,17 +40,6 @@ KEEP_ALIVE_S: Final = 15
 HEADERS_BYTES_MAX: Final = 32 << 10
 HANDSHAKE_S: Final = 10.0
 CLOSE_DEADLINE_S: Final = 5.0
-
-LOADED_AHEAD: Final = (
-    "uvicorn.server",
-    "broker.console.protocol",
-    "broker.endpoints",
-    "broker.group_register",
-    "broker.managed",
-    "broker.search.service",
-    "broker.watching",
-)
-"""What the application and the parts that operations work on would load on the loop."""
 
 _log = logging.getLogger("binwire.console")
 
@@ -190,12 +178,16 @@ class ConsoleServer:
 
 def _loaded() -> MakeGuard:
     """What makes the application. Loads some three hundred modules, describes the interface, compiles the templates."""
-    for name in LOADED_AHEAD:
-        importlib.import_module(name)
+    import uvicorn.server
+
+    import broker.console.protocol  # noqa: F401
     from broker.console.application import make_application, make_guard
     from broker.console.openapi import description
     from broker.console.rendering import prepare
+    from broker.operations.loading import load
 
+    assert uvicorn.server
+    load()
     prepare()
     for needs_token in (False, True):
         description(needs_token=needs_token)
