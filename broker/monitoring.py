@@ -310,6 +310,8 @@ class Monitoring:
     def shown(self, channel_id: str, minutes: int) -> ShownSeries | None:
         """The series of a channel over the last minutes; None if there is none with this id."""
         kept = self._kept.get(channel_id)
+        if kept is None and channel_id in self._channels.ids():
+            kept = _Channel(self._clock.monotonic_ms())  # made since the last look: nothing is known of it yet
         if kept is None:
             return None
         now_ms = self._clock.now_ms()

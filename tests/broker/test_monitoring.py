@@ -139,6 +139,14 @@ async def test_what_is_gone_is_forgotten() -> None:
     assert watched.monitoring.values_held == 0
 
 
+async def test_a_channel_that_was_not_looked_at_yet_has_series_without_points() -> None:
+    watched = Watched(channel_view())
+    shown = watched.monitoring.shown("shop", 60)
+    assert shown is not None
+    assert {series.points for series in shown.series} == {()}
+    assert shown.states == ()
+
+
 async def test_a_clock_that_is_set_back_takes_with_it_what_stands_behind_its_time() -> None:
     watched = Watched(channel_view())
     for lag_ms in (1_000, 2_000, 3_000):
