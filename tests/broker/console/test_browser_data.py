@@ -482,7 +482,7 @@ def test_a_channel_that_may_not_start_or_stands_still_says_why_and_is_helped_on(
             mysql97.execute(f"KILL {thread}")
     page.goto(f"/channels/{made['id']}/settings")
     expect(page.locator("main .badge.bad").first).to_have_text("Error")
-    expect(page.get_by_text("REPLICATION SLAVE").first).to_be_visible()
+    expect(page.locator("main .small.break").first).to_be_visible()
     visitor.check_accessibility()
     visitor.photograph("error")
     mysql97.execute(f"GRANT {grant} ON *.* TO {account}")
