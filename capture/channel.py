@@ -175,6 +175,8 @@ class Channel:
         self._retried_until_ms: int | None = None
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
+        self._turning = asyncio.Lock()
+        """Held by who starts or ends the task: no second one begins while the first still ends."""
         self._subscribers: list[Callable[[], None]] = []
         self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
         self.refused_objects: str | None = None
@@ -197,6 +199,10 @@ class Channel:
 
     async def start(self) -> None:
         """Begin, or go on where the log ends; `status` and `wait_for` tell how it goes. Does nothing if it runs."""
+        async with self._turning:
+            self._begin()
+
+    def _begin(self) -> None:
         if not self._is_over and (self._task is None or self._task.done()):
             self._ended, self._ended_at = False, None
             self._task = asyncio.create_task(self._run(), name=f"channel {self.spec.id}")
@@ -220,11 +226,12 @@ class Channel:
         """Ask for other objects, and other types of changes. A channel that runs takes them at its next boundary, and
         `refused_objects` says afterwards why it did not; another takes them when it starts.
         """
-        was_asked = self._task is not None
-        await self.stop()
-        self._ask_for(objects, data_types)
-        if was_asked:
-            await self.start()
+        async with self._turning:
+            was_asked = self._task is not None
+            await self._halt()
+            self._ask_for(objects, data_types)
+            if was_asked:
+                self._begin()
 
     async def withdraw_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None:
         """Ask again for what is in force, after other objects were refused."""
@@ -240,6 +247,10 @@ class Channel:
 
     async def stop(self) -> None:
         """End at the last finished transaction; what was appended behind it is dropped."""
+        async with self._turning:
+            await self._halt()
+
+    async def _halt(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -603,6 +603,36 @@ async def test_what_needed_action_is_tried_again_by_whoever_has_acted(channel: C
     await channel.stop()
 
 
+async def test_who_is_tried_again_while_other_objects_are_taken_begins_once_and_with_them(
+    channel: Channel, source: FedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks on one log would take each other's unfinished transactions back."""
+    await channel.start()
+    await channel.wait_for(State.NORMAL)
+    first, closing, may_close = channel._task, asyncio.Event(), asyncio.Event()
+    close = source.close
+
+    async def close_slowly() -> None:
+        closing.set()
+        await may_close.wait()
+        await close()
+
+    monkeypatch.setattr(source, "close", close_slowly)
+    taking = asyncio.create_task(channel.take_objects(("shop.t",)))
+    await closing.wait()
+    trying = asyncio.create_task(channel.try_again())
+    await settle()
+    assert first is not None
+    assert not first.done()
+    assert not channel.is_running, "the next one waits for the end of this one"
+    may_close.set()
+    await asyncio.gather(taking, trying)
+    assert channel.spec.objects == ("shop.t",)
+    await channel.wait_for(State.NORMAL)
+    assert len(source.starts) == 2
+    await channel.stop()
+
+
 async def test_a_task_that_was_ended_from_outside_is_no_channel_in_peace(channel: Channel) -> None:
     await channel.start()
     await channel.wait_for(State.NORMAL)
