@@ -66,11 +66,12 @@ from storage.scheduler import LoopScheduler, give_way
 from storage.segment_log import SegmentLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from broker.capturing import Closer, EmbeddedChannel, SourceFactory
     from broker.config import ChannelConfig, Config
     from broker.console.http import ConsoleServer
+    from broker.control import PrecheckItem
     from broker.listener import Address
     from broker.managed import ManagedChannels
     from broker.operations.alerts import Incident
@@ -331,16 +332,20 @@ class Application:
             doubts = self._server.look_at_certificates()
             if self._console is not None and config.console is not None:
                 doubts += (*self._console.take(config.console), *self._console.look_at_certificate())
-            taken = [
-                await take_objects(served, wanted[served.id])
-                for served in ours
-                if set(wanted.get(served.id, served.objects)) != set(served.objects)
-            ]
             for served in ours:
                 served.defined_by = DefinedBy.FILE if served.id in wanted else DefinedBy.NONE
-            told = "; ".join((in_words(changes, cut, restart), *taken, *doubts))
-            _log.info("the configuration was read again: %s", told)
-            return told
+        # Beside other changes: a source may let it wait.
+        taken = [await self._take_objects(served, wanted[served.id]) for served in ours if served.id in wanted]
+        told = "; ".join((in_words(changes, cut, restart), *filter(None, taken), *doubts))
+        _log.info("the configuration was read again: %s", told)
+        return told
+
+    async def _take_objects(self, served: ServedChannel, objects: tuple[str, ...]) -> str | None:
+        """Have a channel track the objects of the file, where they are others; what came of it."""
+        async with served.changing:
+            if set(objects) == set(served.objects):
+                return None
+            return await take_objects(served, objects)
 
     def _cut(self, changed: Changes) -> int:
         """Cut the connections that a change of groups leaves without a valid login, or beyond a quota."""
@@ -535,7 +540,10 @@ class Application:
         config, spec, source, log, enrolled, *_ = opening
         log.start()
         channel = new_channel(spec, log, self.catalog, source, self.clock)
-        precheck = partial(run_precheck, spec, self.clock, self._config.data_path)
+
+        def precheck(objects: tuple[str, ...] | None = None) -> Awaitable[Sequence[PrecheckItem]]:
+            return run_precheck(channel.spec, self.clock, self._config.data_path, objects)
+
         served = ServedChannel(
             spec.id,
             config.display_name,

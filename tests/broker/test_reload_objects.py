@@ -114,6 +114,35 @@ async def test_objects_are_taken_and_told(run: Running) -> None:
     assert await run.rows_until(("b", 3)) == [("a", 1), ("a", 2), ("b", 2), ("b", 3)]
 
 
+async def test_a_precheck_looks_at_the_objects_that_are_tracked_now(run: Running) -> None:
+    run.write(run.two)
+    await run.app.reload()
+    run.server.execute(f"DROP DATABASE {run.one}")
+    items = await run.app.channels.precheck("shop")
+    assert items
+    assert not [item for item in items if item.outcome == "failed"]
+
+
+async def test_other_changes_do_not_wait_for_a_source_that_takes_its_time(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def take_slowly(*_: object) -> str:
+        asked.set()
+        await answered.wait()
+        return "they are taken"
+
+    monkeypatch.setattr("broker.app.take_objects", take_slowly)
+    run.write(run.two)
+    reloading = asyncio.create_task(run.app.reload())
+    await asked.wait()
+    assert not run.app.changing.locked(), "groups and channels are made meanwhile"
+    assert next(iter(run.app.channels)).changing.locked(), "nothing else is done with this channel"
+    answered.set()
+    assert "they are taken" in await reloading
+
+
 async def test_objects_that_cannot_be_read_change_nothing(run: Running) -> None:
     run.write(run.one, "a.b.c")
     with pytest.raises(ConfigError, match=r"channels\[0\]\.objects\[1\]: 'a\.b\.c' in objects is neither"):
