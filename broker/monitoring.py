@@ -170,6 +170,8 @@ class _Channel:
         self.groups: dict[str, _Group] = {}
         self.states: deque[StateSpan] = deque(maxlen=STATES_MAX)
         self.silent_s: float | None = None
+        self.is_heard = False
+        """Whether `silent_s` counts from when something was heard, and not from when that began to be expected."""
         self._records, self._bytes = _Counted(), _Counted()
         self._heard_ms = monotonic_ms
 
@@ -186,10 +188,10 @@ class _Channel:
         """A channel whose session ended hears nothing either, though it has nobody to hear."""
         has_ended = view.state == NORMAL and view.reason is not None  # a source of files: there is nothing more to hear
         if has_ended or view.state in UNSTARTED:
-            self._heard_ms, self.silent_s = monotonic_ms, None
+            self._heard_ms, self.silent_s, self.is_heard = monotonic_ms, None, False
             return
-        if view.silent_ms is not None:
-            self._heard_ms = max(self._heard_ms, monotonic_ms - view.silent_ms)
+        if view.silent_ms is not None and monotonic_ms - view.silent_ms >= self._heard_ms:
+            self._heard_ms, self.is_heard = monotonic_ms - view.silent_ms, True
         self.silent_s = (monotonic_ms - self._heard_ms) / 1000
 
     def note_state(self, state: str, now_ms: int) -> None:
@@ -306,6 +308,11 @@ class Monitoring:
         """How long nothing was heard of a channel's source, connected or not; None: nothing is expected of it."""
         kept = self._kept.get(channel_id)
         return None if kept is None else kept.silent_s
+
+    def is_heard(self, channel_id: str) -> bool:
+        """Whether that counts from when something was heard: not at first after a start of the server."""
+        kept = self._kept.get(channel_id)
+        return kept is not None and kept.is_heard
 
     def shown(self, channel_id: str, minutes: int) -> ShownSeries | None:
         """The series of a channel over the last minutes; None if there is none with this id."""

@@ -139,7 +139,7 @@ class Alerts:
         key = subject.key(rule)
         value = self._measured(rule, subject, now_ms, monotonic_ms)
         if key in self._open:
-            if self._recoveries[key].note(judging.is_well(rule, value), monotonic_ms):
+            if self._recoveries[key].note(self._is_well(rule, subject, value), monotonic_ms):
                 self._end(key, now_ms, f"{subject.words} {judging.ENDED_WORDS[rule.kind]}", is_told=True)
         elif value is not None and value >= rule.threshold_s:
             self._begin(rule, subject, value, now_ms)
@@ -151,6 +151,11 @@ class Alerts:
             case "error":
                 return self._errors.seconds(subject.channel, monotonic_ms)
         return self._monitoring.silent_s(subject.channel.id)
+
+    def _is_well(self, rule: AlertRule, subject: judging.Subject, value: float | None) -> bool:
+        # Silence that counts from a start of the server is short, and no sign that the source is back.
+        is_guess = rule.kind == "no_heartbeat" and not self._monitoring.is_heard(subject.channel.id)
+        return not is_guess and judging.is_well(rule, value)
 
     def _judge_unseen(self, key: judging.Key, views: Sequence[ChannelView], now_ms: int, monotonic_ms: int) -> None:
         """An incident that no rule is about any more: the rule's doing, or is what it is about gone?"""

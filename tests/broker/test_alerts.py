@@ -183,6 +183,23 @@ async def test_silence_of_the_source_counts_also_without_a_session(tmp_path: Pat
         assert await watch.events(1) == ["ended"]
 
 
+async def test_a_source_that_is_silent_over_a_restart_is_one_incident_until_it_is_heard(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with watching(tmp_path, config(SILENT), clock=clock) as watch:
+        watch.look(silent_ms=0)
+        watch.look(steps=12, state="Error", silent_ms=None)
+        assert await watch.events(1) == ["begun"]
+    away = channel_view(state="Error", silent_ms=None)
+    async with watching(tmp_path, config(SILENT), away, clock=clock) as watch:
+        watch.look(steps=30)
+        watch.look(state="Prechecking")
+        watch.look(steps=30, state="Error")
+        assert watch.alerts.open_count == 1
+        watch.look(steps=STEPS_TO_RECOVER, state="Normal", silent_ms=0)
+        assert await watch.events(1) == ["ended"]
+        await watch.ends_without_telling_more()
+
+
 async def test_the_delay_of_a_group_counts_also_while_no_client_is_connected(tmp_path: Path) -> None:
     async with watching(tmp_path, config(GROUPS_DELAY)) as watch:
         stood_ms = watch.clock.now_ms()
