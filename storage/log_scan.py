@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,8 +22,9 @@ from storage.errors import CorruptLog
 from storage.files import Files
 from storage.index import OFFSET_SLOT_BYTES, TIME_SLOT_BYTES, is_whole, offset_index_path, time_index_path
 from storage.peek import base_offsets
+from storage.positions import PositionFile
 from storage.records import HEADER_BYTES, Batch, read_header, verify_crc
-from storage.segment import log_path
+from storage.segment import log_path, source_path
 
 STRETCH_BYTES: Final = 512 << 10
 _UNKNOWN_OFFSET: Final = -1
@@ -51,13 +53,21 @@ class SegmentScan:
 
     @property
     def size_bytes(self) -> int:
-        """Of a closed segment; of the other what there is now, visible or not."""
+        """Of a closed segment; of the other up to where its last commit ends, behind which the file is empty and large,
+        or all of the file if that commit is damaged.
+        """
         if self.found is not None:
             return self.found.size_bytes
         try:
-            return self.path.stat().st_size
+            size_bytes = self.path.stat().st_size
+            with closing(PositionFile.open(self._files, source_path(self.path), write=False)) as file:
+                last = file.entry(file.count - 1) if file.count else None
+                committed_bytes = 0 if not file.count else size_bytes if last is None else last.log_position
         except FileNotFoundError:
             return 0
+        except CorruptLog:
+            return size_bytes
+        return min(size_bytes, committed_bytes)
 
     def stretches(self, before: int) -> Iterator[Stretch]:
         """Stretches that have offsets below `before`, the newest first, that of the highest offset included.

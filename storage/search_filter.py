@@ -229,14 +229,15 @@ class SegmentFilter:
         """The offset of the batch behind what is covered."""
         return self._groups[-1].blocks[-1].next_offset if self._groups else self._base_offset
 
-    def refresh(self, size_bytes: int) -> None:
-        """Take what was written since, of a segment of this size.
+    def refresh(self, size_bytes: int, *, is_closed: bool) -> None:
+        """Take what was written since, of a segment of this size; one that is not closed may have been cut and written
+        to that size again.
 
         Raises:
             DamagedFilter: it is damaged, of a later version, or of other bytes than lie beside it.
             OSError: the system refuses to read it.
         """
-        if self.covered_end == size_bytes:
+        if is_closed and self.covered_end == size_bytes:
             return
         try:
             with (

@@ -62,7 +62,7 @@ class Searcher:
                 self._filters.clear()
             found = self._filters[path] = SegmentFilter(self.files, segment.path, segment.base_offset)
         try:
-            found.refresh(segment.size_bytes)
+            found.refresh(segment.size_bytes, is_closed=segment.found is not None)
         except (CorruptLog, OSError):
             self.drop_filter(segment)
             return None

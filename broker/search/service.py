@@ -44,6 +44,7 @@ from broker.search.protocol import (
     read_answer,
 )
 from storage.files import Files
+from storage.log_scan import SegmentScan
 from storage.segment import filter_path
 
 IDLE_S: Final = 60.0
@@ -309,7 +310,7 @@ def _extent(directory: str) -> _Extent:
     try:
         names = set(files.list(folder))
         bases = sorted(name.removesuffix(_SOURCE_SUFFIX) for name in names if name.endswith(_SOURCE_SUFFIX))
-        newest_bytes = (folder / f"{bases[-1]}.log").stat().st_size if bases else 0
+        newest_bytes = SegmentScan(files, folder, int(bases[-1]), None).size_bytes if bases else 0
     except OSError:
         return _Extent(frozenset(), frozenset(), 0)
     unfiltered = frozenset(base for base in bases[:-1] if filter_path(folder / f"{base}.log").name not in names)

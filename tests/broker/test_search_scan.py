@@ -18,13 +18,18 @@ from broker.search.protocol import Log, Question
 from broker.search.records import CellClass, Reader, Wanted, cell_key, find_in_python, note_in_python
 from broker.search.searching import ALL_KINDS, Searcher
 from capture import avro
+from storage.clock import SystemClock
+from storage.compression import NONE
+from storage.config import LogConfig
 from storage.encoding import encode_batch
 from storage.errors import CorruptLog
 from storage.index import offset_index_path, time_index_path
+from storage.log import SourcePosition
 from storage.log_scan import SegmentScan, Stretch
 from storage.records import HEADER_BYTES, Batch
 from storage.search_filter import BLOCK_KEYS, ROWS_LOG2_MAX, enter
-from storage.segment import filter_path
+from storage.segment import filter_path, source_path
+from storage.segment_log import SegmentLog
 from tests.broker import search_logs
 
 EVERYTHING = Question(ALL_KINDS)
@@ -92,6 +97,32 @@ def test_an_index_that_errs_or_is_gone_changes_nothing(tmp_path: Path, which: An
         answer = Searcher().search(log, EVERYTHING, before, 500, 60.0)
         assert search_logs.offsets(answer.records) == list(range(before - 1, -1, -1))
         assert not answer.damages
+
+
+async def test_a_segment_that_is_written_to_ends_where_its_last_commit_does(tmp_path: Path) -> None:
+    """Behind it the file is as large as the segment may become, and empty."""
+    log = SegmentLog.open(tmp_path / "t-0", "t", LogConfig(segment_bytes=1 << 20), SystemClock())
+    log.attach(lambda: b"")
+    values = [avro.encode(each) for each in search_logs.orders(3)]
+    log.append(encode_batch(0, values, [0, 1, 2], NONE))
+    (segment,) = Searcher().segments(Log(str(log.directory), 0, 1), 1)
+    assert segment.size_bytes == 0
+    log.commit([SourcePosition(1, 100)])
+    log.append(encode_batch(3, values, [0, 1, 2], NONE))
+    log.commit([SourcePosition(1, 103)])
+    log.append(encode_batch(6, values, [0, 1, 2], NONE))
+    assert segment.path.stat().st_size == 1 << 20
+    committed_bytes = log.committed_bytes
+    assert segment.size_bytes == committed_bytes < 1 << 14
+    answer = Searcher().search(Log(str(log.directory), 0, 6), EVERYTHING, 6, 500, 60.0)
+    assert (len(answer.records), answer.searched_bytes, answer.total_bytes) == (6, committed_bytes, committed_bytes)
+    entries = source_path(segment.path)
+    whole = entries.read_bytes()
+    entries.write_bytes(whole[:-1] + bytes((whole[-1] ^ 1,)))
+    assert segment.size_bytes == 1 << 20, "what the last commit says is damaged: all of the file is looked through"
+    assert len(Searcher().search(Log(str(log.directory), 0, 6), EVERYTHING, 6, 500, 60.0).records) == 6
+    entries.write_bytes(whole)
+    await log.close()
 
 
 def test_what_is_not_visible_is_not_found(tmp_path: Path) -> None:
@@ -179,7 +210,8 @@ def test_a_filter_of_what_a_failed_flush_cut_is_made_anew(tmp_path: Path, monkey
     others = [*records[:200], *(list(search_logs.orders(400))[300:])]
     search_logs.write_log(tmp_path / "other-0", others, segment_bytes=1 << 20)
     (segment,) = searcher.segments(log, 1)
-    segment.path.write_bytes((tmp_path / "other-0" / segment.path.name).read_bytes())
+    for file in (tmp_path / "other-0").glob(f"{segment.path.stem}.*"):
+        (segment.path.parent / file.name).write_bytes(file.read_bytes())
     for _ in range(2):
         assert found(searcher, log, by_id(250)) == ([], [])
         assert found(searcher, log, by_id(350)) == ([250], [])
