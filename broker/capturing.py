@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from msgspec import json
 from msgspec.structs import replace
 
+from broker.channels import shown_item
 from broker.config_rules import ConfigError
-from broker.control import PrecheckItem
 from storage.clock import SystemClock
 from storage.directory import catalog_path, topic_path
 from storage.errors import StorageError
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.config import ChannelConfig, Config
+    from broker.control import PrecheckItem
     from broker.enrolment import Enrolled
     from broker.explain import Explanation
     from broker.operations.sources import SourceDesk
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
-    from capture.source import Source
+    from capture.source import Source, SourceAddress
     from storage.catalog import Catalog, GroupRow
     from storage.clock import Clock
     from storage.log import LogReader
@@ -93,7 +94,8 @@ def new_channel(spec: ChannelSpec, log: SegmentLog, catalog: Catalog, source: So
     """What runs a channel over its log."""
     from capture.channel import Channel
 
-    return Channel(spec, log, catalog, lambda: source(spec, clock), clock)
+    channel = Channel(spec, log, catalog, lambda: source(channel.spec, clock), clock)
+    return channel
 
 
 async def open_embedded(
@@ -127,16 +129,22 @@ async def open_embedded(
     return EmbeddedChannel(opened, source)
 
 
+def source_address(config: ChannelConfig, path: str) -> SourceAddress:
+    """Where a configured channel reads from; `ConfigError` under `path` if that cannot be read."""
+    from capture.source import SourceAddress, SourceAddressError
+
+    try:
+        return SourceAddress.parse(config.source.reveal())
+    except SourceAddressError as error:
+        raise ConfigError(f"{path}.source: {error}") from None
+
+
 def channel_spec(config: ChannelConfig, path: str) -> ChannelSpec:
     """What a configured channel is to do; `ConfigError` under `path` if its source address cannot be read."""
     from capture.channel import ChannelSpec
     from capture.selection import EVERYTHING, SelectionError, parse_object
-    from capture.source import SourceAddress, SourceAddressError
 
-    try:
-        address = SourceAddress.parse(config.source.reveal())
-    except SourceAddressError as error:
-        raise ConfigError(f"{path}.source: {error}") from None
+    address = source_address(config, path)
     for index, text in enumerate(config.objects):
         try:
             _ = text == EVERYTHING or parse_object(text)
@@ -193,10 +201,14 @@ def created_table(sql: str) -> str:
 
 
 async def run_precheck(
-    spec: ChannelSpec, clock: Clock, data_path: Path, objects: tuple[str, ...] | None = None
+    spec: ChannelSpec,
+    clock: Clock,
+    data_path: Path,
+    objects: tuple[str, ...] | None = None,
+    address: SourceAddress | None = None,
 ) -> Sequence[PrecheckItem]:
     """Look at a channel's source, and at what the data directory already holds of it, without changing anything; with
-    `objects` for those in place of its own.
+    `objects` for those in place of its own, with `address` at that.
 
     Raises StorageError if that data cannot be read.
     """
@@ -204,13 +216,15 @@ async def run_precheck(
 
     if objects is not None:
         spec = replace(spec, objects=objects)
+    if address is not None:
+        spec = replace(spec, address=address)
     resume = _stored_resume(spec, data_path)
     source = open_configured_source(spec, clock)
     try:
         results = await precheck.run(source, spec, resume)
     finally:
         await source.close()
-    return [PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy) for item in results]
+    return [shown_item(item) for item in results]
 
 
 async def explain_record(

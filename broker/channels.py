@@ -311,7 +311,7 @@ class ServedChannel:
             **({} if config is None else _described(config)),
             silent_ms=status.silent_ms,
             progress=self._progress(situation, status),
-            whitelist_addresses=self.channel.whitelist_addresses,
+            whitelist_addresses=self.channel.whitelist_addresses or _admitted(items),
             records=status.records,
             transactions=status.transactions,
             reconnects=status.reconnects,
@@ -438,7 +438,12 @@ class Channels:
 
 def shown_item(item: Any) -> PrecheckItem:
     """An item of capture's as it is told."""
-    return PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy)
+    return PrecheckItem(item.name, str(item.outcome), item.found, item.means, item.remedy, item.addresses)
+
+
+def _admitted(items: Sequence[PrecheckItem] | None) -> tuple[str, ...]:
+    """What the source's whitelist must admit, by a precheck."""
+    return next((item.addresses for item in items or () if item.addresses), ())
 
 
 def _described(config: ChannelConfig) -> dict[str, Any]:

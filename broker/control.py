@@ -80,7 +80,8 @@ class ControlError(Exception):
 class PrecheckItem(Struct, frozen=True):
     """One row of a precheck: what was looked at, how it came out (`passed`, `warning`, `failed`), and what was found.
 
-    What that means and the statement or line that mends it, one on each line, are None for what passed.
+    What that means and the statement or line that mends it, one on each line, are None for what passed. `addresses` are
+    those that the source's whitelist must admit, of an item that is about them.
     """
 
     name: str
@@ -88,6 +89,7 @@ class PrecheckItem(Struct, frozen=True):
     found: str
     means: str | None = None
     remedy: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 class MemberView(Struct, frozen=True):

@@ -1,4 +1,5 @@
-"""The service's rules for consumer groups: how many, their names, their logins. One set, for the file and operations.
+"""The service's rules for consumer groups: how many, their names, their logins. One set, for the file and operations;
+that of names holds for channels too.
 
 Owns the limits. Each function says what is allowed where a value breaks its rule, and None where it keeps it; nothing
 that is said repeats a password.
@@ -12,22 +13,22 @@ import re
 from typing import Final
 
 GROUPS_PER_CHANNEL_MAX: Final = 20
-GROUP_NAME_CHARACTERS_MAX: Final = 128
+NAME_CHARACTERS_MAX: Final = 128
 USERNAME_CHARACTERS_MAX: Final = 16
 PASSWORD_CHARACTERS_MIN: Final = 8
 PASSWORD_CHARACTERS_MAX: Final = 32
 PASSWORD_CLASSES_MIN: Final = 2
 
 _USERNAME: Final = rf"[A-Za-z0-9_]{{1,{USERNAME_CHARACTERS_MAX}}}"
-_NAME: Final = rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{GROUP_NAME_CHARACTERS_MAX}}}"
+_NAME: Final = rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{NAME_CHARACTERS_MAX}}}"
 """No controls, which would act upon what shows a name, and no surrogates, which are not characters."""
 
 
 def allowed_name(name: str) -> str | None:
-    """What a group may be called, if this breaks it."""
+    """What a group or a channel may be called, if this breaks it."""
     if re.fullmatch(_NAME, name):
         return None
-    return f"1 to {GROUP_NAME_CHARACTERS_MAX} characters, none of them a control character"
+    return f"1 to {NAME_CHARACTERS_MAX} characters, none of them a control character"
 
 
 def allowed_username(username: str) -> str | None:

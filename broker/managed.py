@@ -36,6 +36,7 @@ from broker.channels import Kept, LeftChannel, ServedChannel, take_objects
 from broker.config import ChannelConfig, Secret
 from broker.config_rules import ConfigError, check_channel
 from broker.control import ChannelView, PrecheckItem
+from broker.group_rules import NAME_CHARACTERS_MAX, allowed_name
 from broker.provision import GROUP_ID_CHARACTERS, GROUP_ID_PREFIX
 from storage.catalog import ChannelRow
 from storage.catalog_control import DocumentRow
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from broker.plan import Plan
 
 CHANNEL_ID_CHARACTERS: Final = 15
-NAME_CHARACTERS_MAX: Final = 128
 DEFAULT_REGION: Final = "local"
 _SHOWN_NAME_CHARACTERS: Final = 60
 
@@ -156,12 +156,9 @@ def default_name(config: ChannelConfig) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises ConfigError for what cannot be a channel's name."""
-    if not 1 <= len(name) <= NAME_CHARACTERS_MAX or not name.isprintable() or name != name.strip():
-        raise ConfigError(
-            f"name: found {name[:NAME_CHARACTERS_MAX]!r}; allowed are 1 to {NAME_CHARACTERS_MAX} printable characters "
-            "without spaces around them"
-        )
+    """Raises ConfigError for what cannot be a channel's name; the rule is that of a group's."""
+    if (allowed := allowed_name(name)) is not None:
+        raise ConfigError(f"name: found {name[:NAME_CHARACTERS_MAX]!r}; allowed are {allowed}")
 
 
 # --- a start --------------------------------------------------------------------------------------------------------
@@ -216,11 +213,13 @@ async def delete_log(app: Application, topic: str) -> None:
 
 
 def _size_bytes(folder: Path) -> int:
-    """What the files of a log take; those that go meanwhile are not counted."""
-    total = 0
+    """What the files of a log take of their disk; those that go meanwhile are not counted."""
+    from storage.files import Files
+
+    files, total = Files(), 0
     for file in folder.glob("*"):
         with suppress(OSError):
-            total += file.stat().st_size
+            total += files.occupied_bytes(file)
     return total
 
 

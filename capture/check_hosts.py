@@ -27,7 +27,8 @@ _VARIABLES: Final = ("log_bin", "gtid_mode", *_UPDATES)
 async def whitelist(look: Look) -> Finding:
     """The address that the source's whitelist must admit: it does, and is to go on doing so."""
     seen = await seen_from(look.source, look.spec.address)
-    return passed(f"the source sees this machine as {seen}, which its whitelist and firewall must admit")
+    found = f"the source sees this machine as {seen}, which its whitelist and firewall must admit"
+    return passed(found, seen.admitted)
 
 
 async def other_hosts(look: Look) -> Finding:

@@ -37,13 +37,16 @@ class Outcome(StrEnum):
 
 
 class CheckResult(Struct, frozen=True):
-    """One item of a check, looked at. `means` and `remedy` are None when it passed."""
+    """One item of a check, looked at. `means` and `remedy` are None when it passed; `addresses` are those that the
+    source's whitelist must admit, where the item is about that.
+    """
 
     name: str
     outcome: Outcome
     found: str
     means: str | None = None
     remedy: str | None = None
+    addresses: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -57,11 +60,12 @@ class Finding(NamedTuple):
     found: str
     means: str | None = None
     remedy: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
-def passed(found: str) -> Finding:
+def passed(found: str, addresses: tuple[str, ...] = ()) -> Finding:
     """All is well."""
-    return Finding(Outcome.PASSED, found)
+    return Finding(Outcome.PASSED, found, addresses=addresses)
 
 
 def warning(found: str, means: str, remedy: str) -> Finding:

@@ -31,7 +31,7 @@ from capture.snapshot import DefinitionsChanged
 from capture.source import ServerRefusal, open_source
 from capture.sql import quote_string
 from capture.start import NOW, binlog_files, resolve_start
-from capture.whitelist import denied_from
+from capture.whitelist import SeenFrom, denied_from
 from storage.clock import SystemClock
 from storage.words import shown_bytes
 
@@ -61,16 +61,17 @@ async def run(source: Source, spec: ChannelSpec, resume: ResumePoint | None = No
         if source.queryable and resume is None and spec.start != NOW and not any(result.failed for result in results):
             results.append(CheckResult("definitions", *await _definitions(source, info, spec)))
     except CaptureError as error:
-        remedy = await _remedy_of_no_connection(source, spec, error)
-        return [CheckResult("reachable", Outcome.FAILED, str(error), "nothing else can be looked at", remedy)]
+        seen = await denied_from(str(error), spec.address) if source.queryable else SeenFrom(None, ())
+        remedy, means = _remedy_of_no_connection(source, spec, error, seen), "nothing else can be looked at"
+        return [CheckResult("reachable", Outcome.FAILED, str(error), means, remedy, seen.admitted)]
     return [CheckResult("reachable", Outcome.PASSED, f"{source.address}"), *results]
 
 
-async def _remedy_of_no_connection(source: Source, spec: ChannelSpec, error: CaptureError) -> str:
+def _remedy_of_no_connection(source: Source, spec: ChannelSpec, error: CaptureError, seen: SeenFrom) -> str:
     """What to look at, by what the source said: nothing, that it does not know us, or something else."""
     if not source.queryable:
         return "-- name binlog files that this user may read in the channel's source"
-    seen, user = await denied_from(str(error), spec.address), spec.address.user
+    user = spec.address.user
     account = account_name(user, seen.host or "…")
     created = f"CREATE USER {account} IDENTIFIED BY '{PLACEHOLDER}';"
     if (code := error.code if isinstance(error, ServerRefusal) else 0) == HOST_NOT_ADMITTED:

@@ -13,10 +13,12 @@ from broker.apis.fetch import FetchPartition, FetchRequest, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
 from broker.capturing import run_precheck
 from broker.config import Secret
+from broker.group_rules import allowed_name
 from broker.managed import join_password, split_password
 from broker.operations.channels import _running
 from broker.operations.operation import Refusal
 from storage.errors import StorageError
+from storage.words import shown_bytes
 from tests.broker.control_plane import RECORDING, Control
 from tests.broker.raw_client import RawClient
 
@@ -131,9 +133,8 @@ async def test_a_precheck_that_fails_by_a_mistake_of_ours_is_one_that_failed(
     [
         ({"region": "cn/hangzhou"}, "region", "region: found 'cn/hangzhou'; allowed is 1 to 100 letters"),
         ({"instance_id": "rm 1"}, "instance_id", "instance_id: found 'rm 1'; allowed is"),
-        ({"name": "x" * 129}, "name", "allowed are 1 to 128 printable characters"),
-        ({"name": "two\nlines"}, "name", "allowed are 1 to 128 printable characters"),
-        ({"name": " spaced"}, "name", "allowed are 1 to 128 printable characters"),
+        ({"name": "x" * 129}, "name", "allowed are 1 to 128 characters, none of them a control character"),
+        ({"name": "two\nlines"}, "name", "allowed are 1 to 128 characters, none of them a control character"),
         ({"objects": []}, "objects", "objects: found []; allowed is a list of databases"),
         ({"objects": ["a.b.c"]}, "objects[0]", "'a.b.c' in objects is neither a database nor"),
         ({"data_types": []}, "data_types", 'data_types: found []; allowed is one or both of "dml" and "ddl"'),
@@ -288,6 +289,25 @@ async def test_what_the_file_defines_is_changed_in_the_file(tmp_path: Path) -> N
             assert "binwire reload" in str(refusal)
         several = await control.call("release_channels", channel_ids=["filed"], confirm="release 1 channels")
         assert [each.refusal for each in several.channels] == [Refusal.DEFINED_BY_FILE]
+
+
+async def test_what_a_release_deletes_is_told_by_what_it_takes_of_the_disk(control: Control) -> None:
+    """And not by how large the file that is written to may become."""
+    channel_id = await control.started()
+    folder = control.app.topic_path((await control.show(channel_id)).topic)
+    assert sum(file.stat().st_size for file in folder.iterdir()) >= 256 << 20
+    occupied_bytes = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
+    preview = await control.call("preview_release", channel_id=channel_id)
+    assert f" with all its data: {shown_bytes(occupied_bytes)}, offsets 0 to " in preview.goes[0]
+
+
+@pytest.mark.parametrize("name", ["👩‍👩‍👧 family", "🏳️‍🌈", "订阅", "n" * 128])
+async def test_a_name_is_any_text_as_a_groups_is(control: Control, name: str) -> None:
+    channel_id = await control.create(name=name)
+    assert (await control.show(channel_id)).name == name
+    await control.call("rename_channel", channel_id=channel_id, name="another")
+    assert (await control.call("rename_channel", channel_id=channel_id, name=name)).name == name
+    assert allowed_name(name) is None
 
 
 async def test_a_channel_that_left_the_file_is_shown_and_released(tmp_path: Path) -> None:

@@ -190,6 +190,24 @@ async def test_a_source_that_comes_back_is_tried_at_once_when_asked(
         assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
 
 
+async def test_the_address_for_the_whitelist_is_known_before_the_start(shop: Shop) -> None:
+    """As the precheck found it, after a restart too, and of a source that lets nobody in."""
+    url = shop.server.url()
+    channel_id = await shop.control.create(source={"url": url}, objects=[shop.one])
+    addresses = (await shop.control.show(channel_id)).whitelist_addresses
+    assert "127.0.0.1" in addresses
+    denied_id = await shop.control.create(source={"url": url.replace("://", "://nobody_", 1)}, objects=[shop.one])
+    view = await shop.control.show(denied_id)
+    assert view.precheck is not None
+    assert [(item.name, item.outcome) for item in view.precheck] == [("reachable", "failed")]
+    assert "127.0.0.1" in view.whitelist_addresses
+    await shop.control.app.close()
+    async with Control(shop.control.folder) as shop.control:
+        assert (await shop.control.show(channel_id)).whitelist_addresses == addresses
+        await shop.control.call("start_channel", channel_id=channel_id)
+        assert "127.0.0.1" in (await shop.control.reached(channel_id, "Normal")).whitelist_addresses
+
+
 async def test_a_wrong_password_fails_the_precheck_and_is_not_repeated(shop: Shop) -> None:
     url = shop.server.url()
     host = url.rpartition("@")[2]

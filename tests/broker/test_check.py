@@ -96,7 +96,7 @@ def test_everything_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [channel] = document["channels"]
     assert (channel["id"], channel["source"], channel["outcome"]) == ("shop", DEMO, "passed")
     for item in (*document["machine"]["items"], *channel["items"]):
-        assert set(item) == {"name", "outcome", "found", "means", "remedy"}
+        assert set(item) == {"name", "outcome", "found", "means", "remedy", "addresses"}
         assert (item["outcome"], item["means"], item["remedy"]) == ("passed", None, None)
     assert not (tmp_path / "data").exists()
 

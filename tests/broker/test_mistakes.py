@@ -430,8 +430,7 @@ def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
         status, said = serve(tmp_path, f'[[listeners]]\nbind = "127.0.0.1:{port}"\n')
     assert status == 1
     assert said == (
-        f"binwire: listener public cannot use 127.0.0.1:{port}: it is in use; stop what listens there or change the "
-        "listener's bind\n"
+        f"binwire: listener public cannot use 127.0.0.1:{port}: it is in use; stop what listens there or change bind\n"
     )
 
 
