@@ -184,6 +184,12 @@ class _Channel:
             NAN if self.silent_s is None else self.silent_s,
         )
 
+    def all_lines(self) -> Iterator[Line]:
+        """Its own and those of its groups."""
+        yield from self.lines
+        for group in self.groups.values():
+            yield from group.lines
+
     def _listen(self, view: ChannelView, monotonic_ms: int) -> None:
         """A channel whose session ended hears nothing either, though it has nobody to hear."""
         has_ended = view.state == NORMAL and view.reason is not None  # a source of files: there is nothing more to hear
@@ -262,17 +268,26 @@ class Monitoring:
 
     async def look(self) -> None:
         """Look once."""
-        self.note(await seen(self._channels))
+        for _ in self._noted(await seen(self._channels)):
+            await give_way()
 
     def note(self, views: Sequence[ChannelView]) -> None:
         """Keep what was seen, and tell it."""
+        for _ in self._noted(views):
+            pass
+
+    def _noted(self, views: Sequence[ChannelView]) -> Iterator[None]:
+        """A channel at a time: a thousand groups take forty milliseconds when a minute is over."""
         now_ms = self._clock.now_ms()
         tick, minute = now_ms // FINE_STEP_MS, now_ms // COARSE_STEP_MS
-        if minute > self._minute > 0:
-            self._fold(self._minute)
+        over = self._minute if minute > self._minute > 0 else None
         self._minute = minute
         for view in views:
+            if over is not None and (kept := self._kept.get(view.id)) is not None:
+                for line in kept.all_lines():
+                    line.fold(over)
             self._note(view, tick, now_ms)
+            yield
         for gone in self._kept.keys() - {view.id for view in views}:
             del self._kept[gone]
         for look in self._looks:
@@ -289,20 +304,10 @@ class Monitoring:
         for gone in kept.groups.keys() - {group.id for group in view.groups}:
             del kept.groups[gone]
 
-    def _fold(self, minute: int) -> None:
-        for line in self._lines():
-            line.fold(minute)
-
-    def _lines(self) -> Iterator[Line]:
-        for kept in self._kept.values():
-            yield from kept.lines
-            for group in kept.groups.values():
-                yield from group.lines
-
     @property
     def values_held(self) -> int:
         """Values of all series, each of 4 bytes."""
-        return sum(len(line.fine) + len(line.coarse) for line in self._lines())
+        return sum(len(line.fine) + len(line.coarse) for kept in self._kept.values() for line in kept.all_lines())
 
     def silent_s(self, channel_id: str) -> float | None:
         """How long nothing was heard of a channel's source, connected or not; None: nothing is expected of it."""

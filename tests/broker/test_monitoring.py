@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from typing import Any
@@ -162,6 +163,27 @@ async def test_a_clock_that_jumps_ahead_leaves_a_gap() -> None:
     watched.clock.set_wall(10 * FINE_STEP_MS)
     await watched.look(lag_ms=2_000)
     assert watched.points("delay_s") == [(0, 1.0), (55_000, 2.0)]
+
+
+async def test_the_loop_goes_on_between_the_channels_of_a_look_and_of_a_minute_that_is_over() -> None:
+    watched = Watched(*(channel_view(id=f"channel{number}", groups=(group_view(),)) for number in range(3)))
+    held: list[int] = []
+
+    async def watch_it_grow(look: asyncio.Task[None]) -> None:
+        while not look.done():
+            held.append(watched.monitoring.values_held)
+            await asyncio.sleep(0)
+
+    async def look() -> list[int]:
+        held.clear()
+        await watch_it_grow(asyncio.create_task(watched.look()))
+        return list(dict.fromkeys(held))
+
+    assert await look() == [0, 7, 14, 21]
+    watched.clock.advance(MINUTE_MS - 2 * FINE_STEP_MS)
+    await watched.look()
+    before = watched.monitoring.values_held
+    assert await look() == [before, before + 14, before + 28, before + 42]
 
 
 async def test_silence_goes_on_while_there_is_no_session() -> None:
