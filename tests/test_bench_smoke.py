@@ -95,7 +95,8 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     names = [line.split()[0] for line in lines]
     of_the_server = ["capture", "backfill", "fetch", "downconversion", "latency", "handoff"]
     of_the_server += ["cold", "requests", "idle", "start", "memory"]
-    assert names == [*of_the_server, "append", "read", "seek", "restart", "flush"]
+    of_the_log = ["append", "read", "seek", "search", "console_load", "restart", "flush"]
+    assert names == [*of_the_server, *of_the_log]
 
 
 def test_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
