@@ -93,8 +93,15 @@ class ConsoleProtocol(H11Protocol):
         self._expect_taken()
 
     def send_400_response(self, msg: str) -> None:
-        super().send_400_response(msg)
-        self._expect_taken()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # A body that is none: whoever reads it is told that nothing more comes, and what he answers is not sent.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+            self._expect_taken()
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

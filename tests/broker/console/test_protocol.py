@@ -142,6 +142,37 @@ async def test_what_is_no_request_is_refused_without_a_line_in_the_log(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+NO_BODY = b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+
+
+@pytest.mark.parametrize("line", [b"POST /api/v1/reload", b"POST /nothing", b"TRACE /api/v1/server"])
+async def test_a_body_that_is_none_is_refused_without_a_line_in_the_log(
+    open_console: Console, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with connected(open_console) as (reader, writer):
+            writer.write(line + NO_BODY + b"zz\r\n")
+            found = await until_cut(reader)
+        await until_connected(open_console, 0)
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_body_that_turns_out_to_be_none_behind_its_answer_ends_the_connection_and_no_more(
+    open_console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with connected(open_console) as (reader, writer):
+            writer.write(b"TRACE /api/v1/server" + NO_BODY)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"zz\r\n")
+            await until_cut(reader)
+        await until_connected(open_console, 0)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_requests_one_behind_the_other_are_answered_in_order(open_console: Console) -> None:
     async with connected(open_console) as (reader, writer):
         writer.write((LINE + HOST + b"\r\n") * 20 + b"GET /nothing HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n")
