@@ -15,19 +15,18 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from broker.console import texts
 from broker.console.pages.base import PAGE_SIZE, Failure, language_of, view, zone_of
 from broker.console.pages.values import read_input_time
-from broker.console.rendering import page_call, plane_of
+from broker.console.rendering import page_call
+from broker.console.slices import DownloadResponse
 from broker.operations.operation import OperationError, Refusal
-from broker.operations.records import DEFAULT_KINDS, Kind, Operator, RecordDetail, SearchResult, download_value
+from broker.operations.records import DEFAULT_KINDS, Kind, Operator, RecordDetail, SearchResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
 
@@ -152,28 +151,9 @@ async def record(request: Request) -> Response:
 
 async def download(request: Request) -> Response:
     """All of one value, as its bytes lie in the record."""
-    channel_id, offset, index, side = (request.path_params[name] for name in ("channel_id", "offset", "index", "side"))
-    if side not in SIDES:
+    if request.path_params["side"] not in SIDES:
         raise HTTPException(404)
-    pieces = download_value(plane_of(request), channel_id, offset, index, is_after=side == "after")
-    # The first piece is asked for before the answer begins: there may be no such value.
-    first = await anext(pieces)
-    if first.data is None:
-        raise OperationError(Refusal.NOT_FOUND, f"the value at offset {offset} is NULL, or not in the binlog")
-
-    async def contents() -> AsyncIterator[bytes]:
-        yield first.data or b""
-        async for piece in pieces:
-            yield piece.data or b""
-
-    name = f"record-{offset}-{index}-{side}.{'txt' if first.is_text else 'bin'}"
-    # Never shown as a page, whatever it has: it is a file.
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Content-Length": str(first.bytes_total),
-        "Content-Type": "application/octet-stream",
-    }
-    return StreamingResponse(contents(), headers=headers)
+    return DownloadResponse(await page_call(request, "download_value", request.path_params))
 
 
 def _asked(query: QueryParams) -> Asked:
