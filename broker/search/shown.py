@@ -265,7 +265,7 @@ def shown_value(cell: bytes, bytes_max: int, room: _Room) -> ShownValue:
     if text is not None:
         shown, size = text
         return ShownValue("text", shown, total, size < total)
-    size = min(bytes_max // 2, total)
+    size = room.take(min(bytes_max, 2 * total)) // 2
     return ShownValue("bytes", content[:size].hex(), total, size < total)
 
 

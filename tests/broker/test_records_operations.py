@@ -18,6 +18,8 @@ from broker.operations.records import SearchResult, download_value
 from broker.operations.table import BY_NAME
 from broker.search.protocol import Log
 from broker.search.service import SearchService
+from broker.search.shown import DETAIL_BYTES_MAX, ROW_BYTES_MAX, detail_of
+from capture import avro
 from storage.clock import SystemClock
 from tests.broker import search_logs
 from tests.broker.search_logs import FIRST_S, record
@@ -60,7 +62,8 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     )
     reader = SimpleNamespace(log_start_offset=0, high_watermark=log.high_watermark)
     channels = SimpleNamespace(
-        views=lambda: (view, SimpleNamespace(**{**vars(view), "id": "new", "topic": "none"})),
+        # Of this channel alone: to view all of them takes longer than a search may hold the loop.
+        view={"shop": view, "new": SimpleNamespace(**{**vars(view), "id": "new", "topic": "none"})}.__getitem__,
         find_log=lambda topic: reader if topic == "t" else None,
     )
     plane = ControlPlane(clock=SystemClock(), channels=cast("Any", channels), audit=LoggedAudit())
@@ -139,6 +142,15 @@ async def test_broken_text_is_bytes_and_large_text_is_cut_at_a_character(place: 
     pieces = [piece async for piece in download_value(place.plane, "shop", 202, 1, is_after=True)]
     assert b"".join(piece.data or b"" for piece in pieces).decode() == "茶" * 100_000
     assert (pieces[0].is_text, pieces[0].charset, pieces[0].bytes_total) == (True, "utf8mb4", 300_000)
+
+
+@pytest.mark.parametrize("cell", [search_logs.binary(bytes(40_000)), search_logs.text("x" * 80_000)])
+def test_all_values_of_a_record_together_are_shown_up_to_a_limit(cell: dict[str, Any]) -> None:
+    columns = {f"c{number}": cell for number in range(ROW_BYTES_MAX // DETAIL_BYTES_MAX + 10)}
+    value = avro.encode(record(1, "INSERT", "shop.wide", after=columns))
+    found = [field.after for field in detail_of(value, 0, len(value), 0, 0).fields]
+    assert sum(len(shown.text or "") for shown in found if shown) == ROW_BYTES_MAX
+    assert {shown.is_cut for shown in found if shown} == {True}
 
 
 async def test_a_value_is_downloaded_as_a_file(place: Place) -> None:
