@@ -19,7 +19,7 @@ import logging
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -49,7 +49,7 @@ UNSTARTED: Final = frozenset({"Not Started", "Prechecking"})
 NAN: Final = math.nan
 _log = logging.getLogger("binwire.monitoring")
 
-Look = Callable[[int, "Sequence[ChannelView]"], None]
+Look = Callable[[int, "Sequence[ChannelView]"], "Iterable[None]"]
 
 
 class Ring:
@@ -239,7 +239,7 @@ class Monitoring:
         self._looks: list[Look] = []
 
     def subscribe(self, look: Look) -> None:
-        """Have `look(now_ms, views)` called at each look; it must not wait."""
+        """Have `look(now_ms, views)` gone through at each look, with the loop given back between its pieces."""
         self._looks.append(look)
 
     def start(self) -> None:
@@ -291,7 +291,7 @@ class Monitoring:
         for gone in self._kept.keys() - {view.id for view in views}:
             del self._kept[gone]
         for look in self._looks:
-            look(now_ms, views)
+            yield from look(now_ms, views)
 
     def _note(self, view: ChannelView, tick: int, now_ms: int) -> None:
         monotonic_ms = self._clock.monotonic_ms()

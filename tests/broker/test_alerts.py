@@ -200,6 +200,20 @@ async def test_a_source_that_is_silent_over_a_restart_is_one_incident_until_it_i
         await watch.ends_without_telling_more()
 
 
+async def test_rules_may_come_and_go_while_the_others_are_looked_at(tmp_path: Path) -> None:
+    late = {"kind": "delay", "threshold": "60s", "webhooks": [HOOK]}
+    async with watching(tmp_path, config(*({"name": name} | late for name in ("a", "b", "c")))) as watch:
+        watch.look(lag_ms=61_000)
+        assert await watch.events(3) == ["begun"] * 3
+        look = watch.alerts._look(watch.clock.now_ms(), watch.channels.views())
+        next(look)  # the first rule is looked at, and the loop has its turn
+        watch.alerts.take(config({"name": "a"} | late, {"name": "b", "group": "*"} | late, {"name": "d"} | late))
+        assert len(list(look)) == 1
+        # `b` is about groups now, `c` is gone, and the next look is the first at `d`.
+        assert [incident.rule_name for incident in watch.alerts.open_incidents()] == ["a"]
+        await watch.ends_without_telling_more()
+
+
 async def test_the_delay_of_a_group_counts_also_while_no_client_is_connected(tmp_path: Path) -> None:
     async with watching(tmp_path, config(GROUPS_DELAY)) as watch:
         stood_ms = watch.clock.now_ms()
