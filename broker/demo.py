@@ -147,8 +147,13 @@ def python_command(connection: Connection) -> Iterator[str]:
 
 def _python() -> str:
     """The Python that runs this, as it is called from the current folder."""
-    python, folder = Path(sys.executable), Path.cwd()
-    return str(python.relative_to(folder) if python.is_relative_to(folder) else python)
+    return called_from_here(Path(sys.executable))
+
+
+def called_from_here(program: Path) -> str:
+    """A program by its path from the current folder, or whole where it lies elsewhere."""
+    folder = Path.cwd()
+    return str(program.relative_to(folder) if program.is_relative_to(folder) else program)
 
 
 class _Viewer:

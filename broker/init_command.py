@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from broker.config import from_document
-from broker.demo import Connection, kcat_command
+from broker.demo import Connection, called_from_here, kcat_command
 from broker.init_dialogue import Dialogue, at_terminal
 from broker.init_file import NewChannel, NewFile, NewGroup, free_address, group_password, require_new, write
 from broker.init_source import Found, Reaching, channel_config, precheck
@@ -25,7 +27,6 @@ from broker.provision import new_group_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from broker.app import Application
 
@@ -76,7 +77,7 @@ def run(options: InitOptions, serve: Callable[..., int], dialogue: Dialogue | No
         raise
     dialogue.say(*_written(new), "")
     if not options.is_started:
-        dialogue.say(f"Start it: binwire serve{_file_option(new)}")
+        dialogue.say(f"Start it: {_binwire()} serve{_file_option(new)}")
         return 0
     return serve(options.path, lambda app: _greet(app, new, found, dialogue))
 
@@ -139,7 +140,7 @@ async def _greet(app: Application, new: NewFile, found: Found | None, dialogue: 
     if new.channel is not None:
         await _tell_channel(app, new, new.channel, dialogue)
     dialogue.say(f"Console: http://{app.addresses['console']}/")
-    dialogue.say(f"Ctrl-C ends it; binwire serve{_file_option(new)} starts it again.")
+    dialogue.say(f"Ctrl-C ends it; {_binwire()} serve{_file_option(new)} starts it again.")
 
 
 async def _tell_channel(app: Application, new: NewFile, channel: NewChannel, dialogue: Dialogue) -> None:
@@ -168,7 +169,7 @@ def consumer_lines(new: NewFile, channel: NewChannel, topic: str, address: Addre
     password = f'"$(cat {shlex.quote(str(new.group_password_path))})"'
     group = channel.group
     connection = Connection(address.host, address.port, topic, group.id, group.username, password, 0)
-    yield f"binwire tail {topic} -f{_file_option(new)}"
+    yield f"{_binwire()} tail {topic} -f{_file_option(new)}"
     yield ""
     yield from kcat_command(connection)
     yield ""
@@ -178,6 +179,14 @@ def consumer_lines(new: NewFile, channel: NewChannel, topic: str, address: Addre
     yield "    sasl_plain_username=sys.argv[4], sasl_plain_password=sys.argv[5]):"
     yield "    print(record.offset, record.timestamp, len(record.value), flush=True)' \\"
     yield f"  {topic} {connection.bootstrap} {group.id} {connection.login} {password}"
+
+
+def _binwire() -> str:
+    """The command as it can be pasted: a virtual environment's is seldom on the PATH."""
+    program = Path(sys.executable).with_name("binwire")
+    if shutil.which("binwire") is not None or not program.is_file():
+        return "binwire"
+    return shlex.quote(called_from_here(program))
 
 
 def _file_option(new: NewFile) -> str:

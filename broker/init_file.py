@@ -132,7 +132,7 @@ def _server_lines(new: NewFile) -> Iterator[str]:
     yield 'name = "public"'
     yield f"bind = {quoted(str(new.listener))}"
     yield ""
-    yield "[console]  # in a browser; another address than loopback needs a password (binwire password)"
+    yield "[console]  # in a browser; another address than loopback needs a password (binwire password --console)"
     yield f"bind = {quoted(str(new.console))}"
     yield ""
 

@@ -128,12 +128,11 @@ class Reaching:
             )
         password = self._password(given)
         if self._administrator is not None:
-            return self._with_account(given, password)
+            return self._with_account(given, password, None)
         try:
             self._run(self._desk.databases(given.url(password), "", 0, 1))
         except self._desk.failures as refusal:
-            self._dialogue.say(f"{refusal}.", "")
-            return self._with_account(given, password)
+            return self._with_account(given, password, f"{refusal}.")
         return Found(given, password, self._objects or self._chosen(given.url(password)))
 
     def _password(self, given: GivenSource) -> str:
@@ -159,12 +158,14 @@ class Reaching:
 
     # ---- the account ----
 
-    def _with_account(self, given: GivenSource, password: str) -> Found:
+    def _with_account(self, given: GivenSource, password: str, refusal: str | None) -> Found:
         say = self._dialogue.say
         try:
             plan = self._run(self._desk.plan_account(given.url(password), self._objects, None, None))
         except self._desk.failures as error:
             raise ConfigError(str(error)) from None
+        if refusal is not None:  # said once: where the source is out of reach the plan has failed by it, too
+            say(refusal, "")
         if self._administrator is None:
             narrow = "" if self._objects else " (--objects narrows them to what is tracked)"
             say(f"The account is made by these statements, run as an administrator of the source{narrow}:", "")
