@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.control import ChannelView
-    from broker.operations.channels import ChannelList, ObjectsChanged, Released, ReleasePreview
+    from broker.operations.channels import ChannelList, ObjectsChanged, Released, ReleasePreview, SourceChanged
     from broker.operations.records import RecordDetail, SearchResult, ShownValue
     from broker.operations.sources import AccountView, DatabaseList, TableList
     from broker.render import Style
     from broker.samples import SampleLanguage
 
 
-def message(changed: ObjectsChanged, style: Style) -> Iterator[str]:
+def message(changed: ObjectsChanged | SourceChanged, style: Style) -> Iterator[str]:
     """What was done, in its sentence."""
     yield printable(changed.message)
 
@@ -173,7 +173,11 @@ def records(found: SearchResult, style: Style) -> Iterator[str]:
         )
         for each in found.records
     ]
-    yield from table(heading, rows, style)
+    if rows:
+        yield from table(heading, rows, style)
+    else:
+        searched = "it" if found.cursor is None else "what was looked through so far"
+        yield f"no change that was asked for is in {searched}"
     for damage in found.damages:
         yield f"damaged: {printable(damage)}"
     if found.cursor is not None:

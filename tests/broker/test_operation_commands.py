@@ -125,6 +125,7 @@ def test_from_an_address_to_a_released_channel(run: Commands, mysql97: LiveServe
     shown = until(run, channel_id, "Normal")
     assert shown["objects"] == [database]
     assert "renamed" in run("channel", "rename", channel_id, "renamed")
+    assert f"{channel_id} goes on at {scheme}://" in run("channel", "source", channel_id, bare, stdin=stdin)
 
     group = run.json("group", "create", channel_id, "analytics", "--username", "dtstest", stdin=f"{PASSWORD}\n")
     mysql97.execute("INSERT INTO t VALUES (1, 'first')", database=database)
@@ -148,6 +149,7 @@ def test_from_an_address_to_a_released_channel(run: Commands, mysql97: LiveServe
     records = run("channel", "records", channel_id, "--table", "t", "--where", "note = first")
     assert "id:1" in records
     assert "INSERT" in records
+    assert "no change that was asked for is in it" in run("channel", "records", channel_id, "--table", "nothing")
     assert "defined by" not in run("channel", "sample", channel_id, "python")
     assert group["id"] in run("channel", "sample", channel_id, "python")
     assert json.loads(run("channel", "schema"))["name"] == "Record"
