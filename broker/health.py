@@ -75,6 +75,7 @@ class Health:
         self._clock = clock
         self._tried_ms: int | None = None
         self._trial: asyncio.Task[tuple[Check, ...]] | None = None
+        self._under_way: dict[str, asyncio.Future[None]] = {}
 
     async def healthy(self) -> Verdict:
         checks = await self._written()
@@ -100,20 +101,31 @@ class Health:
         return await asyncio.shield(self._trial)
 
     async def _try(self) -> tuple[Check, ...]:
-        catalog = _check("catalog", self._catalog.run(self._catalog.set_setting, SETTING, str(self._clock.now_ms())))
-        disk = _check("data directory", asyncio.to_thread(_write_a_file, self._data_path))
+        now = str(self._clock.now_ms())
+        catalog = self._check("catalog", lambda: self._catalog.run(self._catalog.set_setting, SETTING, now))
+        disk = self._check("data directory", lambda: asyncio.to_thread(_write_a_file, self._data_path))
         return tuple(await asyncio.gather(catalog, disk))
 
+    async def _check(self, name: str, write: Callable[[], Awaitable[None]]) -> Check:
+        """Of a disk that hangs one write is under way, not one more at each trial until no thread is left."""
+        work = self._under_way.get(name)
+        if work is None or work.done():
+            work = self._under_way[name] = asyncio.ensure_future(write())
+            work.add_done_callback(_ended)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.shield(work)
+        except TimeoutError:
+            return Check(name, False, f"a write has not ended after {DEADLINE_S:.0f} s")
+        except (StorageError, OSError) as error:
+            return Check(name, False, str(error))
+        return Check(name, True)
 
-async def _check(name: str, work: Awaitable[None]) -> Check:
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            await work
-    except TimeoutError:
-        return Check(name, False, f"a write has not ended after {DEADLINE_S:.0f} s")
-    except (StorageError, OSError) as error:
-        return Check(name, False, str(error))
-    return Check(name, True)
+
+def _ended(work: asyncio.Future[None]) -> None:
+    """What it failed of is told to who still waits for it, if somebody does."""
+    if not work.cancelled():
+        work.exception()
 
 
 def _write_a_file(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -31,6 +32,11 @@ class Medium:
         self.writes = 0
         self.failure: Exception | None = None
         self.hangs = False
+        self._waiting: asyncio.Future[None]
+
+    def release(self) -> None:
+        """Let the write that hangs come to its end."""
+        self._waiting.set_result(None)
 
     def set_setting(self, key: str, value: str) -> None:
         raise AssertionError("only by run")
@@ -38,7 +44,8 @@ class Medium:
     async def run(self, function: Any, *arguments: str) -> None:
         self.writes += 1
         if self.hangs:
-            await asyncio.get_running_loop().create_future()
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
         if self.failure is not None:
             raise self.failure
 
@@ -93,6 +100,32 @@ async def test_a_write_that_does_not_end_is_unhealthy(tmp_path: Path, monkeypatc
     asked = Asked(tmp_path)
     asked.medium.hangs = True
     assert (await asked.health.healthy()).checks[0].found == "a write has not ended after 0 s"
+
+
+async def test_a_write_that_hangs_is_waited_for_and_not_tried_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, writes = threading.Event(), list[Path]()
+
+    def write(folder: Path) -> None:
+        writes.append(folder)
+        goes_on.wait()
+
+    monkeypatch.setattr(health, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(health, "_write_a_file", write)
+    asked = Asked(tmp_path)
+    asked.medium.hangs = True
+    try:
+        for _ in range(3):
+            assert not (await asked.health.healthy()).is_well
+            asked.clock.advance(TRIED_MS)
+        assert (asked.medium.writes, len(writes)) == (1, 1)
+    finally:
+        goes_on.set()
+    monkeypatch.setattr(health, "DEADLINE_S", 60.0)
+    asked.medium.hangs = False
+    asked.medium.release()
+    assert (await asked.health.healthy()).is_well
 
 
 async def test_writes_are_tried_now_and_then_however_often_is_asked(tmp_path: Path) -> None:
