@@ -91,6 +91,11 @@ class SourceAddress(Struct, frozen=True):
                 f"the source address starts with {scheme.partition(':')[0][:16]!r}; allowed are {allowed}"
             )
         location, _, query = rest.partition("?")
+        if scheme != FILE_SCHEME and "@" in query:
+            # What is taken for options then may be the rest of a password, which no sentence has.
+            raise SourceAddressError(
+                "the source address has a ? before its last @; in a user name or password it is written %3F"
+            )
         options = _options(query)
         if scheme == FILE_SCHEME:
             return _parse_files(scheme, location, options)

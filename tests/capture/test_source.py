@@ -51,6 +51,8 @@ def test_files() -> None:
         ("mysql://u:secret@h?tls=required&tls=disabled", "'tls' more than once"),
         ("mysql://u:secret@h,h:3306", "names h:3306 more than once"),
         ("mysql://u:secret@h/shop", "stands in objects"),
+        ("mysql://u:one?secret@h", "written %3F"),
+        ("mysql://u:one@two?tls=secret@h", "written %3F"),
         ("file://", "names no binlog file"),
         ("file:///x.1?follow=yes", "allowed are true and false"),
         ("file:///x.1?tls=required", "'tls'"),
