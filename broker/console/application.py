@@ -107,7 +107,9 @@ async def _not_served(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     if _is_api(request):
-        return rest.json_response({"error": FAILED, "refusal": "failed", "field": None, "details": None}, 500)
+        return rest.json_response(
+            {"error": FAILED, "refusal": Refusal.FAILED.value, "field": None, "details": None}, 500
+        )
     return _error_page(request, 500, FAILED)
 
 

@@ -47,7 +47,7 @@ def description(*, needs_token: bool = True) -> dict[str, Any]:
     kinds = [*results, *(each.arguments for each in OPERATIONS), Refused]
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_special, ref_template=REFERENCE)
     names = [schema.get("$ref", "").rpartition("/")[2] for schema in schemas]
-    components[names[-1]]["properties"]["refusal"]["enum"] = [*(each.value for each in Refusal), "failed"]
+    components[names[-1]]["properties"]["refusal"]["enum"] = [each.value for each in Refusal]
     arguments = names[len(results) : -1]
     paths: dict[str, dict[str, Any]] = {}
     for operation, result, name in zip(OPERATIONS, schemas, arguments, strict=False):
@@ -80,7 +80,7 @@ def _described(operation: Operation, schema: dict[str, Any], result: dict[str, A
     in_path = re.findall(r"\{(\w+)\}", operation.path)
     required = [name for name in schema.get("required", ()) if name not in in_path]
     others = {name: each for name, each in schema["properties"].items() if name not in in_path}
-    statuses = sorted({str(status) for status in HTTP_STATUS.values()} | {"500"})
+    statuses = sorted({str(status) for status in HTTP_STATUS.values()})
     found: dict[str, Any] = {
         "operationId": operation.name,
         "tags": [operation.subject],

@@ -45,6 +45,7 @@ class Refusal(StrEnum):
     TOO_MANY_REQUESTS = "too_many_requests"
     SOURCE_UNAVAILABLE = "source_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    FAILED = "failed"
 
 
 HTTP_STATUS: Final = {
@@ -61,6 +62,7 @@ HTTP_STATUS: Final = {
     Refusal.TOO_MANY_REQUESTS: 429,
     Refusal.SOURCE_UNAVAILABLE: 502,
     Refusal.STORAGE_UNAVAILABLE: 503,
+    Refusal.FAILED: 500,
 }
 
 
@@ -139,6 +141,10 @@ async def call(
     except StorageError as error:
         refusal = OperationError(Refusal.STORAGE_UNAVAILABLE, str(error))
         raise refusal from None
+    except Exception as error:
+        # Not the error's own words: what they hold nobody knows.
+        refusal = OperationError(Refusal.FAILED, f"it failed by a mistake in Binwire ({type(error).__name__})")
+        raise
     finally:
         if operation.is_change:
             await plane.audit.note(operation.name, arguments, caller, refusal)

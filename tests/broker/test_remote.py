@@ -148,7 +148,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         (502, b"Bad Gateway", "answers with status 502 and nothing that a Binwire server says"),
         (404, b'{"detail": "x"}', "answers with status 404 and nothing that a Binwire server says"),
         (200, b'{"version": 1}', "answers show_server in another form"),
-        (500, b'{"error": "it failed", "refusal": "failed"}', "it failed"),
+        (500, b'{"error": "it failed", "refusal": "of_another_version"}', "it failed"),
     ],
 )
 def test_another_server_there_is_told(status: int, body: bytes, sentence: str) -> None:

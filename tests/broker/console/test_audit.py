@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ import pytest
 from broker.config import Secret
 from broker.console import audit as audit_module
 from broker.console.audit import AuditEntry, AuditLog, shown
-from broker.operations.operation import Caller, NoArguments, OperationError, Refusal
+from broker.operations.operation import Caller, NoArguments, OperationError, Refusal, call
+from broker.operations.table import BY_NAME
 from storage.directory import audit_paths
 from tests.broker.console.served_console import Console
 from tests.fakes import ManualClock
@@ -65,6 +67,18 @@ async def test_an_entry_says_who_asked_for_what_and_what_came_of_it(audit: Audit
     assert done == AuditEntry(1, clock.now_ms() - 5, *("token 1", "api", "192.0.2.7"), "reload", {}, "done")
     assert (refused.id, refused.outcome, refused.refusal) == (2, "refused", "not_found")
     assert refused.sentence == "there is no group x"
+
+
+async def test_what_failed_by_a_mistake_was_not_done(audit: AuditLog) -> None:
+    async def fail(*_: Any) -> None:
+        raise ZeroDivisionError("of hunter2")
+
+    plane: Any = SimpleNamespace(audit=audit)
+    with pytest.raises(ZeroDivisionError):
+        await call(plane, msgspec.structs.replace(BY_NAME["reload"], handler=fail), {}, CALLER)
+    [entry] = await audit.read(None, "", 100)
+    assert (entry.operation, entry.outcome, entry.refusal) == ("reload", "refused", "failed")
+    assert entry.sentence == "it failed by a mistake in Binwire (ZeroDivisionError)"
 
 
 def test_nothing_that_is_or_may_be_a_secret_is_in_it() -> None:
