@@ -24,7 +24,7 @@ import os
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -541,8 +541,8 @@ class Application:
         log.start()
         channel = new_channel(spec, log, self.catalog, source, self.clock)
 
-        def precheck(objects: tuple[str, ...] | None = None) -> Awaitable[Sequence[PrecheckItem]]:
-            return run_precheck(channel.spec, self.clock, self._config.data_path, objects)
+        def precheck(**given: Any) -> Awaitable[Sequence[PrecheckItem]]:
+            return run_precheck(channel.spec, self.clock, self._config.data_path, **given)
 
         served = ServedChannel(
             spec.id,

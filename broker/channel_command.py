@@ -67,6 +67,11 @@ def _add_lifecycle(commands: Any) -> None:
     objects = _with_id(add(commands, "objects", _objects, "track these databases and tables, in place of those before"))
     objects.add_argument("objects", nargs="+", metavar="OBJECT", help="a database, or one table as database.table")
 
+    source = _with_id(
+        add(commands, "source", _change_source, "read from another address or by another account of the same server")
+    )
+    _add_address(source)
+
     rename = _with_id(add(commands, "rename", _rename, "give a channel another name"))
     rename.add_argument("name", metavar="NAME")
 
@@ -189,6 +194,11 @@ def _resume(asking: Asking, typed: argparse.Namespace) -> int:
 
 def _objects(asking: Asking, typed: argparse.Namespace) -> int:
     changed = asking("change_objects", channel_id=typed.channel, objects=typed.objects)
+    return asking.show(changed, lines.message)
+
+
+def _change_source(asking: Asking, typed: argparse.Namespace) -> int:
+    changed = asking("change_source", channel_id=typed.channel, source=_source(typed.source))
     return asking.show(changed, lines.message)
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, unquote
 
 from broker.consumption import Consumption
-from broker.control import ChannelView, DiskView, PrecheckItem, ProgressView
+from broker.control import ChannelView, DiskView, PrecheckItem, ProgressView, SourceView
 from broker.disks import DiskWatch
 from broker.lifecycle import DefinedBy, Situation, allowed
 from broker.rate import Rate
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("binwire.channel")
 
 OBJECTS_TIMEOUT_S = 60
-"""How long whoever changes a channel's objects waits to be told whether they are in force."""
+"""How long whoever changes a channel's objects, or its source, waits to be told whether they are in force."""
 PRECHECK_PASSED = "the precheck passed; it waits to be started"
 PRECHECK_INTERRUPTED = "the precheck was interrupted; have it run again"
 LEFT_THE_FILE = (
@@ -108,6 +109,8 @@ class RunningChannel(Protocol):
 
     async def withdraw_objects(self, objects: tuple[str, ...], data_types: frozenset[str] | None = None) -> None: ...
 
+    async def take_source(self, address: Any) -> None: ...
+
     async def start(self) -> None: ...
 
     async def try_again(self) -> None: ...
@@ -158,7 +161,7 @@ class ServedChannel:
         kept: Kept | None = None,
         created_ms: int = 0,
     ) -> None:
-        """`precheck` looks at the source, for other objects if it is given some."""
+        """`precheck` looks at the source, for other `objects` or at another `address` if it is given one."""
         self.id = channel_id
         self.name = name
         self.source = source
@@ -454,7 +457,26 @@ def _described(config: ChannelConfig) -> dict[str, Any]:
         "data_types": tuple(config.data_types),
         "start": str(config.start),
         "retention_ms": config.retention_ms,
+        "source_parts": source_parts(config.source.reveal()),
     }
+
+
+def source_parts(source: str) -> SourceView | None:
+    """A server's address as a form has it, without the password; None for files."""
+    scheme, _, rest = source.partition("://")
+    if scheme == "file":
+        return None
+    location, _, query = rest.partition("?")
+    credentials, _, hosts = location.rpartition("@")
+    host = hosts.partition("/")[0]
+    name, colon, port = host.rpartition(":")
+    parts: dict[str, Any] = {"kind": scheme, "host": unquote(host), "username": unquote(credentials.partition(":")[0])}
+    if colon and "," not in host and port.isascii() and port.isdecimal():
+        parts |= {"host": unquote(name), "port": int(port)}
+    parts |= {key: value for key, value in parse_qsl(query) if key.startswith("tls")}
+    if "tls" in parts:
+        parts["tls"] = parts["tls"].replace("-", "_")
+    return SourceView(**parts)
 
 
 def _disk_view(disk: LogDisk | None, warnings: Mapping[int, str]) -> DiskView | None:
@@ -503,3 +525,32 @@ async def take_objects(
     if status.reason is not None:
         return f"objects of {served.id}: they are taken when the channel streams again: {status.reason}"
     return f"objects of {served.id}: {', '.join(objects)}"
+
+
+async def take_source(served: ServedChannel, address: Any) -> str | None:
+    """Have a channel read from another address, and see whether it goes on there; why it does not, if it needs somebody
+    to act before it streamed.
+    """
+    channel, settled, streams = served.channel, asyncio.Event(), False
+    is_stopped = str(channel.status().state) == "Not Started"
+
+    def look() -> None:
+        nonlocal streams
+        state = str(channel.status().state)
+        streams = streams or state == "Normal"
+        if state not in PASSING:
+            settled.set()
+
+    end = channel.subscribe(look)
+    try:
+        await channel.take_source(address)
+        if is_stopped:
+            return None
+        async with asyncio.timeout(OBJECTS_TIMEOUT_S):
+            await settled.wait()
+    except TimeoutError:
+        return None
+    finally:
+        end()
+    status = channel.status()
+    return None if streams or status.retried_until_ms is not None else status.reason

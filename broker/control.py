@@ -125,6 +125,19 @@ class GroupView(Struct, frozen=True):
     defined_by: str = "file"
 
 
+class SourceView(Struct, frozen=True, kw_only=True):
+    """A source that is a server, as a call names it, without its password; several hosts stand with commas between."""
+
+    kind: str
+    host: str
+    username: str
+    port: int = 3306
+    tls: str = "preferred"
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
 class ProgressView(Struct, frozen=True):
     """What an initial change tracking does, in one sentence, and which part of it is done, None if that is unknown."""
 
@@ -195,6 +208,7 @@ class ChannelView(Struct, frozen=True):
     consumption_checkpoint_ms: int | None = None
     silent_ms: int | None = None
     whitelist_addresses: tuple[str, ...] = ()
+    source_parts: SourceView | None = None
     records: int = 0
     transactions: int = 0
     reconnects: int = 0

@@ -12,6 +12,9 @@ A situation is a state by the service's own name, and where a state alone does n
     Error                                retried until a time, or waiting for somebody
     left over                            nothing runs it any more: only its data is here
 
+Where the source is may be changed while nothing is on its way: what failed at a precheck, and an account whose password
+was changed at the source, are mended so.
+
 Who defined a channel decides too. What the configuration file defines is changed there and nowhere else; of what no
 definition is left nothing is changed, but it may be released.
 
@@ -61,12 +64,12 @@ _VIEWS: Final = frozenset(
         "show_series",
     }
 )
-_RUNS: Final = _ALWAYS | _VIEWS | {"change_objects", "create_group", "change_password", "delete_group"}
+_RUNS: Final = _ALWAYS | _VIEWS | {"change_source", "change_objects", "create_group", "change_password", "delete_group"}
 
 ALLOWED: Final[Mapping[Situation, frozenset[str]]] = {
     Situation.PRECHECKING: _ALWAYS,
-    Situation.READY: _ALWAYS | {"precheck_channel", "start_channel"},
-    Situation.NOT_READY: _ALWAYS | {"precheck_channel"},
+    Situation.READY: _ALWAYS | {"precheck_channel", "change_source", "start_channel"},
+    Situation.NOT_READY: _ALWAYS | {"precheck_channel", "change_source"},
     Situation.CONNECTING: _ALWAYS | _VIEWS,
     Situation.INITIAL: _ALWAYS,
     Situation.NORMAL: _RUNS,
@@ -77,7 +80,7 @@ ALLOWED: Final[Mapping[Situation, frozenset[str]]] = {
 """The whole of what may be done when."""
 
 FILE_DECIDES: Final = frozenset(
-    {"start_channel", "rename_channel", "change_objects", "preview_release", "release_channel"}
+    {"start_channel", "rename_channel", "change_source", "change_objects", "preview_release", "release_channel"}
 )
 """What is done with a channel of the file by changing the file."""
 NOBODY_DECIDES: Final = FILE_DECIDES - {"preview_release", "release_channel"}

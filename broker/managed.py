@@ -10,6 +10,7 @@ the next start does not finish.
 
     create    note the topic for deletion | make the log | channel, document, password in and the note out, as one
     start     note that it is started | start
+    source    document and password, as one | go on there; what capture refuses there is put back the same way
     release   stop | channel, groups, offsets, definitions, document out and the topic noted for deletion, as one |
               cut the clients | delete the log | forget the note
 
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import asdict, replace
 
-from broker.channels import Kept, LeftChannel, ServedChannel, take_objects
+from broker.channels import Kept, LeftChannel, ServedChannel, take_objects, take_source
 from broker.config import ChannelConfig, Secret
 from broker.config_rules import ConfigError, check_channel
 from broker.control import ChannelView, PrecheckItem
@@ -59,6 +60,10 @@ _log = logging.getLogger("binwire.managed")
 
 class ObjectsRefused(Exception):
     """Other objects did not come into force; one sentence."""
+
+
+class SourceStays(Exception):
+    """Another source did not come into force; why, in one sentence."""
 
 
 class PrecheckFailed(Exception):
@@ -338,10 +343,12 @@ class ManagedChannels:
         finally:
             served.prechecking = None
 
-    async def look(self, served: ServedChannel, objects: tuple[str, ...] | None = None) -> tuple[PrecheckItem, ...]:
-        """What a precheck finds now; nothing is changed. Whatever keeps it from looking is an item that failed."""
+    async def look(self, served: ServedChannel, **given: Any) -> tuple[PrecheckItem, ...]:
+        """What a precheck finds now, with other `objects` or at another `address` if one is given; nothing is changed.
+        Whatever keeps it from looking is an item that failed.
+        """
         try:
-            return tuple(await served.precheck() if objects is None else await served.precheck(objects=objects))
+            return tuple(await served.precheck(**given))
         except StorageError as error:
             return (PrecheckItem("data directory", "failed", str(error), "nothing can be looked at"),)
         except Exception as error:
@@ -387,7 +394,7 @@ class ManagedChannels:
         before = served.config
         changed = replace(before, objects=list(objects), data_types=list(data_types or before.data_types))
         check_channel("channel", changed)
-        items = await self.look(served, objects)
+        items = await self.look(served, objects=objects)
         if any(item.outcome == "failed" for item in items):
             raise PrecheckFailed(items)
         served.take_precheck(items)
@@ -404,6 +411,60 @@ class ManagedChannels:
         await self._keep(served)
         await served.channel.withdraw_objects(tuple(before.objects), frozenset(before.data_types))
         raise ObjectsRefused(told)
+
+    async def change_source(self, served: ServedChannel, source: Secret) -> str:
+        """Have the channel read from another address, or by another account, from where its log ends, once a precheck
+        has passed there; what came of it. That it is the same server capture proves, in the precheck as where it goes
+        on.
+
+        Raises ConfigError, PrecheckFailed, SourceStays, StorageError: the source is as it was then.
+        """
+        from broker.capturing import source_address
+
+        before = served.config
+        assert before is not None
+        # The topic is made of the account where none is named, and its data stays under it.
+        changed = replace(before, source=source, topic=served.log.topic)
+        check_channel("channel", changed)
+        address = source_address(changed, "channel")
+        items = await self.look(served, address=address)
+        if any(item.outcome == "failed" for item in items):
+            raise PrecheckFailed(items)
+        await served.end_precheck()  # one that is under way looks at the source before
+        looked = served.looked
+        await self._keep_source(served, changed, str(address), items)
+        reason = await take_source(served, address)
+        if reason is None:
+            return self._told_source(served)
+        await self._keep_source(served, before, str(source_address(before, "channel")), looked and looked[0])
+        await take_source(served, source_address(before, "channel"))
+        raise SourceStays(reason)
+
+    async def _keep_source(
+        self, served: ServedChannel, config: ChannelConfig, shown: str, items: tuple[PrecheckItem, ...] | None
+    ) -> None:
+        """The channel has this source, durably, and what a precheck found there; else it is as it was."""
+        before, kept, looked = (served.config, served.source), served.kept, served.looked
+        assert kept is not None
+        found = kept.items, kept.prechecked_ms
+        served.config, served.source = config, shown
+        if items is not None:
+            served.take_precheck(items)
+        try:
+            catalog, password = self._app.catalog, to_document(config)[1]
+            await catalog.run(catalog.put_source, _row(served), shown, password)
+        except BaseException:
+            (served.config, served.source), served.looked = before, looked
+            kept.items, kept.prechecked_ms = found
+            raise
+
+    def _told_source(self, served: ServedChannel) -> str:
+        status = served.channel.status()
+        if str(status.state) == "Normal":
+            return f"{served.id} goes on at {served.source}"
+        if status.reason is not None:
+            return f"{served.id} goes on at {served.source} when it can: {status.reason}"
+        return f"{served.id} reads from {served.source} when it is started"
 
     async def _keep(self, served: ServedChannel) -> None:
         """What the channel is now is durable."""

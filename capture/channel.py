@@ -241,6 +241,15 @@ class Channel:
             await self.take_objects(objects, data_types)
         self.refused_objects = None
 
+    async def take_source(self, address: SourceAddress) -> None:
+        """Read from another address; a channel that was started goes on there, where its log ends."""
+        async with self._turning:
+            was_asked = self._task is not None
+            await self._halt()
+            self.spec, self.whitelist_addresses = replace(self.spec, address=address), ()
+            if was_asked:
+                self._begin()
+
     def _ask_for(self, objects: tuple[str, ...], data_types: frozenset[str] | None) -> None:
         self.spec = replace(self.spec, objects=objects, data_types=data_types or self.spec.data_types)
         self._work = replace(self._work, data_types=self.spec.data_types)

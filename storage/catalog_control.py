@@ -124,6 +124,15 @@ class ControlTables:
     def set_source_password(self, channel_id: str, password: str) -> None:
         self._change("INSERT OR REPLACE INTO source_passwords VALUES (?, ?)", [(channel_id, password)])
 
+    def put_source(self, row: DocumentRow, shown: str, password: str | None) -> None:
+        """A document whose source is another, which the channel's row shows so, with its password, or without one."""
+        with self._transaction():
+            self.put_document(row)
+            self._change("UPDATE channels SET source = ? WHERE id = ?", [(shown, row.channel_id)])
+            self._change("DELETE FROM source_passwords WHERE channel_id = ?", [(row.channel_id,)])
+            if password is not None:
+                self.set_source_password(row.channel_id, password)
+
     # Logs to be deleted
 
     def releases(self) -> list[str]:

@@ -52,11 +52,16 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "action.start_channel": ("Start", "启动"),
     "action.resume_channel": ("Try again now", "立即重试"),
     "action.rename_channel": ("Rename", "重命名"),
+    "action.change_source": ("Change…", "更改…"),
     "action.release_channel": ("Release", "释放"),
     "said.started": ("The channel starts.", "通道正在启动。"),
     "said.prechecking": ("The precheck runs.", "正在预检查。"),
     "said.resumed": ("The channel tries again.", "通道正在重试。"),
     "said.renamed": ("The channel has its new name.", "通道已重命名。"),
+    "said.source": (
+        "The new source passed the precheck and is in force from now on.",
+        "新的源库信息已通过预检查，从现在起生效。",
+    ),
     "said.objects": (
         "The new objects passed the precheck and are in force from now on.",
         "新的订阅对象已通过预检查，从现在起生效。",
@@ -101,6 +106,19 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Up to 128 characters; several channels may have the same name.",
         "最多 128 个字符，名称可以重复。",
     ),
+    "settings.change_source": ("Change the source", "更改源库信息"),
+    "settings.source_note": (
+        (
+            "Another address, account, password or encryption for the same server. A precheck runs first; the channel "
+            "then goes on where its data ends."
+        ),
+        "可更改同一源库的地址、账号、密码或加密方式。系统会先执行预检查，通过后通道从已有数据的末尾继续。",
+    ),
+    "settings.password_hint": (
+        "Enter it in any case: the one that is kept is not sent elsewhere.",
+        "每次都需要输入：已保存的密码不会被发送到其他地方。",
+    ),
+    "settings.source_submit": ("Precheck and change", "预检查并更改"),
     # precheck
     "precheck.title": ("Precheck", "预检查"),
     "precheck.when": ("Last run", "上次执行"),

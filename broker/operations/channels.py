@@ -1,4 +1,4 @@
-"""Operations on channels: what there is, making one, its precheck, start, objects, name, and its release.
+"""Operations on channels: what there is, making one, its precheck, start, source, objects, name, release.
 
 Owns the words: what is refused and why, what goes with a channel, what was done. What is allowed when is
 `broker/lifecycle.py`; the doing is `broker/managed.py`. A change that was begun is brought to its end whether or not
@@ -20,7 +20,7 @@ from broker.channels import LeftChannel, ServedChannel
 from broker.config_rules import ConfigError
 from broker.control import ChannelView, PrecheckItem
 from broker.lifecycle import FILE_DECIDES, DefinedBy, Situation
-from broker.managed import ObjectsRefused, PrecheckFailed
+from broker.managed import ObjectsRefused, PrecheckFailed, SourceStays
 from broker.operations.operation import Operation, OperationError, Refusal
 from broker.operations.sources import SourceArguments, what_to_take_back
 from storage.log import resident
@@ -109,6 +109,20 @@ class ChangeObjectsArguments(Struct, frozen=True, forbid_unknown_fields=True):
     channel_id: str
     objects: tuple[str, ...]
     data_types: DataTypes | None = None
+
+
+class ChangeSourceArguments(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of the source, its password too: the one that is kept is sent nowhere else."""
+
+    channel_id: str
+    source: SourceArguments
+
+
+class SourceChanged(Struct, frozen=True):
+    """What came of it in one sentence, and the channel as it is now."""
+
+    message: str
+    channel: ChannelView
 
 
 class ObjectsChanged(Struct, frozen=True):
@@ -263,6 +277,26 @@ async def change_objects(plane: ControlPlane, arguments: ChangeObjectsArguments)
 
     told = await _to_its_end(change())
     return ObjectsChanged(told, await show_channel(plane, ChannelArguments(arguments.channel_id)))
+
+
+async def change_source(plane: ControlPlane, arguments: ChangeSourceArguments) -> SourceChanged:
+    """Have a channel go on at another address, or by another account, of the same server, after a precheck there."""
+    source = arguments.source.address()
+
+    async def change() -> str:
+        async with _changing(plane, arguments.channel_id, "change_source") as served:
+            stays = f"the source stays {served.source}"
+            try:
+                with _told_fields():
+                    return await plane.managed.change_source(served, source)
+            except PrecheckFailed as error:
+                sentence, details = f"{stays}: {error}", _details(error.items)
+                raise OperationError(Refusal.PRECHECK_FAILED, sentence, details=details) from None
+            except SourceStays as error:
+                raise OperationError(Refusal.PRECHECK_FAILED, f"{stays}: {error}", field="source") from None
+
+    told = await _to_its_end(change())
+    return SourceChanged(told, await show_channel(plane, ChannelArguments(arguments.channel_id)))
 
 
 # ---- releasing ----
@@ -481,6 +515,17 @@ ROWS: Final = (
         ChangeObjectsArguments,
         ObjectsChanged,
         change_objects,
+        is_change=True,
+    ),
+    Operation(
+        "change_source",
+        "PUT",
+        "/channels/{channel_id}/source",
+        "channels",
+        "Read from another address or by another account of the same server, after a precheck there",
+        ChangeSourceArguments,
+        SourceChanged,
+        change_source,
         is_change=True,
     ),
     Operation(

@@ -8,15 +8,19 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchTopic
 from broker.apis.metadata import MetadataRequest, MetadataResponse
 from broker.capturing import run_precheck
+from broker.channels import source_parts
 from broker.config import Secret
 from broker.group_rules import allowed_name
 from broker.managed import join_password, split_password
 from broker.operations.channels import _running
 from broker.operations.operation import Refusal
+from broker.operations.sources import SourceArguments
+from capture.source import SourceAddress
 from storage.errors import StorageError
 from storage.words import shown_bytes
 from tests.broker.control_plane import RECORDING, Control
@@ -279,6 +283,7 @@ async def test_what_the_file_defines_is_changed_in_the_file(tmp_path: Path) -> N
             "start_channel": {},
             "rename_channel": {"name": "x"},
             "change_objects": {"objects": ["x"]},
+            "change_source": {"source": {"url": f"file://{RECORDING}"}},
             "preview_release": {},
             "release_channel": {"confirm": "filed"},
         }
@@ -299,6 +304,46 @@ async def test_what_a_release_deletes_is_told_by_what_it_takes_of_the_disk(contr
     occupied_bytes = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
     preview = await control.call("preview_release", channel_id=channel_id)
     assert f" with all its data: {shown_bytes(occupied_bytes)}, offsets 0 to " in preview.goes[0]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "mysql://repl:p%40ss@10.0.0.5:3307",
+        "mariadb://r%40x@db.example.com:3306/?tls=verify_ca&tls_ca=%2Fetc%2Fca.pem",
+        "polardb://r:p@a:3306,b:3307/?tls=required",
+        "mysql://r:p@[::1]:3306",
+    ],
+)
+def test_the_parts_of_a_source_lead_to_the_same_source(source: str) -> None:
+    """But for the password, which they have not."""
+    parts = source_parts(source)
+    assert parts is not None
+    assert "p%40ss" not in repr(parts)
+    assert "p@ss" not in repr(parts)
+    given = {name: value for name, value in asdict(parts).items() if value is not None}
+    address = SourceArguments(**given).address().reveal()
+    assert SourceAddress.parse(address) == replace(SourceAddress.parse(source), password="")
+
+
+def test_files_have_no_parts() -> None:
+    assert source_parts("file:///data/binlog.000001?follow=true") is None
+
+
+async def test_files_that_moved_are_read_on_where_the_log_ends(control: Control, tmp_path: Path) -> None:
+    """And files that cannot be read are refused."""
+    channel_id = await control.started()
+    end = control.served(channel_id).log.high_watermark
+    elsewhere = tmp_path / RECORDING.name
+    shutil.copy(RECORDING, elsewhere)
+    refusal = await control.refused("change_source", channel_id=channel_id, source=NO_FILE)
+    assert refusal.refusal is Refusal.PRECHECK_FAILED
+    assert str(refusal).startswith(f"the source stays file://{RECORDING}: the precheck failed: reachable: ")
+    changed = await control.call("change_source", channel_id=channel_id, source={"url": f"file://{elsewhere}"})
+    assert changed.channel.source == f"file://{elsewhere}"
+    await control.served(channel_id).channel.wait_ended()  # type: ignore[attr-defined]
+    view = await control.show(channel_id)
+    assert (view.state, view.high_watermark) == ("Normal", end)
 
 
 @pytest.mark.parametrize("name", ["👩‍👩‍👧 family", "🏳️‍🌈", "订阅", "n" * 128])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import OperationalError
 
+from broker.control import PrecheckItem
 from broker.operations.operation import Refusal
 from capture.avro import decode
+from storage.errors import StorageError
 from storage.log import resident
 from storage.records import iter_batches, iter_records
 from tests.broker.control_plane import Control
@@ -188,6 +193,147 @@ async def test_a_source_that_comes_back_is_tried_at_once_when_asked(
         await control.reached(shop.channel_id, "Normal")
         await shop.insert(1)
         assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+
+
+def account(server: LiveServer, password: str) -> str:
+    """A new account with this password; its name."""
+    name = f"binwire_{secrets.token_hex(4)}"
+    server.execute(f"CREATE USER {name} IDENTIFIED BY '{password}'")
+    server.execute(f"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {name}")
+    return name
+
+
+def cut(server: LiveServer, name: str) -> None:
+    """End the connections of an account."""
+    for (number,) in server.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (name,)):
+        with suppress(OperationalError):  # it has ended by itself, as one does when the other is gone
+            server.execute(f"KILL {number}")
+
+
+async def test_a_password_that_was_changed_at_the_source_is_changed_here(shop: Shop) -> None:
+    """The channel stands in Error, and goes on where its log ends; nothing of either password is told or left."""
+    control, server = shop.control, shop.server
+    name = await asyncio.to_thread(account, server, "Old-Pa55word")
+    await shop.start(source={"url": server.url(name, "Old-Pa55word")})
+    topic = (await control.show(shop.channel_id)).topic
+    await shop.insert(1)
+    await shop.seen_until("INSERT", "a1")
+    await asyncio.to_thread(server.execute, f"ALTER USER {name} IDENTIFIED BY 'New#Pa55:word'")
+    await asyncio.to_thread(cut, server, name)
+    await control.served(shop.channel_id).channel.wait_ended()  # type: ignore[attr-defined]
+    view = await control.show(shop.channel_id)
+    assert (view.state, view.retried_until_ms) == ("Error", None)
+    assert "Access denied" in str(view.reason)
+    await shop.insert(2)
+    refusal = await control.refused(
+        "change_source", channel_id=shop.channel_id, source={"url": server.url(name, "Wr0ng-one")}
+    )
+    assert refusal.refusal is Refusal.PRECHECK_FAILED
+    assert str(refusal).startswith(f"the source stays {view.source}: the precheck failed: reachable: ")
+    assert "Wr0ng-one" not in str(refusal) + repr(refusal.details)
+    assert control.app.catalog.source_password(shop.channel_id) == "Old-Pa55word"
+    parts = view.source_parts
+    assert parts is not None
+    source = {"host": parts.host, "port": parts.port, "username": parts.username, "password": "New#Pa55:word"}
+    changed = await control.call("change_source", channel_id=shop.channel_id, source=source)
+    assert changed.message == f"{shop.channel_id} goes on at {view.source}"
+    assert (changed.channel.state, changed.channel.topic) == ("Normal", topic)
+    assert "Pa55" not in repr(changed)
+    assert rows(await shop.seen_until("INSERT", "a2")) == ["a1", "a2"]
+    assert control.app.catalog.source_password(shop.channel_id) == "New%23Pa55%3Aword"
+    found = await control.call("list_databases", channel_id=shop.channel_id, search=shop.one)
+    assert found.total == 1
+    await control.app.close()
+    async with Control(control.folder) as shop.control:
+        await shop.insert(3)
+        assert rows(await shop.seen_until("INSERT", "a3")) == ["a1", "a2", "a3"]
+        audited = repr(await shop.control.call("list_audit"))
+        assert audited.count("change_source") == 2
+        assert "Pa55" not in audited
+        assert "Wr0ng" not in audited
+
+
+async def test_another_account_keeps_the_topic(shop: Shop) -> None:
+    """Though topics are made of accounts where none is named; the channel need not stand still for it."""
+    await shop.start()
+    topic = (await shop.control.show(shop.channel_id)).topic
+    await shop.insert(1)
+    await shop.seen_until("INSERT", "a1")
+    name = await asyncio.to_thread(account, shop.server, "Pa55-word")
+    url = shop.server.url(name, "Pa55-word")
+    changed = await shop.control.call("change_source", channel_id=shop.channel_id, source={"url": url})
+    assert (changed.channel.state, changed.channel.topic) == ("Normal", topic)
+    assert changed.channel.source.startswith(f"mysql://{name}@")
+    [row] = [row for row in shop.control.app.catalog.channels() if row.id == shop.channel_id]
+    assert row.source == changed.channel.source
+    await shop.control.app.close()
+    async with Control(shop.control.folder) as shop.control:
+        await shop.insert(2)
+        assert rows(await shop.seen_until("INSERT", "a2")) == ["a1", "a2"]
+        assert (await shop.control.show(shop.channel_id)).topic == topic
+
+
+async def test_another_server_is_refused_and_the_source_stays(
+    shop: Shop, server_factory: Callable[..., LiveServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the precheck; and by capture itself, should the precheck have seen nothing of it."""
+    other = await asyncio.to_thread(server_factory, "mysql97")
+    await asyncio.to_thread(other.execute_all, f"CREATE DATABASE {shop.one}", f"CREATE TABLE {shop.one}.a (id INT)")
+    await shop.start()
+    before = await shop.control.show(shop.channel_id)
+    kept = json.loads(shop.control.app.catalog.documents()[0].document)
+    source = {"url": other.url()}
+    refusal = await shop.control.refused("change_source", channel_id=shop.channel_id, source=source)
+    assert str(refusal).startswith(f"the source stays {before.source}: the precheck failed: start position: ")
+    assert "is another server than the one this channel captured" in str(refusal)
+
+    async def sees_nothing(*_: Any, **__: Any) -> list[PrecheckItem]:
+        return [PrecheckItem("reachable", "passed", "it answers")]
+
+    monkeypatch.setattr("broker.app.run_precheck", sees_nothing)
+    refusal = await shop.control.refused("change_source", channel_id=shop.channel_id, source=source)
+    assert str(refusal).startswith(f"the source stays {before.source}: {other.url().partition('://')[0]}://")
+    assert "is another server than the one this channel captured" in str(refusal)
+    await shop.control.reached(shop.channel_id, "Normal")
+    view = await shop.control.show(shop.channel_id)
+    assert (view.source, view.reason, view.source_parts) == (before.source, None, before.source_parts)
+    [document] = shop.control.app.catalog.documents()
+    assert json.loads(document.document)["source"] == kept["source"]
+    await shop.insert(1)
+    assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+
+
+async def test_a_source_that_failed_its_precheck_is_changed_before_the_start(shop: Shop) -> None:
+    url = shop.server.url()
+    channel_id = await shop.control.create(source={"url": shop.server.url(password="Wr0ng-one")}, objects=[shop.one])
+    assert "start_channel" not in (await shop.control.show(channel_id)).operations
+    changed = await shop.control.call("change_source", channel_id=channel_id, source={"url": url})
+    assert changed.message == f"{channel_id} reads from {changed.channel.source} when it is started"
+    assert "start_channel" in changed.channel.operations
+    await shop.control.app.close()
+    async with Control(shop.control.folder) as shop.control:
+        assert "start_channel" in (await shop.control.show(channel_id)).operations
+        await shop.control.call("start_channel", channel_id=channel_id)
+        await shop.control.reached(channel_id, "Normal")
+
+
+async def test_a_source_that_cannot_be_kept_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.start()
+    before = await shop.control.show(shop.channel_id)
+    name = await asyncio.to_thread(account, shop.server, "Pa55-word")
+
+    def fail(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(shop.control.app.catalog, "set_source_password", fail)
+    source = {"url": shop.server.url(name, "Pa55-word")}
+    refusal = await shop.control.refused("change_source", channel_id=shop.channel_id, source=source)
+    assert refusal.refusal is Refusal.STORAGE_UNAVAILABLE
+    monkeypatch.undo()
+    view = await shop.control.show(shop.channel_id)
+    assert (view.state, view.source, view.prechecked_ms) == ("Normal", before.source, before.prechecked_ms)
+    [document] = shop.control.app.catalog.documents()
+    assert name not in document.document, "the document was not replaced without its password"
 
 
 async def test_the_address_for_the_whitelist_is_known_before_the_start(shop: Shop) -> None:

@@ -11,6 +11,7 @@ COLUMNS = (
     "precheck_channel",
     "start_channel",
     "resume_channel",
+    "change_source",
     "change_objects",
     "create_group",
     "change_password",
@@ -25,25 +26,32 @@ COLUMNS = (
     "preview_release",
     "release_channel",
 )
-#                          pre sta res obj  groups: c p d l  samples records series name  release
+#                          pre sta res src obj  groups: c p d l  samples records series name  release
 TABLE = {
-    Situation.PRECHECKING: ".   .   .   .   . . .   .   . .   . .   .   x   x x",
-    Situation.READY: "      x   x   .   .   . . .   .   . .   . .   .   x   x x",
-    Situation.NOT_READY: "  x   .   .   .   . . .   .   . .   . .   .   x   x x",
-    Situation.CONNECTING: " .   .   .   .   . . .   x   x x   x x   x   x   x x",
-    Situation.INITIAL: "    .   .   .   .   . . .   .   . .   . .   .   x   x x",
-    Situation.NORMAL: "     .   .   .   x   x x x   x   x x   x x   x   x   x x",
-    Situation.ENDED: "      .   .   x   x   x x x   x   x x   x x   x   x   x x",
-    Situation.ERROR: "      x   .   x   x   x x x   x   x x   x x   x   x   x x",
-    Situation.LEFT: "       .   .   .   .   . . .   .   . .   . .   .   .   x x",
+    Situation.PRECHECKING: ".   .   .   .   .   . . .   .   . .   . .   .   x   x x",
+    Situation.READY: "      x   x   .   x   .   . . .   .   . .   . .   .   x   x x",
+    Situation.NOT_READY: "  x   .   .   x   .   . . .   .   . .   . .   .   x   x x",
+    Situation.CONNECTING: " .   .   .   .   .   . . .   x   x x   x x   x   x   x x",
+    Situation.INITIAL: "    .   .   .   .   .   . . .   .   . .   . .   .   x   x x",
+    Situation.NORMAL: "     .   .   .   x   x   x x x   x   x x   x x   x   x   x x",
+    Situation.ENDED: "      .   .   x   x   x   x x x   x   x x   x x   x   x   x x",
+    Situation.ERROR: "      x   .   x   x   x   x x x   x   x x   x x   x   x   x x",
+    Situation.LEFT: "       .   .   .   .   .   . . .   .   . .   . .   .   .   x x",
 }
 CELLS = [
     (situation, operation, mark == "x")
     for situation, marks in TABLE.items()
     for operation, mark in zip(COLUMNS, marks.split(), strict=True)
 ]
-OF_THE_FILE = {"start_channel", "rename_channel", "change_objects", "preview_release", "release_channel"}
-OF_NOBODY = {"start_channel", "rename_channel", "change_objects"}
+OF_THE_FILE = {
+    "start_channel",
+    "rename_channel",
+    "change_source",
+    "change_objects",
+    "preview_release",
+    "release_channel",
+}
+OF_NOBODY = {"start_channel", "rename_channel", "change_source", "change_objects"}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -63,6 +64,12 @@ class Failure(Struct, frozen=True):
         return cls(
             f"error.title.{error.refusal.value}", str(error), error.field, error.details, HTTP_STATUS[error.refusal]
         )
+
+    @classmethod
+    def of_part(cls, error: OperationError) -> Failure:
+        """The same where the fields of a form are those of one argument, whose name is not in front of theirs."""
+        failure = cls.of(error)
+        return replace(failure, field=failure.field.rpartition(".")[2] if failure.field else None)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------

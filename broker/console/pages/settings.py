@@ -1,10 +1,11 @@
-"""One channel: its settings and precheck, its name, its objects."""
+"""One channel: its settings and precheck, its name, its source, its objects."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import asdict
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
@@ -65,6 +66,26 @@ async def rename(request: Request) -> Response:
             failure = Failure.of(error)
     status = failure.status if failure else 200
     return view(request, "rename.html", status, channel=channel, name=name, failure=failure)
+
+
+async def source(request: Request) -> Response:
+    """Where a channel reads from, to be changed; the password is never in the page."""
+    channel = await shown(request)
+    parts, failure = channel.source_parts, None
+    given: dict[str, Any] = (
+        {"url": channel.source} if parts is None else {name: value or "" for name, value in asdict(parts).items()}
+    )
+    if request.method == "POST":
+        form = await form_of(request)
+        given = {name: form.get(name, "").strip() for name in given}
+        asked = given if parts is None else {**given, "password": form.get("password", "")}
+        try:
+            await page_call(request, "change_source", {"channel_id": channel.id, "source": asked})
+            return go(request, address("channels", channel.id, "settings", said="source"))
+        except OperationError as error:
+            failure = Failure.of_part(error)
+    status = failure.status if failure else 200
+    return view(request, "source.html", status, channel=channel, given=given, failure=failure)
 
 
 async def objects(request: Request) -> Response:
@@ -162,6 +183,7 @@ ROUTES: Final = (
     Route("/channels/{channel_id}", front),
     Route("/channels/{channel_id}/settings", settings),
     Route("/channels/{channel_id}/rename", rename, methods=["GET", "POST"]),
+    Route("/channels/{channel_id}/source", source, methods=["GET", "POST"]),
     Route("/channels/{channel_id}/objects", objects, methods=["GET", "POST"]),
     Route("/channels/{channel_id}/tables", tables),
 )

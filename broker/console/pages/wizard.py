@@ -125,7 +125,7 @@ async def source(request: Request) -> Response:
             await page_call(request, "list_databases", {"source": {**given, "password": password.reveal()}})
             return go(request, address("create", _keep(request, given, password), "objects"))
         except OperationError as error:
-            failure = _without_prefix(error)
+            failure = Failure.of_part(error)
     return view(
         request,
         "create_source.html",
@@ -134,13 +134,6 @@ async def source(request: Request) -> Response:
         failure=failure,
         draft=request.query_params.get("draft", "") if earlier else "",
     )
-
-
-def _without_prefix(error: OperationError) -> Failure:
-    """A refusal whose field is one of a form's own, which have no `source.` in front."""
-    failure = Failure.of(error)
-    field = failure.field.rpartition(".")[2] if failure.field else None
-    return Failure(failure.title_key, failure.sentence, field, failure.details, failure.status)
 
 
 async def account(request: Request) -> Response:
@@ -162,7 +155,7 @@ async def account(request: Request) -> Response:
                 return go(request, address("create", _keep(request, source, password), "objects"))
             plan = await page_call(request, "preview_account", asked)
         except OperationError as error:
-            failure = _without_prefix(error)
+            failure = Failure.of_part(error)
     template = "create_account_plan.html" if request.headers.get("hx-target") == "plan" else "create_account.html"
     return view(request, template, failure.status if failure else 200, given=given, plan=plan, failure=failure)
 

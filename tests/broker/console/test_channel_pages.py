@@ -19,9 +19,9 @@ from broker.console.access import Guard
 from broker.console.application import make_application, make_guard
 from broker.console.keys import Keys
 from broker.console.pages.wizard import DRAFT_LIFE_MS, DRAFTS_MAX
-from broker.control import ChannelView, GroupView, MemberView, PrecheckItem, ProgressView
+from broker.control import ChannelView, GroupView, MemberView, PrecheckItem, ProgressView, SourceView
 from broker.lifecycle import Situation, allowed
-from broker.operations.channels import ChannelList, Released, ReleasedChannels, ReleasePreview
+from broker.operations.channels import ChannelList, Released, ReleasedChannels, ReleasePreview, SourceChanged
 from broker.operations.groups import GroupList
 from broker.operations.operation import Done, Operation, OperationError, Refusal
 from broker.operations.server import ListenerView, ServerView
@@ -170,7 +170,7 @@ def visitor(operations: Operations, clock: ManualClock) -> Visitor:
 
 # --- what is shown --------------------------------------------------------------------------------------------------
 
-PAGES = ("settings", "setup", "objects", "consume", "release", "rename", "create-group")
+PAGES = ("settings", "setup", "objects", "consume", "release", "rename", "source", "create-group")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,7 @@ async def test_every_situation_is_shown_with_what_is_allowed_in_it(visitor, oper
             ("precheck", "precheck_channel"),
             ("release", "release_channel"),
             ("rename", "rename_channel"),
+            ("source", "change_source"),
             ("create-group", "create_group"),
         ):
             assert action not in offered or operation in shown.operations
@@ -371,6 +372,35 @@ async def test_objects_can_be_changed_while_the_source_is_away(visitor, operatio
     assert page.status == 200
     assert "nobody answers" in page.text
     assert 'name="added"' in page.text
+
+
+async def test_a_source_is_changed_by_a_form_that_has_all_of_it_but_the_password(visitor, operations):
+    parts = SourceView(kind="mariadb", host="10.0.0.5", port=3307, username="a", tls="verify_ca", tls_ca="/etc/ca.pem")
+    operations.answers["show_channel"] = channel(source_parts=parts)
+    page = await visitor.get("/channels/dts1/source")
+    for shown in ('value="10.0.0.5"', 'value="3307"', 'value="/etc/ca.pem"', "verify_ca", '"verify_ca" selected'):
+        assert shown in page.text
+    assert "None" not in page.text
+    given = {"kind": "mariadb", "host": "h", "port": "3306", "username": "b", "password": SECRET, "tls": "required"}
+    operations.answers["change_source"] = OperationError(Refusal.INVALID, "no host h", field="source.host")
+    page = await visitor.post("/channels/dts1/source", given)
+    assert page.status == 400
+    assert page.text.count("no host h") == 2
+    assert SECRET not in page.text
+    operations.answers["change_source"] = SourceChanged("dts1 goes on", channel())
+    answer = await visitor.post("/channels/dts1/source", given, hx_request="true")
+    assert (answer.status, answer.header("hx-redirect")) == (204, "/channels/dts1/settings?said=source")
+    asked = operations.last("change_source").source.address().reveal()
+    assert asked == "mariadb://b:Never%23shown4@h:3306/?tls=required"
+
+
+async def test_the_files_of_a_channel_are_changed_by_their_address(visitor, operations):
+    operations.answers["show_channel"] = channel(source="file:///data/binlog.000001")
+    page = await visitor.get("/channels/dts1/source")
+    assert 'value="file:///data/binlog.000001"' in page.text
+    operations.answers["change_source"] = SourceChanged("dts1 goes on", channel())
+    await visitor.post("/channels/dts1/source", {"url": "file:///data/binlog.000001,binlog.000002"})
+    assert operations.last("change_source").source.url.reveal() == "file:///data/binlog.000001,binlog.000002"
 
 
 async def test_a_release_names_what_goes_and_what_to_take_back(visitor, operations):
