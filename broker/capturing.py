@@ -5,6 +5,8 @@ Left to others: when any of it is done (`app.py`), what a channel does (`capture
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -212,13 +214,14 @@ async def run_precheck(
 
     Raises StorageError if that data cannot be read.
     """
+    await asyncio.to_thread(importlib.import_module, "capture.precheck")
     from capture import precheck
 
     if objects is not None:
         spec = replace(spec, objects=objects)
     if address is not None:
         spec = replace(spec, address=address)
-    resume = _stored_resume(spec, data_path)
+    resume = await asyncio.to_thread(_stored_resume, spec, data_path)
     source = open_configured_source(spec, clock)
     try:
         results = await precheck.run(source, spec, resume)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker import capturing
 from broker.app import Application
 from broker.cli import DONE, FAILED, main
 from broker.config import load
@@ -114,13 +116,25 @@ async def test_objects_are_taken_and_told(run: Running) -> None:
     assert await run.rows_until(("b", 3)) == [("a", 1), ("a", 2), ("b", 2), ("b", 3)]
 
 
-async def test_a_precheck_looks_at_the_objects_that_are_tracked_now(run: Running) -> None:
+async def test_a_precheck_looks_at_the_objects_that_are_tracked_now(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = []
+
+    def stored_resume(*arguments: Any) -> Any:
+        readers.append(threading.current_thread())
+        return known(*arguments)
+
+    known = capturing._stored_resume
+    monkeypatch.setattr(capturing, "_stored_resume", stored_resume)
     run.write(run.two)
     await run.app.reload()
     run.server.execute(f"DROP DATABASE {run.one}")
     items = await run.app.channels.precheck("shop")
     assert items
     assert not [item for item in items if item.outcome == "failed"]
+    assert readers
+    assert threading.main_thread() not in readers, "neither log nor catalog is read on the loop"
 
 
 async def test_other_changes_do_not_wait_for_a_source_that_takes_its_time(
