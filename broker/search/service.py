@@ -124,7 +124,7 @@ class SearchService:
         """A value in pieces; the first tells how long it is. Nothing where there is none. Raises SearchError."""
         start = 0
         while True:
-            with self._turn():
+            with self._turn(goes_on=start > 0):
                 answer = await self._ask(ReadValue(log, offset, column, is_after, start, PIECE_BYTES))
             assert isinstance(answer, Value)
             if answer.data is None or (start and not answer.data):
@@ -159,8 +159,9 @@ class SearchService:
     # Taking turns
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._searching >= WAITING_MAX:
+    def _turn(self, *, goes_on: bool = False) -> Iterator[None]:
+        """One of those who may ask. What has begun to be told, as a value of many pieces, `goes_on` to its end."""
+        if self._searching >= WAITING_MAX and not goes_on:
             raise TooManySearches(f"{WAITING_MAX} searches are under way; try again in a moment")
         self._searching += 1
         try:
@@ -208,7 +209,7 @@ class SearchService:
 
     async def _exchange(self, request: Request) -> Answer:
         try:
-            process = self._process or await self._start()
+            process = await self._living()
         except OSError as error:
             raise SearchError(f"the search process cannot be started ({error.strerror}); try again") from error
         assert process.stdin is not None
@@ -235,6 +236,15 @@ class SearchService:
         except asyncio.CancelledError:
             await self._end(kill=True)
             raise
+
+    async def _living(self) -> asyncio.subprocess.Process:
+        """The process; another one if it died while nobody asked, as when the system ran out of memory."""
+        process = self._process
+        if process is not None:
+            assert process.stdin is not None
+            if process.returncode is not None or process.stdin.is_closing():
+                await self._end(kill=True)
+        return self._process or await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
         paths = filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))

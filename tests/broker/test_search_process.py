@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from broker.operations.records import Condition
 from broker.search.protocol import Log, Question
@@ -76,6 +77,30 @@ async def test_a_dead_process_is_one_sentence_and_the_next_search_starts_another
         await service.search(log, EVERYTHING, 60, 1)
     assert search_logs.offsets((await service.search(log, EVERYTHING, 60, 1)).records) == [59]
     assert service.pid not in {None, first}
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_died_while_nobody_asked_is_started_anew(
+    log: Log, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Servers run on uvloop, whose pipes do not take a word when the other side is gone."""
+
+    async def die_and_ask() -> tuple[int | None, int | None]:
+        service = SearchService()
+        await service.search(log, EVERYTHING, 60, 1)
+        first = service.pid
+        assert first is not None
+        assert service._process is not None
+        os.kill(first, signal.SIGKILL)
+        await service._process.wait()
+        assert len((await service.search(log, EVERYTHING, 60, 1)).records) == 1
+        second = service.pid
+        await service.close()
+        return first, second
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        first, second = runner.run(die_and_ask())
+    assert second not in (None, first)
 
 
 async def test_a_process_that_answers_nonsense_is_ended() -> None:
@@ -216,6 +241,13 @@ async def test_a_large_value_comes_in_pieces(service: SearchService, tmp_path: P
     pieces = [piece.data or b"" async for piece in service.read_value(written, 0, 1, is_after=True)]
     assert len(pieces) > 1
     assert b"".join(pieces) == content
+    begun = service.read_value(written, 0, 1, is_after=True)
+    first = await anext(begun)
+    others = [asyncio.ensure_future(service.search(written, EVERYTHING, 2, 1)) for _ in range(WAITING_MAX)]
+    await asyncio.sleep(0)
+    told = b"".join([first.data or b"", *[piece.data or b"" async for piece in begun]])
+    assert told == content, "what was begun goes on, however many ask"
+    await asyncio.gather(*others)
     assert [piece async for piece in service.read_value(written, 0, 1, is_after=False)] == []
     assert [piece async for piece in service.read_value(written, 0, 2, is_after=True)] == []
     assert [piece.data async for piece in service.read_value(written, 1, -1, is_after=True)] == [
