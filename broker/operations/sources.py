@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from broker.config import Secret
 from broker.operations.operation import Operation, OperationError, Refusal
+from storage.errors import StorageError
 from storage.log import resident
 
 if TYPE_CHECKING:
@@ -249,7 +250,11 @@ async def create_account(plane: ControlPlane, arguments: CreateAccountArguments)
     assert administrator is not None
     with _told(plane):
         plan = await plane.sources.create_account(url, arguments.objects, administrator, arguments.account_host or None)
-    await plane.catalog.run(note_created, plane.catalog, plane.sources.shown(url), plan.account)
+    try:
+        await plane.catalog.run(note_created, plane.catalog, plane.sources.shown(url), plan.account)
+    except StorageError as error:
+        sentence = f"the account {plan.account} was created, and no release will remind of it: {error}"
+        raise OperationError(Refusal.STORAGE_UNAVAILABLE, sentence) from None
     return _view(plan, exists=True)
 
 

@@ -13,8 +13,9 @@ from broker.operations.operation import Caller, OperationError, Refusal, builtin
 from broker.operations.plane import ControlPlane, LoggedAudit
 from broker.operations.sources import SourceArguments, note_created, what_to_take_back
 from broker.operations.table import BY_NAME
-from capture.account import PLACEHOLDER
+from capture.account import PLACEHOLDER, AccountPlan
 from capture.source import SourceAddress
+from capture.whitelist import SeenFrom
 from storage.catalog import Catalog
 from storage.clock import SystemClock
 
@@ -206,6 +207,21 @@ async def test_an_account_is_previewed_made_remembered_and_to_be_taken_back(
         )
     finally:
         server.execute(f"DROP USER {made['account']}")
+
+
+async def test_an_account_that_was_made_and_cannot_be_remembered_is_told(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def create_account(*_: object) -> AccountPlan:
+        return AccountPlan("'u'@'h'", False, "9.7.0", (), (), True, SeenFrom("h", ()))
+
+    monkeypatch.setattr(plane.sources, "create_account", create_account)
+    plane.catalog.close()
+    source = {"host": "127.0.0.1", "username": "u", "password": PASSWORD}
+    administrator = {"username": "root", "password": "r"}
+    refusal = await refusal_of(plane, "create_account", source=source, administrator=administrator)
+    assert refusal.refusal is Refusal.STORAGE_UNAVAILABLE
+    assert str(refusal).startswith("the account 'u'@'h' was created, and no release will remind of it: ")
 
 
 async def test_what_other_channels_use_is_not_taken_back(plane: ControlPlane) -> None:
