@@ -26,6 +26,7 @@ import msgspec
 
 from broker.config import Secret
 from broker.listener import origin
+from storage.errors import StorageError
 from storage.files import FILE_MODE
 
 if TYPE_CHECKING:
@@ -95,9 +96,12 @@ class AuditLog:
             await self._append("sign_in", {}, caller, refusal)
 
     async def read(self, before_id: int | None, search: str, limit: int) -> list[AuditEntry]:
-        """The newest entries before this one that have a text in them, newest first."""
+        """The newest entries before this one that have a text in them, newest first. Raises StorageError."""
         async with self._writing:
-            return await asyncio.to_thread(self._read, before_id, search, limit)
+            try:
+                return await asyncio.to_thread(self._read, before_id, search, limit)
+            except OSError as error:
+                raise StorageError(f"the audit log {error.filename} cannot be read ({error.strerror})") from error
 
     async def _append(
         self, operation: str, arguments: dict[str, Any], caller: Caller, refusal: OperationError | None
@@ -134,7 +138,7 @@ class AuditLog:
             size_bytes = os.fstat(descriptor).st_size
             # A crash or a full disk may have left half a line.
             is_torn = size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
-            os.write(descriptor, b"\n" + line if is_torn else line)
+            _write_all(descriptor, b"\n" + line if is_torn else line, size_bytes)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -167,6 +171,17 @@ class AuditLog:
                     yield decoder.decode(line)
                 except msgspec.MsgspecError:
                     continue  # torn by a crash
+
+
+def _write_all(descriptor: int, content: bytes, size_bytes: int) -> None:
+    """Append all or nothing: a disk that fills takes a part of it, and says no to the rest only."""
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, size_bytes)
+        raise
 
 
 def shown(arguments: Struct) -> dict[str, Any]:

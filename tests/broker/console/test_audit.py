@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import stat
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from broker.console.audit import AuditEntry, AuditLog, shown
 from broker.operations.operation import Caller, NoArguments, OperationError, Refusal, call
 from broker.operations.table import BY_NAME
 from storage.directory import audit_paths
+from storage.errors import StorageError
 from tests.broker.console.served_console import Console
 from tests.fakes import ManualClock
 
@@ -164,6 +167,37 @@ async def test_that_it_cannot_be_written_is_told_and_undoes_nothing(
     [record] = caplog.records
     assert "cannot be written (Is a directory)" in record.getMessage()
     assert '"operation":"reload"' in record.getMessage()
+
+
+async def test_a_disk_that_fills_within_a_line_leaves_nothing_of_it_and_it_is_told(
+    audit: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await note(audit, "before")
+    with monkeypatch.context() as patch:
+        written: list[int] = []
+
+        def write(descriptor: int, content: memoryview) -> int:
+            if written:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written.append(os_write(descriptor, content[:20]))
+            return written[0]
+
+        os_write = os.write
+        patch.setattr(os, "write", write)
+        with caplog.at_level(logging.ERROR, "binwire.audit"):
+            await note(audit, "during")
+    await note(audit, "after")
+    assert [
+        "No space left" in record.getMessage() and "during" in record.getMessage() for record in caplog.records
+    ] == [True]
+    assert await operations(audit) == ["after", "before"]
+    assert (tmp_path / "audit.jsonl").read_bytes().count(b"\n") == 2
+
+
+async def test_that_it_cannot_be_read_is_one_sentence(audit: AuditLog, tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").mkdir()
+    with pytest.raises(StorageError, match=r"the audit log .*audit.jsonl cannot be read \(Is a directory\)"):
+        await audit.read(None, "", 10)
 
 
 async def test_refused_sign_ins_are_told_once_for_each_origin_and_bounded(
