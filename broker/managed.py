@@ -437,8 +437,8 @@ class ManagedChannels:
         if reason is None:
             return self._told_source(served)
         await self._keep_source(served, before, str(source_address(before, "channel")), looked and looked[0])
-        await take_source(served, source_address(before, "channel"))
-        raise SourceStays(reason)
+        still = await take_source(served, source_address(before, "channel"))
+        raise SourceStays(reason if still is None else f"{reason}; at {served.source} it stands still: {still}")
 
     async def _keep_source(
         self, served: ServedChannel, config: ChannelConfig, shown: str, items: tuple[PrecheckItem, ...] | None

@@ -240,6 +240,29 @@ def test_other_objects_are_chosen_and_come_into_force(
     mysql97.execute(f"DROP DATABASE `{database}_more`")
 
 
+def test_a_source_is_changed_in_a_dialog_that_has_all_of_it_but_the_password(
+    visitor: Visitor, mysql97: LiveServer, channel_id: str
+):
+    page = visitor.open(f"/channels/{channel_id}/settings")
+    page.get_by_role("link", name="Change…").click()
+    dialog = page.get_by_role("dialog", name="Change the source")
+    expect(dialog.get_by_label("Host name or address")).to_have_value(mysql97.host)
+    expect(dialog.get_by_label("Port", exact=True)).to_have_value(str(mysql97.port))
+    expect(dialog.get_by_label("Account", exact=True)).to_have_value(USERNAME)
+    password = dialog.get_by_label("Password", exact=True)
+    expect(password).to_have_value("")
+    visitor.check_accessibility()
+    password.fill("Wr0ng-one")
+    with visitor.expecting(409):
+        dialog.get_by_role("button", name="Precheck and change").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("the source stays mysql://")
+    expect(password).to_have_value("")
+    password.fill(PASSWORD)
+    dialog.get_by_role("button", name="Precheck and change").click()
+    expect(page.get_by_text("The new source passed the precheck and is in force from now on.")).to_be_visible()
+    expect(page.locator("#live-settings")).to_contain_text("Normal")
+
+
 def test_channels_are_released_by_name_and_for_good(visitor: Visitor, origin: str, mysql97: LiveServer, database: str):
     page = visitor.page
     ids = [_made(origin, mysql97, database, f"goes {number}") for number in (1, 2)]
@@ -272,7 +295,7 @@ def test_a_phone_shows_a_page_in_its_width_and_the_dark(browser: Browser, origin
 
 def test_a_channels_pages_fit_a_phone(browser: Browser, origin: str, channel_id: str):
     visitor = browser.visit(origin, phone=True)
-    for name in ("setup", "settings", "objects", "consume", "create-group", "release", "rename"):
+    for name in ("setup", "settings", "objects", "consume", "create-group", "release", "rename", "source"):
         visitor.open(f"/channels/{channel_id}/{name}")
         visitor.check_width()
     visitor.open(f"/channels/{channel_id}/settings")
