@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -269,7 +269,7 @@ class Guard:
         path = scope["path"]
         if error.refusal is Refusal.UNAUTHENTICATED and not path.startswith(API) and "authorization" not in headers:
             if headers.get("hx-request") == "true":
-                return Response(status_code=401, headers={"HX-Redirect": LOGIN_PATH})
+                return Response(status_code=401, headers={"HX-Redirect": _login_after(scope, headers)})
             if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
                 query = scope["query_string"].decode("ascii", "replace")
                 target = quote(path) + (f"?{query}" if query else "")
@@ -347,6 +347,19 @@ def access_of(request: Request) -> Access:
 def is_open(path: str) -> bool:
     """Whether this is answered without login: what signing in needs, and what a load balancer asks."""
     return path in OPEN_PATHS or path.startswith("/static/")
+
+
+def _login_after(scope: Scope, headers: Headers) -> str:
+    """The login that leads back to the page whose part or form was turned away, and says so of a form."""
+    try:
+        page = urlsplit(headers.get("hx-current-url", ""))
+    except ValueError:
+        page = urlsplit("")
+    target = local_target(page.path + (f"?{page.query}" if page.query else ""))
+    query = [("next", target)] if target != "/" else []
+    if scope["method"] not in ("GET", "HEAD"):
+        query.append(("said", "session_over"))
+    return f"{LOGIN_PATH}?{urlencode(query)}" if query else LOGIN_PATH
 
 
 def local_target(text: str) -> str:

@@ -76,4 +76,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "自托管的 MySQL binlog 订阅服务，以 Kafka 主题提供数据。",
     ),
     "said.logged_out": ("You are logged out.", "您已退出登录。"),
+    "said.session_over": (
+        "Your login is over. What you sent last was not done: log in, and send it again.",
+        "登录已失效，上一次操作未执行：请重新登录后再试。",
+    ),
 }

@@ -157,6 +157,22 @@ async def test_a_fragment_has_the_whole_page_go_to_the_login(console: Console) -
     assert (answer.status, answer.headers["HX-Redirect"]) == (401, "/login")
 
 
+@pytest.mark.parametrize(
+    ("method", "page", "location"),
+    [
+        ("GET", "http://x/channels/a/records?value=a%26b", "/login?next=%2Fchannels%2Fa%2Frecords%3Fvalue%3Da%2526b"),
+        ("POST", "http://x/alerts", "/login?next=%2Falerts&said=session_over"),
+        ("POST", "http://x//evil.example/alerts", "/login?said=session_over"),
+        ("POST", "http://[x/alerts", "/login?said=session_over"),
+    ],
+)
+async def test_a_form_without_a_session_says_so_and_the_login_leads_back(
+    console: Console, method: str, page: str, location: str
+) -> None:
+    answer = await console.ask(method, "/alerts", {"HX-Request": "true", "HX-Current-URL": page})
+    assert (answer.status, answer.headers["HX-Redirect"]) == (401, location)
+
+
 async def test_signing_in_begins_a_session_and_signing_out_ends_it(console: Console, tmp_path: Path) -> None:
     answer = await console.sign_in()
     assert answer.status == 303
