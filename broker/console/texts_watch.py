@@ -91,7 +91,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Mail is not set up: say in the configuration file by which server it goes, [mail].",
         "尚未设置邮件：请在配置文件的 [mail] 中指定邮件服务器。",
     ),
-    "alerts.target.commands": ("Commands of the file: {names}", "配置文件中的命令：{names}"),
+    "alerts.target.commands": ("Commands of the file: {names}.", "配置文件中的命令：{names}。"),
     "alerts.target.add": ("Add a target", "添加通知目标"),
     "alerts.state": ("State", "状态"),
     "alerts.enabled": ("In force", "启用"),
