@@ -453,12 +453,16 @@ class Application:
         self._server.disconnect(lambda principal: principal.group_id in group_ids, "its channel is released")
 
     async def end_discarded(self, served: ServedChannel) -> None:
-        """End a channel whose log is to be deleted: nothing of it is flushed."""
+        """End a channel whose log is to be deleted: nothing of it is flushed, and what its groups were committing when
+        their rows went goes too.
+        """
         for closer in served.closers:
             self._forget(closer)
         await served.stop()
         await give_way()  # those whose connections were cut leave the log
         await served.log.close(orderly=False)
+        for group in served.groups:
+            await self._offsets.delete(group.id)
 
     async def new_plan(self) -> Plan:
         return await self.catalog.run(Plan.read, self.catalog, self.clock)

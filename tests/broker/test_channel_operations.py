@@ -370,6 +370,31 @@ async def test_a_channel_that_left_the_file_is_shown_and_released(tmp_path: Path
         assert control.app.catalog.channels() == []
 
 
+async def test_what_is_committed_while_a_channel_is_released_goes_with_it(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel_id = await control.started()
+    secret = "Secret-123"
+    given = {"name": "g", "username": "u", "password": secret, "password_again": secret}
+    group = await control.call("create_group", channel_id=channel_id, **given)
+    app, topic, loop = control.app, control.served(channel_id).log.topic, asyncio.get_running_loop()
+    release_channel, commits = app.catalog.release_channel, []
+
+    def commit() -> None:
+        commits.append(asyncio.ensure_future(app._offsets.commit(group.id, [(topic, 0, 7, "")])))
+
+    def released(*arguments: str) -> None:
+        release_channel(*arguments)
+        loop.call_soon_threadsafe(commit)
+
+    monkeypatch.setattr(app.catalog, "release_channel", released)
+    await control.call("release_channel", channel_id=channel_id, confirm=channel_id)
+    await asyncio.gather(*commits)
+    assert commits
+    assert await app.catalog.run(app.catalog.offsets) == []
+    assert app._offsets.group_ids() == []
+
+
 async def test_a_channel_that_leaves_the_file_runs_on_until_it_is_released(tmp_path: Path) -> None:
     async with Control(tmp_path, FILED) as control:
         control.channels.clear()
