@@ -53,7 +53,7 @@
     remember(target);
   });
 
-  // What a person has ticked, opened or scrolled within a fragment stays so when it is replaced.
+  // What a person has ticked, opened, closed or scrolled within a fragment stays so when it is replaced.
   let kept = null;
   const sameness = (element) => [
     element.tagName, element.getAttribute("href"), element.form?.getAttribute("action"), element.getAttribute("name"),
@@ -63,7 +63,7 @@
     const focused = target.contains(document.activeElement) ? document.activeElement : null;
     kept = {
       ticked: [...target.querySelectorAll("input[type=checkbox]:checked")].map((box) => [box.name, box.value]),
-      opened: [...target.querySelectorAll("details[open][id]")].map((element) => element.id),
+      folds: [...target.querySelectorAll("details[id]")].map((element) => [element.id, element.open]),
       scrolled: [...target.querySelectorAll(".table-wrap")].map((element) => element.scrollLeft),
       focused: focused && !focused.id && sameness(focused),
     };
@@ -78,8 +78,8 @@
           }
         }
       }
-      for (const id of kept.opened) {
-        document.getElementById(id)?.setAttribute("open", "");
+      for (const [id, open] of kept.folds) {
+        document.getElementById(id)?.toggleAttribute("open", open);
       }
       target.querySelectorAll(".table-wrap").forEach((element, index) => {
         element.scrollLeft = kept.scrolled[index] || 0;

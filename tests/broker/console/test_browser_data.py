@@ -373,6 +373,21 @@ def test_plots_tell_in_words_what_they_show(visitor: Visitor, tracked: Tracked):
     visitor.photograph("monitoring")
 
 
+def test_what_somebody_folded_stays_so_when_the_plots_are_renewed(visitor: Visitor, tracked: Tracked):
+    def with_all_open(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('<details id="numbers', '<details open id="numbers'))
+
+    page = visitor.open(f"{tracked.path}/monitoring?minutes=15")
+    page.route(re.compile(r"part=plots"), with_all_open)
+    numbers = page.locator("#live-plots details").first
+    expect(numbers).to_be_visible()
+    numbers.evaluate("(element) => { element.open = false; element.classList.add('before'); }")
+    page.evaluate("window.htmx.trigger('#live-plots', 'seen')")
+    expect(page.locator("details.before")).to_have_count(0)
+    expect(numbers).to_have_js_property("open", False)
+
+
 class _Receiver(http.server.BaseHTTPRequestHandler):
     """A webhook."""
 
