@@ -47,6 +47,7 @@ from broker.context import Broker
 from broker.control import ControlServer
 from broker.downconvert import DownConverter
 from broker.enrolment import Changes, Enrolment, in_words, needing_restart, without_passwords
+from broker.group_rules import GROUPS_PER_CHANNEL_MAX
 from broker.groups import GroupCoordinator
 from broker.lifecycle import DefinedBy
 from broker.notices import Notices
@@ -318,6 +319,8 @@ class Application:
                 for served in ours
                 if served.id == channel.id
             ]
+            for served, enrolled in planned:
+                _require_few(served, len(enrolled), len(plan.made_groups(served.id)))
             await self.keep(plan)
             changes, cut = [], 0
             for served, enrolled in planned:
@@ -574,3 +577,12 @@ class Application:
 
     def _shown_listeners(self) -> dict[str, str]:
         return {name: str(address) for name, address in self.addresses.items()}
+
+
+def _require_few(served: ServedChannel, filed: int, made: int) -> None:
+    """Have the groups of the file fit beside those that operations made. Raises ConfigError."""
+    if made and filed + made > GROUPS_PER_CHANNEL_MAX:
+        raise ConfigError(
+            f"channels.groups of {served.id}: found {filed + made} with those that operations made ({made}); allowed are "
+            f"at most {GROUPS_PER_CHANNEL_MAX} together; delete some first"
+        )

@@ -146,7 +146,8 @@ async def test_a_precheck_that_fails_by_a_mistake_of_ours_is_one_that_failed(
         ({"retention": "1 fortnight"}, "retention", "retention: found '1 fortnight'; allowed is a duration"),
         ({"source": {"url": "oracle://u@h"}}, "source", "source: found oracle://…; allowed is"),
         ({"source": {"host": "h"}}, "source.username", "source.username: found nothing"),
-        ({"topic": "mine"}, None, "unknown field `topic`"),
+        ({"source": {"url": "file:///x", "topic": "mine"}}, "source", "source: Object contains unknown field `topic`"),
+        ({"topic": "mine"}, None, "unknown field `topic`; allowed are source, objects, name"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_its_name(
@@ -410,6 +411,27 @@ async def test_a_channel_that_leaves_the_file_runs_on_until_it_is_released(tmp_p
         await control.call("release_channel", channel_id="filed", confirm="filed")
         assert (await control.call("list_channels")).total == 0
         assert await control.app.reload()
+
+
+async def test_the_file_brings_no_more_groups_than_a_channel_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.app.GROUPS_PER_CHANNEL_MAX", 1)
+    secret = "Secret-123"
+    async with Control(tmp_path, FILED) as control:
+        await control.served("filed").channel.wait_ended()  # type: ignore[attr-defined]
+        given = {"username": "u", "password": secret, "password_again": secret}
+        made = await control.call("create_group", channel_id="filed", name="made", **given)
+        filed = {"name": "filed", "username": "f", "password": secret}
+        control.channels[:] = [FILED | {"groups": [filed]}]
+        refusal = await control.refused("reload")
+        assert "found 2 with those that operations made (1); allowed are at most 1" in str(refusal)
+        groups = (await control.call("list_groups", channel_id="filed")).groups
+        assert [group.id for group in groups] == [made.id], "nothing is changed then"
+        control.channels[:] = [FILED | {"groups": [filed | {"name": "made"}]}]
+        await control.app.reload()
+        groups = (await control.call("list_groups", channel_id="filed")).groups
+        assert [(group.id, group.defined_by) for group in groups] == [(made.id, "file")]
 
 
 async def test_the_file_takes_a_channel_over_that_it_names(tmp_path: Path) -> None:
