@@ -155,7 +155,11 @@ def read_arguments(kind: type[Struct], given: Mapping[str, Any], *, typed: bool)
     try:
         return msgspec.convert(dict(given), kind, strict=typed, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), None) from None
+        told = str(error)
+        if told.startswith("Object contains unknown field") and _MSGSPEC_PATH.search(told) is None:
+            allowed = ", ".join(kind.__struct_encode_fields__)
+            told += f"; allowed are {allowed}" if allowed else "; there are none"
+        raise _invalid(told, None) from None
 
 
 def read_text(name: str, kind: Any, text: str | list[str]) -> Any:
