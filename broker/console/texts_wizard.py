@@ -71,6 +71,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "wizard.tables_search": ("Search tables", "搜索表"),
     "wizard.tables_of": ("Tables of {name}", "{name} 的表"),
     "wizard.tables_count": ("{count} tables", "{count} 张表"),
+    "wizard.table_count": ("{count} table", "{count} 张表"),
     "wizard.whole_database": (
         "A database stands for all its tables, those to come too.",
         "选择整库即订阅其全部表，包括以后新建的表。",
