@@ -583,6 +583,6 @@ def _require_few(served: ServedChannel, filed: int, made: int) -> None:
     """Have the groups of the file fit beside those that operations made. Raises ConfigError."""
     if made and filed + made > GROUPS_PER_CHANNEL_MAX:
         raise ConfigError(
-            f"channels.groups of {served.id}: found {filed + made} with those that operations made ({made}); allowed are "
-            f"at most {GROUPS_PER_CHANNEL_MAX} together; delete some first"
+            f"channels.groups of {served.id}: found {filed + made} with those that operations made ({made}); allowed "
+            f"are at most {GROUPS_PER_CHANNEL_MAX} together; delete some first"
         )
