@@ -18,6 +18,9 @@ was changed at the source, are mended so.
 Who defined a channel decides too. What the configuration file defines is changed there and nowhere else; of what no
 definition is left nothing is changed, but it may be released.
 
+What changes something is refused where the table does not have it. What only shows stands in it for those who offer it,
+and whoever asks elsewhere is shown what there is.
+
 Left to others: what the operations do (`broker/operations/`), how a state comes about (`capture/channel.py`,
 `broker/managed.py`).
 """
