@@ -610,6 +610,15 @@ def test_pages_fit_a_phone_in_the_dark_and_in_chinese(browser: Browser, tracked:
     browser.dismiss()
 
 
+def test_the_longest_name_of_a_group_fits_a_phone(browser: Browser, tracked: Tracked):
+    visitor = browser.visit(tracked.origin, phone=True)
+    page = visitor.open(f"{tracked.path}/samples")
+    page.locator("#group option").first.evaluate("option => { option.textContent = 'W'.repeat(128); }")
+    visitor.check_width()
+    visitor.check()
+    browser.dismiss()
+
+
 def test_a_search_works_without_scripts(browser: Browser, tracked: Tracked):
     page = browser.visit(tracked.origin, scripts=False).open(f"{tracked.path}/records")
     page.get_by_label("Table", exact=True).fill("orders")
