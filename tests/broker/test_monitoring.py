@@ -227,10 +227,11 @@ async def test_a_look_follows_each_step_also_after_one_that_failed(caplog: pytes
     watched = Watched(channel_view())
     told: list[int] = []
 
-    def look(now_ms: int, views: Any) -> None:
+    def look(now_ms: int, views: Any) -> tuple[()]:
         told.append(now_ms - BEGIN_MS)
         if len(told) == 1:
             raise RuntimeError("a subscriber's fault")
+        return ()
 
     watched.monitoring.subscribe(look)
     with caplog.at_level(logging.ERROR):
@@ -238,7 +239,7 @@ async def test_a_look_follows_each_step_also_after_one_that_failed(caplog: pytes
             watched.monitoring.start() if not told else watched.scheduler.advance(FINE_STEP_MS)
             await watched.monitoring.settled()
     assert told == [0, 5_000, 10_000]
-    assert "could not be looked at" in caplog.text
+    assert caplog.text.count("could not be looked at") == 1
     await watched.monitoring.close()
     assert watched.scheduler.pending == 0
 
