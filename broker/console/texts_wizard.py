@@ -76,6 +76,11 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A database stands for all its tables, those to come too.",
         "选择整库即订阅其全部表，包括以后新建的表。",
     ),
+    "wizard.no_objects": ("Tick a database or a table.", "请至少选择一个库或一张表。"),
+    "wizard.no_data_types": (
+        "Tick data updates, schema updates or both.",
+        "请至少选择数据更新或结构更新中的一项。",
+    ),
     "wizard.no_databases": ("This account sees no database.", "该账号看不到任何数据库。"),
     "wizard.more": ("{shown} of {total} shown; search for the others.", "共 {total} 个，显示 {shown} 个，其余请搜索。"),
     "wizard.data_types": ("What of them?", "订阅数据类型"),

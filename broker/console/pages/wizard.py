@@ -15,17 +15,21 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from broker.config import Secret
+from broker.console import texts
 from broker.console.access import access_of
-from broker.console.pages.base import Failure, address, go, view
+from broker.console.pages.base import Failure, address, go, language_of, view
 from broker.console.pages.settings import shown, tables_of
 from broker.console.rendering import form_of, form_pairs, page_call, plane_of
 from broker.operations.operation import OperationError, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -33,6 +37,9 @@ DRAFTS_MAX: Final = 64
 DRAFT_LIFE_MS: Final = 3_600_000
 SOURCE_FIELDS: Final = ("kind", "host", "port", "username", "tls", "tls_ca", "tls_cert", "tls_key")
 _EMPTY_SOURCE: Final = {**dict.fromkeys(SOURCE_FIELDS, ""), "kind": "mysql", "port": "3306", "tls": "preferred"}
+
+_TICKED: Final = {"objects": "wizard.no_objects", "data_types": "wizard.no_data_types"}
+"""What is chosen by ticks, and what is said where there is none: no tick is a choice, not the usual one."""
 
 
 class Draft(Struct, frozen=True):
@@ -173,18 +180,15 @@ async def objects(request: Request) -> Response:
         pairs = await form_pairs(request)
         single = dict(pairs)
         given = {name: single.get(name, "").strip() for name in ("name", "region", "instance_id")}
-        given |= {
-            which: list(dict.fromkeys(value for name, value in pairs if name == which))
-            for which in ("objects", "data_types")
-        }
-        asked = {name: value for name, value in given.items() if value or name == "objects"}
+        given |= {which: list(dict.fromkeys(value for name, value in pairs if name == which)) for which in _TICKED}
+        asked = {name: value for name, value in given.items() if value or name in _TICKED}
         _drafts(request).take(key)
         try:
             channel = await page_call(request, "create_channel", {**asked, "source": draft.arguments()})
             return go(request, address("channels", channel.id, "setup"))
         except OperationError as error:
             _drafts(request).put_back(key, draft)
-            failure = Failure.of(error)
+            failure = _unchosen(request, given, Failure.of(error))
     search = request.query_params.get("search", "").strip()
     found = await page_call(request, "list_databases", {"source": draft.arguments(), "search": search})
     return view(
@@ -201,6 +205,13 @@ async def objects(request: Request) -> Response:
         tracked=(),
         failure=failure,
     )
+
+
+def _unchosen(request: Request, given: Mapping[str, Any], failure: Failure) -> Failure:
+    """The failure in words of the page where nothing was ticked, which the operation tells as an empty list."""
+    if failure.field in _TICKED and not given[failure.field]:
+        return replace(failure, sentence=texts.t(_TICKED[failure.field], language=language_of(request)))
+    return failure
 
 
 async def tables(request: Request) -> Response:

@@ -489,6 +489,22 @@ async def test_what_was_entered_is_still_there_when_a_channel_is_refused(visitor
     assert (await visitor.get(path)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("form", "field", "sentence"),
+    [
+        ([("data_types", "dml")], "objects", "Tick a database or a table."),
+        ([("objects", "shop")], "data_types", "Tick data updates, schema updates or both."),
+    ],
+)
+async def test_no_tick_is_no_usual_choice_and_told_in_words_of_the_page(visitor, operations, form, field, sentence):
+    operations.answers["create_channel"] = OperationError(Refusal.INVALID, f"{field}: found []", field=field)
+    path = await _draft(visitor)
+    answer = await visitor.post(path, form)
+    assert (answer.status, tuple(getattr(operations.last("create_channel"), field))) == (400, ())
+    assert sentence in answer.text
+    assert "found []" not in answer.text
+
+
 async def test_a_password_that_was_entered_is_used_again_when_going_back(visitor, operations):
     path = await _draft(visitor)
     form = {**SOURCE, "password": "", "host": "10.0.0.6", "draft": path.split("/")[2]}
