@@ -221,6 +221,9 @@ class ChannelControl(Protocol):
     def views(self) -> Sequence[ChannelView]:
         """All channels, in the order of the configuration."""
 
+    def view(self, channel_id: str) -> ChannelView:
+        """One channel: all of them take a while."""
+
     def find_log(self, topic: str) -> LogReader | None:
         """The log behind a topic, None if no channel has it."""
 

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,7 +23,6 @@ from broker.operations.operation import Download, Operation, OperationError, Ref
 from storage.log import resident
 
 if TYPE_CHECKING:
-    from broker.monitoring import Viewed
     from broker.operations.plane import ControlPlane
     from broker.search.protocol import Log, Question, Value
     from broker.search.service import SearchError
@@ -267,9 +266,8 @@ async def _place(plane: ControlPlane, channel_id: str) -> _Place | None:
     """A channel's log as far as it may be read now; None while it has none."""
     from broker.search.protocol import Log
 
-    channels = cast("Viewed", plane.channels)
     try:
-        view = await resident(partial(channels.view, channel_id))
+        view = await resident(partial(plane.channels.view, channel_id))
     except KeyError:
         raise OperationError(Refusal.NOT_FOUND, f"there is no channel {channel_id}", field="channel_id") from None
     reader = plane.channels.find_log(view.topic)

@@ -49,6 +49,12 @@ class OneChannel:
     def views(self):
         return [VIEW]
 
+    def view(self, channel_id):
+        return VIEW
+
+    def source_address(self, channel_id):
+        raise NotImplementedError
+
     def find_log(self, topic):
         return self.log if topic == self.log.topic else None
 
