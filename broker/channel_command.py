@@ -65,7 +65,9 @@ def _add_lifecycle(commands: Any) -> None:
     _with_id(add(commands, "resume", _resume, "have a channel in Error try again now"))
 
     objects = _with_id(add(commands, "objects", _objects, "track these databases and tables, in place of those before"))
-    objects.add_argument("objects", nargs="+", metavar="OBJECT", help="a database, or one table as database.table")
+    objects.add_argument(
+        "objects", nargs="+", metavar="LIST", help="databases and tables with commas or spaces between"
+    )
 
     source = _with_id(
         add(commands, "source", _change_source, "read from another address or by another account of the same server")
@@ -193,7 +195,10 @@ def _resume(asking: Asking, typed: argparse.Namespace) -> int:
 
 
 def _objects(asking: Asking, typed: argparse.Namespace) -> int:
-    changed = asking("change_objects", channel_id=typed.channel, objects=typed.objects)
+    from broker.init_source import split_objects
+
+    objects = split_objects(",".join(typed.objects))
+    changed = asking("change_objects", channel_id=typed.channel, objects=objects)
     return asking.show(changed, lines.message)
 
 

@@ -124,6 +124,8 @@ def test_from_an_address_to_a_released_channel(run: Commands, mysql97: LiveServe
     run("channel", "start", channel_id)
     shown = until(run, channel_id, "Normal")
     assert shown["objects"] == [database]
+    refused = run("channel", "objects", channel_id, f"{database}.nowhere,{database}.never", "`c,d`", status=1)
+    assert all(name in refused for name in ("nowhere", "never", "c,d"))
     assert "renamed" in run("channel", "rename", channel_id, "renamed")
     assert f"{channel_id} goes on at {scheme}://" in run("channel", "source", channel_id, bare, stdin=stdin)
 
