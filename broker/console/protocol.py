@@ -97,11 +97,11 @@ class ConsoleProtocol(H11Protocol):
             # A body that is none: whoever reads it is told that nothing more comes, and what he answers is not sent.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        try:
             super().send_400_response(msg)
-            self._expect_taken()
-        else:
+        except h11.LocalProtocolError:  # something was answered already, or it was a HEAD, whose answer has no body
             self.transport.close()
+        self._expect_taken()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -145,7 +145,9 @@ async def test_what_is_no_request_is_refused_without_a_line_in_the_log(
 NO_BODY = b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 
 
-@pytest.mark.parametrize("line", [b"POST /api/v1/reload", b"POST /nothing", b"TRACE /api/v1/server"])
+@pytest.mark.parametrize(
+    "line", [b"POST /api/v1/reload", b"POST /nothing", b"TRACE /api/v1/server", b"HEAD /api/v1/server"]
+)
 async def test_a_body_that_is_none_is_refused_without_a_line_in_the_log(
     open_console: Console, line: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
