@@ -68,11 +68,11 @@ class Drafts:
         self._drafts[key] = draft
         return key
 
-    def find(self, key: str, by: str, now_ms: int) -> Draft | None:
+    def find(self, key: str, by: str, monotonic_ms: int) -> Draft | None:
         draft = self._drafts.get(key)
         if draft is None or draft.by != by:
             return None
-        if now_ms - draft.made_ms > DRAFT_LIFE_MS:
+        if monotonic_ms - draft.made_ms > DRAFT_LIFE_MS:
             del self._drafts[key]
             return None
         return draft
@@ -95,12 +95,12 @@ def _drafts(request: Request) -> Drafts:
 
 def _keep(request: Request, source: dict[str, str], password: Secret) -> str:
     """A draft of this source; its key."""
-    made_ms = plane_of(request).clock.now_ms()
+    made_ms = plane_of(request).clock.monotonic_ms()
     return _drafts(request).keep(Draft(access_of(request).name, source, password, made_ms))
 
 
 def _found(request: Request, key: str) -> Draft | None:
-    return _drafts(request).find(key, access_of(request).name, plane_of(request).clock.now_ms())
+    return _drafts(request).find(key, access_of(request).name, plane_of(request).clock.monotonic_ms())
 
 
 def _of_path(request: Request) -> tuple[str, Draft]:

@@ -528,6 +528,15 @@ async def test_a_draft_ends_after_its_time(visitor, clock):
     assert (await visitor.get(path)).status == 404
 
 
+@pytest.mark.parametrize("jump_ms", [10 * DRAFT_LIFE_MS, -10 * DRAFT_LIFE_MS])
+async def test_a_draft_lives_as_long_whatever_the_wall_clock_does(visitor, clock, jump_ms):
+    path = await _draft(visitor)
+    clock.set_wall(jump_ms)
+    assert (await visitor.get(path)).status == 200
+    clock.advance(DRAFT_LIFE_MS + 1)
+    assert (await visitor.get(path)).status == 404
+
+
 async def test_only_so_many_drafts_are_kept(visitor):
     first = await _draft(visitor)
     for _ in range(DRAFTS_MAX):
