@@ -62,6 +62,10 @@ class ObjectsRefused(Exception):
     """Other objects did not come into force; one sentence."""
 
 
+class ReleaseNotAllowed(Exception):
+    """The channel is the file's again: a reading of the file took it back while its release waited."""
+
+
 class SourceStays(Exception):
     """Another source did not come into force; why, in one sentence."""
 
@@ -408,8 +412,8 @@ class ManagedChannels:
         if served.channel.refused_objects is None:
             return told
         served.config = before
-        await self._keep(served)
         await served.channel.withdraw_objects(tuple(before.objects), frozenset(before.data_types))
+        await self._keep(served)
         raise ObjectsRefused(told)
 
     async def change_source(self, served: ServedChannel, source: Secret) -> str:
@@ -474,10 +478,12 @@ class ManagedChannels:
         """Delete the channel with everything that belongs to it, for good.
 
         Raises StorageError: before anything was deleted the channel goes on; after that the rest goes at the next
-        start, which the sentence says.
+        start, which the sentence says. Raises ReleaseNotAllowed if the file has taken the channel back meanwhile.
         """
         app = self._app
         async with app.changing:
+            if "release_channel" not in found.operations:
+                raise ReleaseNotAllowed(found.id)
             if isinstance(found, LeftChannel):
                 await self._release_left(found)
             else:

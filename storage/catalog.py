@@ -99,6 +99,7 @@ _PRAGMAS: Final = (
     "fullfsync = ON",  # macOS: flush the medium's own cache too; nothing elsewhere
     "checkpoint_fullfsync = ON",
     "busy_timeout = 5000",
+    "secure_delete = ON",  # the password of a released channel's source is not to stay in a free page
     f"journal_size_limit = {WAL_BYTES_MAX}",
 )
 

@@ -84,11 +84,11 @@ def putting(row: type[Struct], table: str, key: str) -> str:
 SALVAGED: Final = (
     ("documents", columns(DocumentRow), "channel_id"),
     ("source_passwords", "channel_id, password", "channel_id"),
-    ("releases", "topic", "topic"),
     ("alert_rules", columns(AlertRuleRow), "id"),
     ("incidents", columns(IncidentRow), "id"),
 )
-"""Tables of the second version with their columns and keys, as `storage/salvage.py` reads them."""
+"""Tables of the second version with their columns and keys, as `storage/salvage.py` reads them. Not `releases`: a note
+of a damaged catalog may be of a log that lives, and what was to be deleted can still be."""
 
 
 class ControlTables:

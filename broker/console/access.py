@@ -4,7 +4,8 @@ A request passes, in this order:
 
 1.  *Its host.* Where nobody has to log in, the name it was sent to must be a loopback name or address, or one of
     `hosts`: else a page of somebody else's whose name is made to lead here (DNS rebinding) would read and change
-    everything. With `hosts` it must be one of them in any case.
+    everything. With `hosts` it must be one of them in any case. `PROBE_PATHS` are answered under any name, as to
+    somebody who is not logged in.
 2.  *Where it comes from.* A change that a browser sends from a page of another origin is refused (`Origin`,
     `Sec-Fetch-Site`).
 3.  *Who sends it.* A token (`Authorization: Bearer …`), a session's cookie, or anybody where nothing is configured;
@@ -45,7 +46,9 @@ LOGIN_PATH: Final = "/login"
 LOGOUT_PATH: Final = "/logout"
 BODY_BYTES_MAX: Final = 1 << 20
 STRANGERS_BODY_BYTES_MAX: Final = 16 << 10
-OPEN_PATHS: Final = (LOGIN_PATH, LOGOUT_PATH, "/preferences", "/healthz", "/readyz", "/favicon.ico")
+PROBE_PATHS: Final = ("/healthz", "/readyz")
+"""Asked by whatever looks after processes, which knows an address and no name."""
+OPEN_PATHS: Final = (LOGIN_PATH, LOGOUT_PATH, "/preferences", *PROBE_PATHS, "/favicon.ico")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 FAILED: Final = "Binwire failed at this; its log says why"
 OPEN_NAME: Final = "anybody"
@@ -210,7 +213,12 @@ class Guard:
     async def _look(self, scope: Scope, headers: Headers, access: Access, body: _Body) -> None:
         """Hold a request to the rules. Raises OperationError."""
         path, is_change = scope["path"], scope["method"] not in SAFE_METHODS
-        self._check_host(headers)
+        try:
+            self._check_host(headers)
+        except OperationError:
+            if path in PROBE_PATHS and not is_change:
+                return  # not admitted: it is told what strangers may know
+            raise
         if is_change:
             _check_origin(headers)
         is_token = await self._identify(headers, access, path)

@@ -63,7 +63,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "error.title.unsupported_type": ("Sent in another form", "格式不受支持"),
     "error.title.too_many_requests": ("Too many tries", "尝试次数过多"),
     "error.title.source_unavailable": ("The source cannot be used", "源库无法使用"),
-    "error.title.storage_unavailable": ("The disk refuses", "磁盘拒绝写入"),
+    "error.title.storage_unavailable": ("Not available at the moment", "暂不可用"),
     "error.title.internal": ("Something went wrong in the server", "服务器内部错误"),
     "error.home": ("To the list of channels", "返回通道列表"),
     # login

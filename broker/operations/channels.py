@@ -20,7 +20,7 @@ from broker.channels import LeftChannel, ServedChannel
 from broker.config_rules import ConfigError
 from broker.control import ChannelView, PrecheckItem
 from broker.lifecycle import FILE_DECIDES, DefinedBy, Situation
-from broker.managed import ObjectsRefused, PrecheckFailed, SourceStays
+from broker.managed import ObjectsRefused, PrecheckFailed, ReleaseNotAllowed, SourceStays
 from broker.operations.operation import Operation, OperationError, Refusal
 from broker.operations.sources import SourceArguments, what_to_take_back
 from storage.log import resident
@@ -338,7 +338,11 @@ async def release_channels(plane: ControlPlane, arguments: ReleaseChannelsArgume
 async def _release(plane: ControlPlane, channel_id: str) -> Released:
     async with _held(plane, channel_id, "release_channel") as found:
         name, take_back = found.name, await what_to_take_back(plane, channel_id)
-        await plane.managed.release(found)
+        try:
+            await plane.managed.release(found)
+        except ReleaseNotAllowed:
+            _require(plane, channel_id, "release_channel")
+            raise
     return Released(channel_id, f"the channel {name!r} and all that belonged to it is deleted for good", take_back)
 
 

@@ -16,6 +16,7 @@ from broker.capturing import run_precheck
 from broker.channels import source_parts
 from broker.config import Secret
 from broker.group_rules import allowed_name
+from broker.lifecycle import DefinedBy
 from broker.managed import join_password, split_password
 from broker.operations.channels import _running
 from broker.operations.operation import Refusal
@@ -369,6 +370,21 @@ async def test_a_channel_that_left_the_file_is_shown_and_released(tmp_path: Path
         assert not folder.exists()
         assert (await control.call("list_channels")).total == 0
         assert control.app.catalog.channels() == []
+
+
+async def test_a_channel_that_the_file_takes_back_while_its_release_waits_is_kept(tmp_path: Path) -> None:
+    async with Control(tmp_path, FILED) as control:
+        served, app = control.served("filed"), control.app
+        await served.channel.wait_ended()  # type: ignore[attr-defined]
+        served.defined_by = DefinedBy.NONE
+        async with app.changing:
+            releasing = asyncio.create_task(control.refused("release_channel", channel_id="filed", confirm="filed"))
+            while not served.changing.locked():
+                await asyncio.sleep(0)
+            served.defined_by = DefinedBy.FILE
+        assert (await releasing).refusal is Refusal.DEFINED_BY_FILE
+        assert app.topic_path("filed").exists()
+        assert [row.id for row in app.catalog.channels()] == ["filed"]
 
 
 async def test_what_is_committed_while_a_channel_is_released_goes_with_it(

@@ -193,11 +193,12 @@ password = "Reader-secret1"
 """
 
 
-def get(address: tuple[str, int], path: str) -> tuple[int, str, str]:
+def get(address: tuple[str, int], path: str, asked_as: str | None = None) -> tuple[int, str, str]:
     """Status, content type and body."""
     host, port = address
+    headers = {} if asked_as is None else {"Host": asked_as}
     try:
-        with urlopen(Request(f"http://{host}:{port}{path}"), timeout=60) as answer:
+        with urlopen(Request(f"http://{host}:{port}{path}", headers=headers), timeout=60) as answer:
             return answer.status, answer.headers["content-type"], answer.read().decode()
     except HTTPError as error:
         with error:
@@ -232,6 +233,9 @@ async def test_a_server_answers_for_its_health_and_counts_what_it_serves(tmp_pat
         assert told["binwire_sent_bytes_total",] > 0
         assert told["binwire_group_connections", "shop", "dts1"] == 1
         assert told["process_cpu_seconds_total",] > 0
+        status, _, text = await asyncio.to_thread(get, console, "/readyz", "10.0.0.7:18080")
+        assert (status, json.loads(text)["channels"]) == (200, {})
+        assert (await asyncio.to_thread(get, console, "/readyz?channel=shop", "10.0.0.7:18080"))[0] == 401
         status, kind, text = await asyncio.to_thread(get, console, "/static/dashboards/binwire.json")
         assert (status, kind, json.loads(text)["uid"]) == (200, "application/json", "binwire")
 

@@ -113,6 +113,17 @@ def test_rows_that_no_catalog_can_have_had_are_left_out(tmp_path: Path) -> None:
         assert catalog.channels() == [CHANNEL]
 
 
+def test_a_note_of_a_log_to_be_deleted_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    fill(path)
+    with closing(Catalog.open(path)) as catalog:
+        catalog.note_release("topic")
+    salvage(path, ["topic"])
+    with closing(Catalog.open(path)) as catalog:
+        assert catalog.releases() == []
+        assert [row.id for row in catalog.channels()] == ["shop"]
+
+
 def test_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     fill(path)
