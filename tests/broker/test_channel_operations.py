@@ -379,8 +379,9 @@ async def test_a_channel_that_the_file_takes_back_while_its_release_waits_is_kep
         served.defined_by = DefinedBy.NONE
         async with app.changing:
             releasing = asyncio.create_task(control.refused("release_channel", channel_id="filed", confirm="filed"))
-            while not served.changing.locked():
-                await asyncio.sleep(0)
+            for _ in range(100):
+                await asyncio.sleep(0)  # until it waits for the lock that is held here
+            assert served.changing.locked()
             served.defined_by = DefinedBy.FILE
         assert (await releasing).refusal is Refusal.DEFINED_BY_FILE
         assert app.topic_path("filed").exists()
