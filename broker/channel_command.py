@@ -164,7 +164,8 @@ def _create(asking: Asking, typed: argparse.Namespace) -> int:
         objects=split_objects(typed.objects),
         data_types=["dml"] if typed.no_ddl else None,
     )
-    return asking.show(_looked_through(asking, made), lines.channel)
+    channel = _looked_through(asking, made)
+    return _failed_or(asking.show(channel, lines.channel), channel)
 
 
 def _looked_through(asking: Asking, channel: ChannelView) -> ChannelView:
@@ -182,7 +183,11 @@ def _show(asking: Asking, typed: argparse.Namespace) -> int:
 
 def _precheck(asking: Asking, typed: argparse.Namespace) -> int:
     channel = asking("precheck_channel", channel_id=typed.channel, wait=True)
-    status = asking.show(channel, lines.precheck)
+    return _failed_or(asking.show(channel, lines.precheck), channel)
+
+
+def _failed_or(status: int, channel: ChannelView) -> int:
+    """The exit status, 1 if the channel's precheck failed."""
     return 1 if any(item.outcome == "failed" for item in channel.precheck or ()) else status
 
 

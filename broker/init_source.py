@@ -250,6 +250,8 @@ def selected(answer: str, listed: Sequence[str]) -> tuple[str, ...]:
             if not 1 <= int(part) <= len(listed):
                 raise ConfigError(f"there is no number {part}; the last one is {len(listed)}")
             part = listed[int(part) - 1]
+        elif part.lower() in ("y", "yes", "n", "no") and part not in listed:
+            raise ConfigError(f"{part!r} is not in the list; write numbers or names of it, or * for all")
         objects.append(part)
     return tuple(dict.fromkeys(objects))
 

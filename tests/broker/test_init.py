@@ -418,7 +418,7 @@ def test_numbers_and_names_are_objects(answer: str, objects: tuple[str, ...]) ->
     assert selected(answer, ["a", "b.c", "7"]) == objects
 
 
-@pytest.mark.parametrize("answer", ["", " , ", "4", "0"])
+@pytest.mark.parametrize("answer", ["", " , ", "4", "0", "y", "No"])
 def test_an_answer_that_means_nothing(answer: str) -> None:
     with pytest.raises(ConfigError):
         selected(answer, ["a", "b.c", "7"])

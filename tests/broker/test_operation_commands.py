@@ -100,6 +100,13 @@ def consumed(run: Commands, topic: str, group_id: str, password: str, wanted: Ca
     return consumer
 
 
+def test_a_channel_whose_precheck_fails_is_made_and_told_by_the_status(run: Commands) -> None:
+    run("channel", "create", "mysql://nobody@127.0.0.1:1", "--objects", "shop", stdin="Never-shown1\n", status=1)
+    [made] = run.json("channel", "list")["channels"]
+    assert made["state"] == "Not Started"
+    run("channel", "precheck", made["id"], status=1)
+
+
 def test_from_an_address_to_a_released_channel(run: Commands, mysql97: LiveServer) -> None:
     database = mysql97.fresh_database()
     mysql97.execute("CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(20))", database=database)
