@@ -253,6 +253,18 @@ async def test_a_password_that_was_changed_at_the_source_is_changed_here(shop: S
         assert "Wr0ng" not in audited
 
 
+async def test_a_tracked_database_that_was_dropped_keeps_no_password_from_being_changed(shop: Shop) -> None:
+    await shop.start(objects=[shop.one, shop.two])
+    await asyncio.to_thread(shop.server.execute, f"DROP DATABASE {shop.two}")
+    name = await asyncio.to_thread(account, shop.server, "Pa55-word")
+    source = {"url": shop.server.url(name, "Pa55-word")}
+    changed = await shop.control.call("change_source", channel_id=shop.channel_id, source=source)
+    assert changed.channel.state == "Normal"
+    assert [item.name for item in changed.channel.precheck if item.outcome == "failed"] == ["objects"]
+    await asyncio.to_thread(shop.server.execute, f"INSERT INTO {shop.one}.a VALUES (1)")
+    assert rows(await shop.seen_until("INSERT", "a1")) == ["a1"]
+
+
 async def test_another_account_keeps_the_topic(shop: Shop) -> None:
     """Though topics are made of accounts where none is named; the channel need not stand still for it."""
     await shop.start()
