@@ -20,6 +20,7 @@ WIDTH: Final = 1_000
 HEIGHT: Final = 200
 STEPS: Final = 4
 COLUMNS: Final = 240
+LEAST: Final = 1e-9  # nothing that is measured is smaller, and the least floats have no round number above them
 STYLES: Final = 24  # six colours, each drawn through and in three patterns of dashes: more than a channel has groups
 
 Point = tuple[int, float]
@@ -68,7 +69,7 @@ def make_plot(lines: Sequence[tuple[str, Sequence[Point]]], from_ms: int, to_ms:
 
 def round_top(value: float) -> float:
     """The least round number that is not below: 1, 2, 4 or 8 times a power of ten, so that quarters of it are short."""
-    if not math.isfinite(value) or value <= 0:
+    if not math.isfinite(value) or value < LEAST:
         return float(STEPS)
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1.0, 2.0, 4.0, 8.0, 10.0) if factor * power >= value * (1 - 1e-9))
