@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from capture.errors import SourceRefused
+
 if TYPE_CHECKING:
     from capture.source import Source, SourceAddress
 
@@ -41,9 +43,16 @@ class SeenFrom(Struct, frozen=True):
 
 
 async def seen_from(source: Source, address: SourceAddress) -> SeenFrom:
-    """How a source that answers sees this session. Raises as `query` does."""
-    rows = await source.query("SELECT USER()")
-    return SeenFrom((rows[0][0] or "").rpartition("@")[2] or None, await local_addresses(address))
+    """How a source that answers sees this session. Raises SourceUnavailable.
+
+    It is told to people and decides nothing, so one that does not know the question (a proxy between) is no failure.
+    """
+    try:
+        rows = await source.query("SELECT USER()")
+    except SourceRefused:
+        rows = []
+    host = (rows[0][0] or "").rpartition("@")[2] if rows else ""
+    return SeenFrom(host or None, await local_addresses(address))
 
 
 async def denied_from(message: str, address: SourceAddress) -> SeenFrom:

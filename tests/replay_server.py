@@ -398,6 +398,7 @@ _ANSWERS: tuple[tuple[str, Callable[[Session, re.Match[str]], Rows]], ...] = (
     (r"SELECT ((?:@@[\w.]+,? ?)+)", Session._select_variables),
     (r"SELECT UNIX_TIMESTAMP\(NOW\(6\)\)", lambda _, found: [(f"{time.time():.6f}",)]),
     (r"SELECT CURRENT_USER\(\)", lambda _, found: [(f"{USER}@%",)]),
+    (r"SELECT USER\(\)", lambda _, found: [(f"{USER}@localhost",)]),
     (r"SHOW GRANTS.*", lambda session, found: [(grant,) for grant in session._server.script.grants]),
     (r"SHOW (?:MASTER|BINARY LOG) STATUS", Session._binlog_status),
     (r"SHOW BINARY LOGS", Session._binary_logs),

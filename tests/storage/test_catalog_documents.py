@@ -96,12 +96,12 @@ def test_a_backup_has_them(tmp_path: Path) -> None:
     assert copy.stat().st_mode & 0o077 == 0, "it has a source's password"
 
 
-def test_salvage_keeps_them(tmp_path: Path) -> None:
+def test_salvage_keeps_them_but_notes_of_what_is_to_be_deleted(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     fill(path)
     found = salvage(path, [])
     assert found.is_complete
-    assert content(path) == FILLED
+    assert content(path) == (*FILLED[:2], [], *FILLED[3:])
     assert found.kept_as is not None
     assert found.kept_as.stat().st_mode & 0o077 == 0
 
