@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from broker import channel_lines as lines
 from broker.config_rules import ConfigError
 from broker.operation_commands import Asking, Secrets, add, confirmed, new_parser, not_confirmed, run
+from storage.words import moment_ms
 
 if TYPE_CHECKING:
     import argparse
@@ -315,19 +316,12 @@ def _condition(text: str) -> dict[str, str | None]:
 
 
 def _milliseconds(option: str, text: str | None) -> int | None:
-    from datetime import datetime
-
     if text is None:
         return None
-    if text.isascii() and text.isdecimal():
-        return int(text) * 1000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    found = moment_ms(text)
+    if found is None:
         raise ConfigError(f"{option}: found {text!r}; write seconds, or a time with its offset: 2026-01-31T08:00:00Z")
-    return int(moment.timestamp() * 1000)
+    return found
 
 
 def _record(asking: Asking, typed: argparse.Namespace) -> int:

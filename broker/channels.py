@@ -500,25 +500,12 @@ async def take_objects(
     served: ServedChannel, objects: tuple[str, ...], data_types: frozenset[str] | None = None
 ) -> str:
     """Have a channel track other objects, and say once it streams or stands still what came of it."""
-    channel, settled = served.channel, asyncio.Event()
-    is_stopped = str(channel.status().state) == "Not Started"
-
-    def look() -> None:
-        if str(channel.status().state) not in PASSING:
-            settled.set()
-
-    end = channel.subscribe(look)
-    try:
-        await channel.take_objects(objects, data_types)
-        if is_stopped:
-            return f"objects of {served.id}: they are taken when the channel is started"
-        look()
-        async with asyncio.timeout(OBJECTS_TIMEOUT_S):
-            await settled.wait()
-    except TimeoutError:
+    channel = served.channel
+    states = await _states_after(channel, lambda: channel.take_objects(objects, data_types))
+    if states is None:
         return f"objects of {served.id}: they are taken when the channel streams again"
-    finally:
-        end()
+    if not states:
+        return f"objects of {served.id}: they are taken when the channel is started"
     status = channel.status()
     if channel.refused_objects is not None:
         return f"{served.id}: {channel.refused_objects}"
@@ -531,26 +518,35 @@ async def take_source(served: ServedChannel, address: Any) -> str | None:
     """Have a channel read from another address, and see whether it goes on there; why it does not, if it needs somebody
     to act before it streamed.
     """
-    channel, settled, streams = served.channel, asyncio.Event(), False
+    states = await _states_after(served.channel, lambda: served.channel.take_source(address))
+    status = served.channel.status()
+    return None if not states or "Normal" in states or status.retried_until_ms is not None else status.reason
+
+
+async def _states_after(channel: RunningChannel, change: Callable[[], Awaitable[None]]) -> set[str] | None:
+    """Make a change of a channel, and give the states that it had until it streams or stands still: none of one that is
+    stopped, which is not waited for; None if it took too long.
+    """
+    states: set[str] = set()
+    settled = asyncio.Event()
     is_stopped = str(channel.status().state) == "Not Started"
 
     def look() -> None:
-        nonlocal streams
         state = str(channel.status().state)
-        streams = streams or state == "Normal"
+        states.add(state)
         if state not in PASSING:
             settled.set()
 
     end = channel.subscribe(look)
     try:
-        await channel.take_source(address)
+        await change()
         if is_stopped:
-            return None
+            return set()
+        look()
         async with asyncio.timeout(OBJECTS_TIMEOUT_S):
             await settled.wait()
     except TimeoutError:
         return None
     finally:
         end()
-    status = channel.status()
-    return None if streams or status.retried_until_ms is not None else status.reason
+    return states

@@ -427,7 +427,7 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
     _add_place(
-        _add(commands, "reload", _reload, "have a running server read groups and objects in its configuration again")
+        _add(commands, "reload", _reload, "have a running server read groups, objects and alerts of its file again")
     )
 
     password = _add(

@@ -11,10 +11,10 @@ import base64
 import os
 import sys
 from collections import deque
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.control import ControlError, ask
+from storage.words import moment_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -92,12 +92,7 @@ def first(wanted: Iterable[Decoded | None], count: int, *, follow: bool) -> Iter
 
 def time_ms(text: str) -> int:
     """Unix epoch milliseconds of seconds or of a date with its offset; `ControlError` if it is neither."""
-    if text.isascii() and text.isdecimal():
-        return int(text) * 1000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    found = moment_ms(text)
+    if found is None:
         raise ControlError(f"{text!r} is not a time; write seconds since 1970 or 2026-01-31T08:00:00Z")
-    return int(moment.timestamp() * 1000)
+    return found

@@ -1,4 +1,4 @@
-"""Sizes and moments as people read them, the same everywhere."""
+"""Sizes and moments as people read and type them, the same everywhere."""
 
 from __future__ import annotations
 
@@ -19,3 +19,14 @@ def shown_bytes(size: float) -> str:
 def shown_moment(timestamp_ms: float) -> str:
     """A moment (Unix epoch) for people."""
     return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment_ms(text: str) -> int | None:
+    """A moment (Unix epoch) as people type it, in seconds or as a date with its offset; None if it is neither."""
+    if text.isascii() and text.isdecimal():
+        return int(text) * 1000
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from binwire.testing import Channel, EmbeddedBroker
-from broker.control import ChannelView, GroupView
+from broker.control import GroupView
 from broker.endpoints import Endpoint
 from broker.samples import BY_ID, PASSWORD, Sample, sample
+from tests.broker.views import channel_view
 from tests.tools.workplace import CHECKOUT
 
 RUN_TIMEOUT_S: Final = 90.0
@@ -69,27 +70,7 @@ def filled_sample(
 ) -> Sample:
     """The program with these values."""
     shown = GroupView(group_id, "analytics", username, None, None, None)
-    channel = ChannelView(
-        id="shop",
-        name="the shop",
-        topic=topic,
-        source="mysql://",
-        state="Normal",
-        reason=None,
-        retried_until_ms=None,
-        start_offset=0,
-        high_watermark=0,
-        start_timestamp_ms=None,
-        end_timestamp_ms=None,
-        position=None,
-        records_per_s=0,
-        lag_ms=None,
-        durable_offset=0,
-        disk=None,
-        damages=(),
-        refused_objects=None,
-        groups=(shown,),
-    )
+    channel = channel_view(topic=topic, groups=(shown,))
     made = sample(language, channel, shown if group else None, Endpoint("public", endpoint, security))
     return made if password is None else Sample(made.language, made.text.replace(PASSWORD, password), made.placeholder)
 

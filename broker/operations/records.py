@@ -147,17 +147,9 @@ class FieldChange(Struct, frozen=True):
     is_changed: bool
 
 
-class RecordDetail(Struct, frozen=True):
+class RecordDetail(RecordRow, frozen=True):
     """A record with all that is in it."""
 
-    offset: int
-    record_id: int
-    database: str | None
-    table: str | None
-    primary_key: tuple[KeyValue, ...]
-    kind: str
-    checkpoint: str
-    timestamp_ms: int
     fields: tuple[FieldChange, ...]
     ddl: str | None
     context: str | None

@@ -70,6 +70,20 @@ async def test_a_choice_is_kept_in_a_cookie_and_leads_back(app):
     assert 'data-theme="dark"' in page.text
 
 
+@pytest.mark.parametrize(
+    ("theme", "asked_for"),
+    [
+        ("auto", r'dark\.css[^>]* media="\(prefers-color-scheme: dark\)">'),
+        ("dark", r"dark\.css[^ >]*>"),
+        ("light", None),
+    ],
+)
+async def test_the_colours_of_the_dark_are_asked_for_where_they_are_wanted(app, theme, asked_for):
+    page = (await ask(app, "/nothing", headers={"cookie": f"binwire_theme={theme}"})).text
+    found = re.search(r"dark\.css[^>]*>", page)
+    assert (found is None) if asked_for is None else (found is not None and re.fullmatch(asked_for, found[0]))
+
+
 @pytest.mark.parametrize("address", ["//elsewhere", "/%5Celsewhere", "https://elsewhere", "/%0d%0aset-cookie:x", ""])
 async def test_a_choice_leads_nowhere_else(app, address):
     answer = await ask(app, f"/preferences?language=xx&next={address}")
