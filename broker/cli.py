@@ -294,7 +294,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _fixture() -> int:
     gc.disable()  # until its first channel runs
-    from broker.fixture import run
+    from broker.fixture.process import run
 
     return run()
 

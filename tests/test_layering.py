@@ -43,7 +43,7 @@ TRANSPORT_FILES = {
     "broker/console/http.py",
     "broker/console/protocol.py",
     "broker/control.py",
-    "broker/fixture.py",
+    "broker/fixture/process.py",
     "broker/server.py",
     "capture/dump_stream.py",
 }

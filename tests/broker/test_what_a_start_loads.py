@@ -114,8 +114,8 @@ def test_a_fixture_loads_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) 
     with EmbeddedBroker() as broker:
         channel = broker.channel()
         channel.table("CREATE TABLE t (id INT PRIMARY KEY, at DATETIME)").insert(id=1, at="2026-01-31 08:00:00")
-        broker._errors.seek(0)
-        loaded = _LOADED.findall(broker._errors.read().decode())
+        broker._process._errors.seek(0)
+        loaded = _LOADED.findall(broker._process._errors.read().decode())
     assert "capture.embedded_source" in loaded
     assert len(loaded) <= FIXTURE_MODULES_MAX
     assert not set(loaded) & (NEVER_NEEDED | {"asyncmy", "cryptography", "tomllib", "argparse", "capture.precheck"})

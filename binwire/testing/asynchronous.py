@@ -1,0 +1,89 @@
+"""The embedded broker and its channels for asynchronous code: the same calls, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from binwire.testing.broker import channel_call, take_values
+from binwire.testing.calls import Call
+from binwire.testing.changes import AsyncChanges
+from binwire.testing.process import ServerProcess
+from binwire.testing.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+T = TypeVar("T")
+
+
+class AsyncEmbeddedBroker:
+    """A server process: `async with AsyncEmbeddedBroker() as broker`."""
+
+    def __init__(self) -> None:
+        self._started: ServerProcess | None = None
+
+    async def start(self) -> Self:
+        """Start the server; it is ready when this returns."""
+        if self._started is None:
+            self._started = await asyncio.to_thread(ServerProcess)
+        return self
+
+    @property
+    def _process(self) -> ServerProcess:
+        if self._started is None:
+            raise RuntimeError("the embedded broker was not started; use it as `async with`, or await start()")
+        return self._started
+
+    @property
+    def host(self) -> str:
+        """The listener's address."""
+        return self._process.host
+
+    @property
+    def port(self) -> int:
+        """The listener's port, a free one."""
+        return self._process.port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port` of the listener, as Kafka clients take it."""
+        return f"{self.host}:{self.port}"
+
+    async def channel(
+        self, *statements: str, database: str = "test", objects: Sequence[str] | None = None
+    ) -> AsyncChannel:
+        """As `EmbeddedBroker.channel`."""
+        return AsyncChannel(self._process, await send(self._process, channel_call(statements, database, objects)))
+
+    async def close(self) -> None:
+        """End the server and wait until it is gone; closing twice is harmless."""
+        if self._started is not None:
+            await asyncio.to_thread(self._started.close)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncChannel(AsyncChanges, Settings):
+    """As `Channel`, with its calls awaited."""
+
+    _name = ""
+
+    def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
+        self._process = process
+        take_values(self, process, values)
+
+    async def _send(self, call: Call[T]) -> T:
+        return await send(self._process, call)
+
+
+async def send(process: ServerProcess, call: Call[T]) -> T:
+    """Do a call and wait for its result."""
+    return call.result(await asyncio.wrap_future(process.begin(call.name, call.arguments)))

@@ -1,0 +1,96 @@
+"""The embedded broker and its channels, for plain code; `asynchronous.py` has them for asynchronous code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from binwire.testing.calls import Call
+from binwire.testing.changes import Changes
+from binwire.testing.process import ServerProcess
+from binwire.testing.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+T = TypeVar("T")
+
+
+class EmbeddedBroker:
+    """A server process. Use it as a context manager, or `close()` it; ready to serve when the constructor returns."""
+
+    def __init__(self) -> None:
+        self._process = ServerProcess()
+
+    @property
+    def host(self) -> str:
+        """The listener's address."""
+        return self._process.host
+
+    @property
+    def port(self) -> int:
+        """The listener's port, a free one."""
+        return self._process.port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port` of the listener, as Kafka clients take it."""
+        return f"{self.host}:{self.port}"
+
+    def channel(self, *statements: str, database: str = "test", objects: Sequence[str] | None = None) -> Channel:
+        """A fresh channel with a topic and a consumer group of its own.
+
+        `statements` are run first, in the default database `database`, and arrive as DDL records. `objects` are the
+        databases and tables (`db`, `db.table`) to track; by default everything.
+        """
+        return Channel(self._process, self._send(channel_call(statements, database, objects)))
+
+    def close(self) -> None:
+        """End the server and wait until it is gone; closing twice is harmless."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, call: Call[T]) -> T:
+        return send(self._process, call)
+
+
+class Channel(Changes, Settings):
+    """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
+
+    _name = ""
+
+    def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
+        self._process = process
+        take_values(self, process, values)
+
+    def _send(self, call: Call[T]) -> T:
+        return send(self._process, call)
+
+
+def send(process: ServerProcess, call: Call[T]) -> T:
+    """Do a call and wait for its result."""
+    return call.result(process.result(process.begin(call.name, call.arguments)))
+
+
+def channel_call(statements: Sequence[str], database: str, objects: Sequence[str] | None) -> Call[Any]:
+    """The call that makes a channel."""
+    tracked = None if objects is None else [*objects]
+    arguments = {"statements": [*statements], "database": database, "objects": tracked}
+    return Call("channel", arguments, lambda values: values)
+
+
+def take_values(channel: Any, process: ServerProcess, values: Mapping[str, str]) -> None:
+    """Have a new channel know what the server says of it."""
+    channel._name = values["channel"]
+    channel.bootstrap_servers = f"{process.host}:{process.port}"
+    channel.topic = values["topic"]
+    channel.sid = values["sid"]
+    channel.username = values["username"]
+    channel.password = values["password"]

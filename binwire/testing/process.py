@@ -1,0 +1,152 @@
+"""The server's process, and the calls that go to it: JSON lines over its standard input and output.
+
+Many calls may be under way at once, from any thread; a thread of this file's own reads the answers, which have the
+numbers of their calls. The server ends when its standard input does, so it is gone when this process is, however that
+ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from binwire.testing import values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+START_TIMEOUT_S: Final = 60.0
+_END_TIMEOUT_S: Final = 10.0
+_ERROR_BYTES_SHOWN: Final = 4096
+
+
+class EmbeddedBrokerError(Exception):
+    """The server did not start, ended, or refused a call; the message says which and why."""
+
+
+class ServerProcess:
+    """A server that takes calls; it is ready when the constructor returns."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 — open as long as the server is
+        self._process = _start(self._errors)
+        self._writing = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[Any]] = {}
+        self._has_ended = False
+        self.folder: str | None = None
+        ready: Future[Any] = Future()
+        self._waiting[0] = ready
+        self._reader = threading.Thread(target=self._read, name="binwire-testing", daemon=True)
+        self._reader.start()
+        try:
+            told = self.result(ready, START_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
+        self.host: str = told["host"]
+        self.port: int = told["port"]
+        self.folder = told["folder"]
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
+
+    def begin(self, name: str, arguments: Mapping[str, Any]) -> Future[Any]:
+        """Send a call; its result, or EmbeddedBrokerError, comes to the future."""
+        number, answer = next(self._numbers), Future[Any]()
+        line = values.dumps({"id": number, "call": name, "with": arguments})
+        self._waiting[number] = answer
+        assert self._process.stdin is not None
+        try:
+            with self._writing:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            self._waiting.pop(number, None)
+            raise self._ended() from None
+        if self._has_ended:
+            self._fail_all()
+        return answer
+
+    def result(self, answer: Future[Any], timeout_s: float | None = None) -> Any:
+        """Wait for an answer. A server that is silent for `timeout_s` is ended, which ends the wait."""
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            if not answer.done():
+                self._process.kill()
+            return answer.result()
+
+    def close(self) -> int:
+        """End the server and wait until it is gone, and with it what it kept; closing twice is harmless."""
+        for pipe in (self._process.stdin,):
+            assert pipe is not None
+            _close_quietly(pipe)
+        try:
+            status = self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            _close_quietly(self._process.stdout)
+        self._errors.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told = values.loads(line)
+            answer = self._waiting.pop(told.get("id", 0), None)
+            if answer is None:
+                continue
+            if "error" in told:
+                answer.set_exception(EmbeddedBrokerError(told["error"]))
+            else:
+                answer.set_result(told["ready"] if "ready" in told else told["result"])
+        self._has_ended = True
+        self._fail_all()
+
+    def _fail_all(self) -> None:
+        while self._waiting:
+            _, answer = self._waiting.popitem()
+            answer.set_exception(self._ended())
+
+    def _ended(self) -> EmbeddedBrokerError:
+        if self._errors.closed:
+            return EmbeddedBrokerError("the embedded broker is closed")
+        status = self._process.wait(_END_TIMEOUT_S)
+        size = self._errors.seek(0, 2)
+        self._errors.seek(max(0, size - _ERROR_BYTES_SHOWN))
+        said = self._errors.read().decode("utf-8", "replace").strip()
+        return EmbeddedBrokerError(f"the embedded broker ended with status {status}: {said or 'it said nothing'}")
+
+
+def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The server, by the path of its entry point: it needs no name on anybody's import path."""
+    entry_point = Path(__file__).resolve().parent.parent / "__main__.py"
+    return subprocess.Popen(  # noqa: S603 — this interpreter and our own file
+        [sys.executable, "-P", str(entry_point), "fixture"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+    )
+
+
+def _close_quietly(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except OSError:
+        # The server is gone and with it what was not read: there is nothing left to close.
+        return
