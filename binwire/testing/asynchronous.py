@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from binwire.testing.broker import channel_call, take_values
 from binwire.testing.calls import Call
 from binwire.testing.changes import AsyncChanges
+from binwire.testing.faults import AsyncFaultyChannel
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
 
@@ -71,7 +72,7 @@ class AsyncEmbeddedBroker:
         await self.close()
 
 
-class AsyncChannel(AsyncChanges, Settings):
+class AsyncChannel(AsyncChanges, AsyncFaultyChannel, Settings):
     """As `Channel`, with its calls awaited."""
 
     _name = ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from binwire.testing.calls import Call
 from binwire.testing.changes import Changes
+from binwire.testing.faults import FaultyChannel
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
 
@@ -61,7 +62,7 @@ class EmbeddedBroker:
         return send(self._process, call)
 
 
-class Channel(Changes, Settings):
+class Channel(Changes, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
     _name = ""
