@@ -32,12 +32,12 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 CONFIG_FILE: Final = "binwire.toml"
-FIXTURE: Final = ("fixture",)  # for `binwire.testing`, not for people: neither listed nor offered
+FIXTURE_BY_PIPE: Final = ("fixture", "--pipe")  # for `binwire.testing`, not for people: neither listed nor parsed
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the result is the exit status."""
-    command = _fixture if tuple(arguments) == FIXTURE else _typed(arguments)
+    command = _fixture_by_pipe if tuple(arguments) == FIXTURE_BY_PIPE else _typed(arguments)
     try:
         status = command()
         sys.stdout.flush()
@@ -292,8 +292,34 @@ def _bench(arguments: argparse.Namespace) -> int:
     return run(arguments.arguments)
 
 
-def _fixture() -> int:
+def _fixture(arguments: argparse.Namespace) -> int:
+    if not arguments.detached and _is_input_at_its_end():
+        print(
+            "binwire: standard input has nothing behind it, and the fixture ends with it; give it a pipe that you keep "
+            "open, or use --detached",
+            file=sys.stderr,
+        )
+        return FAILED
     gc.disable()  # until its first channel runs
+    from broker.fixture.process import Options, run
+
+    return run(
+        Options(
+            bind=arguments.bind,
+            advertised=arguments.advertised,
+            http=arguments.http,
+            is_detached=arguments.detached,
+        )
+    )
+
+
+def _is_input_at_its_end() -> bool:
+    """Whether standard input is closed or the null device, which shells give to what runs in the background."""
+    return sys.stdin is None or os.fstat(0).st_rdev == Path(os.devnull).stat().st_rdev
+
+
+def _fixture_by_pipe() -> int:
+    gc.disable()
     from broker.fixture.process import run
 
     return run()
@@ -364,6 +390,23 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_config(serve)
     serve.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
+    )
+
+    fixture = _add(
+        commands,
+        "fixture",
+        _fixture,
+        "a server for one test run: changes come by HTTP calls from any language, no database needed",
+        epilog="It prints one JSON line when it is ready and ends with its standard input; GET / lists the calls.",
+    )
+    for option, metavar, default, what in (
+        ("http", "ADDRESS", "127.0.0.1:0", "where calls come in (default: %(default)s, any free port)"),
+        ("bind", "ADDRESS", "127.0.0.1:0", "where Kafka clients connect (default: %(default)s)"),
+        ("advertised", "HOST:PORT", None, "where Kafka clients are told to connect, if that is elsewhere"),
+    ):
+        fixture.add_argument(f"--{option}", type=_address, default=default, metavar=metavar, help=what)
+    fixture.add_argument(
+        "--detached", action="store_true", help="go on when standard input ends, until SIGTERM or SIGINT"
     )
 
     check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")

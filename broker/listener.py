@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -82,6 +83,14 @@ class Address(Struct, frozen=True):
             return self.host == "localhost"
 
     @property
+    def is_wildcard(self) -> bool:
+        """Whether this stands for every address of the machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    @property
     def is_of_one_host(self) -> bool:
         """Whether this is the number of one host: neither a name, which may have several, nor a wildcard."""
         try:
@@ -91,6 +100,18 @@ class Address(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def host_name(text: str) -> str | None:
+    """The name in a Host header, without its port; None if it is none."""
+    try:
+        parts = urlsplit(f"//{text}")
+        _ = parts.port
+    except ValueError:
+        return None
+    if parts.path or parts.query or parts.fragment or parts.username is not None or not parts.hostname:
+        return None
+    return parts.hostname.removesuffix(".")
 
 
 def origin(host: str) -> str:

@@ -137,7 +137,7 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """The server, by the path of its entry point: it needs no name on anybody's import path."""
     entry_point = Path(__file__).resolve().parent.parent / "__main__.py"
     return subprocess.Popen(  # noqa: S603 — this interpreter and our own file
-        [sys.executable, "-P", str(entry_point), "fixture"],
+        [sys.executable, "-P", str(entry_point), "fixture", "--pipe"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -30,7 +30,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from broker.console.keys import Keys, Verdict
 from broker.console.sessions import Sessions, is_cookie, new_cookie
-from broker.listener import Address, origin
+from broker.listener import Address, host_name, origin
 from broker.operations.operation import Caller, OperationError, Refusal
 
 if TYPE_CHECKING:
@@ -378,18 +378,6 @@ def local_target(text: str) -> str:
         return "/"
     is_local = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
     return text if is_local and text.isprintable() and text.isascii() else "/"
-
-
-def host_name(text: str) -> str | None:
-    """The name in a Host header, without its port; None if it is none."""
-    try:
-        parts = urlsplit(f"//{text}")
-        _ = parts.port
-    except ValueError:
-        return None
-    if parts.path or parts.query or parts.fragment or parts.username is not None or not parts.hostname:
-        return None
-    return parts.hostname.removesuffix(".")
 
 
 def refused_secret(verdict: Verdict, kind: str) -> OperationError:

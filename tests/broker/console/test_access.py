@@ -14,10 +14,10 @@ from broker.console.access import (
     BODY_BYTES_MAX,
     SECURITY_HEADERS,
     STRANGERS_BODY_BYTES_MAX,
-    host_name,
     local_target,
 )
 from broker.console.keys import PASSWORD as GUESSED_AT
+from broker.listener import host_name
 from tests.broker.console.served_console import FORM, PASSWORD, TOKEN, TOKEN_HASH, Console, config, served
 from tests.fakes import ManualClock, ManualScheduler
 
