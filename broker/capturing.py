@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     Closer = Callable[[], Awaitable[None]]
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
+    ChangeMaker = Callable[[EmbeddedSource], object]
 
 READER_IDS: Final = (1 << 31, (1 << 32) - 1)  # server ids of those who only look something up
 
@@ -77,15 +78,21 @@ class EmbeddedChannel:
         self._opened = opened
         self._source = source
 
-    async def change(self, kind: str, *arguments: Any, timestamp_s: int | None) -> int:
-        """Make a change of one of the source's kinds; the high watermark once consumers can see it.
+    @property
+    def source(self) -> EmbeddedSource:
+        """Where its changes are made. Whoever changes anything there does it by `change`."""
+        return self._source
 
-        Raises CallFailedError if the source refuses the change or the channel cannot carry it over.
+    async def change(self, make: ChangeMaker) -> int:
+        """Have `make` change something; the high watermark once consumers can see it.
+
+        Raises CallFailedError if the source refuses the change or the channel cannot carry it over. What was made
+        before the refusal, by a `make` that does several things, is not waited for.
         """
         from capture.errors import CaptureError
 
         try:
-            getattr(self._source, kind)(*arguments, timestamp_s=timestamp_s)
+            make(self._source)
             await self._opened.channel.wait_visible(self._source.position)
         except CaptureError as error:
             raise CallFailedError(str(error)) from None

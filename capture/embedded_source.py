@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from capture.dialect import Dialect
@@ -33,10 +33,18 @@ if TYPE_CHECKING:
     from capture.table import TableVersion
     from storage.clock import Clock
 
+    RowChange = tuple[str, str, Sequence[Any], int | None]
+
 SERVER_VERSION = "8.0.36"
 FILE_BASE = "embedded"
 FILE_BYTES = 1 << 30
-"""A file longer than this is followed by the next one, as max_binlog_size does."""
+"""A file with more than this is followed by the next one, as max_binlog_size does."""
+
+FILE_NUMBER_MAX = (1 << 31) - 1
+"""MAX_LOG_UNIQUE_FN_EXT of sql/binlog.h (MySQL 8.0.36)."""
+
+POSITION_MAX = (1 << 63) - 1
+TIMESTAMP_S_MAX = (1 << 32) - 1
 
 ROWS_PER_EVENT = 64
 THREAD_ID = 8
@@ -81,7 +89,8 @@ class EmbeddedSource:
         self._file_number = 0
         self._encoder = EventEncoder(server_version=server_version)
         self._head = b""
-        self._next_file(self._now_s(None))
+        self._file_begins = BINLOG_MAGIC_BYTES
+        self._begin_file(self._now_s(None))
 
     # ---- changes ----
 
@@ -153,12 +162,10 @@ class EmbeddedSource:
 
     def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """One HEARTBEAT record."""
-        raw = self._encoder.heartbeat(self._file)
+        self._refuse_inside("a heartbeat")
         time_s = self._now_s(timestamp_s)
-        kept = _Kept(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))
-        if self._open is not None:
-            raise UnsupportedStatement("a heartbeat stands between transactions; call it outside transaction()")
-        self._keep([kept])
+        raw = self._encoder.heartbeat(self._file)
+        self._keep([_Kept(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))])
 
     @contextmanager
     def transaction(self, *, timestamp_s: int | None = None) -> Iterator[None]:
@@ -171,6 +178,54 @@ class EmbeddedSource:
             yield
             self._add(self._encoder.xid(time_s, self._transactions))
 
+    def change_rows(self, changes: Sequence[RowChange], *, timestamp_s: int | None = None) -> None:
+        """Statements as one transaction: insert, update or delete, the table, its rows (of an update pairs), the time.
+
+        Without any there is no transaction, as on a server.
+        """
+        if changes:
+            with self.transaction(timestamp_s=timestamp_s):
+                for kind, table, rows, time_s in changes:
+                    getattr(self, kind)(table, *rows, timestamp_s=time_s)
+
+    def at(self, file_number: int, position: int) -> None:
+        """Go on at this place of the binlog, which lies ahead: the next event begins there."""
+        self._refuse_inside("a new place")
+        place = BinlogPosition(file_name(FILE_BASE, file_number), position)
+        if not (1 <= file_number <= FILE_NUMBER_MAX and BINLOG_MAGIC_BYTES <= position <= POSITION_MAX):
+            raise SourceRefused(
+                f"{position}@{file_number} is no place in a binlog; its files have the numbers 1 to {FILE_NUMBER_MAX}, "
+                f"and events begin at {BINLOG_MAGIC_BYTES} or behind"
+            )
+        if place.order < self.position.order:
+            raise SourceRefused(
+                f"{position}@{file_number} lies before {self._encoder.position}@{self._file_number}, where the channel "
+                f"is; a binlog goes only ahead, so take a place behind that, or a new channel"
+            )
+        self._file_number = file_number
+        rotate = self._encoder.artificial_rotate(self._file, position)
+        head = rewrite_header(self._head, has_checksum=True, end_position=0)
+        self._file_begins = position
+        self._keep([_Kept(place, rotate), _Kept(place, head)])
+
+    def rotate(self, *, timestamp_s: int | None = None) -> None:
+        """End the file and begin the next, as FLUSH BINARY LOGS does."""
+        self._refuse_inside("a new file")
+        self._next_file(self._now_s(timestamp_s))
+
+    def table(self, name: str) -> TableVersion:
+        """The definition of a table named `table` or `database.table`. Raises SchemaMismatch."""
+        return self._history.table(*self.table_name(name))
+
+    def table_name(self, name: str) -> tuple[str, str]:
+        """Database and table that `table` or `database.table` names."""
+        database, dot, table = name.rpartition(".")
+        return (database if dot else self.database, table)
+
+    def _refuse_inside(self, what: str) -> None:
+        if self._open is not None:
+            raise UnsupportedStatement(f"{what} stands between transactions; call it outside transaction()")
+
     def _change(self, encode: Callable[..., bytes], name: str, rows: Sequence[object], timestamp_s: int | None) -> None:
         if not rows:
             return
@@ -178,7 +233,7 @@ class EmbeddedSource:
             with self.transaction(timestamp_s=timestamp_s):
                 self._change(encode, name, rows, timestamp_s)
             return
-        time_s = self._open_time_s if timestamp_s is None else timestamp_s
+        time_s = self._open_time_s if timestamp_s is None else self._now_s(timestamp_s)
         table_id, table = self._table(name)
         self._add(self._encoder.table_map(time_s, table, table_id))
         for start in range(0, len(rows), ROWS_PER_EVENT):
@@ -188,8 +243,7 @@ class EmbeddedSource:
 
     def _table(self, name: str) -> tuple[int, TableVersion]:
         """Id and definition of a table named `table` or `database.table`; the id changes with the definition."""
-        database, dot, table = name.rpartition(".")
-        key = (database if dot else self.database, table)
+        key = self.table_name(name)
         version = self._history.table(*key)
         known = self._table_ids.get(key)
         if known is None or known[1] is not version:
@@ -213,7 +267,7 @@ class EmbeddedSource:
             self._keep(self._open)
         finally:
             self._open = None
-        if self._encoder.position > FILE_BYTES:
+        if self._encoder.position - self._file_begins > FILE_BYTES:
             self._next_file(time_s)
 
     def _keep(self, events: list[_Kept]) -> None:
@@ -227,16 +281,27 @@ class EmbeddedSource:
         self._open.append(_Kept(self.position, raw))
 
     def _next_file(self, time_s: int) -> None:
+        """Leave the file by a ROTATE, which is its last event."""
+        if self._file_number >= FILE_NUMBER_MAX:
+            raise SourceRefused(f"{self._file} is the last file a binlog can have; take a new channel")
+        following = BinlogPosition(file_name(FILE_BASE, self._file_number + 1), BINLOG_MAGIC_BYTES)
+        self._keep([_Kept(following, self._encoder.rotate(time_s, following.file))])
+        self._begin_file(time_s)
+
+    def _begin_file(self, time_s: int) -> None:
         self._file_number += 1
-        beginning = BinlogPosition(self._file, BINLOG_MAGIC_BYTES)
-        rotate = _Kept(beginning, self._encoder.artificial_rotate(self._file, BINLOG_MAGIC_BYTES))
+        self._file_begins = BINLOG_MAGIC_BYTES
         self._head = self._encoder.format_description(time_s)
-        self._keep(
-            [_Kept(self.position, self._head)] if self._file_number == 1 else [rotate, _Kept(self.position, self._head)]
-        )
+        self._keep([_Kept(self.position, self._head)])
 
     def _now_s(self, timestamp_s: int | None) -> int:
-        return self._clock.now_ms() // 1000 if timestamp_s is None else timestamp_s
+        if timestamp_s is None:
+            return self._clock.now_ms() // 1000
+        if not 1 <= timestamp_s <= TIMESTAMP_S_MAX:
+            raise SourceRefused(
+                f"the time {timestamp_s} is none that a binlog can hold; take Unix seconds from 1 to {TIMESTAMP_S_MAX}"
+            )
+        return timestamp_s
 
     @property
     def _file(self) -> str:
