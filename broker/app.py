@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broker.capturing import Closer, EmbeddedChannel, SourceFactory
-    from broker.config import ChannelConfig, Config
+    from broker.config import ChannelConfig, Config, GroupConfig
     from broker.console.http import ConsoleServer
     from broker.control import PrecheckItem
     from broker.listener import Address
@@ -129,10 +129,10 @@ class Application:
         self._scheduler = LoopScheduler()
         self._accounts = Accounts(self.clock, self._scheduler)
         self._enrolment = Enrolment(self._accounts)
-        self._offsets = OffsetStore(self.catalog, self.clock)
+        self.offsets = OffsetStore(self.catalog, self.clock)
         self._cold_reads = ColdReads()
         self._floor.append(self._close_cold_reads)
-        self.channels = Channels(self._offsets, self.clock)
+        self.channels = Channels(self.offsets, self.clock)
         self._broker = self._make_broker(await self.catalog.run(cluster_id, self.catalog))
         await self._finish_releases()
         plan = await self.new_plan()
@@ -274,7 +274,7 @@ class Application:
             self.catalog,
             self.channels,
             self._enrolment,
-            self._offsets,
+            self.offsets,
             self._broker.groups,
             self._server.disconnect,
             self.changing,
@@ -367,12 +367,37 @@ class Application:
         await opened.channel.start()
         return opened
 
-    async def add_embedded(self, config: ChannelConfig, statements: Sequence[str], database: str) -> EmbeddedChannel:
+    async def add_embedded(
+        self, config: ChannelConfig, statements: Sequence[str], database: str, server_version: str | None = None
+    ) -> EmbeddedChannel:
         """Serve a channel whose changes come by call; `statements`, run in `database`, are visible when it returns.
 
         Without `objects` everything is tracked. Raises CallFailedError.
         """
-        return await open_embedded(self.add_channel, self.clock, config, statements, database)
+        return await open_embedded(self.add_channel, self.clock, config, statements, database, server_version)
+
+    async def remove_channel(self, channel_id: str) -> None:
+        """Leave nothing of a channel that was added. Raises StorageError."""
+        served = self.channels.find(channel_id)
+        assert served is not None
+        async with self.changing:
+            await self.managed.discard(served)
+
+    async def add_group(self, channel_id: str, config: GroupConfig) -> str:
+        """One more group of a channel, which may log in; its id. Raises ConfigError, StorageError."""
+        served = self.channels.find(channel_id)
+        assert served is not None
+        async with self.changing:
+            if any(row.name == config.name for row in served.groups):
+                raise ConfigError(f"channel {channel_id!r} has a group {config.name!r}; give this one another name")
+            if len(served.groups) >= GROUPS_PER_CHANNEL_MAX:
+                raise ConfigError(f"channel {channel_id!r} has {len(served.groups)} groups, as many as are allowed")
+            plan = await self.new_plan()
+            (enrolled,) = plan.add_groups(channel_id, [config])
+            await self.keep(plan)
+            self._enrolment.admit(served.log.topic, enrolled)
+            served.groups = [*served.groups, enrolled.row]
+        return enrolled.row.id
 
     async def close(self) -> None:
         """End in good order; what fails on the way is logged, the rest goes on, and the first failure is raised."""
@@ -403,13 +428,13 @@ class Application:
             cluster_id=cluster,
             topics=Topics(),
             groups=GroupCoordinator(
-                self._offsets,
+                self.offsets,
                 self.clock,
                 self._scheduler,
                 min_session_ms=self._config.group_min_session_ms,
                 initial_rebalance_ms=self._config.group_initial_rebalance_ms,
             ),
-            offsets=self._offsets,
+            offsets=self.offsets,
             clock=self.clock,
             scheduler=self._scheduler,
             notices=Notices(self.clock),
@@ -451,7 +476,7 @@ class Application:
         for group_id in group_ids:
             self._accounts.remove(group_id)
             self._broker.groups.remove(group_id)
-            self._offsets.forget(group_id)
+            self.offsets.forget(group_id)
             self.channels.consumption.forget(group_id)
         self._server.disconnect(lambda principal: principal.group_id in group_ids, "its channel is released")
 
@@ -465,7 +490,7 @@ class Application:
         await give_way()  # those whose connections were cut leave the log
         await served.log.close(orderly=False)
         for group in served.groups:
-            await self._offsets.delete(group.id)
+            await self.offsets.delete(group.id)
 
     async def new_plan(self) -> Plan:
         return await self.catalog.run(Plan.read, self.catalog, self.clock)

@@ -79,6 +79,11 @@ class EmbeddedChannel:
         self._source = source
 
     @property
+    def log(self) -> LogReader:
+        """What consumers read."""
+        return self._opened.log
+
+    @property
     def source(self) -> EmbeddedSource:
         """Where its changes are made. Whoever changes anything there does it by `change`."""
         return self._source
@@ -113,16 +118,17 @@ async def open_embedded(
     config: ChannelConfig,
     statements: Sequence[str],
     database: str,
+    server_version: str | None,
 ) -> EmbeddedChannel:
     """A channel whose changes come by call, served by `add_channel`; `statements`, run in `database`, are visible then.
 
     Without `objects` everything is tracked. Raises CallFailedError.
     """
-    from capture.embedded_source import EmbeddedSource
+    from capture.embedded_source import SERVER_VERSION, EmbeddedSource
     from capture.errors import CaptureError
     from capture.selection import EVERYTHING
 
-    source = EmbeddedSource(clock, database=database)
+    source = EmbeddedSource(clock, database=database, server_version=server_version or SERVER_VERSION)
     try:
         for statement in statements:
             source.statement(statement)

@@ -80,7 +80,7 @@ class Consumption:
         members = _members(self._describe(group.id), sessions, log.topic)
         offset = _read_up_to(sessions) if committed is None else committed.offset
         metadata = None if committed is None else committed.metadata
-        committed_ms = _committed_ms(metadata)
+        committed_ms = committed_ms_of(metadata)
         consumed_ms = committed_ms
         if consumed_ms is None and offset is not None:
             consumed_ms = self._time_at(group.id, log, offset)
@@ -127,7 +127,7 @@ def defined_by(group: GroupRow) -> str:
     return DEFINED_BY_FILE if group.verifier is None else DEFINED_BY_OPERATION
 
 
-def _committed_ms(metadata: str | None) -> int | None:
+def committed_ms_of(metadata: str | None) -> int | None:
     """The time that a consumer of the service commits as metadata."""
     match = None if metadata is None else _COMMITTED_SECONDS.fullmatch(metadata)
     return None if match is None else int(match[1]) * 1000

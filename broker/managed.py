@@ -490,7 +490,7 @@ class ManagedChannels:
             if isinstance(found, LeftChannel):
                 await self._release_left(found)
             else:
-                await self._release_served(found)
+                await self.discard(found)
 
     async def _release_left(self, left: LeftChannel) -> None:
         app, topic = self._app, left.row.topic
@@ -504,7 +504,8 @@ class ManagedChannels:
         if topic:
             await delete_log(app, topic)
 
-    async def _release_served(self, served: ServedChannel) -> None:
+    async def discard(self, served: ServedChannel) -> None:
+        """Leave nothing of a channel, whoever defines it. Raises StorageError, as `release`."""
         app, topic = self._app, served.log.topic
         was_running, withdrawn = served.channel.is_running, app.withdraw_topic(topic)
         await served.end_precheck()

@@ -42,6 +42,7 @@ class OffsetStore:
         self._clock = clock
         self._committed: dict[str, dict[tuple[str, int], CommittedOffset]] = {}
         self._changes: set[asyncio.Task[None]] = set()
+        self._subscribers: set[Callable[[str], None]] = set()
         for row in catalog.offsets():
             self._remember(row)
 
@@ -69,8 +70,15 @@ class OffsetStore:
         def remember() -> None:
             for row in rows:
                 self._remember(row)
+            for callback in tuple(self._subscribers):
+                callback(group_id)
 
         await self._change(self._catalog.run(self._catalog.put_offsets, rows), remember)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Have the ids of groups that committed told, until what this returns is called."""
+        self._subscribers.add(callback)
+        return lambda: self._subscribers.discard(callback)
 
     async def delete(self, group_id: str) -> None:
         """Forget the group's commits; return when that is durable.

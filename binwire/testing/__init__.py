@@ -23,14 +23,18 @@ from binwire.testing.asynchronous import AsyncChannel, AsyncEmbeddedBroker
 from binwire.testing.broker import Channel, EmbeddedBroker
 from binwire.testing.changes import AsyncTable, Row, Table
 from binwire.testing.process import EmbeddedBrokerError
+from binwire.testing.waiting import AsyncGroup, Committed, Group
 
 __all__ = [
     "AsyncChannel",
     "AsyncEmbeddedBroker",
+    "AsyncGroup",
     "AsyncTable",
     "Channel",
+    "Committed",
     "EmbeddedBroker",
     "EmbeddedBrokerError",
+    "Group",
     "Row",
     "Table",
 ]

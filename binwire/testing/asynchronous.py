@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from binwire.testing.broker import channel_call, take_values
+from binwire.testing.broker import SERVER_VERSION, channel_call, close_call, take_values
 from binwire.testing.calls import Call
 from binwire.testing.changes import AsyncChanges
 from binwire.testing.faults import AsyncFaultyChannel
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
+from binwire.testing.waiting import AsyncWaiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,10 +54,16 @@ class AsyncEmbeddedBroker:
         return f"{self.host}:{self.port}"
 
     async def channel(
-        self, *statements: str, database: str = "test", objects: Sequence[str] | None = None
+        self,
+        *statements: str,
+        database: str = "test",
+        objects: Sequence[str] | None = None,
+        server_version: str = SERVER_VERSION,
+        name: str | None = None,
     ) -> AsyncChannel:
         """As `EmbeddedBroker.channel`."""
-        return AsyncChannel(self._process, await send(self._process, channel_call(statements, database, objects)))
+        call = channel_call(statements, database, objects, server_version, name)
+        return AsyncChannel(self._process, await send(self._process, call))
 
     async def close(self) -> None:
         """End the server and wait until it is gone; closing twice is harmless."""
@@ -72,14 +79,29 @@ class AsyncEmbeddedBroker:
         await self.close()
 
 
-class AsyncChannel(AsyncChanges, AsyncFaultyChannel, Settings):
+class AsyncChannel(AsyncChanges, AsyncWaiting, AsyncFaultyChannel, Settings):
     """As `Channel`, with its calls awaited."""
 
     _name = ""
+    _is_closed = False
 
     def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
         self._process = process
         take_values(self, process, values)
+
+    async def close(self) -> None:
+        """As `Channel.close`."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self._send(close_call(self._name))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def _send(self, call: Call[T]) -> T:
         return await send(self._process, call)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from binwire.testing.calls import Call
+from binwire.testing.calls import Call, nothing
 from binwire.testing.changes import Changes
 from binwire.testing.faults import FaultyChannel
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
+from binwire.testing.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 T = TypeVar("T")
+
+SERVER_VERSION = "8.0.36"
 
 
 class EmbeddedBroker:
@@ -38,13 +41,21 @@ class EmbeddedBroker:
         """`host:port` of the listener, as Kafka clients take it."""
         return f"{self.host}:{self.port}"
 
-    def channel(self, *statements: str, database: str = "test", objects: Sequence[str] | None = None) -> Channel:
+    def channel(
+        self,
+        *statements: str,
+        database: str = "test",
+        objects: Sequence[str] | None = None,
+        server_version: str = SERVER_VERSION,
+        name: str | None = None,
+    ) -> Channel:
         """A fresh channel with a topic and a consumer group of its own.
 
         `statements` are run first, in the default database `database`, and arrive as DDL records. `objects` are the
-        databases and tables (`db`, `db.table`) to track; by default everything.
+        databases and tables (`db`, `db.table`) to track; by default everything. `server_version` is what the source
+        says it is; topic and group have the channel's name in them, by default one that was not used before.
         """
-        return Channel(self._process, self._send(channel_call(statements, database, objects)))
+        return Channel(self._process, self._send(channel_call(statements, database, objects, server_version, name)))
 
     def close(self) -> None:
         """End the server and wait until it is gone; closing twice is harmless."""
@@ -62,14 +73,29 @@ class EmbeddedBroker:
         return send(self._process, call)
 
 
-class Channel(Changes, FaultyChannel, Settings):
+class Channel(Changes, Waiting, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
     _name = ""
+    _is_closed = False
 
     def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
         self._process = process
         take_values(self, process, values)
+
+    def close(self) -> None:
+        """End the channel and cut its consumers off; nothing of it is left. Closing twice is harmless."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._send(close_call(self._name))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _send(self, call: Call[T]) -> T:
         return send(self._process, call)
@@ -80,11 +106,23 @@ def send(process: ServerProcess, call: Call[T]) -> T:
     return call.result(process.result(process.begin(call.name, call.arguments)))
 
 
-def channel_call(statements: Sequence[str], database: str, objects: Sequence[str] | None) -> Call[Any]:
+def channel_call(
+    statements: Sequence[str], database: str, objects: Sequence[str] | None, server_version: str, name: str | None
+) -> Call[Any]:
     """The call that makes a channel."""
-    tracked = None if objects is None else [*objects]
-    arguments = {"statements": [*statements], "database": database, "objects": tracked}
+    arguments = {
+        "statements": [*statements],
+        "database": database,
+        "objects": None if objects is None else [*objects],
+        "server_version": server_version,
+        "name": name,
+    }
     return Call("channel", arguments, lambda values: values)
+
+
+def close_call(channel: str) -> Call[None]:
+    """The call that ends a channel."""
+    return Call("close_channel", {"channel": channel}, nothing)
 
 
 def take_values(channel: Any, process: ServerProcess, values: Mapping[str, str]) -> None:

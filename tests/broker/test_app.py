@@ -320,10 +320,10 @@ async def test_nothing_that_is_asked_of_a_server_waits_for_the_catalog_on_the_lo
         await until_ended(app)
         group_id = served.groups[0].id
         assert "added" in await app.reload()
-        await app._offsets.commit(group_id, [("shop", 0, 5, "")])
+        await app.offsets.commit(group_id, [("shop", 0, 5, "")])
         assert (await status(tmp_path))["channels"][0]["groups"][0]["offset"] == 5
         assert await records_of(tmp_path)
-        await app._offsets.delete(group_id)
+        await app.offsets.delete(group_id)
         free = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001"))
         embedded = await app.add_embedded(free.channels[0], ["CREATE TABLE x.t (id INT PRIMARY KEY)"], "test")
         await embedded.change("insert", "x.t", {"id": 7}, timestamp_s=1_700_000_000)

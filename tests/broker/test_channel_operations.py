@@ -399,7 +399,7 @@ async def test_what_is_committed_while_a_channel_is_released_goes_with_it(
     release_channel, commits = app.catalog.release_channel, []
 
     def commit() -> None:
-        commits.append(asyncio.ensure_future(app._offsets.commit(group.id, [(topic, 0, 7, "")])))
+        commits.append(asyncio.ensure_future(app.offsets.commit(group.id, [(topic, 0, 7, "")])))
 
     def released(*arguments: str) -> None:
         release_channel(*arguments)
@@ -410,7 +410,7 @@ async def test_what_is_committed_while_a_channel_is_released_goes_with_it(
     await asyncio.gather(*commits)
     assert commits
     assert await app.catalog.run(app.catalog.offsets) == []
-    assert app._offsets.group_ids() == []
+    assert app.offsets.group_ids() == []
 
 
 async def test_a_channel_that_leaves_the_file_runs_on_until_it_is_released(tmp_path: Path) -> None:
@@ -467,7 +467,7 @@ async def test_of_a_released_channel_nothing_is_left(control: Control) -> None:
     channel_id, other = await control.started(), await control.started()
     topic = (await control.show(channel_id)).topic
     group = await control.call("create_group", channel_id=channel_id, **GROUP)
-    await control.app._offsets.commit(group.id, [(topic, 0, 3, "")])
+    await control.app.offsets.commit(group.id, [(topic, 0, 3, "")])
     preview = await control.call("preview_release", channel_id=channel_id)
     assert preview.confirm == channel_id
     assert any(topic in sentence for sentence in preview.goes)
@@ -488,7 +488,7 @@ async def test_of_a_released_channel_nothing_is_left(control: Control) -> None:
     assert [path.name for path in (control.folder / "data" / "topics").iterdir()] == [
         f"{(await control.show(other)).topic}-0"
     ]
-    assert control.app._offsets.committed(group.id) == {}
+    assert control.app.offsets.committed(group.id) == {}
     assert control.app._accounts.group_ids == set()
     for operation in ("show_channel", "preview_release", "start_channel"):
         assert (await control.refused(operation, channel_id=channel_id)).refusal is Refusal.NOT_FOUND

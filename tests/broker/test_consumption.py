@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
-from broker.consumption import Consumption, _assigned, _committed_ms
+from broker.consumption import Consumption, _assigned, committed_ms_of
 from broker.context import Session
 from broker.control import GroupView
 from broker.group import DescribedMember, GroupDescription, GroupState
@@ -135,14 +135,14 @@ def test_who_commits_the_time_of_the_last_record_waits_for_nothing(world: World,
 
 @pytest.mark.parametrize("metadata", ["1698765432", "1698765432|more", "1698765432|"])
 def test_times_in_metadata(metadata: str) -> None:
-    assert _committed_ms(metadata) == 1_698_765_432_000
+    assert committed_ms_of(metadata) == 1_698_765_432_000
 
 
 @pytest.mark.parametrize(
     "metadata", [None, "", "NO_METADATA", "169876543", "16987654321", "0698765432", "x1698765432", "١٦٩٨٧٦٥٤٣٢"]
 )
 def test_other_metadata_is_no_time(metadata: str | None) -> None:
-    assert _committed_ms(metadata) is None
+    assert committed_ms_of(metadata) is None
 
 
 def test_a_group_that_is_behind_the_data_waits_for_the_oldest_record(world: World) -> None:

@@ -1,0 +1,122 @@
+"""Commits, waiting for them, groups and records of an embedded channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import kafka
+import pytest
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from binwire.testing import Channel, Committed, EmbeddedBroker, EmbeddedBrokerError, Group
+
+ORDERS = "CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))"
+NOW_S = "1700000000"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def channel(broker: EmbeddedBroker) -> Iterator[Channel]:
+    with broker.channel(ORDERS) as channel:
+        yield channel
+
+
+def commit(group: Channel | Group, offset: int, metadata: str = "") -> None:
+    """Commit as a consumer that assigns the partition to itself."""
+    consumer = kafka.KafkaConsumer(group_id=group.sid, enable_auto_commit=False, **group.kafka_python())
+    try:
+        consumer.commit({TopicPartition(group.topic, 0): OffsetAndMetadata(offset, metadata)})
+    finally:
+        consumer.close()
+
+
+def test_what_a_group_committed(channel):
+    assert channel.committed() is None
+    commit(channel, 1, NOW_S)
+    assert channel.committed() == Committed(1, NOW_S)
+    assert channel.committed(channel.sid) == channel.committed()
+
+
+def test_records_are_what_consumers_get(channel):
+    channel.insert("orders", {"id": 1, "note": "first"})
+    channel.heartbeat()
+    records = channel.records()
+    assert [record.operation for record in records] == ["DDL", "DDL", "BEGIN", "INSERT", "COMMIT", "HEARTBEAT"]
+    assert [record.offset for record in records] == [*range(6)]
+    assert records[3].after == {"id": 1, "note": "first"}
+
+
+@pytest.mark.parametrize(
+    ("offset", "metadata", "is_consumed"),
+    [(3, NOW_S, True), (3, f"{NOW_S}|x", True), (4, "", True), (5, "", True), (3, "", False), (2, NOW_S, False)],
+)
+def test_consumed_is_the_last_change_by_either_convention(channel, offset, metadata, is_consumed):
+    channel.insert("orders", {"id": 1})  # offset 3, its COMMIT 4
+    commit(channel, offset, metadata)
+    if is_consumed:
+        channel.wait_consumed()
+    else:
+        with pytest.raises(EmbeddedBrokerError, match=rf"change is at offset 3, and it committed offset {offset}"):
+            channel.wait_consumed(timeout_s=0)
+
+
+def test_nothing_written_is_consumed(broker):
+    with broker.channel() as empty:
+        empty.heartbeat()
+        empty.wait_consumed(timeout_s=0)
+
+
+def test_a_wait_ends_with_the_commit(channel):
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(channel.wait_consumed, timeout_s=60)
+        assert channel.committed() is None  # calls behind one that waits are answered
+        assert not waiting.done()
+        commit(channel, 2)
+        assert waiting.result() is None
+
+
+def test_a_wait_ends_when_the_channel_is_closed(channel):
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(channel.wait_consumed, timeout_s=60)
+        channel.committed()
+        channel.close()
+        with pytest.raises(EmbeddedBrokerError, match="there is no channel"):
+            waiting.result()
+
+
+def test_a_group_of_its_own(channel):
+    audit = channel.group("audit")
+    assert (audit.topic, audit.name) == (channel.topic, "audit")
+    assert audit.sid != channel.sid
+    commit(audit, 2)
+    audit.wait_consumed()
+    channel.wait_consumed(audit)
+    channel.wait_consumed("audit")
+    assert audit.committed() == Committed(2, "")
+    assert channel.committed() is None
+    with pytest.raises(EmbeddedBrokerError, match="has a group 'audit'; give this one another name"):
+        channel.group("audit")
+    with pytest.raises(EmbeddedBrokerError, match=r"channel 'c\d+' has no group 'nobody'; it has 'c\d+', 'audit'"):
+        channel.committed("nobody")
+    assert channel.group().name != channel.group().name
+
+
+def test_a_channel_by_name(broker):
+    with broker.channel(name="shop-1") as channel:
+        assert channel.topic == "cn_hangzhou_rm_shop-1_dtstest_version2"
+        with pytest.raises(EmbeddedBrokerError, match="there is a channel 'shop-1' already"):
+            broker.channel(name="shop-1")
+    broker.channel(name="shop-1").close()
+    with pytest.raises(EmbeddedBrokerError, match=r"a channel cannot be named 'a\.b'; allowed are"):
+        broker.channel(name="a.b")
+
+
+def test_the_source_is_of_the_version_asked_for(broker):
+    with broker.channel(ORDERS, server_version="5.7.44") as channel:
+        assert {record.source_version for record in channel.records()} == {"5.7.44"}
