@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 
+from tests.installed import Distribution
 from tests.live_server import LiveServer, open_server
 from tests.tools.server_builds import CORE_KINDS, KINDS
 
@@ -112,3 +113,9 @@ def server_factory() -> Iterator[ServerFactory]:
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    """The wheel and the sdist of this checkout."""
+    return Distribution(tmp_path_factory.mktemp("distribution"))
