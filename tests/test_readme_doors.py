@@ -6,8 +6,10 @@ wheel, what it requires and pytest, and nothing of this checkout.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import pytest
 
 from tests import installed
 from tests.installed import Distribution
+from tests.live_server import LiveServer
 from tests.tools import readme, transcript
 from tests.tools.transcript import Block, TranscriptError, difference, rooms
 from tests.transcript_room import Failed, Room
 
+_STATEMENT_END = re.compile(r";[ \t]*(?:--.*)?\n")
 ROOMS = rooms(readme.README.read_text(encoding="utf-8"))
 
 
@@ -47,20 +51,27 @@ def test_what_the_readme_shows_is_what_happens(
     variables = installed.clean_environment(home, path=commands)
     links = [variables.get("PIP_FIND_LINKS", ""), str(distribution.folder)]
     variables |= {"PIP_FIND_LINKS": " ".join(filter(None, links)), "PYTHONUNBUFFERED": "1"}
-    mysql = None
-    if request.node.get_closest_marker("server"):
-        server = request.getfixturevalue("mysql97")
-        mysql = (server.port, _statements_of(server))
-    with Room(folder, variables, mysql=mysql) as room:
+    with contextlib.ExitStack() as stack:
+        mysql = None
+        if request.node.get_closest_marker("server"):
+            server: LiveServer = request.getfixturevalue("mysql97")
+            stack.enter_context(_left_as_it_was(server))
+            mysql = (server.port, lambda text: server.execute_all(*_STATEMENT_END.split(text)))
+        room = stack.enter_context(Room(folder, variables, mysql=mysql))
         for block in blocks:
             room.replay(block)
 
 
-def _statements_of(server: Any) -> Callable[[str], None]:
-    def run(text: str) -> None:
-        server.execute_all(*(statement for statement in text.split(";\n") if statement.strip()))
-
-    return run
+@contextlib.contextmanager
+def _left_as_it_was(server: LiveServer) -> Iterator[None]:
+    """Databases and accounts that a reader makes are gone again from the server that all tests share."""
+    accounts = "SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user"
+    before = {*server.execute("SHOW DATABASES"), *server.execute(accounts)}
+    yield
+    for (name,) in {*server.execute("SHOW DATABASES")} - before:
+        server.execute(f"DROP DATABASE `{name}`")
+    for (account,) in {*server.execute(accounts)} - before:
+        server.execute(f"DROP USER {account}")
 
 
 # --- the convention -------------------------------------------------------------------------------------------------
