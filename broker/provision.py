@@ -98,9 +98,14 @@ def cluster_id(catalog: Catalog) -> str:
     """The cluster's id in Kafka's form, 22 characters; made once for each data directory."""
     kept = catalog.setting("cluster_id")
     if kept is None:
-        kept = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        kept = new_cluster_id()
         catalog.set_setting("cluster_id", kept)
     return kept
+
+
+def new_cluster_id() -> str:
+    """An id for a cluster, in Kafka's form."""
+    return base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
 
 
 def new_group_id() -> str:

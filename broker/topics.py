@@ -35,13 +35,15 @@ class Topic(Struct, frozen=True):
     """A topic, its log, and the channel that fills it.
 
     `time_before_start_is_start`: a ListOffsets time before the first record finds the first record, as with the
-    service's broker; if false it finds nothing.
+    service's broker; if false it finds nothing. `cluster_id`: of the cluster that the topic has moved to, which its
+    readers are told of in place of the broker's.
     """
 
     name: str
     log: LogReader
     channel_id: str
     time_before_start_is_start: bool = True
+    cluster_id: str | None = None
 
 
 class Topics:
@@ -67,6 +69,13 @@ class Topics:
         """List what `principal` may see, by name."""
         shown = (topic for topic in self if principal.topics is None or topic.name in principal.topics)
         return sorted(shown, key=lambda topic: topic.name)
+
+    def cluster_id(self, principal: Principal) -> str | None:
+        """The cluster that a principal with one topic of its own finds it in, None if that is the broker's."""
+        if principal.topics is None or len(principal.topics) != 1:
+            return None
+        own = self._topics.get(next(iter(principal.topics)))
+        return None if own is None else own.cluster_id
 
     def find(self, principal: Principal, name: str, partition: int = PARTITION) -> Topic | ErrorCode:
         """Return the topic, or the code to answer. A name that is not the principal's own gives 29 whether it exists

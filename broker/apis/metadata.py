@@ -4,6 +4,7 @@
 - Broker address: the listener the client came in on. The one broker is leader, controller and only replica.
 - A topic asked for by name is always answered: 3 unknown, 17 illegal name, 29 not the principal's own.
 - A login that only `dts_quirks` lets in: 5 for every topic, which clients retry until they time out.
+- Cluster id: that of the broker, or of the cluster that the client's own topic has moved to.
 - v1: rack, controller_id, is_internal; v2: cluster_id; v3: throttle_time_ms; v4: allow_auto_topic_creation, ignored;
   v5: offline_replicas.
 """
@@ -75,7 +76,7 @@ def handle(context: RequestContext, request: MetadataRequest) -> MetadataRespons
     address = context.session.address
     return MetadataResponse(
         brokers=[BrokerMetadata(node_id=broker.node_id, host=address.host, port=address.port)],
-        cluster_id=broker.cluster_id,
+        cluster_id=broker.topics.cluster_id(principal) or broker.cluster_id,
         controller_id=broker.node_id,
         topic_metadata=[_describe(context, name) for name in names],
     )

@@ -60,6 +60,18 @@ async def test_only_ones_own_topic_is_visible(broker: Broker) -> None:
     assert topics(broker, 1, [TOPIC, "another", "unknown"], OWN) == {TOPIC: 0, "another": 29, "unknown": 29}
 
 
+async def test_a_topic_that_moved_tells_its_own_readers_another_cluster(broker: Broker) -> None:
+    broker.topics.add(Topic(TOPIC, MemoryLog(TOPIC), "orders", cluster_id="moved"))
+
+    def cluster(who: Principal) -> str | None:
+        return metadata.handle(make_context(broker, 2, who), MetadataRequest(topics=[])).cluster_id
+
+    other = Principal(USERNAME, GROUP, frozenset({"another"}))
+    both, gone = Principal(USERNAME, GROUP, frozenset({TOPIC, "another"})), Principal("", "", frozenset())
+    assert cluster(OWN) == "moved"
+    assert [cluster(who) for who in (other, both, gone, ANONYMOUS)] == [CLUSTER_ID] * 4
+
+
 async def test_a_removed_topic_is_unknown(broker: Broker) -> None:
     broker.topics.remove(TOPIC)
     assert topics(broker, 1, [TOPIC], OWN) == {TOPIC: 3}
