@@ -173,6 +173,23 @@ class Assembler:
         self._add(record, timestamp_s)
         self._complete(SourcePosition(position.number, position.position, None))
 
+    @property
+    def next_id(self) -> int:
+        """The id of the next record."""
+        return self.next_offset + self._id_base
+
+    def take_ready(self, records: Sequence[bytes], timestamps_ms: Sequence[int], next_id: int) -> None:
+        """Records that are made already, between two transactions; what comes later has ids from `next_id` on, or
+        greater ones.
+        """
+        self.pending.values += records
+        self.pending.timestamps_ms += timestamps_ms
+        self.pending.size_bytes += sum(map(len, records))
+        self.next_offset += len(records)
+        self._id_base = max(self._id_base, next_id - self.next_offset)
+        position = self._walker.position
+        self._complete(SourcePosition(position.number, position.position, None))
+
     def _nothing(self, step: Step) -> None:
         if step.kind is _FILE:
             self._targets.clear()

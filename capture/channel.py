@@ -324,6 +324,20 @@ class Channel:
         self._refuse_waiting()
         await future
 
+    @property
+    def next_id(self) -> int:
+        """The id of the next record."""
+        return self._log.end_offset + self._work.id_base if self._session is None else self._session.next_id
+
+    def interject(self, records: Sequence[bytes], timestamps_ms: Sequence[int], next_id: int) -> bool:
+        """Write records that are made already, between two transactions; what comes later has ids from `next_id` on, or
+        greater ones. False, and nothing done, while there is no stream or it carries something over.
+        """
+        if self._session is None or not self._session.interject(records, timestamps_ms, next_id):
+            return False
+        self._work = replace(self._work, id_base=self._session.next_id - self._log.end_offset)
+        return True
+
     # ---- who waits ----
 
     def _has_published(self, position: BinlogPosition) -> bool:

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from capture.assembler import Assembler
-from capture.batches import FLUSH_BYTES, encode
+from capture.batches import FLUSH_BYTES, encode, spans
 from capture.compressed_events import PLAIN_TYPES
 from capture.data_changes import DataChanges
 from capture.dialect import Dialect
@@ -372,11 +372,38 @@ class Session:
             self._streaming.cancel()
 
     def _write_heartbeat_if_due(self) -> bool:
-        is_before_resume = self.walker.position.order < self._resume_order
-        if self.walker.in_transaction or self._xa.publishing or is_before_resume or not self.pacer.due():
+        if not self._is_between_transactions() or not self.pacer.due():
             return False
         self._assembler.read_ms = self._clock.now_ms()
         self._assembler.heartbeat(self.pacer.take())
+        return True
+
+    def _is_between_transactions(self) -> bool:
+        """Whether the stream stands where a record may follow that belongs to none."""
+        is_before_resume = self.walker.position.order < self._resume_order
+        return not (self.walker.in_transaction or self._xa.publishing or is_before_resume)
+
+    # ---- what no event stands for ----
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next record."""
+        return self._assembler.next_id
+
+    def interject(self, records: Sequence[bytes], timestamps_ms: Sequence[int], next_id: int) -> bool:
+        """Write ready records where the stream stands, as `Assembler.take_ready`; False, and nothing done, while events
+        are carried over.
+        """
+        if self._busy or not self._is_between_transactions():
+            return False
+        self._assembler.take_ready(records, timestamps_ms, next_id)
+        base, codec = self._first(), self._codec
+        batches = [
+            encode_batch(base + start, records[start:end], timestamps_ms[start:end], codec)
+            for start, end, _ in spans(records, len(records))
+        ]
+        self._write(batches, len(records))
+        self._commit()
         return True
 
     # ---- writing ----
