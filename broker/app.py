@@ -169,6 +169,11 @@ class Application:
         directory.write_ready({"listeners": self._shown_listeners(), "pid": os.getpid()})
         await self._start_channels(plan)
 
+    @property
+    def server(self) -> BrokerServer:
+        """What clients are connected to."""
+        return self._server
+
     def _new_console(self) -> ConsoleServer | None:
         """What serves the control plane; it has the passwords that are in the configuration."""
         if self._config.console is None:

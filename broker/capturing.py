@@ -23,6 +23,7 @@ from storage.records import iter_batches, iter_records
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from io import BytesIO
 
     from broker.config import ChannelConfig, Config
     from broker.control import PrecheckItem
@@ -102,6 +103,18 @@ class EmbeddedChannel:
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
         return self._opened.log.high_watermark
+
+    async def expire(self) -> int:
+        """Have everything so far go, as when its time is over, but the HEARTBEAT record that this writes.
+
+        Returns the offset that the log starts with then. Raises CallFailedError.
+        """
+        log = self._opened.log
+        log.roll()
+        await self.change(lambda source: source.heartbeat())
+        await log.flushed()
+        log.expire()
+        return log.log_start_offset
 
 
 def new_channel(spec: ChannelSpec, log: SegmentLog, catalog: Catalog, source: SourceFactory, clock: Clock) -> Channel:
@@ -311,6 +324,27 @@ def record_schema() -> dict[str, Any]:
 
     document: dict[str, Any] = json.decode(SCHEMA_FILE.read_bytes())
     return document
+
+
+def record_reader() -> Callable[[BytesIO], dict[str, Any]]:
+    """What takes one record after the other from a stream, each as `record_decoder` gives it; ValueError for others."""
+    from capture.avro import decode_next
+    from capture.errors import CaptureError
+
+    def read(stream: BytesIO) -> dict[str, Any]:
+        try:
+            return decode_next(stream)
+        except CaptureError as error:
+            raise ValueError(str(error)) from None
+
+    return read
+
+
+def record_encoder() -> Callable[[dict[str, Any]], bytes]:
+    """The way back of `record_decoder`."""
+    from capture.avro import encode
+
+    return encode
 
 
 def record_decoder() -> Callable[[bytes], dict[str, Any]]:

@@ -38,6 +38,7 @@ from storage.scheduler import SLICE_MS, sleep
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
+    from broker.faults import Effect
     from broker.listener import Listener
     from broker.server import BrokerServer
     from broker.wire import Buffer
@@ -162,6 +163,18 @@ class Client(asyncio.Protocol):
             self._context.release()
         self._server.forget(self)
 
+    # What others may know
+
+    @property
+    def client_id(self) -> str:
+        """What the client calls itself."""
+        return self._core.client_id
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in flight; a fetch that waits is."""
+        return not self._is_busy
+
     # Requests
 
     def _pump(self) -> None:
@@ -220,6 +233,11 @@ class Client(asyncio.Protocol):
         if event.refusal is not None:
             self._respond(event, event.refusal)
             return
+        if self._server.faults is not None:
+            effect = self._server.faults.on(event, self.session.principal, self.peer)
+            if effect is not None:
+                self._start(self._suffer(event, context, effect))
+                return
         try:
             result = event.api.handle(context, event.body)
         except Exception as error:
@@ -283,6 +301,21 @@ class Client(asyncio.Protocol):
             code = ErrorCode.UNKNOWN_SERVER_ERROR
             response = request.api.error(request.api_version, request.body, code, None)
         self._complete(request, response)
+
+    async def _suffer(self, request: Request, context: RequestContext, effect: Effect) -> None:
+        """Answer a request that a scripted fault meets."""
+        try:
+            response = await effect.answer(request, context, self._wait)
+        except Exception as error:
+            await self._fail(request, error)
+        else:
+            if effect.cut_after_bytes is not None:
+                self._tell("a scripted fault cuts its answer")
+                self._task = None
+                self._is_closing = True
+                self._write([b"".join(self._core.respond(request, response))[: effect.cut_after_bytes]])
+            elif await self._is_within_quota():
+                self._complete(request, response)
 
     def _complete(self, request: Request, response: Message) -> None:
         """Answer a request that waited, and go on with the next."""

@@ -99,6 +99,11 @@ class Connection:
         """Of the request before: clients do not change it."""
 
     @property
+    def client_id(self) -> str:
+        """What the peer called itself in its last request, "" before the first."""
+        return self._client_id
+
+    @property
     def buffered_bytes(self) -> int:
         """Bytes received and not yet taken."""
         return len(self._buffer) + (len(self._whole) if self._whole is not None else 0)

@@ -247,6 +247,14 @@ class GroupCoordinator:
             self._dismiss(group, ErrorCode.UNKNOWN_MEMBER_ID)
             group.move_to(GroupState.DEAD)
 
+    def rebalance(self, group_id: str) -> bool:
+        """Have the members of a group join again, unless they do already; whether it was stable."""
+        group = self._groups.get(group_id)
+        if group is None or group.state is not GroupState.STABLE:
+            return False
+        self._prepare_rebalance(group)
+        return True
+
     def shut_down(self) -> None:
         """Answer everything parked with COORDINATOR_NOT_AVAILABLE, stop all timers, and refuse what comes."""
         self._is_active = False

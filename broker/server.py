@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broker.context import Broker, Session
+    from broker.faults import Faults
     from broker.principal import Principal
     from storage.scheduler import Timer
 
@@ -61,6 +62,8 @@ class BrokerServer:
         """Requests that have come, by the key of their API."""
         self.sent_bytes = 0
         """Of responses, the moment they are begun."""
+        self.faults: Faults | None = None
+        """What a test has scripted to go wrong."""
 
     @property
     def is_serving(self) -> bool:
@@ -143,6 +146,11 @@ class BrokerServer:
                 listener.certificate.look()
                 doubts += listener.certificate.doubts()
         return doubts
+
+    @property
+    def clients(self) -> tuple[Client, ...]:
+        """The connections that are open."""
+        return tuple(self._clients)
 
     def disconnect(self, matches: Callable[[Principal], bool], reason: str) -> int:
         """Cut the connections whose principal `matches` (changed password, deleted group); return how many."""

@@ -439,6 +439,11 @@ class SegmentLog:
         doomed, self._doomed = self._doomed, []
         return doomed
 
+    def expire(self) -> None:
+        """Take everything before the newest segment out of the log, as if its time were over."""
+        self._doomed += self._segments.remove_oldest(len(self._segments.ordered) - 1)
+        self.upkeep.wake()
+
     def keep_doomed(self, segments: Sequence[Segment]) -> None:
         """Try again later to delete what the system refused to."""
         self._doomed += segments
