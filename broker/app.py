@@ -62,6 +62,7 @@ from storage.clock import SystemClock
 from storage.cold import ColdReads
 from storage.directory import DataDirectory
 from storage.errors import StorageError
+from storage.files import Files, VolatileFiles
 from storage.log import resident
 from storage.scheduler import LoopScheduler, give_way
 from storage.segment_log import SegmentLog
@@ -92,9 +93,18 @@ class Application:
     """One running server over one data directory. `start`, then `close`, once each, on one event loop."""
 
     def __init__(
-        self, config: Config, clock: Clock | None = None, read_again: Callable[[], Config] | None = None
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        read_again: Callable[[], Config] | None = None,
+        *,
+        is_volatile: bool = False,
     ) -> None:
-        """`read_again` reads the file that `config` came from, as it is then, for `reload`."""
+        """`read_again` reads the file that `config` came from, as it is then, for `reload`. Of a data directory that
+        `is_volatile` nobody keeps anything, so nothing is asked of the medium.
+        """
+        self._is_volatile = is_volatile
+        self.files = VolatileFiles() if is_volatile else Files()
         self._config = config
         self._read_again = read_again
         self.changing = asyncio.Lock()
@@ -121,10 +131,12 @@ class Application:
             raise
 
     async def _start(self) -> None:
-        directory = self._directory = DataDirectory.open(self._config.data_path)
+        directory = self._directory = DataDirectory.open(self._config.data_path, self.files)
         if directory.crashed:
             _log.warning("the last run did not end in good order; its logs are recovered")
-        self.catalog = await asyncio.to_thread(Catalog.open, directory.catalog_path)
+        self.catalog = await asyncio.to_thread(
+            Catalog.open, directory.catalog_path, self.files, is_volatile=self._is_volatile
+        )
         self._floor.append(self._close_catalog)
         self._scheduler = LoopScheduler()
         self._accounts = Accounts(self.clock, self._scheduler)
@@ -542,7 +554,9 @@ class Application:
             self._new_logs.add(folder)
         if spec.topic in self.unreleased:
             raise StorageError(self.unreleased[spec.topic])
-        log = SegmentLog.open(folder, spec.topic, log_config(config), self.clock, cold=self._cold_reads)
+        log = SegmentLog.open(
+            folder, spec.topic, log_config(config), self.clock, files=self.files, cold=self._cold_reads
+        )
         closers: list[Closer] = [partial(self._close_log, log)]
         self._floor += closers
         try:

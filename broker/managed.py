@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from broker.app import Application
     from broker.plan import Plan
+    from storage.files import Files
 
 CHANNEL_ID_CHARACTERS: Final = 15
 DEFAULT_REGION: Final = "local"
@@ -210,7 +211,7 @@ async def delete_log(app: Application, topic: str) -> None:
     """Delete the log of a noted topic, and forget the note. Raises StorageError, and the note stays."""
     folder = app.topic_path(topic)
     try:
-        await asyncio.to_thread(_delete_folder, folder)
+        await asyncio.to_thread(_delete_folder, folder, app.files)
     except OSError as error:
         app.unreleased[topic] = (
             f"the log {folder} of a released channel could not be deleted ({error.strerror or error}); delete it, or "
@@ -232,14 +233,12 @@ def _size_bytes(folder: Path) -> int:
     return total
 
 
-def _delete_folder(folder: Path) -> None:
-    from storage.files import Files
-
+def _delete_folder(folder: Path, files: Files) -> None:
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:
         folder.unlink(missing_ok=True)
-    Files().sync_directory(folder.parent)
+    files.sync_directory(folder.parent)
 
 
 # --- changes --------------------------------------------------------------------------------------------------------

@@ -95,7 +95,6 @@ CLOSE_S: Final = 30
 
 _PRAGMAS: Final = (
     "journal_mode = WAL",
-    "synchronous = FULL",
     "fullfsync = ON",  # macOS: flush the medium's own cache too; nothing elsewhere
     "checkpoint_fullfsync = ON",
     "busy_timeout = 5000",
@@ -192,8 +191,10 @@ class Catalog(ControlTables):
         self._commits = CommitThread(self._transaction, self._savepoint)
 
     @classmethod
-    def open(cls, path: Path, files: Files | None = None) -> Catalog:
+    def open(cls, path: Path, files: Files | None = None, *, is_volatile: bool = False) -> Catalog:
         """Create the database if there is none, check it, bring it to the current version.
+
+        With `is_volatile` nothing is asked of the medium: a machine that loses its power loses the catalog.
 
         Raises:
             CatalogCorrupt: it is not a database, or its pages do not verify.
@@ -208,7 +209,7 @@ class Catalog(ControlTables):
             raise StorageError(f"the catalog {path} cannot be opened ({error})") from error
         try:
             catalog = cls(path, connection)
-            catalog._set_up()
+            catalog._set_up("OFF" if is_volatile else "FULL")
             if is_new:
                 (files or Files()).sync_directory(path.parent)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -514,9 +515,9 @@ class Catalog(ControlTables):
 
     # Opening
 
-    def _set_up(self) -> None:
+    def _set_up(self, synchronous: str) -> None:
         """What `open` does once there is a connection."""
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"synchronous = {synchronous}"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
         version = self._require_ours()
         if self._size_bytes() <= CHECKED_BYTES_MAX:

@@ -189,6 +189,24 @@ class Files:
         self.sync_directory(path.parent)
 
 
+class VolatileFiles(Files):
+    """For data that nobody keeps beyond the process, as a test fixture's: nothing is asked of the medium. A machine
+    that loses its power loses it; everything else is as with `Files`.
+    """
+
+    def allocate(self, descriptor: int, start: int, size: int) -> None:
+        """Set nothing aside."""
+
+    def sync(self, descriptor: int) -> None:
+        """Leave it to the system."""
+
+    def sync_directory(self, path: Path) -> None:
+        """Leave it to the system."""
+
+    def sync_names(self, descriptor: int) -> None:
+        """Leave it to the system."""
+
+
 def _find_fallocate() -> Any:
     try:
         found = ctypes.CDLL(None, use_errno=True).fallocate64

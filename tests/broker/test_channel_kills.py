@@ -14,6 +14,7 @@ import pytest
 
 from broker import managed
 from storage.catalog_reading import read_catalog
+from storage.files import Files
 from storage.segment_log import SegmentLog
 from tests.broker.control_plane import RECORDING, Control
 from tests.server_process import ServerProcess
@@ -50,12 +51,12 @@ class Moments:
             self.take()
             return log
 
-        def delete_between(folder: Path) -> None:
+        def delete_between(folder: Path, files: Files) -> None:
             self.take()
             for file in sorted(folder.glob("*")):
                 file.unlink()
                 self.take()
-            delete(folder)
+            delete(folder, files)
             self.take()
 
         monkeypatch.setattr(control.app.catalog, "run", run_between)

@@ -557,7 +557,7 @@ async def test_a_log_that_cannot_be_deleted_goes_with_the_next_start(
 ) -> None:
     channel_id = await control.started(instance_id="rm", region="cn")
 
-    def refuse(_: Path) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
