@@ -90,7 +90,7 @@ class EmbeddedSource:
         self._encoder = EventEncoder(server_version=server_version)
         self._head = b""
         self._file_begins = BINLOG_MAGIC_BYTES
-        self._begin_file(self._now_s(None))
+        self._begin_file(self.time_s(None))
 
     # ---- changes ----
 
@@ -123,7 +123,7 @@ class EmbeddedSource:
         return statements
 
     def _execute(self, sql: str, statements: Sequence[Statement], database: str, timestamp_s: int | None) -> None:
-        time_s = self._now_s(timestamp_s)
+        time_s = self.time_s(timestamp_s)
         with self._group(time_s):
             self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
             session = Session(database or None, DEFAULT_STATUS.sql_mode or 0, DEFAULT_STATUS.collation_server)
@@ -163,7 +163,7 @@ class EmbeddedSource:
     def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """One HEARTBEAT record."""
         self._refuse_inside("a heartbeat")
-        time_s = self._now_s(timestamp_s)
+        time_s = self.time_s(timestamp_s)
         raw = self._encoder.heartbeat(self._file)
         self._keep([_Kept(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))])
 
@@ -172,7 +172,7 @@ class EmbeddedSource:
         """Everything called inside is one transaction; an exception inside drops it."""
         if self._open is not None:
             raise UnsupportedStatement("transactions cannot be nested; call transaction() once")
-        time_s = self._now_s(timestamp_s)
+        time_s = self.time_s(timestamp_s)
         with self._group(time_s):
             self._add(self._encoder.query(time_s, "BEGIN", database=self.database, thread_id=THREAD_ID))
             yield
@@ -211,11 +211,16 @@ class EmbeddedSource:
     def rotate(self, *, timestamp_s: int | None = None) -> None:
         """End the file and begin the next, as FLUSH BINARY LOGS does."""
         self._refuse_inside("a new file")
-        self._next_file(self._now_s(timestamp_s))
+        self._next_file(self.time_s(timestamp_s))
 
     def table(self, name: str) -> TableVersion:
         """The definition of a table named `table` or `database.table`. Raises SchemaMismatch."""
         return self._history.table(*self.table_name(name))
+
+    @property
+    def history(self) -> SchemaHistory:
+        """The definitions of all its tables, now."""
+        return self._history
 
     def table_name(self, name: str) -> tuple[str, str]:
         """Database and table that `table` or `database.table` names."""
@@ -233,7 +238,7 @@ class EmbeddedSource:
             with self.transaction(timestamp_s=timestamp_s):
                 self._change(encode, name, rows, timestamp_s)
             return
-        time_s = self._open_time_s if timestamp_s is None else self._now_s(timestamp_s)
+        time_s = self._open_time_s if timestamp_s is None else self.time_s(timestamp_s)
         table_id, table = self._table(name)
         self._add(self._encoder.table_map(time_s, table, table_id))
         for start in range(0, len(rows), ROWS_PER_EVENT):
@@ -294,7 +299,8 @@ class EmbeddedSource:
         self._head = self._encoder.format_description(time_s)
         self._keep([_Kept(self.position, self._head)])
 
-    def _now_s(self, timestamp_s: int | None) -> int:
+    def time_s(self, timestamp_s: int | None) -> int:
+        """The time that a change gets, by default now. Raises SourceRefused for one that no event can have."""
         if timestamp_s is None:
             return self._clock.now_ms() // 1000
         if not 1 <= timestamp_s <= TIMESTAMP_S_MAX:
