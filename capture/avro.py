@@ -30,16 +30,24 @@ def schema() -> Any:
 
 def decode(record: bytes) -> dict[str, Any]:
     """A whole record. Raises MalformedEvent if the bytes are cut short, of another schema, or followed by others."""
-    import fastavro
-
     stream = io.BytesIO(record)
-    try:
-        fields: Any = fastavro.schemaless_reader(stream, schema(), None, return_record_name=True)
-    except (EOFError, IndexError, ValueError, MemoryError, OverflowError) as error:
-        raise MalformedEvent(f"{len(record)} bytes are not a DTS record of the known schema.") from error
+    fields = decode_next(stream)
     rest = len(record) - stream.tell()
     if rest:
         raise MalformedEvent(f"A DTS record of {stream.tell()} bytes is followed by {rest} others.")
+    return fields
+
+
+def decode_next(stream: io.BytesIO) -> dict[str, Any]:
+    """The record where a stream of records stands, which stands behind it then. Raises MalformedEvent."""
+    import fastavro
+
+    start = stream.tell()
+    try:
+        fields: Any = fastavro.schemaless_reader(stream, schema(), None, return_record_name=True)
+    except (EOFError, IndexError, ValueError, MemoryError, OverflowError) as error:
+        count = len(stream.getbuffer()) - start
+        raise MalformedEvent(f"{count} bytes are not a DTS record of the known schema.") from error
     return {**fields, **{name: _map(_cell, fields[name]) for name in _IMAGES}}
 
 
