@@ -110,6 +110,16 @@ def _client_cell(cell: str, notes: dict[str, int]) -> str:
     return f"{shown} {notes.setdefault(note, len(notes) + 1)}"
 
 
+def fault_table() -> str:
+    """What can be made to go wrong in a test, and what a correct consumer does about it."""
+    sys.path.insert(0, str(CHECKOUT))
+    from broker.fixture.fault_kinds import KINDS
+
+    lines = ["| `channel.faults.` | What happens | A correct consumer |", "|---|---|---|"]
+    lines += [f"| `{each.name}({each.arguments})` | {each.happens} | {each.consumer} |" for each in KINDS]
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """How fast it is, by the newest committed results of the benchmarks."""
     sys.path.insert(0, str(CHECKOUT))
