@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import random
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,12 +18,14 @@ from msgspec.structs import replace
 from broker.channels import shown_item
 from broker.config_rules import ConfigError
 from storage.clock import SystemClock
+from storage.compression import NONE
 from storage.directory import catalog_path, topic_path
 from storage.errors import StorageError
+from storage.log import SourcePosition
 from storage.records import iter_batches, iter_records
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from io import BytesIO
 
     from broker.config import ChannelConfig, Config
@@ -74,10 +77,14 @@ class OpenChannel(NamedTuple):
 class EmbeddedChannel:
     """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
 
-    def __init__(self, opened: OpenChannel, source: EmbeddedSource) -> None:
+    def __init__(self, opened: OpenChannel, source: EmbeddedSource, clock: Clock) -> None:
         self.group_id = opened.group_ids[0]
         self._opened = opened
         self._source = source
+        self._clock = clock
+        self._free = asyncio.Event()
+        """Not set while somebody has the channel to himself."""
+        self._free.set()
 
     @property
     def log(self) -> LogReader:
@@ -97,12 +104,89 @@ class EmbeddedChannel:
         """
         from capture.errors import CaptureError
 
+        await self._turn()
         try:
             make(self._source)
             await self._opened.channel.wait_visible(self._source.position)
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
         return self._opened.log.high_watermark
+
+    async def change_untracked(self, make: ChangeMaker) -> int:
+        """The same, but whatever rows `make` changes there are records of them: no matter what the channel tracks."""
+        from capture.errors import CaptureError
+        from capture.untracked import everything_since
+
+        async with self.still() as opened:
+            since, log = self._source.position, opened.log
+            try:
+                make(self._source)
+                made = await everything_since(self._source, since, opened.channel.spec, log.end_offset, self._clock)
+            except CaptureError as error:
+                raise CallFailedError(str(error)) from None
+            if made.positions:
+                await self._append(made.values, made.timestamps_ms, made.positions)
+            return log.high_watermark
+
+    async def write_noops(self, count: int, timestamp_s: int | None) -> int:
+        """Write NOOP records, of which the source knows nothing; the high watermark. Raises CallFailedError."""
+        from capture.errors import SourceRefused
+        from capture.store_records import noop
+
+        async with self.still() as opened:
+            try:
+                time_s = self._source.time_s(timestamp_s)
+            except SourceRefused as error:
+                raise CallFailedError(str(error)) from None
+            version = (await self._source.connect()).version
+            first_id = opened.log.end_offset + opened.channel.spec.id_base
+            place = self._source.position
+            await self._append(
+                [noop(first_id + index, time_s, version) for index in range(count)],
+                [time_s * 1000] * count,
+                [SourcePosition(place.number, place.position)],
+            )
+            return opened.log.high_watermark
+
+    async def _append(
+        self, values: Sequence[bytes], timestamps_ms: Sequence[int], positions: Sequence[SourcePosition]
+    ) -> None:
+        """Write behind all there is, while the channel is still."""
+        from capture.batches import encode
+
+        log = self._opened.log
+        log.append(await encode(log.end_offset, values, timestamps_ms, len(values), NONE))
+        log.commit(positions)
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[OpenChannel]:
+        """Have the channel to oneself: what was called before is visible, the channel is stopped behind it, and other
+        calls wait. Raises CallFailedError if it stands still already.
+        """
+        from capture.errors import CaptureError
+
+        await self._turn()
+        self._free.clear()
+        try:
+            try:
+                await self._opened.channel.wait_visible(self._source.position)
+            except CaptureError as error:
+                raise CallFailedError(str(error)) from None
+            await self._opened.channel.stop()
+            try:
+                yield self._opened
+            finally:
+                await self._opened.channel.start()
+        finally:
+            self._free.set()
+
+    async def _turn(self) -> None:
+        while not self._free.is_set():
+            await self._free.wait()
+
+    def go_on_with(self, opened: OpenChannel) -> None:
+        """Another channel and log have taken the place of those it had; while it is still."""
+        self._opened = opened
 
     async def expire(self) -> int:
         """Have everything so far go, as when its time is over, but the HEARTBEAT record that this writes.
@@ -154,7 +238,7 @@ async def open_embedded(
             await opened.channel.wait_visible(source.position)
     except (CaptureError, ConfigError, StorageError) as error:
         raise CallFailedError(str(error)) from None
-    return EmbeddedChannel(opened, source)
+    return EmbeddedChannel(opened, source, clock)
 
 
 def source_address(config: ChannelConfig, path: str) -> SourceAddress:
