@@ -1,7 +1,8 @@
 """A source whose changes come by call: statements and rows are encoded as binlog events and read like a server's.
 
-It is a MySQL server as far as its binlog goes: one file after the other, a GTID for each transaction, BEGIN, TABLE_MAP
-and rows, XID. Tables are those its own statements made, followed by the same schema history that reads them back.
+It is a MySQL or MariaDB server of a chosen version (`capture/binlog_form.py`) as far as its binlog goes: one file after
+the other, a GTID for each transaction, BEGIN, TABLE_MAP and rows, XID. Tables are those its own statements made,
+followed by the same schema history that reads them back.
 Events are kept until they are in the log (`committed`), so that a channel may begin again.
 
 Calls are made on the loop's thread; a call that raises leaves nothing behind.
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from capture.binlog_form import binlog_form
 from capture.dialect import Dialect
-from capture.encode import DEFAULT_STATUS, EventEncoder
+from capture.encode import EventEncoder
 from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
 from capture.events import Checksum
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
@@ -73,10 +75,15 @@ class EmbeddedSource:
         """`database` is the one that names without a database mean."""
         self.database = database
         self._clock = clock
+        self._form = binlog_form(server_version)
         self._server_version = server_version
         self._server_uuid = str(uuid4())
         self._dialect = Dialect.of(server_version)
-        self._history = SchemaHistory(self._dialect, lambda database, table: True)
+        self._history = SchemaHistory(
+            self._dialect,
+            lambda database, table: True,
+            explicit_defaults_for_timestamp=self._dialect.explicit_defaults_for_timestamp,
+        )
         self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
         self._transactions = 0
         self._open: list[_Kept] | None = None
@@ -87,7 +94,7 @@ class EmbeddedSource:
         self._wake: asyncio.Future[None] | None = None
         self._streams = False
         self._file_number = 0
-        self._encoder = EventEncoder(server_version=server_version)
+        self._encoder = self._form.encoder(server_version)
         self._head = b""
         self._file_begins = BINLOG_MAGIC_BYTES
         self._begin_file(self.time_s(None))
@@ -116,7 +123,7 @@ class EmbeddedSource:
     def _statements(self, sql: str) -> list[Statement]:
         from capture.ddl import parse
 
-        statements = parse(sql, DEFAULT_STATUS.sql_mode or 0, self._dialect)
+        statements = parse(sql, self._form.sql_mode, self._dialect)
         for statement in statements:
             if not isinstance(statement, TABLE_STATEMENTS):
                 raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
@@ -124,9 +131,10 @@ class EmbeddedSource:
 
     def _execute(self, sql: str, statements: Sequence[Statement], database: str, timestamp_s: int | None) -> None:
         time_s = self.time_s(timestamp_s)
-        with self._group(time_s):
-            self._add(self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID))
-            session = Session(database or None, DEFAULT_STATUS.sql_mode or 0, DEFAULT_STATUS.collation_server)
+        with self._group(time_s, standalone=True):
+            self._add(self._query(time_s, sql, database))
+            status = self._form.status
+            session = Session(database or None, self._form.sql_mode, status.collation_server, flags2=status.flags2)
             position = (self._file_number, self._encoder.position)
             for change in self._history.apply(statements, session, position, sql):
                 if change.unresolved is not None:
@@ -174,7 +182,8 @@ class EmbeddedSource:
             raise UnsupportedStatement("transactions cannot be nested; call transaction() once")
         time_s = self.time_s(timestamp_s)
         with self._group(time_s):
-            self._add(self._encoder.query(time_s, "BEGIN", database=self.database, thread_id=THREAD_ID))
+            if self._form.gtid_parts is not None:
+                self._add(self._query(time_s, "BEGIN", self.database))
             yield
             self._add(self._encoder.xid(time_s, self._transactions))
 
@@ -255,14 +264,22 @@ class EmbeddedSource:
             known = self._table_ids[key] = (len(self._table_ids) + 100 + self._transactions, version)
         return known
 
+    def _query(self, time_s: int, sql: str, database: str) -> bytes:
+        return self._encoder.query(time_s, sql, database=database, thread_id=THREAD_ID, status=self._form.status)
+
+    def _gtid(self, time_s: int, *, standalone: bool) -> bytes:
+        if self._form.gtid_parts is None:
+            return self._encoder.mariadb_gtid(time_s, 0, self._transactions, standalone=standalone)
+        return self._encoder.gtid(time_s, self._server_uuid, self._transactions)
+
     @contextmanager
-    def _group(self, time_s: int) -> Iterator[None]:
+    def _group(self, time_s: int, *, standalone: bool = False) -> Iterator[None]:
         """Keep what is added as one GTID's events, all or nothing."""
         start = self._encoder.position
         self._open, self._open_time_s = [], time_s
         self._transactions += 1
         try:
-            self._add(self._encoder.gtid(time_s, self._server_uuid, self._transactions))
+            self._add(self._gtid(time_s, standalone=standalone))
             yield
         except BaseException:
             self._encoder.position = start
@@ -333,9 +350,9 @@ class EmbeddedSource:
     async def connect(self) -> ServerInfo:
         return ServerInfo(
             version=self._server_version,
-            flavour=Flavour.MYSQL,
+            flavour=Flavour.MARIADB if self._dialect.is_mariadb else Flavour.MYSQL,
             server_id=self._encoder.server_id,
-            server_uuid=self._server_uuid,
+            server_uuid=None if self._dialect.is_mariadb else self._server_uuid,
             lower_case_table_names=0,
             beginning=BinlogPosition(file_name(FILE_BASE, 1), BINLOG_MAGIC_BYTES),
         )

@@ -52,6 +52,19 @@ DEFAULT_STATUS = QueryStatus(
 
 _ARTIFICIAL_FLAG = 0x0020
 _COMMIT_TIME_BYTES = 7
+_MARIADB_STATEMENT, _MARIADB_TRANSACTION = 1 | 8 | 32, 4 | 8
+"""FL_STANDALONE, ALLOW_PARALLEL, DDL; FL_TRANSACTIONAL, ALLOW_PARALLEL of MariaDB's sql/log_event.h (10.11)."""
+
+
+class GtidParts(Enum):
+    """What a GTID event says besides the number; each also what those before it say."""
+
+    NUMBER = "number"
+    """MySQL 5.6."""
+    LOGICAL_CLOCK = "logical clock"
+    """MySQL 5.7."""
+    COMMIT_TIME = "commit time"
+    """MySQL 8.0 and later."""
 
 
 class RowMetadata(Enum):
@@ -62,7 +75,7 @@ class RowMetadata(Enum):
     FULL = "full"
 
 
-_POST_HEADER_BYTES = bytes.fromhex("000d0008000000000400040000006200041a08000000080808020000000a0a0a2a2a001234000a2800")
+POST_HEADER_BYTES = bytes.fromhex("000d0008000000000400040000006200041a08000000080808020000000a0a0a2a2a001234000a2800")
 """Fixed parts of the event types 1 to 41, as MySQL 8.0 writes them."""
 
 _ROWS_TYPES = {
@@ -91,6 +104,8 @@ class EventEncoder:
         rows_version: int = 2,
         row_metadata: RowMetadata = RowMetadata.MINIMAL,
         position: int = len(BINLOG_MAGIC),
+        post_header_bytes: bytes = POST_HEADER_BYTES,
+        gtid_parts: GtidParts = GtidParts.COMMIT_TIME,
     ) -> None:
         self.server_id = server_id
         self.server_version = server_version
@@ -98,6 +113,8 @@ class EventEncoder:
         self.rows_version = rows_version
         self.row_metadata = row_metadata
         self.position = position
+        self._post_header_bytes = post_header_bytes
+        self._gtid_parts = gtid_parts
         self._charsets = charsets(Dialect.of(server_version))
         self._layouts: dict[int, _Layout] = {}
 
@@ -120,7 +137,7 @@ class EventEncoder:
         """FORMAT_DESCRIPTION, the first event of a file."""
         version = self.server_version.encode("ascii").ljust(50, b"\0")
         fixed = struct.pack("<H50sIB", 4, version, timestamp, HEADER_BYTES)
-        body = fixed + _POST_HEADER_BYTES + bytes([self.checksum])
+        body = fixed + self._post_header_bytes + bytes([self.checksum])
         return self.event(EventType.FORMAT_DESCRIPTION, timestamp, body)
 
     def previous_gtids(self, timestamp: int, previous: PreviousGtidsEvent) -> bytes:
@@ -160,9 +177,18 @@ class EventEncoder:
         return self._gtid(EventType.ANONYMOUS_GTID, timestamp, bytes(16), 0, commit_us)
 
     def _gtid(self, event_type: EventType, timestamp: int, sid: bytes, number: int, commit_us: int | None) -> bytes:
-        commit = timestamp * 1_000_000 if commit_us is None else commit_us
-        body = struct.pack("<B16sqBqq", 0, sid, number, 2, 0, 1) + commit.to_bytes(_COMMIT_TIME_BYTES, "little")
+        body = struct.pack("<B16sq", 0, sid, number)
+        if self._gtid_parts is not GtidParts.NUMBER:
+            body += struct.pack("<Bqq", 2, 0, 1)
+        if self._gtid_parts is GtidParts.COMMIT_TIME:
+            commit = timestamp * 1_000_000 if commit_us is None else commit_us
+            body += commit.to_bytes(_COMMIT_TIME_BYTES, "little")
         return self.event(event_type, timestamp, body)
+
+    def mariadb_gtid(self, timestamp: int, domain: int, sequence: int, *, standalone: bool) -> bytes:
+        """MARIADB_GTID: what begins a transaction, or names the one statement that follows (`standalone`)."""
+        body = struct.pack("<QIB6x", sequence, domain, _MARIADB_STATEMENT if standalone else _MARIADB_TRANSACTION)
+        return self.event(EventType.MARIADB_GTID, timestamp, body)
 
     def query(
         self, timestamp: int, sql: str | bytes, *, database: str = "", thread_id: int, status: QueryStatus | None = None
