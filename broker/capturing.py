@@ -225,8 +225,8 @@ async def open_embedded(
     from capture.errors import CaptureError
     from capture.selection import EVERYTHING
 
-    source = EmbeddedSource(clock, database=database, server_version=server_version or SERVER_VERSION)
     try:
+        source = EmbeddedSource(clock, database=database, server_version=server_version or SERVER_VERSION)
         for statement in statements:
             source.statement(statement)
     except CaptureError as error:
