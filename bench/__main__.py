@@ -60,7 +60,7 @@ def _main(arguments: list[str]) -> int:
         from bench.client_check.command import main as judge
 
         return judge(arguments[1:])
-    parser = _parser()
+    parser = command_parser()
     options = parser.parse_intermixed_args(arguments)
     if options.smoke and options.quick:
         parser.error("--smoke and --quick are two sizes; choose one")
@@ -125,7 +125,8 @@ def _wanted(options: argparse.Namespace) -> Callable[[str], bool]:
     return lambda name: any(part in name.lower() for part in parts)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of everything but `client`."""
     parser = argparse.ArgumentParser(
         prog="binwire bench",
         description="Measure Binwire, and its peers where there are some.",

@@ -22,10 +22,11 @@ _WITH_SECRETS: Final = frozenset({"administrator", "source"})
 
 def main(arguments: list[str]) -> int:
     """Run it; the exit status."""
-    return run_by(_run, _parser(), arguments)
+    return run_by(_run, command_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of everything that is typed after it."""
     import argparse
 
     parser = argparse.ArgumentParser(

@@ -34,10 +34,11 @@ _OPERATORS: Final = ("is not null", "is null", "starts with", "contains", "!=", 
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit status."""
-    return run(_parser(), arguments)
+    return run(command_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of everything that is typed after it."""
     parser, commands = new_parser("channel", "The channels of a running server.")
     _add_lifecycle(commands)
     _add_source(commands)

@@ -292,6 +292,24 @@ def _bench(arguments: argparse.Namespace) -> int:
     return run(arguments.arguments)
 
 
+def _completion(arguments: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from broker import call_command, channel_command, completion, group_command
+
+    own: completion.Parsers = {
+        name: module.command_parser
+        for name, module in (("channel", channel_command), ("group", group_command), ("call", call_command))
+    }
+    if find_spec("bench") is not None:
+        from bench import __main__ as bench
+        from bench.client_check import command as client
+
+        own |= {"bench": bench.command_parser, "bench client": client.command_parser}
+    print(completion.script(arguments.shell, _parser(), own), end="")
+    return DONE
+
+
 def _fixture(arguments: argparse.Namespace) -> int:
     if not arguments.detached and _is_input_at_its_end():
         print(
@@ -350,8 +368,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_keeping(commands)
     _add_operations(commands)
-    bench = _add(commands, "bench", _bench, "run the benchmarks", add_help=False, prefix_chars="\0")
+    bench = _add(
+        commands,
+        "bench",
+        _bench,
+        "run the benchmarks; `bench client -- COMMAND` measures a consumer of yours",
+        add_help=False,
+        prefix_chars="\0",
+    )
     bench.add_argument("arguments", nargs="*", metavar="…")
+    completion = _add(commands, "completion", _completion, "print a script that has a shell complete these commands")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="source <(binwire completion bash)")
     _add(commands, "version", _version, "show the version")
     return parser
 

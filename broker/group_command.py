@@ -21,10 +21,11 @@ OLD_PASSWORD_VARIABLE: Final = "BINWIRE_GROUP_OLD_PASSWORD"  # noqa: S105 - its 
 
 def main(arguments: list[str]) -> int:
     """Run one command; the exit status."""
-    return run(_parser(), arguments)
+    return run(command_parser(), arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of everything that is typed after it."""
     parser, commands = new_parser("group", "The consumer groups of a running server's channels.")
     _add(commands, "list", _list, "show how far each group has come, and by which clients")
 

@@ -80,7 +80,7 @@ commits), 1 not so, or the command failed or ran out of time, 2 wrong usage.
 
 def main(argv: Sequence[str]) -> int:
     """Judge a client; the exit status."""
-    parser = _parser()
+    parser = command_parser()
     options = parser.parse_args(argv)
     # `binwire bench` has taken the separator already, `python -m bench` has not.
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
@@ -211,7 +211,8 @@ class _Run:
         return self._witness.complete or seen["fetched"] >= self._log.end
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of everything that is typed after `client`."""
     parser = argparse.ArgumentParser(
         prog="binwire bench client",
         usage="binwire bench client [options] -- COMMAND [ARGUMENT …]",
