@@ -118,6 +118,8 @@ class Application:
         """Folders of logs that this start made and that no row of the catalog stands for yet."""
         self._verifying: asyncio.Task[None] | None = None
         self._beginning_to_watch: asyncio.Task[None] | None = None
+        self._moved_logs: dict[str, Path] = {}
+        """Folders of logs that took the place of others, by topic."""
         self.unreleased: dict[str, str] = {}
         """Why logs of topics are still there that are to be deleted."""
         self.addresses: dict[str, Address] = {}
@@ -395,9 +397,9 @@ class Application:
 
     async def remove_channel(self, channel_id: str) -> None:
         """Leave nothing of a channel that was added. Raises StorageError."""
-        served = self.channels.find(channel_id)
-        assert served is not None
         async with self.changing:
+            served = self.channels.find(channel_id)
+            assert served is not None
             await self.managed.discard(served)
 
     async def add_group(self, channel_id: str, config: GroupConfig) -> str:
@@ -477,7 +479,7 @@ class Application:
     def topic_path(self, topic: str) -> Path:
         """Where the log of a topic is, or would be."""
         assert self._directory is not None
-        return self._directory.topic_path(topic)
+        return self._moved_logs.get(topic) or self._directory.topic_path(topic)
 
     def withdraw_topic(self, name: str) -> Topic | None:
         """Have clients see no such topic from now on."""
@@ -501,13 +503,51 @@ class Application:
         """End a channel whose log is to be deleted: nothing of it is flushed, and what its groups were committing when
         their rows went goes too.
         """
+        await self._end_with_log(served)
+        for group in served.groups:
+            await self.offsets.delete(group.id)
+
+    async def _end_with_log(self, served: ServedChannel) -> None:
         for closer in served.closers:
             self._forget(closer)
         await served.stop()
         await give_way()  # those whose connections were cut leave the log
         await served.log.close(orderly=False)
-        for group in served.groups:
-            await self.offsets.delete(group.id)
+
+    # --- for `broker/store_switch.py` -------------------------------------------------------------------------------
+
+    def open_beside(self, served: ServedChannel, folder: Path) -> tuple[SegmentLog, list[Closer]]:
+        """A log in a folder of its own that is to take the place of a channel's, and what ends it. Raises
+        StorageError.
+        """
+        assert served.config is not None
+        log = SegmentLog.open(
+            folder, served.log.topic, log_config(served.config), self.clock, files=self.files, cold=self._cold_reads
+        )
+        closers: list[Closer] = [partial(self._close_log, log)]
+        self._floor += closers
+        return log, closers
+
+    async def take_over(self, served: ServedChannel, opening: Opening, cluster: str) -> OpenChannel:
+        """Have another log and what fills it take the place of a channel's own, in another cluster: what its groups
+        committed goes, who is connected as one of them is cut off, and its own log is closed.
+        """
+        opened = self.serve(opening)
+        found, topic = self.channels.find(served.id), self._broker.topics.remove(opened.log.topic)
+        assert found is not None
+        assert topic is not None
+        found.groups = served.groups
+        self._broker.topics.add(replace(topic, cluster_id=cluster))
+        self._moved_logs[topic.name] = opened.log.directory
+        group_ids = [group.id for group in served.groups]
+        for group_id in group_ids:
+            self._broker.groups.remove(group_id)
+            self.channels.consumption.forget(group_id)
+        self._server.disconnect(lambda principal: principal.group_id in group_ids, "its topic is in another cluster")
+        # Behind what they were committing, before anybody can log in again.
+        await asyncio.gather(*map(self.offsets.delete, group_ids))
+        await self._end_with_log(served)
+        return opened._replace(group_ids=tuple(group_ids))
 
     async def new_plan(self) -> Plan:
         return await self.catalog.run(Plan.read, self.catalog, self.clock)
@@ -549,7 +589,8 @@ class Application:
         spec = channel_spec(config, path)
         row = plan.add_channel(config, spec.topic, str(spec.address), path)
         enrolled = plan.add_groups(spec.id, config.groups)
-        folder = self._directory.topic_path(spec.topic)
+        self._moved_logs.pop(spec.topic, None)
+        folder = self.topic_path(spec.topic)
         if not folder.exists():
             self._new_logs.add(folder)
         if spec.topic in self.unreleased:

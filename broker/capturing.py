@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from capture.source import Source, SourceAddress
     from storage.catalog import Catalog, GroupRow
     from storage.clock import Clock
-    from storage.log import LogReader
+    from storage.log import LogReader, RecoveredSource
     from storage.segment_log import SegmentLog
 
     Closer = Callable[[], Awaitable[None]]
@@ -184,6 +184,11 @@ class EmbeddedChannel:
         while not self._free.is_set():
             await self._free.wait()
 
+    def opening(self, config: ChannelConfig, log: SegmentLog, id_base: int, closers: list[Closer]) -> Opening:
+        """What it would be over another log, which is as far."""
+        spec = replace(self._opened.channel.spec, id_base=id_base)
+        return Opening(config, spec, lambda spec, clock: self._source, log, (), (), 0, closers)
+
     def go_on_with(self, opened: OpenChannel) -> None:
         """Another channel and log have taken the place of those it had; while it is still."""
         self._opened = opened
@@ -299,6 +304,27 @@ def replay_source(paths: Sequence[Path], *, speed: float, gap_ms_max: int) -> So
     from capture.replay_source import ReplaySource
 
     return lambda spec, clock: ReplaySource(paths, clock, speed=speed, gap_ms_max=gap_ms_max, repeat=True)
+
+
+def begins_anew(value: bytes) -> bool:
+    """Whether a consumer may begin with a record: it belongs to no transaction that began before it."""
+    from capture.store_records import head
+
+    return head(value).begins
+
+
+def moved_record(value: bytes, record_id: int) -> bytes:
+    """A record as another store has it."""
+    from capture.store_records import with_id
+
+    return with_id(value, record_id)
+
+
+def snapshot_behind(recovered: RecoveredSource) -> bytes:
+    """What tells of the source where a log ends, for a log that begins there."""
+    from capture import store_records
+
+    return store_records.snapshot_behind(recovered)
 
 
 def created_table(sql: str) -> str:

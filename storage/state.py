@@ -90,3 +90,9 @@ def write_state(files: Files, directory: Path, state: LogState) -> None:
     packed = _STATE.pack(MAGIC, state.orderly, len(boot_id), *offsets, boot_id, 0)[:-_CRC_BYTES]
     data = packed + crc32c(packed).to_bytes(_CRC_BYTES, "big")
     files.replace_durably(state_path(directory), data)
+
+
+def begin_at(files: Files, directory: Path, first_offset: int) -> None:
+    """Make a directory whose log begins at an offset."""
+    files.make_directory(directory)
+    write_state(files, directory, LogState(True, first_offset, first_offset, ""))
