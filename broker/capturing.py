@@ -193,6 +193,16 @@ class EmbeddedChannel:
         """Another channel and log have taken the place of those it had; while it is still."""
         self._opened = opened
 
+    async def begin(self, statements: Sequence[str], database: str) -> None:
+        """Run the first statements, in what is the channel's database from now on. Raises CallFailedError."""
+
+        def run(source: EmbeddedSource) -> None:
+            source.database = database
+            for statement in statements:
+                source.statement(statement)
+
+        await self.change(run)
+
     async def expire(self) -> int:
         """Have everything so far go, as when its time is over, but the HEARTBEAT record that this writes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from binwire.testing.broker import SERVER_VERSION, channel_call, close_call, take_values
+from binwire.testing.broker import channel_call, close_call, take_values
 from binwire.testing.calls import Call
 from binwire.testing.changes import AsyncChanges
 from binwire.testing.faults import AsyncFaultyChannel
@@ -58,7 +58,7 @@ class AsyncEmbeddedBroker:
         *statements: str,
         database: str = "test",
         objects: Sequence[str] | None = None,
-        server_version: str = SERVER_VERSION,
+        server_version: str | None = None,
         name: str | None = None,
     ) -> AsyncChannel:
         """As `EmbeddedBroker.channel`."""

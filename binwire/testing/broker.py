@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SERVER_VERSION = "8.0.36"
-
 
 class EmbeddedBroker:
     """A server process. Use it as a context manager, or `close()` it; ready to serve when the constructor returns."""
@@ -46,14 +44,14 @@ class EmbeddedBroker:
         *statements: str,
         database: str = "test",
         objects: Sequence[str] | None = None,
-        server_version: str = SERVER_VERSION,
+        server_version: str | None = None,
         name: str | None = None,
     ) -> Channel:
         """A fresh channel with a topic and a consumer group of its own.
 
         `statements` are run first, in the default database `database`, and arrive as DDL records. `objects` are the
         databases and tables (`db`, `db.table`) to track; by default everything. `server_version` is what the source
-        says it is; topic and group have the channel's name in them, by default one that was not used before.
+        says it is, by default 8.0.36. `name` becomes part of the topic's name; by default it is a new one.
         """
         return Channel(self._process, self._send(channel_call(statements, database, objects, server_version, name)))
 
@@ -107,7 +105,11 @@ def send(process: ServerProcess, call: Call[T]) -> T:
 
 
 def channel_call(
-    statements: Sequence[str], database: str, objects: Sequence[str] | None, server_version: str, name: str | None
+    statements: Sequence[str],
+    database: str,
+    objects: Sequence[str] | None,
+    server_version: str | None,
+    name: str | None,
 ) -> Call[Any]:
     """The call that makes a channel."""
     arguments = {
