@@ -446,6 +446,13 @@ def record_schema() -> dict[str, Any]:
     return document
 
 
+def record_schema_text() -> str:
+    """The same as people read it."""
+    from capture.avro import SCHEMA_FILE
+
+    return SCHEMA_FILE.read_text("utf-8")
+
+
 def record_reader() -> Callable[[BytesIO], dict[str, Any]]:
     """What takes one record after the other from a stream, each as `record_decoder` gives it; ValueError for others."""
     from capture.avro import decode_next

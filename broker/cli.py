@@ -187,6 +187,27 @@ def _tail(arguments: argparse.Namespace) -> int:
     )
 
 
+def _record(arguments: argparse.Namespace) -> int:
+    from binwire import __version__
+    from broker.record_command import Stretch, run
+
+    return run(
+        _data_directory(arguments),
+        arguments.topic,
+        arguments.output,
+        stretch=Stretch.parse(arguments.from_time, arguments.to_time, arguments.records),
+        masks=arguments.mask,
+        written_by=f"binwire {__version__}",
+    )
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from broker.capturing import record_schema_text
+
+    print(record_schema_text(), end="")
+    return DONE
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from broker.explain import run
 
@@ -453,6 +474,23 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     tail.add_argument("-f", "--follow", action="store_true", help="go on with what arrives, until Ctrl-C")
     tail.add_argument("--all", action="store_true", help="heartbeats too")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    record = _add(commands, "record", _record, "save a stretch of a topic as a file that fixtures and the demo play")
+    record.add_argument("topic", metavar="TOPIC")
+    _add_place(record)
+    record.add_argument("--from", dest="from_time", metavar="TIME", help="(default: the oldest record; see tail)")
+    record.add_argument("--to", dest="to_time", metavar="TIME", help="before this time (default: what there is now)")
+    record.add_argument("-n", "--records", type=_count, metavar="N", help="so many, waiting for those that still come")
+    record.add_argument(
+        "--mask",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="db.table.column whose values are not to be in the file; =hash, =null or =text behind it",
+    )
+    record.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="to write; must not exist")
+
+    _add(commands, "schema", _schema, "print the Avro schema of the records")
 
     explain = _add(commands, "explain", _explain, "show a record beside the bytes of the binlog it was made of")
     explain.add_argument("topic", metavar="TOPIC")

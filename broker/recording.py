@@ -102,8 +102,7 @@ class RecordingWriter:
             raise RecordingError(f"{path} cannot be written: {error.strerror}; name a file in another place") from None
         self._unfinished: Path | None = Path(name)
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
-        self._write(self._head())
-        self._whole_bytes = self._file.tell()
+        self._whole_bytes = 0
         """Where the last block with whole transactions ends in the file."""
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -112,14 +111,16 @@ class RecordingWriter:
         self._count = 0
         self._last_s = 0
 
-    def add(self, record: bytes, timestamp_s: int, *, ends: bool) -> None:
+    def add(self, record: bytes, timestamp_s: int, source_version: str, *, ends: bool) -> None:
         """Write a record; `ends` says that no transaction is open behind it."""
+        if not self._count:
+            self.facts = replace(self.facts, source_version=source_version, first_timestamp_s=timestamp_s)
+            self._write(self._head())
+            self._whole_bytes = self._file.tell()
         self._pending.append(record)
         self._pending_bytes += len(record)
         self._count += 1
         self._last_s = timestamp_s
-        if self._count == 1:
-            self.facts = replace(self.facts, first_timestamp_s=timestamp_s)
         if ends:
             self._whole = len(self._pending)
             self.facts = replace(self.facts, records=self._count, last_timestamp_s=self._last_s)
