@@ -9,6 +9,7 @@ from binwire.testing.broker import channel_call, close_call, take_values
 from binwire.testing.calls import Call
 from binwire.testing.changes import AsyncChanges
 from binwire.testing.faults import AsyncFaultyChannel
+from binwire.testing.heartbeats import AsyncHeartbeats
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import AsyncWaiting
@@ -79,7 +80,7 @@ class AsyncEmbeddedBroker:
         await self.close()
 
 
-class AsyncChannel(AsyncChanges, AsyncWaiting, AsyncFaultyChannel, Settings):
+class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncWaiting, AsyncFaultyChannel, Settings):
     """As `Channel`, with its calls awaited."""
 
     _name = ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from binwire.testing.calls import Call, nothing
 from binwire.testing.changes import Changes
 from binwire.testing.faults import FaultyChannel
+from binwire.testing.heartbeats import Heartbeats
 from binwire.testing.process import ServerProcess
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import Waiting
@@ -71,7 +72,7 @@ class EmbeddedBroker:
         return send(self._process, call)
 
 
-class Channel(Changes, Waiting, FaultyChannel, Settings):
+class Channel(Changes, Heartbeats, Waiting, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
     _name = ""
