@@ -168,7 +168,7 @@ _ZSH_GROUP = """\
     esac
 }}
 """
-_ZSH_ACTIONS: Final = {"files": "_files", "folders": "_files -/", "text": " "}
+_ZSH_ACTIONS: Final = {"files": "_files", "folders": "_path_files -/", "text": " "}
 
 
 def _zsh(commands: list[Command]) -> str:
@@ -250,7 +250,9 @@ def _fish(commands: list[Command]) -> str:
 
 def _fish_option(option: Option) -> str:
     names = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
-    taken = [] if option.value is None else ["-r", _fish_value(option.value)]
+    taken = []
+    if option.value is not None:
+        taken = ["-r" if option.value.kind == "files" else "-x", _fish_value(option.value)]
     return " ".join(filter(None, [*names, *taken, "-d", _fish_quoted(option.summary)]))
 
 

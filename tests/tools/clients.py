@@ -14,6 +14,7 @@ import sys
 from tests.tools import debian
 from tests.tools.librdkafka import KCAT_PACKAGES, LIBRDKAFKA_PACKAGES
 from tests.tools.ruby import RUBY_PACKAGES
+from tests.tools.shells import SHELL_PACKAGES
 from tests.tools.workplace import ToolError, say
 
 
@@ -42,7 +43,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command == "install":
         return 0 if install(arguments.representative) else 1
-    for packages in (KCAT_PACKAGES, LIBRDKAFKA_PACKAGES, RUBY_PACKAGES):
+    for packages in (KCAT_PACKAGES, LIBRDKAFKA_PACKAGES, RUBY_PACKAGES, SHELL_PACKAGES):
         say(f"recorded {debian.record(packages)}")
     return 0
 
