@@ -26,6 +26,7 @@ from capture.rewrite import rewrite_header
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from capture.statements import TABLE_STATEMENTS, CreateTable, CreateTableLike
+from capture.whole_rows import WholeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,8 @@ ROWS_PER_EVENT = 64
 THREAD_ID = 8
 PIECE_EVENTS = 512
 """What one `read` hands over: about 2 ms of work."""
+
+_ENCODERS = {"insert": "write_rows", "update": "update_rows", "delete": "delete_rows"}
 
 
 class _Kept(NamedTuple):
@@ -85,6 +88,7 @@ class EmbeddedSource:
             explicit_defaults_for_timestamp=self._dialect.explicit_defaults_for_timestamp,
         )
         self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
+        self.rows = WholeRows()
         self._transactions = 0
         self._open: list[_Kept] | None = None
         self._open_time_s = 0
@@ -139,6 +143,7 @@ class EmbeddedSource:
             for change in self._history.apply(statements, session, position, sql):
                 if change.unresolved is not None:
                     raise UnsupportedStatement(change.unresolved)
+            self.rows.follow(statements, database)
 
     def _refuse_existing(self, statements: Sequence[Statement], database: str) -> None:
         """A server does not log a CREATE TABLE that fails, so the schema history takes each for a new table."""
@@ -157,16 +162,18 @@ class EmbeddedSource:
             made.add(name)
 
     def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
-        """Rows by column name; columns left out are NULL. Outside `transaction()` it is a transaction of its own."""
-        self._change(self._encoder.write_rows, table, rows, timestamp_s)
+        """Rows by column name; columns left out have their default (`capture/whole_rows.py`). Outside `transaction()`
+        it is a transaction of its own.
+        """
+        self._change("insert", table, rows, timestamp_s)
 
     def update(self, table: str, *pairs: tuple[Row, Row], timestamp_s: int | None = None) -> None:
-        """Pairs of (before, after), all columns each."""
-        self._change(self._encoder.update_rows, table, pairs, timestamp_s)
+        """Pairs of (before, after); columns left out of `after` stay what they were."""
+        self._change("update", table, pairs, timestamp_s)
 
     def delete(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Rows as they were."""
-        self._change(self._encoder.delete_rows, table, rows, timestamp_s)
+        self._change("delete", table, rows, timestamp_s)
 
     def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """One HEARTBEAT record."""
@@ -194,8 +201,8 @@ class EmbeddedSource:
         """
         if changes:
             with self.transaction(timestamp_s=timestamp_s):
-                for kind, table, rows, time_s in changes:
-                    getattr(self, kind)(table, *rows, timestamp_s=time_s)
+                for change in changes:
+                    self._change(*change)
 
     def at(self, file_number: int, position: int) -> None:
         """Go on at this place of the binlog, which lies ahead: the next event begins there."""
@@ -240,19 +247,21 @@ class EmbeddedSource:
         if self._open is not None:
             raise UnsupportedStatement(f"{what} stands between transactions; call it outside transaction()")
 
-    def _change(self, encode: Callable[..., bytes], name: str, rows: Sequence[object], timestamp_s: int | None) -> None:
+    def _change(self, kind: str, name: str, rows: Sequence[Any], timestamp_s: int | None) -> None:
         if not rows:
             return
         if self._open is None:
             with self.transaction(timestamp_s=timestamp_s):
-                self._change(encode, name, rows, timestamp_s)
+                self._change(kind, name, rows, timestamp_s)
             return
         time_s = self._open_time_s if timestamp_s is None else self.time_s(timestamp_s)
         table_id, table = self._table(name)
+        whole = self.rows.of(kind, table, rows, time_s)
+        encode: Callable[..., bytes] = getattr(self._encoder, _ENCODERS[kind])
         self._add(self._encoder.table_map(time_s, table, table_id))
-        for start in range(0, len(rows), ROWS_PER_EVENT):
-            piece = rows[start : start + ROWS_PER_EVENT]
-            ends = start + ROWS_PER_EVENT >= len(rows)
+        for start in range(0, len(whole), ROWS_PER_EVENT):
+            piece = whole[start : start + ROWS_PER_EVENT]
+            ends = start + ROWS_PER_EVENT >= len(whole)
             self._add(encode(time_s, table, table_id, piece, ends_statement=ends))
 
     def _table(self, name: str) -> tuple[int, TableVersion]:
@@ -275,7 +284,7 @@ class EmbeddedSource:
     @contextmanager
     def _group(self, time_s: int, *, standalone: bool = False) -> Iterator[None]:
         """Keep what is added as one GTID's events, all or nothing."""
-        start = self._encoder.position
+        start, restore_numbers = self._encoder.position, self.rows.checkpoint()
         self._open, self._open_time_s = [], time_s
         self._transactions += 1
         try:
@@ -283,6 +292,7 @@ class EmbeddedSource:
             yield
         except BaseException:
             self._encoder.position = start
+            restore_numbers()
             self._transactions -= 1
             raise
         else:
