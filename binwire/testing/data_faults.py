@@ -51,6 +51,10 @@ class DataFaults(Sender):
         """Insert a row with a value of so many bytes into a table made for it; its name."""
         return self._send(_large_row(self._name, size_bytes, timestamp_s))
 
+    def silence(self) -> None:
+        """Write no HEARTBEAT records any more: as `Channel.silence`."""
+        self._send(Call("fault_silence", {"channel": self._name}, nothing))
+
 
 class AsyncDataFaults(AsyncSender):
     """The same, for asynchronous code."""
@@ -80,6 +84,10 @@ class AsyncDataFaults(AsyncSender):
     async def large_row(self, *, size_bytes: int = LARGE_ROW_BYTES, timestamp_s: int | None = None) -> str:
         """As `DataFaults.large_row`."""
         return await self._send(_large_row(self._name, size_bytes, timestamp_s))
+
+    async def silence(self) -> None:
+        """As `DataFaults.silence`."""
+        await self._send(Call("fault_silence", {"channel": self._name}, nothing))
 
 
 def _store_switch(channel: str, duplicates: int | None, first_offset: int | None) -> Call[None]:
