@@ -528,9 +528,9 @@ class Application:
         self._floor += closers
         return log, closers
 
-    async def take_over(self, served: ServedChannel, opening: Opening, cluster: str) -> OpenChannel:
+    def take_over(self, served: ServedChannel, opening: Opening, cluster: str) -> OpenChannel:
         """Have another log and what fills it take the place of a channel's own, in another cluster: what its groups
-        committed goes, who is connected as one of them is cut off, and its own log is closed.
+        committed goes, and who is connected as one of them is cut off. `end_replaced` has to follow.
         """
         opened = self.serve(opening)
         found, topic = self.channels.find(served.id), self._broker.topics.remove(opened.log.topic)
@@ -542,12 +542,16 @@ class Application:
         group_ids = [group.id for group in served.groups]
         for group_id in group_ids:
             self._broker.groups.remove(group_id)
+            self.offsets.forget(group_id)
             self.channels.consumption.forget(group_id)
         self._server.disconnect(lambda principal: principal.group_id in group_ids, "its topic is in another cluster")
-        # Behind what they were committing, before anybody can log in again.
-        await asyncio.gather(*map(self.offsets.delete, group_ids))
-        await self._end_with_log(served)
         return opened._replace(group_ids=tuple(group_ids))
+
+    async def end_replaced(self, served: ServedChannel) -> None:
+        """Have nothing be left of a channel that was taken over from, but its folder."""
+        # Behind what its groups were committing, before anybody can log in again.
+        await asyncio.gather(*(self.offsets.delete(group.id) for group in served.groups))
+        await self._end_with_log(served)
 
     async def new_plan(self) -> Plan:
         return await self.catalog.run(Plan.read, self.catalog, self.clock)

@@ -73,7 +73,8 @@ async def switch_store(
             shutil.rmtree(beside, ignore_errors=True)
             raise CallFailedError(f"the new store cannot be filled: {error}") from None
         opening = embedded.opening(served.config, log, id_base, closers)
-        embedded.go_on_with(await app.take_over(served, opening, new_cluster_id()))
+        embedded.go_on_with(app.take_over(served, opening, new_cluster_id()))
+        await app.end_replaced(served)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
