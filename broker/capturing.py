@@ -74,6 +74,14 @@ class OpenChannel(NamedTuple):
     group_ids: tuple[str, ...]
 
 
+class ReadyRecord(NamedTuple):
+    """A record that is made already. `timestamp_ms` is the Kafka record's."""
+
+    id: int
+    value: bytes
+    timestamp_ms: int
+
+
 class EmbeddedChannel:
     """A channel whose changes come by call. Each call is one transaction, visible to consumers when it returns."""
 
@@ -111,6 +119,28 @@ class EmbeddedChannel:
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
         return self._opened.log.high_watermark
+
+    async def interject(self, records: Sequence[ReadyRecord]) -> None:
+        """Write ready records behind everything that was called; returns when consumers can see them. They keep their
+        ids, or are moved up together where the channel is beyond them. Raises CallFailedError.
+        """
+        from capture.errors import CaptureError
+        from capture.store_records import with_id
+
+        timestamps_ms = [record.timestamp_ms for record in records]
+        while True:
+            await self._turn()
+            channel = self._opened.channel
+            try:
+                await channel.wait_visible(self._source.position)
+            except CaptureError as error:
+                raise CallFailedError(str(error)) from None
+            shift = max(0, channel.next_id - records[0].id)
+            values = [with_id(value, number + shift) if shift else value for number, value, _ in records]
+            if channel.interject(values, timestamps_ms, records[-1].id + shift + 1):
+                break
+            await asyncio.sleep(0)
+        await self._opened.log.shown()
 
     async def change_untracked(self, make: ChangeMaker) -> int:
         """The same, but whatever rows `make` changes there are records of them: no matter what the channel tracks."""

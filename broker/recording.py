@@ -218,7 +218,7 @@ class Recording:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         try:
             self._file: BinaryIO = path.open("rb")
             self._size = self._file.seek(0, io.SEEK_END)
@@ -256,7 +256,7 @@ class Recording:
 
     def _read_head(self) -> Facts:
         if self._file.read(len(MAGIC)) != MAGIC:
-            raise RecordingError(f"{self._path} is no recording; `binwire record TOPIC -o FILE` makes one")
+            raise RecordingError(f"{self.path} is no recording; `binwire record TOPIC -o FILE` makes one")
         metadata: dict[str, bytes] = {}
         while count := self._read_long():
             if count < 0:
@@ -269,7 +269,7 @@ class Recording:
         self._codec = metadata.get("avro.codec", b"null").decode("ascii", "replace")
         if self._codec not in ("null", "deflate"):
             raise RecordingError(
-                f"{self._path} is compressed by {self._codec}; of Avro's codecs deflate and null are read"
+                f"{self.path} is compressed by {self._codec}; of Avro's codecs deflate and null are read"
             )
         self._require_schema(metadata.get("avro.schema", b""))
         return self._facts(metadata)
@@ -281,7 +281,7 @@ class Recording:
             written, ours = None, ""
         if written != ours:
             raise RecordingError(
-                f"{self._path} is an Avro file of something else: its schema is not that of the records, which "
+                f"{self.path} is an Avro file of something else: its schema is not that of the records, which "
                 f"`binwire schema` prints"
             )
 
@@ -341,7 +341,7 @@ class Recording:
         return data
 
     def _damage(self, what: str) -> RecordingError:
-        return RecordingError(f"{self._path} is damaged at byte {self._file.tell()}: {what}")
+        return RecordingError(f"{self.path} is damaged at byte {self._file.tell()}: {what}")
 
 
 def _canonical(schema: Any) -> str:

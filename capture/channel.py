@@ -335,7 +335,8 @@ class Channel:
         """
         if self._session is None or not self._session.interject(records, timestamps_ms, next_id):
             return False
-        self._work = replace(self._work, id_base=self._session.next_id - self._log.end_offset)
+        id_base = self._session.next_id - self._log.end_offset
+        self.spec, self._work = replace(self.spec, id_base=id_base), replace(self._work, id_base=id_base)
         return True
 
     # ---- who waits ----

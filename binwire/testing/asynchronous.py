@@ -11,6 +11,7 @@ from binwire.testing.changes import AsyncChanges
 from binwire.testing.faults import AsyncFaultyChannel
 from binwire.testing.heartbeats import AsyncHeartbeats
 from binwire.testing.process import ServerProcess
+from binwire.testing.replaying import AsyncReplaying
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import AsyncWaiting
 
@@ -80,7 +81,7 @@ class AsyncEmbeddedBroker:
         await self.close()
 
 
-class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncWaiting, AsyncFaultyChannel, Settings):
+class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncReplaying, AsyncWaiting, AsyncFaultyChannel, Settings):
     """As `Channel`, with its calls awaited."""
 
     _name = ""

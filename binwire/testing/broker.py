@@ -9,6 +9,7 @@ from binwire.testing.changes import Changes
 from binwire.testing.faults import FaultyChannel
 from binwire.testing.heartbeats import Heartbeats
 from binwire.testing.process import ServerProcess
+from binwire.testing.replaying import Replaying
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import Waiting
 
@@ -72,7 +73,7 @@ class EmbeddedBroker:
         return send(self._process, call)
 
 
-class Channel(Changes, Heartbeats, Waiting, FaultyChannel, Settings):
+class Channel(Changes, Heartbeats, Replaying, Waiting, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
     _name = ""
