@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from capture.binlog_form import binlog_form
+from capture.ddl_refusals import refuse
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
@@ -25,7 +26,14 @@ from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
-from capture.statements import TABLE_STATEMENTS, CreateTable, CreateTableLike
+from capture.statements import (
+    TABLE_STATEMENTS,
+    AlterDatabase,
+    CreateDatabase,
+    CreateTable,
+    CreateTableLike,
+    DropDatabase,
+)
 from capture.whole_rows import WholeRows
 
 if TYPE_CHECKING:
@@ -110,56 +118,71 @@ class EmbeddedSource:
 
         A database that no statement made yet is created first, by a statement of its own, as on a server.
         Raises UnsupportedStatement for anything that is not DDL of tables or databases, or is not understood, and
-        SourceRefused for a table that exists already.
+        SourceRefused for what a server would refuse by what there is (`capture/ddl_refusals.py`).
         """
         if self._open is not None:
             raise UnsupportedStatement("a statement ends the transaction it is in; call it outside transaction()")
         database = database or self.database
         statements = self._statements(sql)
-        self._refuse_existing(statements, database)
-        tables = [each.table for each in statements if isinstance(each, CreateTable | CreateTableLike)]
-        for needed in dict.fromkeys([database, *(table.database or "" for table in tables)]):
-            if needed and not self._history.knows_database(needed):
+        with self._all_or_nothing():
+            for needed in self._databases_needed(statements, database):
                 create = f"CREATE DATABASE `{needed.replace('`', '``')}`"
                 self._execute(create, self._statements(create), "", timestamp_s)
-        self._execute(sql, statements, database, timestamp_s)
+            self._execute(sql, statements, database, timestamp_s)
 
     def _statements(self, sql: str) -> list[Statement]:
         from capture.ddl import parse
 
+        _require_utf8(sql)
         statements = parse(sql, self._form.sql_mode, self._dialect)
         for statement in statements:
             if not isinstance(statement, TABLE_STATEMENTS):
                 raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
+        if not statements:
+            raise UnsupportedStatement(f"{sql[:80]!r} is no statement")
         return statements
+
+    def _databases_needed(self, statements: Sequence[Statement], default: str) -> list[str]:
+        """Databases that a statement about tables takes for granted and that are not there."""
+        needed = []
+        for statement in statements:
+            if isinstance(statement, CreateDatabase | DropDatabase | AlterDatabase):
+                continue
+            created = statement.table.database if isinstance(statement, CreateTable | CreateTableLike) else None
+            needed += [default, created or ""]
+        return [name for name in dict.fromkeys(needed) if name and not self._history.knows_database(name)]
 
     def _execute(self, sql: str, statements: Sequence[Statement], database: str, timestamp_s: int | None) -> None:
         time_s = self.time_s(timestamp_s)
         with self._group(time_s, standalone=True):
-            self._add(self._query(time_s, sql, database))
+            self._add(self._query(time_s, sql, _event_database(statements, database)))
             status = self._form.status
             session = Session(database or None, self._form.sql_mode, status.collation_server, flags2=status.flags2)
             position = (self._file_number, self._encoder.position)
-            for change in self._history.apply(statements, session, position, sql):
-                if change.unresolved is not None:
-                    raise UnsupportedStatement(change.unresolved)
+            for statement in statements:
+                refuse(self._history, statement, database)
+                for change in self._history.apply([statement], session, position, sql):
+                    if change.unresolved is not None:
+                        raise UnsupportedStatement(change.unresolved)
+            self._history.take_rows("")
             self.rows.follow(statements, database)
 
-    def _refuse_existing(self, statements: Sequence[Statement], database: str) -> None:
-        """A server does not log a CREATE TABLE that fails, so the schema history takes each for a new table."""
-        made: set[tuple[str, str]] = set()
-        for statement in statements:
-            if not isinstance(statement, CreateTable | CreateTableLike):
-                return  # what follows may be about tables that this one removes
-            if statement.temporary or statement.if_not_exists or statement.or_replace:
-                continue
-            name = self._history.name(statement.table.database or database, statement.table.table)
-            if name in made or self._history.state(*name) is not None:
-                raise SourceRefused(
-                    f"table {'.'.join(name)} already exists; give the new one another name, change it with ALTER TABLE "
-                    f"or drop it first"
-                )
-            made.add(name)
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Several transactions, and what they say of tables, or none."""
+        restores = self._history.checkpoint(), self.rows.checkpoint()
+        kept, unread, transactions = len(self._kept), self._unread, self._transactions
+        place = self._file_number, self._file_begins, self._head, self._encoder.position
+        try:
+            yield
+        except BaseException:
+            while len(self._kept) > kept:
+                self._kept.pop()
+            self._unread, self._transactions = unread, transactions
+            self._file_number, self._file_begins, self._head, self._encoder.position = place
+            for restore in restores:
+                restore()
+            raise
 
     def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Rows by column name; columns left out have their default (`capture/whole_rows.py`). Outside `transaction()`
@@ -407,3 +430,23 @@ class EmbeddedSource:
     async def close(self) -> None:
         self._streams = False
         self._announcement = []
+
+
+def _event_database(statements: Sequence[Statement], default: str) -> str:
+    """The database that the event of a statement names: the one that CREATE, ALTER or DROP DATABASE is about."""
+    match statements:
+        case [CreateDatabase(database=database) | AlterDatabase(database=str() as database)]:
+            return database
+        case [DropDatabase(database=database)]:
+            return database
+    return default
+
+
+def _require_utf8(sql: str) -> None:
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        character = sql[error.start]
+        raise UnsupportedStatement(
+            f"a statement is UTF-8, which has no {character!r} (character {error.start + 1})"
+        ) from None

@@ -330,6 +330,16 @@ class SchemaHistory:
         found = self._charsets.collation_by_id(session.collation_server) if session.collation_server else None
         return found or self._server_collation
 
+    def checkpoint(self) -> Callable[[], None]:
+        """What takes the history back to now, for whoever makes statements that may not come about."""
+        tables, foreign = self._tables.copy(), self._foreign.copy()
+        databases, rows = self._databases.copy(), self._rows.copy()
+
+        def restore() -> None:
+            self._tables, self._foreign, self._databases, self._rows = tables, foreign, databases, rows
+
+        return restore
+
     # ---- state, for `capture/execution.py` ----
 
     def keeps(self, database: str) -> bool:

@@ -132,7 +132,8 @@ async def test_an_exception_in_a_transaction_leaves_nothing(
         ("INSERT INTO orders VALUES (1)", "not understood as DDL"),
         ("GRANT ALL ON *.* TO x", "not understood as DDL"),
         ("ALTER TABLE orders ADD COLUMN (", "not understood as DDL"),
-        ("ALTER TABLE nowhere ADD COLUMN a INT", "nowhere"),
+        ("", "is no statement"),
+        ("CREATE TABLE \udc80 (a INT)", r"no '\\udc80' \(character 14\)"),
     ],
 )
 def test_what_is_no_ddl_is_refused_and_leaves_nothing(source: EmbeddedSource, sql: str, words: str) -> None:
@@ -140,6 +141,45 @@ def test_what_is_no_ddl_is_refused_and_leaves_nothing(source: EmbeddedSource, sq
     with pytest.raises(UnsupportedStatement, match=words):
         source.statement(sql)
     assert source.position == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE nowhere ADD COLUMN a INT",
+        "DROP TABLE orders; ALTER TABLE nowhere ADD COLUMN a INT",
+        "RENAME TABLE orders TO old, nowhere TO orders",
+        "DROP TABLE orders, nowhere",
+        "TRUNCATE TABLE nowhere",
+        "CREATE TABLE other LIKE nowhere",
+        "CREATE TABLE two (a INT, A INT)",
+        "CREATE TABLE other.two (a INT, A INT)",
+        "ALTER TABLE orders ADD COLUMN Item INT",
+        "ALTER TABLE orders DROP COLUMN nothing",
+        "ALTER TABLE orders CHANGE nothing something INT",
+        "ALTER TABLE orders RENAME TO orders2, ADD COLUMN id INT",
+        "CREATE DATABASE shop",
+        "DROP DATABASE nowhere",
+    ],
+)
+def test_what_a_server_would_refuse_is_refused_and_leaves_nothing(source: EmbeddedSource, sql: str) -> None:
+    before, kept = source.position, len(source._kept)
+    with pytest.raises((SourceRefused, UnsupportedStatement)):
+        source.statement(sql)
+    assert (source.position, len(source._kept)) == (before, kept)
+    assert [column.name for column in source.table("orders").columns] == ["id", "item", "price"]
+    with pytest.raises(SchemaMismatch):
+        source.table("nowhere")
+    source.statement("CREATE TABLE other.nowhere (a INT)")
+
+
+def test_a_column_may_be_dropped_and_made_anew_at_once(source: EmbeddedSource) -> None:
+    source.statement("ALTER TABLE orders DROP COLUMN item, ADD COLUMN item INT, RENAME COLUMN price TO cost")
+    assert [column.name for column in source.table("orders").columns] == ["id", "cost", "item"]
+    source.statement("RENAME TABLE orders TO old")
+    source.statement("CREATE TABLE orders (a INT)")
+    source.statement("RENAME TABLE orders TO new, old TO orders, new TO old")
+    assert source.table("orders").column("cost") is not None
 
 
 def test_an_unknown_table_or_a_nested_call_is_refused(source: EmbeddedSource) -> None:

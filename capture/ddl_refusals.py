@@ -1,0 +1,165 @@
+"""Statements that a server refuses by what there is: what no binlog has, a source that makes its own must not write.
+
+The schema history takes each statement of a binlog for one that worked. `refuse` asks before: whether tables, columns
+and databases are there that a statement needs, and are not there that it makes. Left to others: syntax
+(`capture/ddl.py`), types and keys (`capture/definition.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import SourceRefused
+from capture.statements import (
+    AddColumn,
+    AlterTable,
+    ChangeColumn,
+    CreateDatabase,
+    CreateTable,
+    CreateTableLike,
+    DropColumn,
+    DropDatabase,
+    DropTable,
+    RenameColumn,
+    RenameTable,
+    RenameTo,
+    TableName,
+    TruncateTable,
+)
+from capture.table import TableVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from capture.schema import SchemaHistory
+    from capture.statements import Statement
+
+
+class _Look:
+    """What there is, for one statement."""
+
+    def __init__(self, history: SchemaHistory, database: str) -> None:
+        self.history = history
+        self.database = database
+
+    def name(self, table: TableName) -> tuple[str, str]:
+        return self.history.name(table.database or self.database, table.table)
+
+    def needs(self, table: TableName) -> None:
+        name = self.name(table)
+        if not self.history.exists(*name):
+            raise SourceRefused(f"there is no table {'.'.join(name)}; make it by CREATE TABLE first")
+
+    def needs_room(self, table: TableName) -> None:
+        name = self.name(table)
+        if self.history.exists(*name):
+            raise SourceRefused(
+                f"table {'.'.join(name)} already exists; give the new one another name, change it with ALTER TABLE or "
+                f"drop it first"
+            )
+
+
+def refuse(history: SchemaHistory, statement: Statement, database: str) -> None:
+    """Raise SourceRefused where a server with these tables would carry nothing out."""
+    check = _CHECKS.get(type(statement))
+    if check is not None:
+        check(_Look(history, database), statement)
+
+
+def _create(look: _Look, statement: CreateTable | CreateTableLike) -> None:
+    if isinstance(statement, CreateTable):
+        _refuse_twice(look.name(statement.table), (column.name for column in statement.columns))
+    if not (statement.temporary or statement.if_not_exists or statement.or_replace):
+        look.needs_room(statement.table)
+
+
+def _refuse_twice(table: tuple[str, str], names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name.casefold() in seen:
+            raise SourceRefused(f"{'.'.join(table)} would have the column {name} twice; give one another name")
+        seen.add(name.casefold())
+
+
+def _drop(look: _Look, statement: DropTable) -> None:
+    if not (statement.temporary or statement.if_exists):
+        for table in statement.tables:
+            look.needs(table)
+
+
+def _rename(look: _Look, statement: RenameTable) -> None:
+    there: dict[tuple[str, str], bool] = {}
+    for old, new in statement.renames:
+        if not there.get(look.name(old), False):
+            look.needs(old)
+        if there.get(look.name(new), True):
+            look.needs_room(new)
+        there[look.name(old)], there[look.name(new)] = False, True
+
+
+def _alter(look: _Look, statement: AlterTable) -> None:
+    name = look.name(statement.table)
+    if statement.if_exists and not look.history.exists(*name):
+        return
+    look.needs(statement.table)
+    table = look.history.state(*name)
+    if not isinstance(table, TableVersion):
+        return
+    columns = [column.name for column in table.columns]
+    for operation in statement.operations:
+        match operation:
+            case DropColumn(name=column, if_exists=False) | RenameColumn(old_name=column, if_exists=False):
+                _need_column(table, name, column)
+            case ChangeColumn(old_name=column, if_exists=False):
+                _need_column(table, name, column)
+            case RenameTo(name=new) if look.name(new) != name:
+                look.needs_room(new)
+    _refuse_twice(name, _columns_after(columns, statement))
+
+
+def _need_column(table: TableVersion, name: tuple[str, str], column: str) -> None:
+    if table.column(column) is None:
+        raise SourceRefused(
+            f"{'.'.join(name)} has no column {column}; it has {', '.join(c.name for c in table.columns)}"
+        )
+
+
+def _columns_after(columns: list[str], statement: AlterTable) -> list[str]:
+    """The columns' names as ALTER TABLE would leave them; those that IF NOT EXISTS adds do not count."""
+    gone: set[str] = set()
+    new: list[str] = []
+    for operation in statement.operations:
+        match operation:
+            case AddColumn(column=column, if_not_exists=False):
+                new.append(column.name)
+            case ChangeColumn(old_name=old, column=column):
+                gone.add(old.casefold())
+                new.append(column.name)
+            case RenameColumn(old_name=old, new_name=column_name):
+                gone.add(old.casefold())
+                new.append(column_name)
+            case DropColumn(name=old):
+                gone.add(old.casefold())
+    return [name for name in columns if name.casefold() not in gone] + new
+
+
+def _create_database(look: _Look, statement: CreateDatabase) -> None:
+    if not (statement.if_not_exists or statement.or_replace) and look.history.knows_database(statement.database):
+        raise SourceRefused(f"database {statement.database} already exists; drop it first, or give it another name")
+
+
+def _drop_database(look: _Look, statement: DropDatabase) -> None:
+    if not statement.if_exists and not look.history.knows_database(statement.database):
+        raise SourceRefused(f"there is no database {statement.database}; make it by CREATE DATABASE first")
+
+
+_CHECKS: dict[type, Callable[[_Look, Any], None]] = {
+    CreateTable: _create,
+    CreateTableLike: _create,
+    DropTable: _drop,
+    RenameTable: _rename,
+    AlterTable: _alter,
+    TruncateTable: lambda look, statement: look.needs(statement.table),
+    CreateDatabase: _create_database,
+    DropDatabase: _drop_database,
+}
