@@ -154,7 +154,7 @@ async def test_the_transactions_before_a_start_on_a_busy_server(
     source = MysqlSource(SourceAddress.parse(mysql97.url()), 4713, CLOCK)
     try:
         info = await source.connect()
-        for _ in range(5):
+        for _ in range(3):
             position, gtid_set, _ = await definitions_now(source, info, Selection((database,), 0))
             assert gtid_set == await gtid_set_at(source, info, position)
     finally:

@@ -18,6 +18,7 @@ OFFSET_OUT_OF_RANGE = 1
 INSERT = "INSERT INTO items (account, name, note, at) VALUES (%s, 'x', REPEAT('n', 2000), NOW(6))"
 
 
+@pytest.mark.torture
 def test_a_source_that_is_away_for_three_retention_periods_is_resumed_exactly(
     server_factory: Callable[..., LiveServer], tmp_path: Path
 ) -> None:
@@ -32,7 +33,7 @@ def test_a_source_that_is_away_for_three_retention_periods_is_resumed_exactly(
 
         insert(range(60))
         scene.watcher.wait_for_records(60 * 3, TIMEOUT_S)
-        scene.mysql.stop()
+        scene.mysql.kill()
         away_until = time.monotonic() + 3 * RETENTION_S
         scene.server.wait_for(is_only_the_newest_left, "without its old segments", TIMEOUT_S)
         (channel,) = scene.server.status()["channels"]

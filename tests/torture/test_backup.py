@@ -40,7 +40,9 @@ _ROUNDS = 2
 _RECORDS_BETWEEN = 3000
 
 
-@pytest.mark.parametrize("settings", ["rolled", "retired", pytest.param("before-visible", marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    "settings", ["rolled", *(pytest.param(each, marks=pytest.mark.torture) for each in ("retired", "before-visible"))]
+)
 def test_a_backup_of_a_server_under_load_is_served(
     settings: str, server_factory: Callable[..., LiveServer], tmp_path: Path
 ) -> None:
