@@ -168,11 +168,10 @@ class EmbeddedChannel:
                 time_s = self._source.time_s(timestamp_s)
             except SourceRefused as error:
                 raise CallFailedError(str(error)) from None
-            version = (await self._source.connect()).version
             first_id = opened.log.end_offset + opened.channel.spec.id_base
             place = self._source.position
             await self._append(
-                [noop(first_id + index, time_s, version) for index in range(count)],
+                [noop(first_id + index, time_s) for index in range(count)],
                 [time_s * 1000] * count,
                 [SourcePosition(place.number, place.position)],
             )

@@ -4,8 +4,8 @@ A record has its head in this order (capture/record.avsc): version | id | source
 safeSourcePosition | sourceTxid | source: type, version | operation | ... Only so much of it is read here; ids change
 without the rest being touched.
 
-    NOOP    what the service's server-side filter leaves of data that is all filtered, to push a consumer's offset on:
-            below `NOOP_BYTES_MAX` bytes, which the service's demo takes as the sign to skip it unread
+    NOOP    what a filter at the service leaves of data that is all filtered, to push a consumer's offset on: not above
+            `NOOP_BYTES_MAX` bytes, by which the service's demo knows that it can skip it unread
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from capture.avro_text import string, string_map, to_bytes, zigzag
 from capture.envelope import Operation
+from capture.errors import MalformedEvent
 from capture.position import ResumePoint, SourceSnapshot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ NOOP = 15
 """The symbol of the record's operation enum."""
 
 NOOP_BYTES_MAX = 48
-"""`value.length <= 48` is skipped: aliyun-dts-subscribe-sdk-java and subscribe_example, their record listeners."""
+"""The converters of LioRoger/subscribe_example; the service's SDK itself skips only what has at most two bytes."""
 
 _STRINGS_BEFORE_TYPE = 3
 _NULL = zigzag(0)
@@ -48,14 +49,17 @@ class Head(NamedTuple):
 
 
 def head(value: bytes) -> Head:
-    """What is read of a record."""
-    _, id_start = _long(value, 0)
-    record_id, id_end = _long(value, id_start)
-    _, position = _long(value, id_end)
-    for _ in range(_STRINGS_BEFORE_TYPE):
-        position = _behind_string(value, position)
-    _, position = _long(value, position)
-    operation, _ = _long(value, _behind_string(value, position))
+    """What is read of a record. Raises MalformedEvent if it is cut short in there."""
+    try:
+        _, id_start = _long(value, 0)
+        record_id, id_end = _long(value, id_start)
+        _, position = _long(value, id_end)
+        for _ in range(_STRINGS_BEFORE_TYPE):
+            position = _behind_string(value, position)
+        _, position = _long(value, position)
+        operation, _ = _long(value, _behind_string(value, position))
+    except IndexError:
+        raise MalformedEvent(f"{len(value)} bytes are not a DTS record: its head is cut short") from None
     return Head(id_start, id_end, record_id, operation)
 
 
@@ -65,10 +69,10 @@ def with_id(value: bytes, record_id: int) -> bytes:
     return value[: found.id_start] + to_bytes(zigzag(record_id)) + value[found.id_end :]
 
 
-def noop(record_id: int, timestamp_s: int, source_version: str) -> bytes:
-    """A NOOP record: no position, no object, no tags."""
+def noop(record_id: int, timestamp_s: int) -> bytes:
+    """A NOOP record: no position, no version of a source, no object, no tags."""
     positions = string("") * 2
-    source = string("0") + zigzag(0) + string(source_version)
+    source = string("0") + zigzag(0) + string("")
     return to_bytes(
         f"{zigzag(0)}{zigzag(record_id)}{zigzag(timestamp_s)}{positions}{source}{zigzag(NOOP)}{_NULL}{_NULL}"
         f"{string_map({})}{_NULL}{_NULL}{_NULL}{zigzag(timestamp_s)}"

@@ -17,6 +17,7 @@ from storage.errors import CorruptLog, LogWriteError, OffsetOutOfRange
 from storage.log import GtidInterval, Log, RecoveredSource, SourcePosition
 from storage.records import iter_batches
 from storage.segment_log import SegmentLog
+from storage.state import begin_at
 from tests.fakes import ManualClock
 from tests.storage.faults import CountingFiles, FailingFiles
 from tests.storage.samples import (
@@ -51,6 +52,21 @@ def test_a_new_log_is_empty(tmp_path: Path) -> None:
     assert log.log_start_timestamp_ms is None
     assert log.offset_for_timestamp(0) is None
     assert len(log.read(0, 100)) == 0
+
+
+def test_a_log_may_begin_at_any_offset(tmp_path: Path) -> None:
+    files, begin = CountingFiles(), 1 << 40
+    begin_at(files, tmp_path / "log", begin)
+    log = open_log(tmp_path / "log")
+    assert (log.log_start_offset, log.high_watermark, log.end_offset) == (begin, begin, begin)
+    log.append(encode_batch(begin, [b"first"], [FIRST_TIME_MS]))
+    log.commit([position(1)])
+    assert read_all(log)[0].offset == begin
+    with pytest.raises(OffsetOutOfRange):
+        log.read(begin - 1, 1)
+    log.release()
+    again = open_log(tmp_path / "log")
+    assert (again.log_start_offset, again.high_watermark) == (begin, begin + 1)
 
 
 def test_records_become_visible_with_their_commit(tmp_path: Path) -> None:
