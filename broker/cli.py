@@ -83,7 +83,7 @@ def _is_for_people(error: Exception) -> bool:
 def _demo(arguments: argparse.Namespace) -> int:
     from broker.demo import run
 
-    return run(records=arguments.records, speed=arguments.speed)
+    return run(records=arguments.records, speed=arguments.speed, file=arguments.file)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -409,7 +409,14 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     demo = _add(commands, "demo", _demo, "see row changes arrive in a Kafka client; no database needed")
     demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
     demo.add_argument(
-        "--speed", type=_speed, default=1.0, metavar="FACTOR", help="replay faster (default: %(default)s)"
+        "file", nargs="?", type=Path, metavar="FILE", help="of `binwire record`, to play in place of a shop"
+    )
+    demo.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="FACTOR",
+        help="replay faster, a FILE at `full` speed, too (%(default)s)",
     )
 
     init = _add(
@@ -632,10 +639,13 @@ def _offset(text: str) -> int:
     return int(text)
 
 
-def _speed(text: str) -> float:
+def _speed(text: str) -> float | None:
+    """A factor, None for full speed."""
     from argparse import ArgumentTypeError
 
     try:
+    if text == "full":
+        return None
         speed = float(text)
     except ValueError:
         speed = 0.0

@@ -1,9 +1,11 @@
 """`binwire demo`: a small shop's binlog, replayed as if it happened now, and read back by a real Kafka client.
 
-The recording (`broker/data/demo-shop.000001`, made on a real MySQL by `python -m tests.tools.record_demo`) goes the way
+That binlog (`broker/data/demo-shop.000001`, made on a real MySQL by `python -m tests.tools.record_demo`) goes the way
 of every source: channel, log on disk in a temporary directory, a listener with SASL on a free port. What is shown is
 what kafka-python receives over TCP, logged in as the printed account and started at the printed time; nothing is taken
 from inside the server. The client runs in a thread of its own, because kafka-python blocks.
+
+`binwire demo FILE` plays a file of `binwire record` in its place, once.
 """
 
 from __future__ import annotations
@@ -21,15 +23,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from broker import event_loop, logs
 from broker.app import Application
 from broker.capturing import record_decoder, replay_source
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
+from broker.config_rules import ConfigError
+from broker.playing import bounds_s, play
+from broker.recording import Recording
 from broker.render import Style, lines, style_for
 from broker.signals import signalled
+from storage.words import shown_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 RECORDING: Final = Path(__file__).parent / "data" / "demo-shop.000001"
 SHOWN_OPERATIONS: Final = frozenset(("INSERT", "UPDATE", "DELETE", "DDL"))
@@ -37,7 +45,7 @@ TOPIC: Final = "cn_hangzhou_rm_demo_dtstest_version2"
 USERNAME: Final = "dtstest"
 SOURCE: Final = "MySQL 9.7"
 POLL_MS: Final = 200  # how long the client may take to see that the demo ends
-PACE_LIMIT_MS: Final = 1_000  # no pause of the recording lasts longer
+PACE_LIMIT_MS: Final = 1_000  # no pause of the shop's lasts longer
 
 
 class Connection(NamedTuple):
@@ -60,31 +68,87 @@ class Connection(NamedTuple):
         return f"{self.username}-{self.sid}"
 
 
-def run(*, records: int | None, speed: float) -> int:
-    """Replay and show until there are `records` changes or Ctrl-C; the exit status."""
+class _Play(NamedTuple):
+    """What is played: how it is called, the time it begins with, and what has `app` serve it as a channel. That gives
+    the group's id, and what plays until the offset it returns, None for what never ends.
+    """
+
+    title: str
+    start_s: int
+    serve: Callable[[Application, ChannelConfig], Awaitable[tuple[str, Awaitable[int] | None]]]
+
+
+def run(*, records: int | None, speed: float | None, file: Path | None = None) -> int:
+    """Play and show until there are `records` changes or Ctrl-C; the exit status. Without `speed` as fast as it goes.
+
+    Raises ConfigError and RecordingError.
+    """
+    if file is None and speed is None:
+        raise ConfigError("the shop never ends, so it needs a pace; --speed full is for a FILE")
     logs.configure("error", environment=os.environ)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     style = style_for(terminal=sys.stdout.isatty(), environment=os.environ)
     with tempfile.TemporaryDirectory(prefix="binwire-demo-", ignore_cleanup_errors=True) as folder:
-        return event_loop.run(_replay(Path(folder), records, speed, style))
+        if file is None:
+            return event_loop.run(_show(Path(folder), records, _shop(speed or 1.0), style))
+        with Recording(file) as recording:
+            return event_loop.run(_show(Path(folder), records, _recorded(recording, speed), style))
 
 
-async def _replay(folder: Path, records: int | None, speed: float, style: Style) -> int:
+def _shop(speed: float) -> _Play:
+    async def serve(app: Application, channel: ChannelConfig) -> tuple[str, None]:
+        source = replay_source([RECORDING], speed=speed, gap_ms_max=PACE_LIMIT_MS)
+        return (await app.add_channel(replace(channel, objects=["shop"]), source)).group_ids[0], None
+
+    return _Play(
+        f"a small shop's binlog, recorded on {SOURCE}, replayed as if it happened now.", int(time.time()), serve
+    )
+
+
+def _recorded(recording: Recording, speed: float | None) -> _Play:
+    first_s, last_s = bounds_s(recording)
+
+    async def serve(app: Application, channel: ChannelConfig) -> tuple[str, Awaitable[int]]:
+        embedded = await app.add_embedded(channel, [], "")
+
+        async def play_all() -> int:
+            await play(recording, embedded.interject, _pause, app.clock, speed=speed, moves_times=True)
+            return embedded.log.high_watermark
+
+        return embedded.group_id, play_all()
+
+    now_s = int(time.time())
+    recorded = f"{recording.facts.topic or 'records'} of {shown_moment(first_s * 1000)}"
+    start_s = now_s if speed is not None else now_s - (last_s - first_s)
+    return _Play(f"{recording.path}, {recorded}, played as if it happened now.", start_s, serve)
+
+
+async def _pause(pause_ms: int) -> None:
+    await asyncio.sleep(pause_ms / 1000)
+
+
+async def _show(folder: Path, records: int | None, shown: _Play, style: Style) -> int:
     stop = signalled()
     app = Application(Config(data_dir=str(folder / "data"), listeners=[ListenerConfig(bind="127.0.0.1:0")]))
     await app.start()
     try:
-        start = int(time.time())
         password = f"Demo-{secrets.token_hex(6)}"
-        channel = _channel(password)
-        opened = await app.add_channel(channel, replay_source([RECORDING], speed=speed, gap_ms_max=PACE_LIMIT_MS))
+        group_id, playing = await shown.serve(app, _channel(password))
         host, port = app.addresses["public"].host, app.addresses["public"].port
-        connection = Connection(host, port, TOPIC, opened.group_ids[0], USERNAME, password, start)
-        print(*_heading(connection, style), sep="\n", flush=True)
+        connection = Connection(host, port, TOPIC, group_id, USERNAME, password, shown.start_s)
+        print(*_heading(shown.title, connection, style), sep="\n", flush=True)
         viewer = _Viewer(connection, records, style, _setter(stop))
         viewer.start()
+        if playing is not None:
+            playing = asyncio.ensure_future(playing)
+            playing.add_done_callback(lambda played: viewer.note_end(played, stop))
         await stop.wait()
-        return await viewer.end()
+        status = await viewer.end()
+        if playing is not None:
+            playing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await playing
+        return status
     finally:
         await asyncio.shield(app.close())
 
@@ -95,7 +159,7 @@ def _channel(password: str) -> ChannelConfig:
         name="demo shop",
         topic=TOPIC,
         source=Secret(f"file://{RECORDING}"),
-        objects=["shop"],
+        objects=[],
         start="earliest",
         groups=[GroupConfig(name="demo", username=USERNAME, password=Secret(password))],
     )
@@ -112,9 +176,8 @@ def _setter(event: asyncio.Event) -> Callable[[], None]:
     return set_event
 
 
-def _heading(connection: Connection, style: Style) -> Iterator[str]:
-    title = f"{style.bold}Binwire demo{style.end}"
-    yield f"{title}: a small shop's binlog, recorded on {SOURCE}, replayed as if it happened now."
+def _heading(title: str, connection: Connection, style: Style) -> Iterator[str]:
+    yield f"{style.bold}Binwire demo{style.end}: {title}"
     yield ""
     for name, value in connection._asdict().items():
         yield f"  {style.dim}{name:<14}{style.end}  {value}"
@@ -165,11 +228,19 @@ class _Viewer:
         self._style = style
         self._done = done
         self._ending = threading.Event()
+        self._end_offset: int | None = None
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="demo-consumer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def note_end(self, played: asyncio.Future[int], stop: asyncio.Event) -> None:
+        """What is played ended, or failed."""
+        if played.cancelled() or played.exception() is not None:
+            stop.set()
+        else:
+            self._end_offset = played.result()
 
     async def end(self) -> int:
         """Have the thread end and wait for it; the exit status."""
@@ -205,6 +276,9 @@ class _Viewer:
                     self._show_change(message.offset, decode(message.value))
                     if self._remaining == 0 or self._ending.is_set():
                         return
+                if self._end_offset is not None and consumer.position(partition) >= self._end_offset:
+                    self._show("", "That was all; it can be consumed until Ctrl-C.")
+                    self._end_offset = None
         finally:
             consumer.close()
 
