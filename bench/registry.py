@@ -15,6 +15,7 @@ from bench.cold import BENCHMARK as COLD
 from bench.console_load import BENCHMARK as CONSOLE_LOAD
 from bench.downconversion import BENCHMARK as DOWNCONVERSION
 from bench.fetch import BENCHMARK as FETCH
+from bench.fixture import BENCHMARK as FIXTURE
 from bench.flush import BENCHMARK as FLUSH
 from bench.handoff import BENCHMARK as HANDOFF
 from bench.harness import Benchmark, Parameters
@@ -39,6 +40,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     REQUESTS,
     IDLE,
     START,
+    FIXTURE,
     MEMORY,
     APPEND,
     READ,

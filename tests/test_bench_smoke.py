@@ -94,7 +94,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     names = [line.split()[0] for line in lines]
     of_the_server = ["capture", "backfill", "fetch", "downconversion", "latency", "handoff"]
-    of_the_server += ["cold", "requests", "idle", "start", "memory"]
+    of_the_server += ["cold", "requests", "idle", "start", "fixture", "memory"]
     of_the_log = ["append", "read", "seek", "search", "console_load", "restart", "flush"]
     assert names == [*of_the_server, *of_the_log]
 

@@ -228,11 +228,16 @@ class KafkaBroker:
             yield
 
     @property
+    def credentials(self) -> tuple[str, str]:
+        """Whose connections to `login_port` are taken."""
+        return self._login, PASSWORD
+
+    @property
     def pid(self) -> int:
         """The broker that was started last."""
         return self._process.pid
 
-    def ask(self, question: Callable[[_Client], AnswerT]) -> AnswerT:
+    def ask(self, question: Callable[[AdminClient], AnswerT]) -> AnswerT:
         """Log in and ask, until there is an answer: a broker that starts refuses at first. Raises RuntimeError."""
         deadline = time.monotonic() + _TIMEOUT_S
         while True:
@@ -278,8 +283,8 @@ class KafkaBroker:
         return Target(self.host, self.login_port, self.pid, topic, GROUP, self._login, PASSWORD)
 
     @contextlib.contextmanager
-    def _logged_in(self) -> Iterator[_Client]:
-        with _Client(self.host, self.login_port) as client:
+    def _logged_in(self) -> Iterator[AdminClient]:
+        with AdminClient(self.host, self.login_port) as client:
             client.login(self._login, PASSWORD)
             yield client
 
@@ -305,7 +310,7 @@ class KafkaBroker:
             process.wait()
 
 
-class _Client(RawClient):
+class AdminClient(RawClient):
     """What fills a broker, besides what every client does. All raise KafkaError."""
 
     def create_topic(self, topic: str) -> None:

@@ -9,14 +9,16 @@ import pytest
 
 from bench.harness import run_benchmark
 from bench.peers import kafka
+from bench.peers.embedded import EMBEDDED, Embedded
 from bench.registry import BENCHMARKS
 
 pytestmark = pytest.mark.interop("kafka-1.1.1")
 
 _CLIENTS = ("raw", "kcat", "Java")
-_RELEASES = {
+_PEERS: dict[str, tuple[kafka.Release | Embedded, ...]] = {
     "backfill": (),
     "fetch": (kafka.KAFKA_1,),
+    "fixture": (kafka.KAFKA_4, *EMBEDDED),
     "memory": kafka.RELEASES,
     "requests": (kafka.KAFKA_1,),
     "restart": (kafka.KAFKA_1,),
@@ -25,11 +27,11 @@ _RELEASES = {
 }
 
 
-@pytest.mark.parametrize("name", _RELEASES)
+@pytest.mark.parametrize("name", _PEERS)
 def test_smoke(name: str, tmp_path: Path) -> None:
     (benchmark,) = (benchmark for benchmark in BENCHMARKS if benchmark.name == name)
     benchmark = replace(benchmark, smoke={**benchmark.smoke, "clients": _CLIENTS})
-    expected = [release.name for release in _RELEASES[name]]
+    expected = [peer.name for peer in _PEERS[name]]
     results = run_benchmark(benchmark, tmp_path, smoke=True, rounds=1, wanted=expected.__contains__)
     assert [result.measure for result in results] == list(benchmark.measures)
     assert all(result.missing == () for result in results)

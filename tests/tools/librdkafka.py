@@ -30,6 +30,7 @@ DEBIAN_VERSION = "2.0.2"
 _WHEELS = {
     "0.11.6": ("36", "manylinux1_x86_64"),
     "1.9.2": ("310", "manylinux_2_17_x86_64"),
+    "2.16.1": ("311", "manylinux_2_28_x86_64"),
 }
 _COMPILE_TIMEOUT_S = 120
 _DOWNLOAD_TIMEOUT_S = 300
