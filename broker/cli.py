@@ -37,7 +37,8 @@ FIXTURE_BY_PIPE: Final = ("fixture", "--pipe")  # for `binwire.testing`, not for
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the result is the exit status."""
-    command = _fixture_by_pipe if tuple(arguments) == FIXTURE_BY_PIPE else _typed(arguments)
+    is_by_pipe = tuple(arguments[: len(FIXTURE_BY_PIPE)]) == FIXTURE_BY_PIPE
+    command = partial(_fixture_by_pipe, int(arguments[-1])) if is_by_pipe else _typed(arguments)
     try:
         status = command()
         sys.stdout.flush()
@@ -357,11 +358,11 @@ def _is_input_at_its_end() -> bool:
     return sys.stdin is None or os.fstat(0).st_rdev == Path(os.devnull).stat().st_rdev
 
 
-def _fixture_by_pipe() -> int:
+def _fixture_by_pipe(owner_pid: int) -> int:
     gc.disable()
-    from broker.fixture.process import run
+    from broker.fixture.process import Options, run
 
-    return run()
+    return run(Options(owner_pid=owner_pid))
 
 
 def _version(arguments: argparse.Namespace) -> int:
@@ -407,10 +408,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Commands that run a server, and the one that says whether it would."""
     demo = _add(commands, "demo", _demo, "see row changes arrive in a Kafka client; no database needed")
-    demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
     demo.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="of `binwire record`, to play in place of a shop"
     )
+    demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
     demo.add_argument(
         "--speed",
         type=_speed,
@@ -643,9 +644,9 @@ def _speed(text: str) -> float | None:
     """A factor, None for full speed."""
     from argparse import ArgumentTypeError
 
-    try:
     if text == "full":
         return None
+    try:
         speed = float(text)
     except ValueError:
         speed = 0.0

@@ -1,11 +1,13 @@
-"""The embedded broker and its channels for asynchronous code: the same calls, awaited."""
+"""The embedded broker and its channels for asynchronous code: the same calls, awaited.
+
+Asyncio is imported by what is called there: for plain code it would be half of what `binwire.testing` takes to load.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from binwire.testing.broker import channel_call, close_call, take_values
+from binwire.testing.broker import Channel, channel_call, close_call, take_values
 from binwire.testing.calls import Call
 from binwire.testing.changes import AsyncChanges
 from binwire.testing.faults import AsyncFaultyChannel
@@ -31,6 +33,8 @@ class AsyncEmbeddedBroker:
     async def start(self) -> Self:
         """Start the server; it is ready when this returns."""
         if self._started is None:
+            import asyncio
+
             self._started = await asyncio.to_thread(ServerProcess)
         return self
 
@@ -70,6 +74,8 @@ class AsyncEmbeddedBroker:
     async def close(self) -> None:
         """End the server and wait until it is gone; closing twice is harmless."""
         if self._started is not None:
+            import asyncio
+
             await asyncio.to_thread(self._started.close)
 
     async def __aenter__(self) -> Self:
@@ -84,18 +90,25 @@ class AsyncEmbeddedBroker:
 class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncReplaying, AsyncWaiting, AsyncFaultyChannel, Settings):
     """As `Channel`, with its calls awaited."""
 
+    name: str
+    """As `Channel.name`."""
     _name = ""
     _is_closed = False
 
     def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
         self._process = process
+        self._values = values
         take_values(self, process, values)
 
     async def close(self) -> None:
         """As `Channel.close`."""
-        if not self._is_closed:
-            self._is_closed = True
+        if not self._is_closed and not self._process.is_closed:
             await self._send(close_call(self._name))
+        self._is_closed = True
+
+    def to_plain(self) -> Channel:
+        """The same channel, for plain code."""
+        return Channel(self._process, self._values)
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,4 +124,6 @@ class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncReplaying, AsyncWaiting, 
 
 async def send(process: ServerProcess, call: Call[T]) -> T:
     """Do a call and wait for its result."""
+    import asyncio
+
     return call.result(await asyncio.wrap_future(process.begin(call.name, call.arguments)))

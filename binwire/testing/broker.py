@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from binwire.testing.asynchronous import AsyncChannel
+
 T = TypeVar("T")
 
 
@@ -76,18 +78,27 @@ class EmbeddedBroker:
 class Channel(Changes, Heartbeats, Replaying, Waiting, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
+    name: str
+    """Part of the topic's name, and what calls of other languages name it by."""
     _name = ""
     _is_closed = False
 
     def __init__(self, process: ServerProcess, values: Mapping[str, str]) -> None:
         self._process = process
+        self._values = values
         take_values(self, process, values)
 
     def close(self) -> None:
         """End the channel and cut its consumers off; nothing of it is left. Closing twice is harmless."""
-        if not self._is_closed:
-            self._is_closed = True
+        if not self._is_closed and not self._process.is_closed:
             self._send(close_call(self._name))
+        self._is_closed = True
+
+    def to_async(self) -> AsyncChannel:
+        """The same channel, for asynchronous code."""
+        from binwire.testing.asynchronous import AsyncChannel
+
+        return AsyncChannel(self._process, self._values)
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +142,7 @@ def close_call(channel: str) -> Call[None]:
 
 def take_values(channel: Any, process: ServerProcess, values: Mapping[str, str]) -> None:
     """Have a new channel know what the server says of it."""
-    channel._name = values["channel"]
+    channel._name = channel.name = values["channel"]
     channel.bootstrap_servers = f"{process.host}:{process.port}"
     channel.topic = values["topic"]
     channel.sid = values["sid"]

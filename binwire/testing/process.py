@@ -1,19 +1,24 @@
 """The server's process, and the calls that go to it: JSON lines over its standard input and output.
 
 Many calls may be under way at once, from any thread; a thread of this file's own reads the answers, which have the
-numbers of their calls. The server ends when its standard input does, so it is gone when this process is, however that
-ends.
+numbers of their calls. The server ends when it is told to, when its standard input does, and when this process is gone,
+however that ended: a process forked from this one may hold the pipe open for long, but the server looks at ours.
+
+A broker belongs to the process that started it. One forked from that is refused, and closes nothing.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 10.0
+_END: Final = b'{"end": true}\n'
 _ERROR_BYTES_SHOWN: Final = 4096
 
 
@@ -36,17 +42,20 @@ class ServerProcess:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 — open as long as the server is
-        self._process = _start(self._errors)
+        self._owner = os.getpid()
         self._writing = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
         self._has_ended = False
         self.folder: str | None = None
+        self.is_closed = False
         ready: Future[Any] = Future()
         self._waiting[0] = ready
         self._reader = threading.Thread(target=self._read, name="binwire-testing", daemon=True)
-        self._reader.start()
+        self._process = _start(self._errors)
+        atexit.register(self.close)
         try:
+            self._reader.start()
             told = self.result(ready, START_TIMEOUT_S)
         except BaseException:
             self.close()
@@ -62,14 +71,13 @@ class ServerProcess:
 
     def begin(self, name: str, arguments: Mapping[str, Any]) -> Future[Any]:
         """Send a call; its result, or EmbeddedBrokerError, comes to the future."""
+        self._require_owner()
         number, answer = next(self._numbers), Future[Any]()
+        answer.set_running_or_notify_cancel()  # who waits may be cancelled, the call cannot
         line = values.dumps({"id": number, "call": name, "with": arguments})
         self._waiting[number] = answer
-        assert self._process.stdin is not None
         try:
-            with self._writing:
-                self._process.stdin.write(line)
-                self._process.stdin.flush()
+            self._write(line)
         except (OSError, ValueError):
             self._waiting.pop(number, None)
             raise self._ended() from None
@@ -86,28 +94,54 @@ class ServerProcess:
                 self._process.kill()
             return answer.result()
 
-    def close(self) -> int:
-        """End the server and wait until it is gone, and with it what it kept; closing twice is harmless."""
-        for pipe in (self._process.stdin,):
-            assert pipe is not None
-            _close_quietly(pipe)
+    def close(self) -> None:
+        """End the server and wait until it is gone, and with it what it kept; closing twice is harmless, and so is
+        closing it in a process that was forked from its owner, where it goes on.
+        """
+        if os.getpid() != self._owner:
+            return
+        self.is_closed = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError, ValueError):  # the server is gone, or was told before
+            self._write(_END)
+        _close_quietly(self._process.stdin)
         try:
-            status = self._process.wait(_END_TIMEOUT_S)
+            self._process.wait(_END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            status = self._process.wait()
-        self._reader.join()
-        if self._process.stdout is not None:
-            _close_quietly(self._process.stdout)
+            self._process.wait()
+        if self._reader.ident is not None:
+            self._reader.join()
+        _close_quietly(self._process.stdout)
         self._errors.close()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-        return status
+        atexit.unregister(self.close)
+
+    def _require_owner(self) -> None:
+        """Refuse a forked process, in which nobody reads the answers."""
+        if os.getpid() != self._owner:
+            raise EmbeddedBrokerError(
+                f"the embedded broker belongs to process {self._owner}, and process {os.getpid()} was forked from it; "
+                f"make calls there, or start a broker of its own here"
+            )
+
+    def _write(self, line: bytes) -> None:
+        """Write a whole line, with nothing left in a buffer that a forked process would have a copy of."""
+        assert self._process.stdin is not None
+        with self._writing:
+            written = self._process.stdin.write(line)
+            while written < len(line):
+                written += self._process.stdin.write(line[written:])
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            told = values.loads(line)
+        for line in open(self._process.stdout.fileno(), "rb", closefd=False):  # noqa: SIM115 — the pipe's, unbuffered
+            try:
+                told = values.loads(line)
+            except ValueError:
+                continue  # somebody's sitecustomize prints
             answer = self._waiting.pop(told.get("id", 0), None)
             if answer is None:
                 continue
@@ -137,9 +171,10 @@ def _start(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """The server, by the path of its entry point: it needs no name on anybody's import path."""
     entry_point = Path(__file__).resolve().parent.parent / "__main__.py"
     return subprocess.Popen(  # noqa: S603 — this interpreter and our own file
-        [sys.executable, "-P", str(entry_point), "fixture", "--pipe"],
+        [sys.executable, "-P", str(entry_point), "fixture", "--pipe", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,
         stderr=errors,
     )
 

@@ -39,9 +39,9 @@ class Waiting(Sender):
         """Return when a group has consumed everything written so far; EmbeddedBrokerError after `timeout_s`."""
         self._send(_wait_consumed(self._name, group, timeout_s))
 
-    def records(self) -> list[Record]:
-        """Everything that consumers can read, decoded."""
-        return self._send(_records(self._name))
+    def records(self, *, last: int | None = None) -> list[Record]:
+        """Everything that consumers can read, decoded; with `last` no more than so many records at its end."""
+        return self._send(_records(self._name, last))
 
 
 class AsyncWaiting(AsyncSender):
@@ -59,9 +59,9 @@ class AsyncWaiting(AsyncSender):
         """As `Waiting.wait_consumed`."""
         await self._send(_wait_consumed(self._name, group, timeout_s))
 
-    async def records(self) -> list[Record]:
+    async def records(self, *, last: int | None = None) -> list[Record]:
         """As `Waiting.records`."""
-        return await self._send(_records(self._name))
+        return await self._send(_records(self._name, last))
 
 
 class BaseGroup(Settings):
@@ -123,8 +123,8 @@ def _group_name(group: BaseGroup | str | None) -> str | None:
     return group.sid if isinstance(group, BaseGroup) else group
 
 
-def _records(channel: str) -> Call[list[Record]]:
-    return Call("records", {"channel": channel}, _decoded)
+def _records(channel: str, last: int | None) -> Call[list[Record]]:
+    return Call("records", {"channel": channel, "last": last, "as_bytes": True}, _decoded)
 
 
 def _decoded(found: list[dict[str, Any]]) -> list[Record]:

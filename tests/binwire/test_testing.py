@@ -20,6 +20,7 @@ import pytest
 from bench.registry import QUICK
 from binwire.testing import Channel, EmbeddedBroker, EmbeddedBrokerError
 from tests import decoded
+from tests.processes import wait_until_gone
 from tests.tools import venvs
 from tests.tools.workplace import CHECKOUT, ToolError
 
@@ -197,23 +198,8 @@ def test_the_server_ends_when_its_parent_is_killed():
     pid, folder = done.stdout.split()
     # The pipe this test read was inherited by nobody: that it ended tells only of the parent. The server itself is
     # waited for by its directory, which it removes last.
-    _wait_until_gone(int(pid))
+    wait_until_gone(int(pid))
     assert not Path(folder).exists()
-
-
-def _wait_until_gone(pid: int) -> None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        import select
-
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        assert poll.poll(READ_TIMEOUT_MS)
-    finally:
-        os.close(descriptor)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
