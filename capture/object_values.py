@@ -1,12 +1,13 @@
 """Values of JSON, geometry and vector columns and of MariaDB's UUID, INET and COMPRESSED ones to row images.
 
 The way back of `capture.object_cells`. JSON takes its text or what JSON has in Python (`capture.json_writer`), and
-bytes as a binary document; a geometry takes WKB, to which SRID 0 is added; a vector takes its numbers or their bytes;
-UUID and INET take text, Python's object or bytes in logical order. COMPRESSED columns take what the same column takes
-without, and are deflated where that makes them shorter, as the server does from 100 bytes on.
+bytes as a binary document; a geometry takes WKB (`capture/wkb.py`), to which SRID 0 is added; a vector takes its numbers or their
+bytes; UUID and INET take text, Python's object or bytes in logical order. COMPRESSED columns take what the same column
+takes without, and are deflated where that makes them shorter, as the server does from 100 bytes on.
 """
 
 import ipaddress
+import math
 import struct
 import uuid
 import zlib
@@ -35,17 +36,25 @@ def _write_json(shape: ColumnShape, value: Value) -> bytes:
 
 
 def _write_geometry(shape: ColumnShape, value: Value) -> bytes:
+    from capture.wkb import WkbError, stored_wkb  # as above
+
     if not isinstance(value, bytes):
         raise Misfit("WKB is needed, as bytes")
-    return _long(bytes(4) + value)
+    try:
+        return _long(bytes(4) + stored_wkb(value, shape.column.data_type))
+    except WkbError as error:
+        raise Misfit(str(error)) from None
 
 
 def _write_vector(shape: ColumnShape, value: Value) -> bytes:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         try:
+            finite = all(map(math.isfinite, value))
             value = struct.pack(f"<{len(value)}f", *value)
-        except (struct.error, OverflowError):
-            raise Misfit("the numbers of a VECTOR are FLOATs") from None
+        except (struct.error, OverflowError, TypeError):
+            finite = False
+        if not finite:
+            raise Misfit("the numbers of a VECTOR are finite FLOATs")
     size = 4 * (shape.column.length or 0)
     if not isinstance(value, bytes) or len(value) % 4 or len(value) > size:
         raise Misfit(f"VECTOR({shape.column.length}) holds as many numbers, or their bytes")

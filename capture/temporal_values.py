@@ -15,7 +15,7 @@ from capture.temporal_cells import FRACTION_UNIT_US
 from capture.time_cells import HOURS_MAX
 from capture.values import BinlogType, Misfit, Value, ValueWriter
 
-_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?")
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?", re.ASCII)
 _TIMESTAMP_MAX = datetime(2038, 1, 19, 3, 14, 7, 999999, tzinfo=UTC)
 _TIMESTAMP_RANGE = "a TIMESTAMP holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def _moment(value: Value, fsp: int) -> datetime | tuple[int, ...]:
         if match is None:
             raise Misfit("a text of the form 'YYYY-MM-DD hh:mm:ss' is needed")
         *whole, fraction = match.groups()
-        numbers = (*map(int, whole), int((fraction or "").ljust(6, "0")))
+        numbers = (*(int(part or 0) for part in whole), int((fraction or "").ljust(6, "0")))
         if numbers[3] > 23 or numbers[4] > 59 or numbers[5] > 59:
             raise Misfit("there is no such time of day")
         if 0 in numbers[:3]:
@@ -95,7 +95,7 @@ TIMESTAMP_WRITER = ValueWriter(lambda column, charsets: BinlogType(FieldType.TIM
 
 # DATE, TIME and YEAR
 
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 
 
 def _date_numbers(value: Value) -> tuple[int, int, int]:
@@ -122,7 +122,7 @@ def _write_date(shape: ColumnShape, value: Value) -> bytes:
     return (year << 9 | month << 5 | day).to_bytes(3, "little")
 
 
-_TIME = re.compile(r"(-?)(\d{2,3}):(\d\d):(\d\d)(?:\.(\d{1,6}))?")
+_TIME = re.compile(r"(-?)(\d{2,3}):(\d\d):(\d\d)(?:\.(\d{1,6}))?", re.ASCII)
 _TIME_RANGE = f"a TIME holds -{HOURS_MAX}:59:59 to {HOURS_MAX}:59:59"
 _HOUR_US = 3_600_000_000
 

@@ -64,7 +64,18 @@ def write_value(writer: ValueWriter, shape: ColumnShape, value: Value, table: st
         return writer.write(shape, value)
     except (Misfit, InvalidOperation) as error:
         why = str(error) if isinstance(error, Misfit) else "it is not a number"
-        raise ValueRefused(f"{_shown(value)} does not fit {table}.{shape.column.name}: {why}.") from None
+        name = f"{table}.{shape.column.name} {type_name(shape.column)}"
+        raise ValueRefused(f"{_shown(value)} does not fit {name}: {why}.") from None
+
+
+def type_name(column: Column) -> str:
+    """A column's type as SQL has it, without labels and character set."""
+    name = column.data_type.upper()
+    if column.precision is not None:
+        name += f"({column.precision},{column.scale or 0})"
+    elif column.length is not None or column.fsp:
+        name += f"({column.length or column.fsp})"
+    return f"{name} UNSIGNED" if column.unsigned else name
 
 
 def _shown(value: Value) -> str:
@@ -177,9 +188,11 @@ def _bits(column: Column) -> int:
 
 
 def _write_bit(shape: ColumnShape, value: Value) -> bytes:
-    if not isinstance(value, int):
-        raise Misfit("an integer is needed")
+    if not isinstance(value, int | bytes):
+        raise Misfit("an integer is needed, or its bytes")
     bits = _bits(shape.column)
+    if isinstance(value, bytes):
+        value = int.from_bytes(value, "big")
     if not 0 <= value < 1 << bits:
         raise Misfit(f"BIT({bits}) holds 0 to {(1 << bits) - 1}")
     return value.to_bytes((bits + 7) // 8, "big")

@@ -30,6 +30,7 @@ from capture.events import (
 from capture.table import Column, Key, TableVersion
 from capture.table_check import mismatch
 from capture.table_map import read_length_encoded
+from capture.values import type_name
 from tests.capture.row_cases import Case, table_of, tables_with_rows, text_column
 
 ALL = settings(suppress_health_check=[HealthCheck.too_slow])
@@ -281,7 +282,8 @@ REFUSALS: list[tuple[Column, Any, str]] = [
         "99.996 does not fit db.t.c: the column has 2 digits before the point.",
     ),
     (Column("c", "bit", length=9), 512, "512 does not fit db.t.c: BIT(9) holds 0 to 511."),
-    (Column("c", "bit", length=9), b"1", "b'1' does not fit db.t.c: an integer is needed."),
+    (Column("c", "bit", length=9), "1", "'1' does not fit db.t.c: an integer is needed, or its bytes."),
+    (Column("c", "bit", length=9), b"\2\0", "does not fit db.t.c: BIT(9) holds 0 to 511."),
     (Column("c", "date"), "2023-02-29", "'2023-02-29' does not fit db.t.c: there is no such date."),
     (Column("c", "date"), "2023-13-00", "'2023-13-00' does not fit db.t.c: there is no such date."),
     (
@@ -324,8 +326,26 @@ REFUSALS: list[tuple[Column, Any, str]] = [
 def test_what_does_not_fit_is_refused_naming_table_and_column(column: Column, value: Any, sentence: str) -> None:
     with pytest.raises(ValueRefused) as error:
         EventEncoder().write_rows(1, table_of(column), 1, [[value]])
+    sentence = sentence.replace("db.t.c:", f"db.t.c {type_name(column)}:")
     assert str(error.value).endswith(sentence) or sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_type_is_named_as_sql_has_it() -> None:
+    columns = [
+        Column("c", "int", unsigned=True),
+        Column("c", "decimal", precision=8, scale=2),
+        Column("c", "decimal", precision=8),
+        Column("c", "double", precision=5, scale=1, unsigned=True),
+        Column("c", "varchar", length=40, charset="latin1"),
+        Column("c", "datetime", fsp=3),
+        Column("c", "datetime"),
+        Column("c", "enum", labels=("a",)),
+    ]
+    assert [type_name(column) for column in columns] == [
+        *("INT UNSIGNED", "DECIMAL(8,2)", "DECIMAL(8,0)", "DOUBLE(5,1) UNSIGNED", "VARCHAR(40)", "DATETIME(3)"),
+        *("DATETIME", "ENUM"),
+    ]
 
 
 def test_rows_of_another_shape_are_refused() -> None:

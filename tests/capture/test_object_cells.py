@@ -85,7 +85,7 @@ def test_damaged_json_names_its_column() -> None:
 
 @pytest.mark.parametrize("value", ["hello", "[1", {"a": {1}}])
 def test_what_is_no_json_is_refused(value: Any) -> None:
-    with pytest.raises(ValueRefused, match=r"does not fit db\.t\.c: "):
+    with pytest.raises(ValueRefused, match=r"does not fit db\.t\.c JSON: "):
         cells_of(Column("c", "json"), [value])
 
 
@@ -99,12 +99,16 @@ GEOMETRIES = (
 
 @pytest.mark.parametrize("data_type", GEOMETRIES)
 def test_a_geometry_is_its_wkb(data_type: str) -> None:
-    cells = cells_of(Column("c", data_type), [POINT, EMPTY_COLLECTION, None])
-    assert cells == [
-        {"class": "BinaryGeometry", "type": "WKB", "value": POINT},
-        {"class": "BinaryGeometry", "type": "WKB", "value": EMPTY_COLLECTION},
-        None,
-    ]
+    column = Column("c", data_type, nullable=False)
+    for wkb in (POINT, EMPTY_COLLECTION):
+        image = (4 + len(wkb)).to_bytes(4, "little") + bytes(4) + wkb
+        wanted = {"class": "BinaryGeometry", "type": "WKB", "value": wkb}
+        assert image_cell(column, FieldType.GEOMETRY, 4, image) == wanted
+
+
+def test_geometries_and_nulls_are_written() -> None:
+    wanted = [{"class": "BinaryGeometry", "type": "WKB", "value": wkb} for wkb in (POINT, EMPTY_COLLECTION)]
+    assert cells_of(Column("c", "geometry"), [POINT, EMPTY_COLLECTION, None]) == [*wanted, None]
 
 
 def test_the_srid_is_left_out() -> None:
