@@ -1,9 +1,9 @@
 """Values of JSON, geometry and vector columns and of MariaDB's UUID, INET and COMPRESSED ones to row images.
 
 The way back of `capture.object_cells`. JSON takes its text or what JSON has in Python (`capture.json_writer`), and
-bytes as a binary document; a geometry takes WKB (`capture/wkb.py`), to which SRID 0 is added; a vector takes its numbers or their
-bytes; UUID and INET take text, Python's object or bytes in logical order. COMPRESSED columns take what the same column
-takes without, and are deflated where that makes them shorter, as the server does from 100 bytes on.
+bytes as a binary document; a geometry takes WKB (`capture/wkb.py`), to which SRID 0 is added; a vector takes its
+numbers or their bytes; UUID and INET take text, Python's object or bytes in logical order. COMPRESSED columns take what
+the same column takes without, and are deflated where that makes them shorter, as the server does from 100 bytes on.
 """
 
 import ipaddress
