@@ -24,6 +24,7 @@ from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatemen
 from capture.events import Checksum
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
+from capture.row_journal import RowJournal
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from capture.statements import (
@@ -97,6 +98,7 @@ class EmbeddedSource:
         )
         self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
         self.rows = WholeRows()
+        self.journal = RowJournal()
         self._transactions = 0
         self._open: list[_Kept] | None = None
         self._open_time_s = 0
@@ -166,11 +168,12 @@ class EmbeddedSource:
                         raise UnsupportedStatement(change.unresolved)
             self._history.take_rows("")
             self.rows.follow(statements, database)
+            self.journal.statements(statements, sql, database)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Several transactions, and what they say of tables, or none."""
-        restores = self._history.checkpoint(), self.rows.checkpoint()
+        restores = self._history.checkpoint(), self.rows.checkpoint(), self.journal.checkpoint()
         kept, unread, transactions = len(self._kept), self._unread, self._transactions
         place = self._file_number, self._file_begins, self._head, self._encoder.position
         try:
@@ -286,6 +289,7 @@ class EmbeddedSource:
             piece = whole[start : start + ROWS_PER_EVENT]
             ends = start + ROWS_PER_EVENT >= len(whole)
             self._add(encode(time_s, table, table_id, piece, ends_statement=ends))
+        self.journal.rows(kind, (table.database, table.table), whole)
 
     def _table(self, name: str) -> tuple[int, TableVersion]:
         """Id and definition of a table named `table` or `database.table`; the id changes with the definition."""
@@ -307,7 +311,7 @@ class EmbeddedSource:
     @contextmanager
     def _group(self, time_s: int, *, standalone: bool = False) -> Iterator[None]:
         """Keep what is added as one GTID's events, all or nothing."""
-        start, restore_numbers = self._encoder.position, self.rows.checkpoint()
+        start, restores = self._encoder.position, (self.rows.checkpoint(), self.journal.checkpoint())
         self._open, self._open_time_s = [], time_s
         self._transactions += 1
         try:
@@ -315,7 +319,8 @@ class EmbeddedSource:
             yield
         except BaseException:
             self._encoder.position = start
-            restore_numbers()
+            for restore in restores:
+                restore()
             self._transactions -= 1
             raise
         else:
