@@ -157,7 +157,7 @@ class Session:
         if self._log.high_watermark < self._resume_offset:
             return False
         if self.published.order == position.order:
-            return not self._busy and not self._source.pending()
+            return not self._busy and not self._source.pending() and not self._unseen
         return self.published.order > position.order
 
     # ---- the loop ----

@@ -72,6 +72,13 @@ def test_nothing_written_is_consumed(broker):
         empty.wait_consumed(timeout_s=0)
 
 
+def test_a_heartbeat_that_is_the_first_record_can_be_read_when_it_was_called(broker):
+    for _ in range(5):  # the first ones were made ahead, so that the channel streams already
+        with broker.channel() as empty:
+            empty.heartbeat()
+            assert [record.operation for record in empty.records()] == ["HEARTBEAT"]
+
+
 def test_a_wait_ends_with_the_commit(channel):
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(channel.wait_consumed, timeout_s=60)
