@@ -237,7 +237,11 @@ class EmbeddedChannel:
 
         Returns the offset that the log starts with then. Raises CallFailedError.
         """
+        await self._turn()
         log = self._opened.log
+        while log.end_offset > log.high_watermark:  # a segment does not end in the middle of a transaction
+            await log.shown()
+            await asyncio.sleep(0)
         log.roll()
         await self.change(lambda source: source.heartbeat())
         await log.flushed()

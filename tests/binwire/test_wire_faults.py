@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -465,6 +466,23 @@ def test_what_cannot_be_scripted_is_told_in_a_sentence(channel: Channel) -> None
 
 
 # Asynchronous code
+
+
+async def test_what_expires_ends_between_transactions() -> None:
+    async with AsyncEmbeddedBroker() as broker:
+        channel = await broker.channel()
+        table = await channel.table("CREATE TABLE t (id INT PRIMARY KEY, note MEDIUMTEXT)")
+        inserted = [
+            table.insert(*({"id": 10 * number + row, "note": "x" * 100_000} for row in range(5)))
+            for number in range(20)
+        ]
+        started = [asyncio.ensure_future(each) for each in inserted]
+        starts = [await channel.faults.expire() for _ in range(5)]
+        await asyncio.gather(*started)
+        last = await channel.faults.expire()
+        assert starts == sorted(starts)
+        assert [record.offset for record in await channel.records()] == [last]
+        assert last == 2 + 20 * 7 + 5
 
 
 async def test_every_fault_can_be_awaited() -> None:

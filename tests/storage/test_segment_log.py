@@ -241,6 +241,24 @@ def test_time_lookup_when_deleted_segments_had_later_times(tmp_path: Path) -> No
         assert found == (None if expected is None else (records[expected].offset, records[expected].timestamp_ms))
 
 
+def test_everything_before_the_newest_segment_can_be_expired(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log")
+    for number in range(1, 4):
+        records = append(log, b"x" * 100)
+        log.commit([position(number)])
+        log.roll()
+    log.flush()
+    log.expire()
+    assert (log.log_start_offset, log.high_watermark) == (2, 3)
+    log.delete(log.retire())
+    assert len(list((tmp_path / "log").glob("*.log"))) == 1
+    with pytest.raises(OffsetOutOfRange):
+        log.read(1, 1)
+    assert log.read(2, 1000).view.nbytes > len(records[0].value or b"")
+    log.expire()
+    assert log.log_start_offset == 2
+
+
 def test_a_segment_is_closed_by_bytes_by_age_and_on_demand(tmp_path: Path) -> None:
     clock = ManualClock()
     log = open_log(tmp_path / "log", small(segment_ms=60_000), clock=clock)
