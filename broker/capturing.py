@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from capture.channel import Channel, ChannelSpec
     from capture.embedded_source import EmbeddedSource
     from capture.position import ResumePoint
+    from capture.scenario.player import Player
     from capture.source import Source, SourceAddress
     from storage.catalog import Catalog, GroupRow
     from storage.clock import Clock
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     Closer = Callable[[], Awaitable[None]]
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
     ChangeMaker = Callable[[EmbeddedSource], object]
+
+STATEMENTS_AT_ONCE: Final = 32
+"""Of a scenario, before others on the loop have their turn."""
 
 READER_IDS: Final = (1 << 31, (1 << 32) - 1)  # server ids of those who only look something up
 
@@ -90,6 +94,8 @@ class EmbeddedChannel:
         self._opened = opened
         self._source = source
         self._clock = clock
+        self._player: Player | None = None
+        self._playing = asyncio.Lock()
         self._free = asyncio.Event()
         """Not set while somebody has the channel to himself."""
         self._free.set()
@@ -119,6 +125,31 @@ class EmbeddedChannel:
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
         return self._opened.log.high_watermark
+
+    async def play(self, scenario: str) -> int:
+        """Play the statements of a `.sql` file; how many there were, once consumers can see what they changed.
+
+        Raises CallFailedError with the line where one is refused; what was committed before it can be seen then.
+        """
+        from capture.errors import CaptureError
+        from capture.scenario.player import Player
+
+        async with self._playing:
+            if self._player is None:
+                self._player = Player(self._source, self._clock)
+            await self._turn()
+            count = 0
+            try:
+                with closing(self._player.play(scenario)) as steps:
+                    for count, _ in enumerate(steps, start=1):
+                        if count % STATEMENTS_AT_ONCE == 0:
+                            await asyncio.sleep(0)
+                            await self._turn()
+            except CaptureError as error:
+                raise CallFailedError(str(error)) from None
+            finally:
+                await self.change(lambda source: None)
+            return count
 
     async def interject(self, records: Sequence[ReadyRecord]) -> None:
         """Write ready records behind everything that was called; returns when consumers can see them. They keep their

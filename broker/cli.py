@@ -409,7 +409,11 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Commands that run a server, and the one that says whether it would."""
     demo = _add(commands, "demo", _demo, "see row changes arrive in a Kafka client; no database needed")
     demo.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="of `binwire record`, to play in place of a shop"
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="of `binwire record`, or statements in a .sql file, to play in place of a shop",
     )
     demo.add_argument("--records", type=_count, metavar="N", help="end after N changes (default: go on until Ctrl-C)")
     demo.add_argument(

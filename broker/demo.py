@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from broker import event_loop, logs
 from broker.app import Application
-from broker.capturing import record_decoder, replay_source
+from broker.capturing import CallFailedError, record_decoder, replay_source
 from broker.config import ChannelConfig, Config, GroupConfig, ListenerConfig, Secret
 from broker.config_rules import ConfigError
 from broker.playing import bounds_s, play
@@ -91,6 +91,8 @@ def run(*, records: int | None, speed: float | None, file: Path | None = None) -
     with tempfile.TemporaryDirectory(prefix="binwire-demo-", ignore_cleanup_errors=True) as folder:
         if file is None:
             return event_loop.run(_show(Path(folder), records, _shop(speed or 1.0), style))
+        if file.suffix == ".sql":
+            return event_loop.run(_show(Path(folder), records, _scenario(file), style))
         with Recording(file) as recording:
             return event_loop.run(_show(Path(folder), records, _recorded(recording, speed), style))
 
@@ -121,6 +123,29 @@ def _recorded(recording: Recording, speed: float | None) -> _Play:
     recorded = f"{recording.facts.topic or 'records'} of {shown_moment(first_s * 1000)}"
     start_s = now_s if speed is not None else now_s - (last_s - first_s)
     return _Play(f"{recording.path}, {recorded}, played as if it happened now.", start_s, serve)
+
+
+def _scenario(file: Path) -> _Play:
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else os.strerror(error.errno or 0)
+        raise ConfigError(f"{file} cannot be played: {reason}") from None
+
+    async def serve(app: Application, channel: ChannelConfig) -> tuple[str, Awaitable[int]]:
+        embedded = await app.add_embedded(channel, [], "test")
+
+        async def play_all() -> int:
+            try:
+                await embedded.play(text)
+            except CallFailedError as error:
+                raise ConfigError(f"{file}, {error}") from None
+            return embedded.log.high_watermark
+
+        return embedded.group_id, play_all()
+
+    # From the first record on: the statements may set their times.
+    return _Play(f"{file}, its statements played as if a server ran them now.", 1, serve)
 
 
 async def _pause(pause_ms: int) -> None:

@@ -51,6 +51,11 @@ class RowJournal:
         if self._notes and self.is_whole:
             self._entries.append(NotedStatements(statements, sql, database))
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to take, or too much was noted."""
+        return bool(self._entries) or not self.is_whole
+
     def take(self) -> list[NotedRows | NotedStatements]:
         """What was noted since the last time."""
         entries, self._entries, self._rows = self._entries, [], 0

@@ -14,6 +14,7 @@ from binwire.testing.faults import AsyncFaultyChannel
 from binwire.testing.heartbeats import AsyncHeartbeats
 from binwire.testing.process import ServerProcess
 from binwire.testing.replaying import AsyncReplaying
+from binwire.testing.scenarios import AsyncScenarios
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import AsyncWaiting
 
@@ -87,7 +88,9 @@ class AsyncEmbeddedBroker:
         await self.close()
 
 
-class AsyncChannel(AsyncChanges, AsyncHeartbeats, AsyncReplaying, AsyncWaiting, AsyncFaultyChannel, Settings):
+class AsyncChannel(
+    AsyncChanges, AsyncHeartbeats, AsyncReplaying, AsyncScenarios, AsyncWaiting, AsyncFaultyChannel, Settings
+):
     """As `Channel`, with its calls awaited."""
 
     name: str

@@ -10,6 +10,7 @@ from binwire.testing.faults import FaultyChannel
 from binwire.testing.heartbeats import Heartbeats
 from binwire.testing.process import ServerProcess
 from binwire.testing.replaying import Replaying
+from binwire.testing.scenarios import Scenarios
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import Waiting
 
@@ -75,7 +76,7 @@ class EmbeddedBroker:
         return send(self._process, call)
 
 
-class Channel(Changes, Heartbeats, Replaying, Waiting, FaultyChannel, Settings):
+class Channel(Changes, Heartbeats, Replaying, Scenarios, Waiting, FaultyChannel, Settings):
     """One topic, its consumer group, the way to make changes appear in it, and what consumers did with them."""
 
     name: str

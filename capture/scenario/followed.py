@@ -31,6 +31,8 @@ _TOO_MANY = f"more than {ROWS_MAX} of a channel's rows were changed by call; pla
 
 def follow(source: EmbeddedSource, tables: Tables, clock: Clock) -> None:
     """Take over what was changed by call since the last time."""
+    if not source.journal.has_news:
+        return
     session = Session(clock, source.database, "utf8mb4_0900_ai_ci")
     session.modes = frozenset()
     session.begin_statement()

@@ -7,7 +7,7 @@ their rows stay from one scenario to the next; rows that were changed by call in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from capture.cursor import Cursor
@@ -61,13 +61,14 @@ class Player:
         self._tables = Tables({})
         self._statement = 0
 
-    def play(self, text: str) -> Iterator[None]:
+    def play(self, text: str) -> Generator[None, None, None]:
         """Play a scenario; a step is one statement. Raises StatementRefused with the line."""
-        follow(self._source, self._tables, self._clock)
         run = _Run(self._source, self._clock, self._tables)
         began: int | None = None
         try:
             for statement in script.statements(text, self._dialect):
+                if not run.is_open:
+                    follow(self._source, self._tables, self._clock)
                 _at_line(statement.line, run.statement, statement)
                 began = None if not run.is_open else began if began is not None else statement.line
                 yield
