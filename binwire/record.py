@@ -132,7 +132,7 @@ def decode(value: bytes | bytearray | memoryview, *, offset: int | None = None) 
         return _decode(data, offset)
     except IndexError:
         raise RecordError(f"{len(data)} bytes are no whole record: they end too early") from None
-    except (ArithmeticError, ValueError) as error:
+    except (ArithmeticError, RecursionError, ValueError) as error:
         raise RecordError(f"{len(data)} bytes are no record: {error}") from None
 
 

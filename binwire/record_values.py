@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import struct
+from codecs import charmap_decode
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DOUBLE: Final = struct.Struct("<d")
 
 # MySQL's character sets under the names of Python's codecs; its ucs2 and utf16 are big-endian.
-_CODECS: Final = {
+CODECS: Final = {
     "ascii": "ascii",
     "big5": "big5",
     "cp1250": "cp1250",
@@ -63,7 +64,7 @@ _CODECS: Final = {
     "hp8": "hp_roman8",
     "koi8r": "koi8_r",
     "koi8u": "koi8_u",
-    "latin1": "cp1252",
+    "latin1": "latin1",
     "latin2": "iso8859_2",
     "latin5": "iso8859_9",
     "latin7": "iso8859_13",
@@ -80,6 +81,13 @@ _CODECS: Final = {
     "utf8mb3": "utf-8",
     "utf8mb4": "utf-8",
 }
+
+
+# MySQL's latin1 is Windows-1252, and each of the five bytes that this has not is the control character of its number
+# (strings/ctype-latin1.cc of MySQL 8.0.36).
+_LATIN1: Final = "".join(
+    chr(byte) if byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else bytes([byte]).decode("cp1252") for byte in range(256)
+)
 
 
 class RecordError(ValueError):
@@ -144,11 +152,11 @@ def _integer(data: bytes, at: int) -> tuple[int, int]:
 def _character(data: bytes, at: int) -> tuple[str | bytes, int]:
     charset, at = text(data, at)
     content, at = octets(data, at)
-    codec = _CODECS.get(charset)
+    codec = CODECS.get(charset)
     if codec is None:
         return content, at
     try:
-        return content.decode(codec), at
+        return (charmap_decode(content, "strict", _LATIN1)[0] if charset == "latin1" else content.decode(codec)), at
     except UnicodeDecodeError:
         return content, at
 
