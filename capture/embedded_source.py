@@ -21,6 +21,7 @@ from capture.ddl_refusals import refuse
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
+from capture.event_types import EventType
 from capture.events import Checksum
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
@@ -65,12 +66,20 @@ PIECE_EVENTS = 512
 
 _ENCODERS = {"insert": "write_rows", "update": "update_rows", "delete": "delete_rows"}
 
+_TYPE_CODE_AT = 4
+
 
 class _Kept(NamedTuple):
     """An event and where it ends."""
 
     end: BinlogPosition
     raw: bytes
+
+    def follows(self, boundary: BinlogPosition) -> bool:
+        """Whether it is to be read behind a boundary; a heartbeat that was not read yet stands at it."""
+        if self.end.order == boundary.order:
+            return self.raw[_TYPE_CODE_AT] == EventType.HEARTBEAT
+        return self.end.order > boundary.order
 
 
 class EmbeddedSource:
@@ -401,7 +410,9 @@ class EmbeddedSource:
     async def start(self, position: BinlogPosition) -> None:
         await self.close()
         self._streams = True
-        self._unread = sum(kept.end.order > position.order for kept in self._kept)
+        self._unread = len(self._kept) - next(
+            (index for index, kept in enumerate(self._kept) if kept.follows(position)), len(self._kept)
+        )
         rotate = EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)
         self._announcement = [rotate]
         if position.position > BINLOG_MAGIC_BYTES:

@@ -211,6 +211,21 @@ async def test_calls_reach_a_channel_that_waits(tmp_path: Path, clock: ManualClo
     await world.close()
 
 
+async def test_a_heartbeat_between_two_sessions_comes_once(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    world = World(tmp_path, clock)
+    for _ in range(3):
+        async with running(world.channel(lambda: source, "shop")) as channel:
+            source.heartbeat()
+            await visible(channel, source)
+        source.heartbeat()
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, source)
+    assert world.operations(heartbeats=True) == ["DDL", "DDL", *["HEARTBEAT"] * 6]
+    await world.close()
+
+
 async def test_a_channel_begins_again_where_its_log_ends(
     tmp_path: Path, clock: ManualClock, source: EmbeddedSource
 ) -> None:
