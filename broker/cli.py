@@ -110,6 +110,7 @@ async def _serve_until_signalled(
     import asyncio
     import logging
 
+    from broker import service_manager
     from broker.app import Application
     from broker.config import load
     from broker.event_loop import collect_from_now
@@ -126,7 +127,9 @@ async def _serve_until_signalled(
     try:
         for name, address in app.addresses.items():
             log.info("listening", extra={"listener": name, "address": str(address)})
+        service_manager.tell(service_manager.READY)
         await stop.wait()
+        service_manager.tell(service_manager.STOPPING)
         log.info("stopping")
     finally:
         reloading.cancel()
