@@ -106,7 +106,7 @@ class EmbeddedSource:
             explicit_defaults_for_timestamp=self._dialect.explicit_defaults_for_timestamp,
         )
         self._table_ids: dict[tuple[str, str], tuple[int, TableVersion]] = {}
-        self.rows = WholeRows()
+        self.rows = WholeRows(cuts_fractions=self._dialect.is_mariadb)
         self.journal = RowJournal()
         self._transactions = 0
         self._open: list[_Kept] | None = None

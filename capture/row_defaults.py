@@ -15,6 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import ValueRefused
+from capture.temporal_values import cut_fraction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ _BYTES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "lo
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
 _NOW = re.compile(r"CURRENT_TIMESTAMP(?:\(\d\))?")
 _NOW_TYPES = frozenset({"timestamp", "datetime"})
+_TIMES = frozenset({"timestamp", "datetime", "time"})
 _HEX = re.compile(r"(?:0[xX]([0-9A-Fa-f]+)|[xX]'((?:[0-9A-Fa-f]{2})*)')")
 _BITS = re.compile(r"(?:0b([01]+)|[bB]'([01]*)')")
 _MONTHLY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -35,12 +37,16 @@ _MONTHLY = re.compile(r"\d{4}-\d\d-\d\d")
 class RowDefaults:
     """Completes rows of one table."""
 
-    def __init__(self, table: TableVersion) -> None:
+    def __init__(self, table: TableVersion, *, cuts_fractions: bool = False) -> None:
+        """`cuts_fractions`: digits of a second that a column does not have are dropped, as by MariaDB, not rounded."""
         self._name = f"{table.database}.{table.table}"
         self._columns = table.columns
         self._names = [column.name for column in table.columns]
         self._known = frozenset(self._names)
         self._literals: dict[str, Value] = {}
+        self._cut = [index for index, column in enumerate(table.columns) if column.data_type in _TIMES]
+        if not cuts_fractions:
+            self._cut.clear()
         self.auto_increment = next((column.name for column in table.columns if column.auto_increment), None)
 
     def inserted(self, row: Mapping[str, Value] | Sequence[Value], time_s: int, number: int) -> Sequence[Value]:
@@ -50,23 +56,28 @@ class RowDefaults:
             place = self._names.index(self.auto_increment)
             if values[place] is None:
                 values[place] = number
-        return values
+        return self._finished(values)
 
     def before(self, row: Mapping[str, Value] | Sequence[Value]) -> Sequence[Value]:
         """A row as it was: what an INSERT at an unknown time cannot tell has to be given. Raises ValueRefused."""
-        return self._completed(row, lambda column: self._default(column, None))
+        return self._finished(self._completed(row, lambda column: self._default(column, None)))
 
     def after(self, row: Mapping[str, Value] | Sequence[Value], before: Sequence[Value]) -> Sequence[Value]:
         """A row as it is; columns left out stay what they were. Raises ValueRefused."""
         if not isinstance(row, Mapping):
-            return row
+            return self._finished([*row])
         self._refuse_unknown(row)
-        return [row.get(name, was) for name, was in zip(self._names, before, strict=True)]
+        return self._finished([row.get(name, was) for name, was in zip(self._names, before, strict=True)])
 
     def number_of(self, values: Sequence[Value]) -> int:
         """The AUTO_INCREMENT value of a row in table order; 0 for one that is no number."""
         value = values[self._names.index(self.auto_increment or "")]
         return int(value) if isinstance(value, int) else 0
+
+    def _finished(self, values: list[Value]) -> list[Value]:
+        for index in self._cut:
+            values[index] = cut_fraction(values[index], self._columns[index].fsp)
+        return values
 
     def _completed(self, row: Mapping[str, Value] | Sequence[Value], default: Callable[[Column], Value]) -> list[Value]:
         if not isinstance(row, Mapping):

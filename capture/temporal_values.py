@@ -4,6 +4,7 @@ As `capture.values` for numbers. Like MySQL, a TIME, DATETIME or TIMESTAMP is ro
 TIMESTAMP without time zone counts as UTC. Zero and partial dates, which Python has not, are given as text.
 """
 
+import math
 import re
 import struct
 from datetime import UTC, date, datetime, time, timedelta
@@ -47,6 +48,23 @@ def _moment(value: Value, fsp: int) -> datetime | tuple[int, ...]:
     except OverflowError:
         raise Misfit("it is after the year 9999 when rounded") from None
     return rounded.replace(microsecond=rounded.microsecond // unit * unit)
+
+
+def cut_fraction(value: Value, fsp: int) -> Value:
+    """A time with `fsp` digits of its second, the others dropped: what MariaDB does where MySQL rounds."""
+    unit = 10 ** (6 - fsp)
+    if isinstance(value, datetime | time):
+        return value.replace(microsecond=value.microsecond // unit * unit)
+    if isinstance(value, timedelta):
+        count = value // timedelta(microseconds=1)
+        return timedelta(microseconds=abs(count) // unit * unit * (-1 if count < 0 else 1))
+    if isinstance(value, float) and math.isfinite(value):
+        digits_unit = float(10**fsp)
+        return math.floor(value * digits_unit) / digits_unit
+    if isinstance(value, str):
+        whole, _, digits = value.partition(".")
+        return f"{whole}.{digits[:fsp]}" if digits[:fsp] else whole
+    return value
 
 
 def _partial_date(numbers: tuple[int, ...], fsp: int) -> tuple[int, ...]:

@@ -33,16 +33,17 @@ _Name = tuple[str, str]
 class WholeRows:
     """Completes the rows of a source's tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cuts_fractions: bool = False) -> None:
         self._defaults: dict[_Name, tuple[TableVersion, RowDefaults]] = {}
         self._next_numbers: dict[_Name, int] = {}
+        self._cuts_fractions = cuts_fractions
 
     def of(self, kind: str, table: TableVersion, rows: Sequence[Any], time_s: int) -> Sequence[Any]:
         """Rows of an insert or delete, or pairs of an update, with every column. Raises ValueRefused."""
         key = (table.database, table.table)
         known = self._defaults.get(key)
         if known is None or known[0] is not table:
-            known = self._defaults[key] = (table, RowDefaults(table))
+            known = self._defaults[key] = (table, RowDefaults(table, cuts_fractions=self._cuts_fractions))
         return _COMPLETE[kind](self, known[1], key, rows, time_s)
 
     def next_number(self, name: _Name) -> int:
