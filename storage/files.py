@@ -42,6 +42,9 @@ _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM
 class Files:
     """The real thing. Errors are the system's `OSError`, unchanged."""
 
+    is_volatile = False
+    """Whether nothing waits for the medium, and nobody asks how full it is."""
+
     def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
         """A descriptor that child processes do not inherit; with `create` the file must not exist yet."""
         flags = os.O_RDWR if write else os.O_RDONLY
@@ -193,6 +196,8 @@ class VolatileFiles(Files):
     """For data that nobody keeps beyond the process, as a test fixture's: nothing is asked of the medium. A machine
     that loses its power loses it; everything else is as with `Files`.
     """
+
+    is_volatile = True
 
     def allocate(self, descriptor: int, start: int, size: int) -> None:
         """Set nothing aside."""

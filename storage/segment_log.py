@@ -92,6 +92,7 @@ class SegmentLog:
         self.notes: tuple[str, ...] = tuple(opened.notes)
         """What recovery lost or cut, as sentences for the process's log."""
         self.reservation = reservation
+        self.is_volatile = files.is_volatile
         self._files = files
         self._clock = clock
         self._retention_clock = RetentionClock(clock)

@@ -3,6 +3,8 @@
 Owns one task of the event loop and one thread. The task decides and keeps the books, the thread makes the system
 calls that may block; so the log's state is only ever touched on the loop's thread.
 
+Of a log whose files are volatile no call blocks, and nobody asks for room: it needs no thread.
+
 A call that hangs holds the thread and nothing else: since when is told (`waiting_since_ms`), and the log refuses writes
 after `LATE_MS`. The end of the process does not wait for it longer than that, either: the thread is given up, and what
 was not flushed is found by the next start as after a kill. (The system may still hold the process, and with it the
@@ -40,6 +42,7 @@ class Maintained(Protocol):
     """What upkeep asks of a log."""
 
     config: LogConfig
+    is_volatile: bool
     end_offset: int
     flusher: Flusher
     reservation: Reservation
@@ -89,7 +92,7 @@ class Upkeep:
         return since_ms is not None and self._clock.monotonic_ms() - since_ms >= LATE_MS
 
     def start(self) -> None:
-        self._thread = _Thread()
+        self._thread = None if self._log.is_volatile else _Thread()
         self._task = asyncio.create_task(self._run(), name="log-upkeep")
         self._task.add_done_callback(self._ended)
 
@@ -108,7 +111,7 @@ class Upkeep:
 
         An error of the task is raised here.
         """
-        if self._task is None or self._thread is None:
+        if self._task is None:
             return True
         task, thread = self._task, self._thread
         self._is_stopping = True
@@ -119,7 +122,8 @@ class Upkeep:
         waited_ms = 0 if since_ms is None else self._clock.monotonic_ms() - since_ms
         await asyncio.wait((task,), timeout=max(0, LATE_MS - waited_ms) / 1000)
         self._task = self._thread = None
-        thread.end()
+        if thread is not None:
+            thread.end()
         if not task.done():
             task.cancel()
             return False
@@ -143,9 +147,11 @@ class Upkeep:
 
     async def _measure(self) -> None:
         """Look at the disk, if it is time."""
+        if self._is_stopping or self._log.is_volatile:
+            return
         now_ms = self._clock.monotonic_ms()
         interval_ms = FIRST_INTERVAL_MS if self._looks < FIRST_LOOKS else MEASURE_INTERVAL_MS
-        if not self._is_stopping and (self._measured_ms is None or now_ms - self._measured_ms >= interval_ms):
+        if self._measured_ms is None or now_ms - self._measured_ms >= interval_ms:
             self._measured_ms = now_ms
             self._looks += 1
             # Where the system does not let us look, what was seen before stands.
@@ -183,11 +189,13 @@ class Upkeep:
         return ()
 
     async def _in_thread(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> OSError | None:
-        """Run a call that may block; returns the system's error, if it refused."""
-        assert self._thread is not None
+        """Run a call that may block, in the thread if there is one; returns the system's error, if it refused."""
         self._call_since_ms = self._clock.monotonic_ms()
         try:
-            await self._thread.run(lambda: call(*args, **kwargs))
+            if self._thread is None:
+                call(*args, **kwargs)
+            else:
+                await self._thread.run(lambda: call(*args, **kwargs))
         except OSError as error:
             return error
         finally:
