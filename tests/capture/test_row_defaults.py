@@ -104,8 +104,9 @@ def test_columns_left_out_of_what_a_row_is_stay_what_they_were() -> None:
 def test_fractions_are_dropped_where_the_server_drops_them() -> None:
     columns = (Column("a", "datetime"), Column("b", "time", fsp=2), Column("c", "timestamp", fsp=1), Column("d", "int"))
     defaults = RowDefaults(table_of(*columns), cuts_fractions=True)
-    row = {"a": datetime.fromisoformat("2024-12-31T23:59:59.999"), "b": "-00:00:00.019", "c": 1.96, "d": 5}
-    assert defaults.inserted(row, TIME_S, 1) == [datetime.fromisoformat("2024-12-31T23:59:59"), "-00:00:00.01", 1.9, 5]
+    moment = datetime.fromisoformat("2024-12-31T23:59:59.999")
+    row: dict[str, Any] = {"a": moment, "b": "-00:00:00.019", "c": 1.96, "d": 5}
+    assert defaults.inserted(row, TIME_S, 1) == [moment.replace(microsecond=0), "-00:00:00.01", 1.9, 5]
 
 
 # ---- numbers ----
