@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
     Closer = Callable[[], Awaitable[None]]
     SourceFactory = Callable[[ChannelSpec, Clock], Source]
-    ChangeMaker = Callable[[EmbeddedSource], object]
+    ChangedSource = EmbeddedSource
+    ChangeMaker = Callable[[ChangedSource], object]
 
 STATEMENTS_AT_ONCE: Final = 32
 """Of a scenario, before others on the loop have their turn."""
