@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import os
 import signal
 import subprocess
 import sys
-import textwrap
-import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,14 +13,11 @@ from pathlib import Path
 import kafka
 import pytest
 
-from bench.registry import QUICK
 from binwire.testing import Channel, EmbeddedBroker, EmbeddedBrokerError
 from tests import decoded
 from tests.processes import wait_until_gone
-from tests.tools import venvs
-from tests.tools.workplace import CHECKOUT, ToolError
+from tests.tools.workplace import CHECKOUT
 
-BUILDER = ("hatchling==1.27.0",)
 READ_TIMEOUT_MS = 30_000
 
 
@@ -164,6 +157,13 @@ def test_a_refused_change_is_an_exception_and_changes_nothing(broker):
     assert [row.after for row in rows(channel, 5)] == [{"id": 2}]
 
 
+def test_a_form_with_something_else_in_it_is_refused(broker):
+    channel = broker.channel("CREATE TABLE t (id INT)")
+    row = {"channel": channel.name, "table": "t", "rows": [{"id": {"$decimal": "much"}}]}
+    with pytest.raises(EmbeddedBrokerError, match="ConversionSyntax"):
+        broker._process.result(broker._process.begin("insert", row))
+
+
 def test_a_statement_that_makes_no_channel_is_refused(broker):
     with pytest.raises(EmbeddedBrokerError, match="CREATE TABEL"):
         broker.channel("CREATE TABEL t (id INT)")
@@ -225,155 +225,3 @@ def test_importing_it_imports_nothing_but_the_standard_library():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout == "['binwire']\n"
-
-
-# --- in somebody's project ------------------------------------------------------------------------------------------
-
-THEIR_TEST = """
-    import sys
-
-    import broker, capture, storage
-    from binwire.testing import EmbeddedBroker
-    from kafka import KafkaConsumer
-    from storage.log import Log
-
-    assert (broker.OWNER, capture.OWNER, storage.OWNER, Log.OWNER) == ("they",) * 4
-
-    with EmbeddedBroker() as embedded:
-        channel = embedded.channel("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
-        channel.insert("orders", {"id": 1, "note": "first"})
-        consumer = KafkaConsumer(
-            channel.topic, group_id=channel.sid, consumer_timeout_ms=30000, **channel.kafka_python()
-        )
-        values = [message.value for _, message in zip(range(4), consumer)]
-        assert b"first" in values[-1], values
-        consumer.close()
-
-    ours = {".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("binwire")}
-    assert sorted(ours) == ["binwire", "binwire.testing"], ours
-    assert broker.__file__.startswith(sys.argv[1]), broker.__file__
-    print("received")
-"""
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    try:
-        builder = venvs.ensure("wheel-builder", BUILDER)
-    except ToolError as error:
-        pytest.skip(f"the wheel cannot be built: {error}")
-    command = [str(builder / "bin" / "python"), "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
-    [built] = folder.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh virtual environment with the wheel; what it depends on is borrowed from the one running this test."""
-    folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
-    subprocess.run([*pip, str(wheel)], check=True)
-    [packages] = folder.glob("lib/python*/site-packages")
-    # A .pth file of a folder that a .pth file names is not read, so that this checkout stays out of sight.
-    borrowed = Path(pytest.__file__).resolve().parents[1]
-    (packages / "borrowed.pth").write_text(f"{borrowed}\n", "utf-8")
-    return python
-
-
-@pytest.fixture
-def their_project(tmp_path: Path) -> Path:
-    for name in ("broker", "capture", "storage"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text('OWNER = "they"\n', "utf-8")
-    (tmp_path / "storage" / "log.py").write_text('class Log:\n    OWNER = "they"\n', "utf-8")
-    (tmp_path / "try_it.py").write_text(textwrap.dedent(THEIR_TEST), "utf-8")
-    return tmp_path
-
-
-@pytest.mark.parametrize("on_python_path", [False, True])
-def test_a_project_with_packages_of_the_same_names(installed, their_project, on_python_path):
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if on_python_path:
-        environment["PYTHONPATH"] = str(their_project)
-    done = subprocess.run(
-        [str(installed), "try_it.py", str(their_project)],
-        cwd=their_project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "received\n", "")
-
-
-def test_the_installed_command(wheel, installed, their_project):
-    command = installed.parent / "binwire"
-    environment = {key: value for key, value in os.environ.items() if key != "BINWIRE_ACCELERATOR"}
-    done = subprocess.run(
-        [str(command), "version"], cwd=their_project, env=environment, capture_output=True, text=True, check=False
-    )
-    state = "not built, pure Python does its work" if wheel.name.endswith("-none-any.whl") else "active"
-    assert (done.returncode, done.stdout) == (0, f"binwire 0.1.0\naccelerator: {state}\n")
-
-
-def test_a_wheel_with_compiled_modules_is_for_this_platform_alone(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    compiled = [name.rsplit("/", 2)[1:] for name in names if name.endswith(".so")]
-    if wheel.name.endswith("-py3-none-any.whl"):
-        assert compiled == []
-    else:
-        suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
-        assert compiled == [
-            ["search", f"_scan{suffix}"],
-            ["capture", f"_rows{suffix}"],
-            ["storage", f"_framing{suffix}"],
-        ]
-
-
-def test_the_installed_demo(installed, their_project):
-    command = [str(installed.parent / "binwire"), "demo", "--records", "8", "--speed", "50"]
-    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "龙井茶 250g" in done.stdout
-
-
-def test_the_wheel_adds_one_name_to_an_environment(installed):
-    [packages] = installed.parents[1].glob("lib/python*/site-packages")
-    names = {path.name.partition("-")[0] for path in packages.iterdir()}
-    assert names == {"binwire", "borrowed.pth"}
-
-
-def test_the_benchmarks_of_a_first_table_run_from_the_wheel(installed, their_project):
-    """In smoke size; nothing is written where nobody said so."""
-    command = [str(installed), "-m", "binwire", "bench", "--smoke", "--no-peer", "--rounds", "1", *QUICK]
-    before = sorted(their_project.iterdir())
-    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert {line.split()[0] for line in done.stdout.splitlines() if " no peer" in line} == {*QUICK}
-    assert "commit unknown" in done.stdout
-    assert sorted(their_project.iterdir()) == before
-
-
-def test_a_client_is_judged_from_the_wheel(installed, their_project):
-    client = "import os; [print(offset) for offset in range(int(os.environ['BINWIRE_RECORDS']))]"
-    command = [
-        str(installed),
-        "-m",
-        "binwire",
-        "bench",
-        "client",
-        "--records",
-        "10",
-        "--",
-        sys.executable,
-        "-c",
-        client,
-    ]
-    done = subprocess.run(command, cwd=their_project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "every record once and in order" in done.stdout
