@@ -19,6 +19,7 @@ from binwire.testing.settings import Settings
 from binwire.testing.waiting import AsyncWaiting
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
@@ -36,7 +37,12 @@ class AsyncEmbeddedBroker:
         if self._started is None:
             import asyncio
 
-            self._started = await asyncio.to_thread(ServerProcess)
+            starting = asyncio.get_running_loop().run_in_executor(None, ServerProcess)
+            try:
+                self._started = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                starting.add_done_callback(_close_started)
+                raise
         return self
 
     @property
@@ -123,6 +129,12 @@ class AsyncChannel(
 
     async def _send(self, call: Call[T]) -> T:
         return await send(self._process, call)
+
+
+def _close_started(starting: Future[ServerProcess]) -> None:
+    """End a server that nobody waits for any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().close()
 
 
 async def send(process: ServerProcess, call: Call[T]) -> T:

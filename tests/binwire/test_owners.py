@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from binwire.testing import AsyncEmbeddedBroker, EmbeddedBroker, EmbeddedBrokerError
+from binwire.testing import AsyncEmbeddedBroker, EmbeddedBroker, EmbeddedBrokerError, asynchronous
+from binwire.testing.process import ServerProcess
 from broker.fixture import owner
 from broker.fixture.owner import Owner
 from tests.processes import wait_until_gone
@@ -70,6 +72,25 @@ def test_nothing_is_left(program, status, capfd):
     assert not folder.exists()
 
 
+def test_a_server_with_http_ends_with_its_parent(tmp_path):
+    program = """
+import os, signal, subprocess, sys
+command = [sys.executable, "-m", "binwire", "fixture"]
+server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # on our standard input, which goes on
+print(server.stdout.readline(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    hold, keep = os.pipe()
+    try:
+        done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, stdin=hold, stdout=subprocess.PIPE)
+        ready = json.loads(done.stdout)["ready"]
+        wait_until_gone(ready["pid"])
+    finally:
+        os.close(hold)
+        os.close(keep)
+    assert not Path(ready["folder"]).exists()
+
+
 def test_ctrl_c_is_its_owners_affair():
     with EmbeddedBroker() as broker:
         os.kill(broker._process.pid, signal.SIGINT)
@@ -108,6 +129,26 @@ broker.close()
     _, refusal, records = done.stdout.splitlines()
     assert refusal.startswith("the embedded broker belongs to process P, and process C was forked from it; make calls")
     assert records == "1"
+
+
+async def test_a_start_that_is_cancelled_leaves_no_server(monkeypatch):
+    started: list[ServerProcess] = []
+
+    def start() -> ServerProcess:
+        started.append(ServerProcess())
+        return started[0]
+
+    monkeypatch.setattr(asynchronous, "ServerProcess", start)
+    starting = asyncio.create_task(AsyncEmbeddedBroker().start())
+    await asyncio.sleep(0)  # now it starts
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await asyncio.get_running_loop().shutdown_default_executor()
+    (server,) = started
+    while not server.is_closed:
+        await asyncio.sleep(0)
+    wait_until_gone(server.pid)
 
 
 async def test_who_waits_may_be_cancelled():

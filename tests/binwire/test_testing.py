@@ -1,4 +1,4 @@
-"""The embedded broker: alone, and in a project whose own packages have the names of ours."""
+"""The embedded broker, from the outside: changes by call, what consumers get of them, and its end."""
 
 from __future__ import annotations
 
