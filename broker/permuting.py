@@ -11,7 +11,8 @@ here and kept nowhere.
     Character               letters and digits become others of their kind, Chinese characters such; what is neither
                             stays if it is ASCII and becomes a letter otherwise
     BinaryObject            as many bytes
-    DateTime, Timestamp     a moment on the same side of 1970 and 2038, with its fraction of a second; YEAR a year
+    DateTime, Timestamp     a moment on the same side of 1970 and 2038, with its fraction of a second; YEAR a year; what
+                            stands for no day or for every day stays: days in no calendar, 9999-12-31
     TextObject of JSON      a text of 16 hexadecimal digits
 
 A permutation is a Feistel network of `_ROUNDS` rounds over an even number of bits, walked until it meets a value of the
