@@ -138,16 +138,20 @@ async def test_a_start_that_is_cancelled_leaves_no_server(monkeypatch):
         started.append(ServerProcess())
         return started[0]
 
+    def close(starting: asyncio.Future[ServerProcess]) -> None:
+        close_started(starting)
+        closed.set()
+
+    closed, close_started = asyncio.Event(), asynchronous._close_started
     monkeypatch.setattr(asynchronous, "ServerProcess", start)
+    monkeypatch.setattr(asynchronous, "_close_started", close)
     starting = asyncio.create_task(AsyncEmbeddedBroker().start())
     await asyncio.sleep(0)  # now it starts
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await asyncio.get_running_loop().shutdown_default_executor()
+    await closed.wait()
     (server,) = started
-    while not server.is_closed:
-        await asyncio.sleep(0)
     wait_until_gone(server.pid)
 
 
