@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests import installed
+from tests import containerfile, installed
 from tests.installed import Distribution
 from tests.server_process import START_TIMEOUT_S, STOP_TIMEOUT_S
 from tests.tools.workplace import CHECKOUT
@@ -139,45 +139,18 @@ def test_a_manager_may_have_a_name_without_a_file(monkeypatch):
 # --- the container ----------------------------------------------------------------------------------------------------
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Containerfile's instructions with their arguments."""
-    text = re.sub(r"\\\n\s*", "", (DEPLOY / "Containerfile").read_text("utf-8"))
-    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
-    return [(name, argument) for name, argument in lines]
-
-
-def of(name: str) -> list[str]:
-    return [argument for each, argument in instructions() if each == name]
-
-
 def test_the_container_runs_what_it_has(commands, tmp_path):
-    """Its command finds itself by its PATH, and says that its configuration is to be given to it."""
-    assert instructions()[0] == ("FROM", "python:3.11-slim-bookworm AS build")
-    (path,) = (argument.removeprefix("PATH=") for argument in of("ENV"))
+    """Its command finds itself by its PATH, and says that its configuration is to be given to it. Its steps:
+    `tests/interop/test_pip.py`.
+    """
+    assert containerfile.instructions()[0] == ("FROM", "python:3.11-slim-bookworm AS build")
+    (path,) = (argument.removeprefix("PATH=") for argument in containerfile.of("ENV"))
     environment = {"PATH": path.replace(INSTALLED_AT, str(commands)), "HOME": str(tmp_path)}
-    command = [*json.loads(of("ENTRYPOINT")[0]), *json.loads(of("CMD")[0])]
+    command = [*json.loads(containerfile.of("ENTRYPOINT")[0]), *json.loads(containerfile.of("CMD")[0])]
     assert shutil.which(command[0], path=environment["PATH"]) == str(commands / "binwire")
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "/etc/binwire/binwire.toml" in done.stderr
-
-
-@pytest.mark.torture
-def test_the_containers_steps_make_an_installation(distribution, tmp_path):
-    """Those of the build that need no root, on the sources that the sdist has."""
-    source, target = tmp_path / "source", tmp_path / "opt"
-    source.mkdir()
-    subprocess.run(["tar", "-xzf", distribution.sdist, "-C", source, "--strip-components=1"], check=True)
-    places = {"/source": str(source), "/opt/binwire": str(target), "--no-cache-dir ": ""}
-    steps = [step for step in of("RUN") if "/opt/binwire" in step]
-    assert steps
-    environment = installed.clean_environment(tmp_path / "home") | {"PATH": os.environ["PATH"]}
-    for step in steps:
-        for place, here in places.items():
-            step = step.replace(place, here)
-        subprocess.run(["sh", "-c", step], env=environment, cwd=tmp_path, check=True)
-    shown = subprocess.run([target / "bin" / "binwire", "version"], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("binwire 0.1.0\naccelerator: active")
 
 
 # --- CI ---------------------------------------------------------------------------------------------------------------

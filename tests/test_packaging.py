@@ -199,19 +199,10 @@ def test_a_client_is_judged_from_the_wheel(commands, their_project):
 
 
 def test_it_runs_by_uvx(distribution, tmp_path):
+    """And by pipx: `tests/interop/test_pip.py`."""
     uvx = installed.tool("uv", installed.UV) / "uvx"
     cache = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
-    done = run([uvx, "--from", distribution.wheel, "binwire", "version"], _folder(tmp_path), UV_CACHE_DIR=cache)
-    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["binwire 0.1.0"]), done.stderr
-
-
-def test_it_runs_by_pipx(distribution, tmp_path):
-    pipx = installed.tool("pipx", installed.PIPX) / "pipx"
-    done = run([pipx, "run", "--spec", distribution.wheel, "binwire", "version"], _folder(tmp_path))
-    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["binwire 0.1.0"]), done.stderr
-
-
-def _folder(tmp_path: Path) -> Path:
     folder = tmp_path / "anywhere"
     folder.mkdir()
-    return folder
+    done = run([uvx, "--from", distribution.wheel, "binwire", "version"], folder, UV_CACHE_DIR=cache)
+    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["binwire 0.1.0"]), done.stderr
