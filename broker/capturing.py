@@ -402,17 +402,6 @@ def snapshot_behind(recovered: RecoveredSource) -> bytes:
     return store_records.snapshot_behind(recovered)
 
 
-def created_table(sql: str) -> str:
-    """The table that one CREATE TABLE statement makes, as it names it; CallFailedError for anything else."""
-    from capture.ddl import parse
-    from capture.statements import CreateTable
-
-    match parse(sql):
-        case [CreateTable(table=table)]:
-            return table.table if table.database is None else f"{table.database}.{table.table}"
-    raise CallFailedError(f"{sql[:80]!r} is not one CREATE TABLE statement")
-
-
 async def run_precheck(
     spec: ChannelSpec,
     clock: Clock,

@@ -141,6 +141,16 @@ class EmbeddedSource:
                 self._execute(create, self._statements(create), "", timestamp_s)
             self._execute(sql, statements, database, timestamp_s)
 
+    def create_table(self, sql: str, *, timestamp_s: int | None = None) -> str:
+        """One CREATE TABLE statement; the table as it names it. Raises as `statement`."""
+        from capture.ddl import parse
+
+        match parse(sql, self._form.sql_mode, self._dialect):
+            case [CreateTable(table=table)]:
+                self.statement(sql, timestamp_s=timestamp_s)
+                return table.table if table.database is None else f"{table.database}.{table.table}"
+        raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement")
+
     def _statements(self, sql: str) -> list[Statement]:
         from capture.ddl import parse
 
