@@ -127,3 +127,21 @@ def test_a_channel_by_name(broker):
 def test_the_source_is_of_the_version_asked_for(broker):
     with broker.channel(ORDERS, server_version="5.7.44") as channel:
         assert {record.source_version for record in channel.records()} == {"5.7.44"}
+
+
+def test_other_languages_get_records_decoded(channel):
+    channel.insert("orders", {"id": 1, "note": "龙井茶"}, timestamp_s=1_700_000_000)
+    process = channel._process
+    told = process.result(process.begin("records", {"channel": channel.name, "first_offset": 3, "last": 2}))
+    assert [record["operation"] for record in told] == ["INSERT", "COMMIT"]
+    inserted = told[0]
+    assert (inserted["offset"], inserted["database"], inserted["table"]) == (3, "test", "orders")
+    assert (inserted["before"], inserted["after"]) == (None, {"id": 1, "note": "龙井茶"})
+    assert (inserted["columns"], inserted["timestamp_s"]) == ({"id": "BIGINT", "note": "VARCHAR"}, 1_700_000_000)
+
+
+def test_the_last_records(channel):
+    channel.insert("orders", {"id": 1}, {"id": 2})
+    assert [record.operation for record in channel.records(last=2)] == ["INSERT", "COMMIT"]
+    assert channel.records(last=0) == []
+    assert channel.records(last=100) == channel.records()
