@@ -49,6 +49,10 @@ torture: .venv/.stamp servers ## faults and soaks: kill -9 under load, mutated f
 bench: .venv/.stamp ## how fast it is, beside its peers
 	@$(VENV_PYTHON) -m bench
 
+.PHONY: dist
+dist: .venv/.stamp ## the wheel and the sdist, in dist/
+	@$(VENV_PYTHON) -m hatchling build
+
 .PHONY: lint
 lint: .venv/.stamp ## style and types
 	@$(VENV_PYTHON) -m ruff check --quiet $(SOURCES)

@@ -326,7 +326,7 @@ async def test_nothing_that_is_asked_of_a_server_waits_for_the_catalog_on_the_lo
         await app.offsets.delete(group_id)
         free = config(tmp_path, channel(id="b", topic="b", source="file:///embedded.000001"))
         embedded = await app.add_embedded(free.channels[0], ["CREATE TABLE x.t (id INT PRIMARY KEY)"], "test")
-        await embedded.change("insert", "x.t", {"id": 7}, timestamp_s=1_700_000_000)
+        await embedded.change(lambda source: source.insert("x.t", {"id": 7}, timestamp_s=1_700_000_000))
     finally:
         app.catalog._lock = lock
         await app.close()
@@ -424,12 +424,14 @@ async def test_a_channel_can_be_fed_by_call(tmp_path):
         made = from_document({"channels": [channel(source="file:///embedded.000001", objects=["x"])]}, tmp_path, {})
         embedded = await app.add_embedded(made.channels[0], ["CREATE TABLE x.t (id INT PRIMARY KEY)"], "test")
         before = len(await records_of(tmp_path))
-        high_watermark = await embedded.change("insert", "x.t", {"id": 7}, timestamp_s=1_700_000_000)
+        high_watermark = await embedded.change(
+            lambda source: source.insert("x.t", {"id": 7}, timestamp_s=1_700_000_000)
+        )
         assert high_watermark == before + 3
         with pytest.raises(CallFailedError):
-            await embedded.change("insert", "x.nowhere", {"id": 7}, timestamp_s=None)
+            await embedded.change(lambda source: source.insert("x.nowhere", {"id": 7}))
         with pytest.raises(CallFailedError):
-            await embedded.change("insert", "x.t", {"no": 7}, timestamp_s=None)
+            await embedded.change(lambda source: source.insert("x.t", {"no": 7}))
         assert len(await records_of(tmp_path)) == high_watermark
 
 
