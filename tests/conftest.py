@@ -22,6 +22,9 @@ ServerFactory = Callable[..., LiveServer]
 
 OPEN_FILES_MAX = 1024
 
+collect_ignore = ["examples"]
+"""Projects of their own, run as such by `tests/interop/test_examples.py`."""
+
 
 def pytest_configure() -> None:
     """Allow no more open files than a login on a stranger's machine has, so that a leak shows everywhere; and let an
