@@ -626,7 +626,7 @@ class Application:
         return plan.claim_log(row, row.id_base if id_base is None else id_base)
 
     async def _close_log(self, log: SegmentLog) -> None:
-        await log.close()
+        await log.close(orderly=not self._is_volatile)
         if log.directory in self._new_logs:
             with suppress(OSError):  # something came into it: that is not ours to delete
                 log.directory.rmdir()
