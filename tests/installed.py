@@ -52,7 +52,7 @@ def clean_environment(home: Path, *, path: Path | None = None) -> dict[str, str]
         "TMPDIR": str(temporary),
         "PATH": os.pathsep.join(search),
         "LANG": "C.UTF-8",
-        "COLUMNS": "120",
+        "COLUMNS": "80",
         "PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip"),
     }
 

@@ -152,6 +152,7 @@ def test_a_console_block_without_a_command_is_an_error(text):
         ("a\n", "a  \n\n"),
         ("started in 0.21 s at 127.0.0.1:18001", "started in 1.5 s at 127.0.0.1:40123"),
         ("topic … sid", "topic cn_x sid"),
+        ('"2026-11-22T00:38:29.69Z"', '"2027-01-02T10:00:00.123456Z"'),
         ("first\n…\nlast", "first\nlast"),
         ("first\n…\nlast", "first\nx\n\ny\nlast"),
         ("…", ""),

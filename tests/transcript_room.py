@@ -22,7 +22,7 @@ from tests.tools.transcript import CONSOLE, PROGRAM, STATEMENTS, Block, Command,
 from tests.tools.transcript import with_values as replayed
 
 MYSQL_PORT: Final = 3306
-_HANG_S: Final = 120.0  # says what was printed before pytest would say nothing
+_HANG_S: Final = 60.0  # says what was printed before pytest would say nothing
 _END_S: Final = 20.0
 _READ_BYTES: Final = 1 << 16
 

@@ -30,8 +30,8 @@ _PASSWORD = "'…'"
 
 CHANGING: Final = (
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
-    (re.compile(r"\b\d\d:\d\d:\d\d(\.\d+)?\b"), "TIME"),
+    (re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)"), "DATE"),
+    (re.compile(r"(?<![\d:])\d\d:\d\d:\d\d(\.\d+)?(?![\d:])"), "TIME"),
     (re.compile(r"\bdts[0-9a-z]{15}\b"), "SID"),
     (re.compile(r"\b(Test|Demo)-[0-9a-f]+\b"), "PASSWORD"),
     (re.compile(r"(?<=dtsConnectPort  )\d+|(?<=startTimeStamp  )\d+"), "NUMBER"),
