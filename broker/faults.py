@@ -178,6 +178,17 @@ class Rule:
             watcher()
 
 
+class Watch(Rule):
+    """Does nothing to the requests that it counts."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope, Effect())
+
+    def _meet(self, asked: Asked) -> Effect | None:
+        self._count()
+        return None
+
+
 class CoordinatorMove(Rule):
     """The group's coordinator is not here any more, until a client has been told so and has looked for it: who looks is
     told `unavailable` times that there is none, and then finds it.

@@ -17,6 +17,7 @@ from binwire.testing.replaying import AsyncReplaying
 from binwire.testing.scenarios import AsyncScenarios
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import AsyncWaiting
+from binwire.testing.wire_faults import requests_call
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -77,6 +78,10 @@ class AsyncEmbeddedBroker:
         """As `EmbeddedBroker.channel`."""
         call = channel_call(statements, database, objects, server_version, name)
         return AsyncChannel(self._process, await send(self._process, call))
+
+    async def requests(self) -> dict[str, int]:
+        """As `EmbeddedBroker.requests`."""
+        return await send(self._process, requests_call())
 
     async def close(self) -> None:
         """End the server and wait until it is gone; closing twice is harmless."""

@@ -13,6 +13,7 @@ from binwire.testing.replaying import Replaying
 from binwire.testing.scenarios import Scenarios
 from binwire.testing.settings import Settings
 from binwire.testing.waiting import Waiting
+from binwire.testing.wire_faults import requests_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,10 @@ class EmbeddedBroker:
         says it is, by default 8.0.36. `name` becomes part of the topic's name; by default it is a new one.
         """
         return Channel(self._process, self._send(channel_call(statements, database, objects, server_version, name)))
+
+    def requests(self) -> dict[str, int]:
+        """How many requests have come so far, by the name of the API."""
+        return self._send(requests_call())
 
     def close(self) -> None:
         """End the server and wait until it is gone; closing twice is harmless."""

@@ -115,6 +115,10 @@ class WireFaults(Sender):
         """Begin a rebalance at a heartbeat of a stable group, so often."""
         return self._script("rebalance_storm", {}, group=_named(group), times=times)
 
+    def watch(self, api: str | None = None, **of: Unpack[Of]) -> ScriptedFault:
+        """Do nothing to the requests of an API (None: of every) but count them, to wait until a consumer has asked."""
+        return self._script("watch", of, api=api)
+
     def close_idle(self, **of: Unpack[Of]) -> int:
         """Close connections on which nothing is asked; how many there were."""
         return self._send(_call("close_idle", self._name, of, _closed))
@@ -189,6 +193,10 @@ class AsyncWireFaults(AsyncSender):
         """As `WireFaults.rebalance_storm`."""
         return await self._script("rebalance_storm", {}, group=_named(group), times=times)
 
+    async def watch(self, api: str | None = None, **of: Unpack[Of]) -> AsyncScriptedFault:
+        """As `WireFaults.watch`."""
+        return await self._script("watch", of, api=api)
+
     async def close_idle(self, **of: Unpack[Of]) -> int:
         """As `WireFaults.close_idle`."""
         return await self._send(_call("close_idle", self._name, of, _closed))
@@ -220,6 +228,11 @@ class AsyncWireFaults(AsyncSender):
         return await self._send(
             _call(name, self._name, of, lambda result: AsyncScriptedFault(self, result["fault"]), **given)
         )
+
+
+def requests_call() -> Call[dict[str, int]]:
+    """The call that counts what was asked of a server."""
+    return Call("requests", {}, lambda result: result)
 
 
 def _call(name: str, channel: str, of: Of, result: Callable[[Any], T], **given: Any) -> Call[T]:

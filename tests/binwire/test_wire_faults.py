@@ -428,6 +428,22 @@ def test_a_fault_of_one_channel_leaves_the_others(broker: EmbeddedBroker, channe
         fault.met()
 
 
+# Watching
+
+
+def test_a_test_waits_until_its_consumer_has_asked(broker: EmbeddedBroker, channel: Channel) -> None:
+    commits = channel.faults.watch("OffsetCommit", client_id="mine")
+    everything = channel.faults.watch()
+    before = broker.requests().get("OffsetCommit", 0)
+    with kafka_python(channel, client_id="mine", enable_auto_commit=True, auto_commit_interval_ms=20) as consumer:
+        assert offsets(consumer, RECORDS) == [*range(RECORDS)]
+        while commits.met() < 2:
+            consumer.poll(10)
+        assert commits.wait(2) >= 2
+    channel.wait_consumed()
+    assert broker.requests()["OffsetCommit"] - before == commits.met() < everything.met()
+
+
 # What cannot be done
 
 
@@ -505,4 +521,6 @@ async def test_every_fault_can_be_awaited() -> None:
         await faults.clear()
         assert await faults.expire() == 2
         assert await faults.move_checkpoint(7) == 7
+        assert await (await faults.watch()).met() == 0
+        assert "Fetch" not in await broker.requests()
         assert (await faults.connections(), await faults.close_idle(), await faults.disconnect()) == ([], 0, 0)

@@ -11,7 +11,7 @@ from binwire.testing.faults import AsyncFaults, Faults
 from broker.fixture.fault_kinds import CALL_PREFIX, KINDS, FaultKind
 from broker.fixture.table import CALLS
 
-ABOUT: frozenset[str] = frozenset({"fault_connections", "fault_met", "fault_clear"})
+ABOUT: frozenset[str] = frozenset({"fault_connections", "fault_watch", "fault_met", "fault_clear"})
 """Calls about faults, which are none themselves."""
 WHOSE: frozenset[str] = frozenset({"self", "of", "group", "timestamp_s"})
 """Arguments that say of whom, which the table says once for all."""

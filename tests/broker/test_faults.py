@@ -15,7 +15,7 @@ from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
 from broker.apis.metadata import BrokerMetadata, MetadataRequest, MetadataResponse
 from broker.connection import Request
 from broker.errors import ApiError, ErrorCode
-from broker.faults import Asked, CoordinatorMove, Effect, Faults, RebalanceStorm, Rule, Scope
+from broker.faults import Asked, CoordinatorMove, Effect, Faults, RebalanceStorm, Rule, Scope, Watch
 from broker.listener import Address
 from broker.principal import NOBODY, Principal
 from broker.wire import Message, decode, encode, encoded
@@ -115,6 +115,15 @@ def test_a_storm_counts_the_rebalances_that_began() -> None:
     faults.add(storm)
     assert [faults.meet(asked("Heartbeat")) for _ in range(5)] == [None] * 5
     assert (storm.met, storm.is_over, begun) == (2, True, ["dts1"] * 4)
+
+
+def test_who_watches_changes_nothing() -> None:
+    faults = Faults()
+    watch = Watch(Scope(client_id="c"))
+    faults.add(watch)
+    faults.add(Rule(Scope(), REFUSED))
+    assert [faults.meet(asked()), faults.meet(asked(client_id="d"))] == [REFUSED, REFUSED]
+    assert watch.met == 1
 
 
 def test_a_coordinator_that_nobody_missed_is_still_to_be_told_of() -> None:
