@@ -21,7 +21,6 @@ from storage.clock import SystemClock
 from storage.compression import NONE
 from storage.directory import catalog_path, topic_path
 from storage.errors import StorageError
-from storage.log import SourcePosition
 from storage.records import iter_batches, iter_records
 
 if TYPE_CHECKING:
@@ -175,7 +174,8 @@ class EmbeddedChannel:
         await self._opened.log.shown()
 
     async def change_untracked(self, make: ChangeMaker) -> int:
-        """The same, but whatever rows `make` changes there are records of them: no matter what the channel tracks."""
+        """As `change`, with records of the rows that `make` changes whatever the channel tracks; it changes some."""
+        from capture.batches import encode
         from capture.errors import CaptureError
         from capture.untracked import everything_since
 
@@ -186,8 +186,8 @@ class EmbeddedChannel:
                 made = await everything_since(self._source, since, opened.channel.spec, log.end_offset, self._clock)
             except CaptureError as error:
                 raise CallFailedError(str(error)) from None
-            if made.positions:
-                await self._append(made.values, made.timestamps_ms, made.positions)
+            log.append(await encode(log.end_offset, made.values, made.timestamps_ms, len(made.values), NONE))
+            log.commit(made.positions)
             return log.high_watermark
 
     async def write_noops(self, count: int, timestamp_s: int | None) -> int:
@@ -195,29 +195,12 @@ class EmbeddedChannel:
         from capture.errors import SourceRefused
         from capture.store_records import noop
 
-        async with self.still() as opened:
-            try:
-                time_s = self._source.time_s(timestamp_s)
-            except SourceRefused as error:
-                raise CallFailedError(str(error)) from None
-            first_id = opened.log.end_offset + opened.channel.spec.id_base
-            place = self._source.position
-            await self._append(
-                [noop(first_id + index, time_s) for index in range(count)],
-                [time_s * 1000] * count,
-                [SourcePosition(place.number, place.position)],
-            )
-            return opened.log.high_watermark
-
-    async def _append(
-        self, values: Sequence[bytes], timestamps_ms: Sequence[int], positions: Sequence[SourcePosition]
-    ) -> None:
-        """Write behind all there is, while the channel is still."""
-        from capture.batches import encode
-
-        log = self._opened.log
-        log.append(await encode(log.end_offset, values, timestamps_ms, len(values), NONE))
-        log.commit(positions)
+        try:
+            time_s = self._source.time_s(timestamp_s)
+        except SourceRefused as error:
+            raise CallFailedError(str(error)) from None
+        await self.interject([ReadyRecord(index, noop(index, time_s), time_s * 1000) for index in range(count)])
+        return self._opened.log.high_watermark
 
     @asynccontextmanager
     async def still(self) -> AsyncIterator[OpenChannel]:
