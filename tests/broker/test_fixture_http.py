@@ -245,7 +245,12 @@ async def test_a_body_that_is_too_large_is_told_and_the_connection_goes_on(
         (
             post("echo", b'{"value": {"$date": "x"}}'),
             400,
-            "the body is not JSON: Invalid isoformat string: 'x'",
+            "the body is not JSON: $date cannot be read from 'x'",
+        ),
+        (
+            post("echo", b"[" * 100_000),
+            400,
+            "the body is not JSON: maximum recursion depth exceeded while decoding a JSON array from a unicode string",
         ),
         (
             post("echo", b"[1]"),
@@ -323,6 +328,18 @@ async def test_an_old_client_has_its_connection_closed(peers: Any) -> None:
     peer = await peers()
     assert (await peer.ask(ECHO.replace(b"HTTP/1.1", b"HTTP/1.0")))[0] == 200
     assert await peer.rest() == b""
+
+
+async def test_an_address_that_the_world_reaches_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fixture_http, "public_address", lambda bound: "203.0.113.1")
+    server = HttpServer(cast("Fixture", None), {})
+    await server.start(Address("127.0.0.1", 0))
+    await server.close()
+    assert caplog.messages == [
+        "whoever reaches 203.0.113.1 can make calls and read what they put there; bind a private address"
+    ]
 
 
 async def test_connections_are_bounded(peers: Any, server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:

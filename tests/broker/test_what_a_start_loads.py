@@ -119,6 +119,7 @@ def test_a_fixture_loads_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) 
     assert "capture.embedded_source" in loaded
     assert len(loaded) <= FIXTURE_MODULES_MAX
     assert not set(loaded) & (NEVER_NEEDED | {"asyncmy", "cryptography", "tomllib", "argparse", "capture.precheck"})
+    assert not set(loaded) & {"h11", "broker.fixture.http"}
 
 
 def test_no_class_of_the_server_is_a_dataclass() -> None:
