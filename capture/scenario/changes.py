@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from capture.cursor import Cursor
-from capture.json_writer import document_of
 from capture.scenario import references
 from capture.scenario.assigning import assigned
 from capture.scenario.comparing import Json, Value
 from capture.scenario.counting import StatementNumbering
+from capture.scenario.json_paths import are_same_documents
 from capture.scenario.nodes import Node, Scope
 from capture.scenario.parsing import Names, Parser
 from capture.scenario.refusal import StatementRefused
@@ -45,6 +45,8 @@ class _Insert(Struct):
     stored: StoredTable
     columns: list[int]
     sources: list[list[Source]]
+    is_whole: bool = True
+    """No columns are named: all are meant."""
     selected: Iterable[Sequence[Value]] | None = None
     ignores: bool = False
     replaces: bool = False
@@ -92,12 +94,14 @@ class Changes:
         stored = self._table(cursor)
         names = Names(stored.version, _qualifiers(stored), incoming="")
         parser = Parser(cursor, names)
-        insert = _Insert(stored, list(range(len(stored.version.columns))), [], None, ignores, replaces)
+        insert = _Insert(stored, list(range(len(stored.version.columns))), [], ignores=ignores, replaces=replaces)
         if cursor.sees_punctuation("(") and cursor.keyword(1) != "SELECT":
-            insert.columns = self._column_list(parser)
+            named = self._column_list(parser)
+            insert.columns, insert.is_whole = named or insert.columns, not named
         if cursor.accept("SET"):
             pairs = self._assignments(parser)
             insert.columns, insert.sources = [index for index, _ in pairs], [[source for _, source in pairs]]
+            insert.is_whole = False
         elif cursor.accept("VALUES") or cursor.accept("VALUE"):
             insert.sources = self._rows(parser)
         else:
@@ -232,16 +236,18 @@ class Changes:
         numbers = StatementNumbering(stored.numbering, len(rows) if insert.selected is None else 0)
         first: int | None = None
         for sources in rows:
-            if insert.selected is None and not sources and insert.columns == list(range(len(stored.version.columns))):
+            if insert.selected is None and not sources and insert.is_whole:
                 sources = [None] * len(insert.columns)
             if len(sources) != len(insert.columns):
                 raise SqlSyntaxError(f"a row has {len(sources)} values for {len(insert.columns)} columns")
             row = self._row(insert, sources)
-            given = False
+            given, place = False, numbers.place
             if counted is not None:
                 given = self._number(stored, row, counted, numbers)
             self._rules_of(stored).completed(row, self._session)
             is_new = self._write_row(insert, row)
+            if not is_new and insert.on_duplicate is None:
+                numbers.give_back(place, row[counted] if given and counted is not None else None)
             if counted is not None and isinstance(row[counted], int):
                 numbers.row_tried(row[counted], counts=is_new or insert.replaces or insert.selected is not None)
                 if given and is_new and first is None:
@@ -422,5 +428,5 @@ def _end(cursor: Cursor) -> None:
 
 def _is_same(first: Value, second: Value) -> bool:
     if isinstance(first, Json) and isinstance(second, Json):
-        return document_of(first.document) == document_of(second.document)
+        return are_same_documents(first.document, second.document)
     return type(first) is type(second) and bool(first == second)

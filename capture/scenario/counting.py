@@ -52,6 +52,15 @@ class StatementNumbering:
         if self._next and number >= self._next:
             self._next = number + 1
 
+    @property
+    def place(self) -> int:
+        """The number that the next row would get, 0 before any."""
+        return self._next
+
+    def give_back(self, place: int, given: int | None) -> None:
+        """A row was passed over: the next one gets the number that it was given."""
+        self._next = place or given or 0
+
     def row_tried(self, number: int, *, counts: bool) -> None:
         """A row was written, or met another one; `counts`: its number is the table's from now on."""
         self._remaining = max(0, self._remaining - 1)

@@ -43,6 +43,16 @@ def part_of_document(value: Value) -> Any:
     raise StatementRefused(f"a {type(value).__name__} within a JSON document is not played; write it as a text")
 
 
+def are_same_documents(first: Any, second: Any) -> bool:
+    """Whether an UPDATE takes one for the other: 1 and 1.0 are the same (sql/field.cc `Field_json::cmp_binary`)."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        same_keys = first.keys() == second.keys()
+        return same_keys and all(are_same_documents(part, second[key]) for key, part in first.items())
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(are_same_documents, first, second))
+    return isinstance(first, bool) is isinstance(second, bool) and bool(first == second)
+
+
 def extracted(value: Value, path: Value) -> Value:
     """JSON_EXTRACT of one path: a part, or NULL where there is none."""
     if value is None or path is None:

@@ -86,7 +86,8 @@ def hex_literal(text: str) -> HexLiteral:
 def variable(text: str) -> Node:
     """A user variable; NULL before it is set."""
     if text.startswith("@@"):
-        raise SqlSyntaxError(f"the server's variable {text} is not known here; write its value")
+        system = text[2:].casefold()
+        return Node(lambda scope: scope.session.system(system))
     name = text[1:].strip("`'\"").casefold()
     return Node(lambda scope: scope.session.variables.get(name))
 

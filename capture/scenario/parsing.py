@@ -342,15 +342,18 @@ class Parser:
         """The column that a name means. Raises SqlSyntaxError."""
         qualifier = ".".join(names[:-1]).casefold()
         table = self.names.table
-        is_incoming = bool(qualifier) and qualifier == (self.names.incoming or "").casefold()
         wanted = names[-1]
-        if is_incoming and self.names.incoming_columns and table is not None:
-            folded = [each.casefold() for each in self.names.incoming_columns]
-            if wanted.casefold() not in folded:
+        aliases = [each.casefold() for each in self.names.incoming_columns]
+        is_alias = wanted.casefold() in aliases
+        is_incoming = bool(qualifier) and qualifier == (self.names.incoming or "").casefold()
+        is_incoming = is_incoming or (not qualifier and is_alias and self.names.index(wanted) is None)
+        if is_incoming and aliases and table is not None:
+            if not is_alias:
                 raise SqlSyntaxError(f"{'.'.join(names)} is no column of the row that is inserted")
-            wanted = table.columns[folded.index(wanted.casefold())].name
+            wanted = table.columns[aliases.index(wanted.casefold())].name
         index = self.names.index(wanted)
-        if index is None or table is None or (qualifier and not is_incoming and qualifier not in self.names.qualifiers):
+        is_known = not qualifier or is_incoming or qualifier in self.names.qualifiers
+        if index is None or table is None or not is_known:
             raise SqlSyntaxError(f"there is no column {'.'.join(names)} here")
         return nodes.column_node(table.columns[index], index, incoming=is_incoming)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+from capture.scenario.refusal import StatementRefused
 
 if TYPE_CHECKING:
     from storage.clock import Clock
@@ -28,7 +31,8 @@ class Session:
         self.collation = collation
         """Of texts that no column is concerned with."""
         self.modes = STRICT_MODES
-        self.zone = UTC
+        self.zone: timezone = UTC
+        self.zone_name = "+00:00"
         self.time_us: int | None = None
         """What SET timestamp said, Unix microseconds."""
         self.variables: dict[str, Any] = {}
@@ -36,6 +40,23 @@ class Session:
         self.autocommits = True
         self.checks_foreign_keys = True
         self._now_us = 0
+
+    def system(self, name: str) -> Any:
+        """A variable of the server, as far as it is kept and given back. Raises StatementRefused."""
+        known = {
+            "sql_mode": ",".join(sorted(self.modes)),
+            "time_zone": self.zone_name,
+            "autocommit": int(self.autocommits),
+            "foreign_key_checks": int(self.checks_foreign_keys),
+            "timestamp": Decimal(self._now_us) / 1_000_000,
+            "last_insert_id": self.last_insert_id,
+            "collation_connection": self.collation,
+            **dict.fromkeys(("unique_checks", "sql_notes", "sql_log_bin"), 1),
+            **dict.fromkeys(("character_set_client", "character_set_results", "character_set_connection"), "utf8mb4"),
+        }
+        if name not in known:
+            raise StatementRefused(f"the server's variable @@{name} is not known here; write its value")
+        return known[name]
 
     def begin_statement(self) -> None:
         """Have NOW() be now."""

@@ -122,6 +122,7 @@ def _set_zone(session: Session, value: Value) -> None:
         session.zone = timezone(-offset if found[1] == "-" else offset)
     else:
         raise StatementRefused(f"the time zone {text!r} is not known here; give an offset such as '+08:00'")
+    session.zone_name = text
 
 
 def _set_modes(session: Session, value: Value) -> None:
