@@ -271,6 +271,7 @@ class Channel:
         """Stop for good: whoever was about to start it does not."""
         self._is_over = True
         await self.stop()
+        self._refuse_waiting()
 
     def status(self) -> ChannelStatus:
         session = self._session
@@ -353,11 +354,12 @@ class Channel:
 
     def _refuse_waiting(self) -> None:
         """Nothing more will become visible until somebody acts: tell those who wait why."""
-        if self._state is State.ERROR and self._retried_until_ms is None:
+        if self._is_over or (self._state is State.ERROR and self._retried_until_ms is None):
+            reason = self._reason or ("the channel was closed" if self._is_over else "the channel stands still")
             waiting, self._waiting = self._waiting, []
             for _, future in waiting:
                 if not future.done():
-                    future.set_exception(CaptureError(self._reason or "the channel stands still"))
+                    future.set_exception(CaptureError(reason))
 
     def _move(self, state: State, reason: str | None = None, retried_until_ms: int | None = None) -> None:
         assert state in TRANSITIONS[self._state] or state is self._state, f"{self._state} -> {state}"

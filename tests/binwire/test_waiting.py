@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import kafka
 import pytest
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from binwire.testing import Channel, Committed, EmbeddedBroker, EmbeddedBrokerError, Group
+from binwire.testing import AsyncEmbeddedBroker, Channel, Committed, EmbeddedBroker, EmbeddedBrokerError, Group
 
 ORDERS = "CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))"
 NOW_S = "1700000000"
@@ -145,3 +146,14 @@ def test_the_last_records(channel):
     assert [record.operation for record in channel.records(last=2)] == ["INSERT", "COMMIT"]
     assert channel.records(last=0) == []
     assert channel.records(last=100) == channel.records()
+
+
+async def test_a_change_of_a_channel_that_is_closed_meanwhile_is_refused():
+    async with AsyncEmbeddedBroker() as broker:
+        channel = await broker.channel(ORDERS)
+        process = channel._process
+        rows = [{"id": number} for number in range(20_000)]
+        insert = process.begin("insert", {"channel": channel.name, "table": "orders", "rows": rows})
+        await channel.close()
+        outcome = await asyncio.gather(asyncio.wrap_future(insert), return_exceptions=True)
+        assert "the channel was closed" in str(outcome[0]) or outcome[0] == {"high_watermark": 20_004}
