@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +31,7 @@ class Session:
         self.collation = collation
         """Of texts that no column is concerned with."""
         self.modes = STRICT_MODES
-        self.zone: timezone = UTC
+        self.zone: tzinfo = UTC
         self.zone_name = "+00:00"
         self.time_us: int | None = None
         """What SET timestamp said, Unix microseconds."""

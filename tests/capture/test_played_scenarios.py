@@ -45,7 +45,7 @@ def compared(records: list[Any]) -> list[dict[str, Any]]:
 @pytest.mark.server("mysql97")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 async def test_what_is_played_gives_the_records_of_a_server(path: Path, mysql97: LiveServer, tmp_path: Path) -> None:
-    text = path.read_text("utf-8")
+    text = await asyncio.to_thread(path.read_text, "utf-8")
     (tmp_path / "real").mkdir()
     real = await run_for_real(text, mysql97, tmp_path / "real")
     (tmp_path / "played").mkdir()
