@@ -76,6 +76,8 @@ class Client(asyncio.Protocol):
         self._is_pump_due = False
         # Per request
         self._is_busy = False
+        self.is_held = False
+        """Whether a scripted fault keeps an answer back."""
         self._task: asyncio.Future[Any] | None = None
         """What answers the request in flight, if it waits."""
         self._context: RequestContext | None = None
@@ -305,7 +307,7 @@ class Client(asyncio.Protocol):
     async def _suffer(self, request: Request, context: RequestContext, effect: Effect) -> None:
         """Answer a request that a scripted fault meets."""
         try:
-            response = await effect.answer(request, context, self._wait)
+            response = await effect.answer(request, context, self._hold)
         except Exception as error:
             await self._fail(request, error)
         else:
@@ -316,6 +318,14 @@ class Client(asyncio.Protocol):
                 self._write([b"".join(self._core.respond(request, response))[: effect.cut_after_bytes]])
             elif await self._is_within_quota():
                 self._complete(request, response)
+
+    async def _hold(self, delay_ms: int) -> None:
+        """Keep an answer back, as long as the server does not close."""
+        self.is_held = True
+        if self._is_closing:
+            self.abort("the server closes")
+        await self._wait(delay_ms)
+        self.is_held = False
 
     def _complete(self, request: Request, response: Message) -> None:
         """Answer a request that waited, and go on with the next."""
@@ -410,10 +420,12 @@ class Client(asyncio.Protocol):
     # Closing
 
     def close_when_idle(self) -> None:
-        """Close now, or when the response in flight is written."""
+        """Close now, or when the response in flight is written; one that a scripted fault holds back never is."""
         self._is_closing = True
         if not self._is_busy:
             self._transport.close()
+        elif self.is_held:
+            self.abort("the server closes")
 
     def abort(self, reason: str) -> None:
         """Cut the connection."""
