@@ -69,9 +69,8 @@ def run(
     request = {"request": "tail", "topic": topic, "from_ms": stretch.from_ms, "follow": stretch.waits}
     answers = _Answers(ask(data_directory / "control.sock", request))
     recorder = _Recorder(stretch, wanted)
-    with RecordingWriter(path, facts) as writer:
-        with _signals_to(answers):
-            is_complete = recorder.record(answers, writer) or answers.is_interrupted
+    with _signals_to(answers), RecordingWriter(path, facts) as writer:
+        is_complete = recorder.record(answers, writer) or answers.is_interrupted
         if not writer.facts.records:
             raise RecordingError(f"no whole transaction of {topic} was there to record; nothing was written")
         wanted.require_met(sorted(recorder.tables))
@@ -137,6 +136,9 @@ class _Recorder:
         for answer in answers:
             if "end" in answer:
                 return True
+            if "caught_up" in answer and self._stretch.waits:
+                count = counted(self._count, "record")
+                print(f"{count} so far; waiting for more, Ctrl-C ends and keeps them", file=sys.stderr, flush=True)
             if "record" in answer:
                 if self._is_over(answer["record"]["timestamp_ms"]):
                     return True
