@@ -29,10 +29,14 @@ from capture.statements import (
 from capture.table import TableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from capture.schema import SchemaHistory
     from capture.statements import Statement
+
+
+NAME_CHARACTERS_MAX = 64
+"""NAME_CHAR_LEN of MySQL's mysql_com.h."""
 
 
 class _Look:
@@ -61,9 +65,35 @@ class _Look:
 
 def refuse(history: SchemaHistory, statement: Statement, database: str) -> None:
     """Raise SourceRefused where a server with these tables would carry nothing out."""
+    for name in _new_names(statement):
+        if len(name) > NAME_CHARACTERS_MAX:
+            raise SourceRefused(f"the name {name[:20]}… has {len(name)} characters; {NAME_CHARACTERS_MAX} are allowed")
     check = _CHECKS.get(type(statement))
     if check is not None:
         check(_Look(history, database), statement)
+
+
+def _new_names(statement: Statement) -> Iterator[str]:
+    """The names that a statement gives to databases, tables and columns."""
+    match statement:
+        case CreateDatabase(database=name):
+            yield name
+        case CreateTable(table=table, columns=columns):
+            yield table.table
+            yield from (column.name for column in columns)
+        case CreateTableLike(table=table):
+            yield table.table
+        case RenameTable(renames=renames):
+            yield from (new.table for _, new in renames)
+        case AlterTable(operations=operations):
+            for operation in operations:
+                match operation:
+                    case AddColumn(column=column) | ChangeColumn(column=column):
+                        yield column.name
+                    case RenameColumn(new_name=name):
+                        yield name
+                    case RenameTo(name=new):
+                        yield new.table
 
 
 def _create(look: _Look, statement: CreateTable | CreateTableLike) -> None:

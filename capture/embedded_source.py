@@ -11,6 +11,7 @@ Calls are made on the loop's thread; a call that raises leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,6 +64,9 @@ ROWS_PER_EVENT = 64
 THREAD_ID = 8
 PIECE_EVENTS = 512
 """What one `read` hands over: about 2 ms of work."""
+
+_IDENTIFIER = r"(`(?:[^`]|``)+`|[^.]*)"
+_TABLE_NAME = re.compile(rf"(?:{_IDENTIFIER}\.)?{_IDENTIFIER}")
 
 _ENCODERS = {"insert": "write_rows", "update": "update_rows", "delete": "delete_rows"}
 
@@ -148,7 +152,7 @@ class EmbeddedSource:
         match parse(sql, self._form.sql_mode, self._dialect):
             case [CreateTable(table=table)]:
                 self.statement(sql, timestamp_s=timestamp_s)
-                return table.table if table.database is None else f"{table.database}.{table.table}"
+                return ".".join(_quoted_if_needed(part) for part in (table.database, table.table) if part)
         raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement")
 
     def _statements(self, sql: str) -> list[Statement]:
@@ -284,9 +288,10 @@ class EmbeddedSource:
         return self._history
 
     def table_name(self, name: str) -> tuple[str, str]:
-        """Database and table that `table` or `database.table` names."""
-        database, dot, table = name.rpartition(".")
-        return (database if dot else self.database, table)
+        """Database and table that `table` or `database.table` names; a name with a dot in it is quoted as in SQL."""
+        found = _TABLE_NAME.fullmatch(name)
+        database, table = found.groups() if found is not None else name.rsplit(".", 1)
+        return _unquoted(database) if database else self.database, _unquoted(table)
 
     def _refuse_inside(self, what: str) -> None:
         if self._open is not None:
@@ -456,6 +461,14 @@ class EmbeddedSource:
     async def close(self) -> None:
         self._streams = False
         self._announcement = []
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`") if len(name) > 2 and name[0] == name[-1] == "`" else name
+
+
+def _quoted_if_needed(name: str) -> str:
+    return f"`{name.replace('`', '``')}`" if "." in name or "`" in name else name
 
 
 def _event_database(statements: Sequence[Statement], default: str) -> str:

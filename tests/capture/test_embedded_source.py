@@ -160,6 +160,12 @@ def test_what_is_no_ddl_is_refused_and_leaves_nothing(source: EmbeddedSource, sq
         "ALTER TABLE orders RENAME TO orders2, ADD COLUMN id INT",
         "CREATE DATABASE shop",
         "DROP DATABASE nowhere",
+        f"CREATE DATABASE {'d' * 65}",
+        f"CREATE TABLE {'t' * 65} (a INT)",
+        f"CREATE TABLE two ({'c' * 65} INT)",
+        f"RENAME TABLE orders TO {'t' * 65}",
+        f"ALTER TABLE orders ADD COLUMN {'c' * 65} INT",
+        f"ALTER TABLE orders RENAME COLUMN id TO {'c' * 65}",
     ],
 )
 def test_what_a_server_would_refuse_is_refused_and_leaves_nothing(source: EmbeddedSource, sql: str) -> None:
@@ -180,6 +186,71 @@ def test_a_column_may_be_dropped_and_made_anew_at_once(source: EmbeddedSource) -
     source.statement("CREATE TABLE orders (a INT)")
     source.statement("RENAME TABLE orders TO new, old TO orders, new TO old")
     assert source.table("orders").column("cost") is not None
+
+
+@pytest.mark.parametrize("table", ["a.b", "`", "a`.`b", "t"])
+@pytest.mark.parametrize("database", ["shop", "x.y", "`x`"])
+def test_any_name_is_named_again(source: EmbeddedSource, database: str, table: str) -> None:
+    quoted = [f"`{name.replace('`', '``')}`" for name in (database, table)]
+    name = source.create_table(f"CREATE TABLE {'.'.join(quoted)} (a INT)")
+    assert source.table_name(name) == (database, table)
+    assert source.table_name(".".join(quoted)) == (database, table)
+    source.insert(name, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("t", ("shop", "t")), ("a.t", ("a", "t")), ("a.b.t", ("a.b", "t")), ("", ("shop", "")), ("`a", ("shop", "`a"))],
+)
+def test_names_that_are_not_quoted(source: EmbeddedSource, name: str, wanted: tuple[str, str]) -> None:
+    assert source.table_name(name) == wanted
+
+
+async def test_a_channel_begins_again_wherever_the_binlog_went(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    moves = [lambda: source.at(7, 5_000_000_000), source.rotate, lambda: source.at(8, 4000), lambda: source.at(8, 9000)]
+    wanted: list[str] = []
+    for number, move in enumerate(moves):
+        for before in (True, False):
+            world = World(tmp_path, clock)
+            if before:
+                move()
+            async with running(world.channel(lambda: source, "shop")) as channel:
+                source.insert("orders", {"id": 10 * number + before})
+                wanted.append(str(10 * number + before))
+                await visible(channel, source)
+            rows = [record for record in world.records() if record.operation == "INSERT"]
+            assert [row.fields["afterImages"][0]["value"] for row in rows] == wanted
+            await world.close(orderly=before)
+    places = [tuple(map(int, row.fields["sourcePosition"].split("@")[::-1])) for row in rows]
+    assert places == sorted(places)
+    assert [place[0] for place in places] == [7, 7, 8, 8, 8, 8, 8, 8]
+    assert places[-2][1] > 9000
+
+
+async def test_a_file_may_be_left_within_a_channels_run(
+    tmp_path: Path, clock: ManualClock, source: EmbeddedSource
+) -> None:
+    world = World(tmp_path, clock)
+    async with running(world.channel(lambda: source, "shop")) as channel:
+        await visible(channel, source)
+        for move in (source.rotate, lambda: source.at(2, 5000), lambda: source.at(9, 4), source.rotate):
+            move()
+            await visible(channel, source)
+            source.heartbeat()
+            await visible(channel, source)
+    found = [record.fields["sourcePosition"] for record in world.records(heartbeats=True)[2:]]
+    assert [position.partition("@")[2] for position in found] == ["2", "2", "9", "10"]
+    assert found[1:3] == ["5000@2", "4@9"]
+    await world.close()
+
+
+def test_the_last_file_is_not_left(source: EmbeddedSource) -> None:
+    source.at(embedded_source.FILE_NUMBER_MAX, 4)
+    with pytest.raises(SourceRefused, match=r"embedded\.2147483647 is the last file"):
+        source.rotate()
+    source.insert("orders", {"id": 1})
 
 
 def test_an_unknown_table_or_a_nested_call_is_refused(source: EmbeddedSource) -> None:
