@@ -22,19 +22,26 @@ from __future__ import annotations
 from binwire.testing.asynchronous import AsyncChannel, AsyncEmbeddedBroker
 from binwire.testing.broker import Channel, EmbeddedBroker
 from binwire.testing.changes import AsyncTable, Row, Table
+from binwire.testing.faults import AsyncFaults, Faults
 from binwire.testing.process import EmbeddedBrokerError
 from binwire.testing.waiting import AsyncGroup, Committed, Group
+from binwire.testing.wire_faults import AsyncScriptedFault, Connection, ScriptedFault
 
 __all__ = [
     "AsyncChannel",
     "AsyncEmbeddedBroker",
+    "AsyncFaults",
     "AsyncGroup",
+    "AsyncScriptedFault",
     "AsyncTable",
     "Channel",
     "Committed",
+    "Connection",
     "EmbeddedBroker",
     "EmbeddedBrokerError",
+    "Faults",
     "Group",
     "Row",
+    "ScriptedFault",
     "Table",
 ]
