@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
 import logging
 import os
 from contextlib import suppress
@@ -404,9 +405,10 @@ class Application:
 
     async def add_group(self, channel_id: str, config: GroupConfig) -> str:
         """One more group of a channel, which may log in; its id. Raises ConfigError, StorageError."""
-        served = self.channels.find(channel_id)
-        assert served is not None
         async with self.changing:
+            served = self.channels.find(channel_id)
+            if served is None:
+                raise ConfigError(f"there is no channel {channel_id!r}; it was closed meanwhile")
             if any(row.name == config.name for row in served.groups):
                 raise ConfigError(f"channel {channel_id!r} has a group {config.name!r}; give this one another name")
             if len(served.groups) >= GROUPS_PER_CHANNEL_MAX:
@@ -515,6 +517,14 @@ class Application:
         await served.log.close(orderly=False)
 
     # --- for `broker/store_switch.py` -------------------------------------------------------------------------------
+
+    def folder_beside(self, topic: str) -> Path:
+        """Where a log that is to take the place of the topic's can be."""
+        assert self._directory is not None
+        folder = self._directory.topic_path(topic)
+        return next(
+            path for number in itertools.count(1) if not (path := folder.with_name(f"{folder.name}.{number}")).exists()
+        )
 
     def open_beside(self, served: ServedChannel, folder: Path) -> tuple[SegmentLog, list[Closer]]:
         """A log in a folder of its own that is to take the place of a channel's, and what ends it. Raises
