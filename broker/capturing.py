@@ -153,7 +153,7 @@ class EmbeddedChannel:
 
     async def interject(self, records: Sequence[ReadyRecord]) -> None:
         """Write ready records behind everything that was called; returns when consumers can see them. They keep their
-        ids, or are moved up together where the channel is beyond them. Raises CallFailedError.
+        ids, or are moved up together where the channel has greater ones. Raises CallFailedError.
         """
         from capture.errors import CaptureError
         from capture.store_records import with_id
@@ -166,7 +166,7 @@ class EmbeddedChannel:
                 await channel.wait_visible(self._source.position)
             except CaptureError as error:
                 raise CallFailedError(str(error)) from None
-            shift = max(0, channel.next_id - records[0].id)
+            shift = max(0, channel.next_id - records[0].id) if self._opened.log.end_offset else 0
             values = [with_id(value, number + shift) if shift else value for number, value, _ in records]
             if channel.interject(values, timestamps_ms, records[-1].id + shift + 1):
                 break

@@ -179,14 +179,12 @@ class Assembler:
         return self.next_offset + self._id_base
 
     def take_ready(self, records: Sequence[bytes], timestamps_ms: Sequence[int], next_id: int) -> None:
-        """Records that are made already, between two transactions; what comes later has ids from `next_id` on, or
-        greater ones.
-        """
+        """Records that are made already, between two transactions; what comes later has ids from `next_id` on."""
         self.pending.values += records
         self.pending.timestamps_ms += timestamps_ms
         self.pending.size_bytes += sum(map(len, records))
         self.next_offset += len(records)
-        self._id_base = max(self._id_base, next_id - self.next_offset)
+        self._id_base = next_id - self.next_offset
         position = self._walker.position
         self._complete(SourcePosition(position.number, position.position, None))
 

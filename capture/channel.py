@@ -331,8 +331,8 @@ class Channel:
         return self._log.end_offset + self._work.id_base if self._session is None else self._session.next_id
 
     def interject(self, records: Sequence[bytes], timestamps_ms: Sequence[int], next_id: int) -> bool:
-        """Write records that are made already, between two transactions; what comes later has ids from `next_id` on, or
-        greater ones. False, and nothing done, while there is no stream or it carries something over.
+        """Write records that are made already, between two transactions; what comes later has ids from `next_id` on.
+        False, and nothing done, while there is no stream or it carries something over.
         """
         if self._session is None or not self._session.interject(records, timestamps_ms, next_id):
             return False
