@@ -14,7 +14,6 @@ Left to others: what each part of a server does about it (`app.py`), the records
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import shutil
 from functools import partial
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 OFFSET_STEP: Final = 1_000_000
 """New offsets begin at a multiple of it, behind all that were: easy to tell from them."""
 
-_numbers: Final = itertools.count(1)
-
 
 async def switch_store(
     app: Application, channel_id: str, embedded: EmbeddedChannel, *, duplicates: int | None, first_offset: int | None
@@ -58,8 +55,7 @@ async def switch_store(
         assert served.config is not None
         first = await _first_kept(opened.log, _consumed(app, served), duplicates)
         begin = _behind(opened.log) if first_offset is None else first_offset
-        folder = app.topic_path(served.log.topic)
-        beside = folder.with_name(f"{folder.name}.{next(_numbers)}")
+        folder, beside = app.topic_path(served.log.topic), app.folder_beside(served.log.topic)
         id_base = random.randrange(ID_BASE_MAX)
         try:
             begin_at(app.files, beside, begin)
@@ -69,9 +65,11 @@ async def switch_store(
             except BaseException:
                 await app.end(closers)
                 raise
-        except (StorageError, OSError) as error:
+        except BaseException as error:
             shutil.rmtree(beside, ignore_errors=True)
-            raise CallFailedError(f"the new store cannot be filled: {error}") from None
+            if isinstance(error, (StorageError, OSError)):
+                raise CallFailedError(f"the new store cannot be filled: {error}") from None
+            raise
         opening = embedded.opening(served.config, log, id_base, closers)
         embedded.go_on_with(app.take_over(served, opening, new_cluster_id()))
         await app.end_replaced(served)
