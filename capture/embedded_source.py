@@ -10,20 +10,17 @@ Calls are made on the loop's thread; a call that raises leaves nothing behind.
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from capture.binlog_form import binlog_form
 from capture.ddl_refusals import refuse
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
-from capture.errors import SourceRefused, SourceUnavailable, UnsupportedStatement
-from capture.event_types import EventType
+from capture.errors import SourceRefused, UnsupportedStatement
 from capture.events import Checksum
+from capture.kept_events import KeptEvent, KeptEvents
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
 from capture.rewrite import rewrite_header
 from capture.row_journal import RowJournal
@@ -37,6 +34,7 @@ from capture.statements import (
     CreateTableLike,
     DropDatabase,
 )
+from capture.table_names import read_table_name, shown_table_name
 from capture.whole_rows import WholeRows
 
 if TYPE_CHECKING:
@@ -62,28 +60,7 @@ TIMESTAMP_S_MAX = (1 << 32) - 1
 
 ROWS_PER_EVENT = 64
 THREAD_ID = 8
-PIECE_EVENTS = 512
-"""What one `read` hands over: about 2 ms of work."""
-
-_IDENTIFIER = r"(`(?:[^`]|``)+`|[^.]*)"
-_TABLE_NAME = re.compile(rf"(?:{_IDENTIFIER}\.)?{_IDENTIFIER}")
-
 _ENCODERS = {"insert": "write_rows", "update": "update_rows", "delete": "delete_rows"}
-
-_TYPE_CODE_AT = 4
-
-
-class _Kept(NamedTuple):
-    """An event and where it ends."""
-
-    end: BinlogPosition
-    raw: bytes
-
-    def follows(self, boundary: BinlogPosition) -> bool:
-        """Whether it is to be read behind a boundary; a heartbeat that was not read yet stands at it."""
-        if self.end.order == boundary.order:
-            return self.raw[_TYPE_CODE_AT] == EventType.HEARTBEAT
-        return self.end.order > boundary.order
 
 
 class EmbeddedSource:
@@ -113,13 +90,9 @@ class EmbeddedSource:
         self.rows = WholeRows(cuts_fractions=self._dialect.is_mariadb)
         self.journal = RowJournal()
         self._transactions = 0
-        self._open: list[_Kept] | None = None
+        self._open: list[KeptEvent] | None = None
         self._open_time_s = 0
-        self._kept: deque[_Kept] = deque()
-        self._unread = 0
-        self._announcement: list[bytes] = []
-        self._wake: asyncio.Future[None] | None = None
-        self._streams = False
+        self._events = KeptEvents()
         self._file_number = 0
         self._encoder = self._form.encoder(server_version)
         self._head = b""
@@ -152,7 +125,7 @@ class EmbeddedSource:
         match parse(sql, self._form.sql_mode, self._dialect):
             case [CreateTable(table=table)]:
                 self.statement(sql, timestamp_s=timestamp_s)
-                return ".".join(_quoted_if_needed(part) for part in (table.database, table.table) if part)
+                return shown_table_name(table.database, table.table)
         raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement")
 
     def _statements(self, sql: str) -> list[Statement]:
@@ -196,15 +169,13 @@ class EmbeddedSource:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Several transactions, and what they say of tables, or none."""
-        restores = self._history.checkpoint(), self.rows.checkpoint(), self.journal.checkpoint()
-        kept, unread, transactions = len(self._kept), self._unread, self._transactions
+        parts = self._history, self.rows, self.journal, self._events
+        restores, transactions = [part.checkpoint() for part in parts], self._transactions
         place = self._file_number, self._file_begins, self._head, self._encoder.position
         try:
             yield
         except BaseException:
-            while len(self._kept) > kept:
-                self._kept.pop()
-            self._unread, self._transactions = unread, transactions
+            self._transactions = transactions
             self._file_number, self._file_begins, self._head, self._encoder.position = place
             for restore in restores:
                 restore()
@@ -229,7 +200,7 @@ class EmbeddedSource:
         self._refuse_inside("a heartbeat")
         time_s = self.time_s(timestamp_s)
         raw = self._encoder.heartbeat(self._file)
-        self._keep([_Kept(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))])
+        self._events.keep([KeptEvent(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))])
 
     @contextmanager
     def transaction(self, *, timestamp_s: int | None = None) -> Iterator[None]:
@@ -271,7 +242,7 @@ class EmbeddedSource:
         rotate = self._encoder.artificial_rotate(self._file, position)
         head = rewrite_header(self._head, has_checksum=True, end_position=0)
         self._file_begins = position
-        self._keep([_Kept(place, rotate), _Kept(place, head)])
+        self._events.keep([KeptEvent(place, rotate), KeptEvent(place, head)])
 
     def rotate(self, *, timestamp_s: int | None = None) -> None:
         """End the file and begin the next, as FLUSH BINARY LOGS does."""
@@ -289,9 +260,7 @@ class EmbeddedSource:
 
     def table_name(self, name: str) -> tuple[str, str]:
         """Database and table that `table` or `database.table` names; a name with a dot in it is quoted as in SQL."""
-        found = _TABLE_NAME.fullmatch(name)
-        database, table = found.groups() if found is not None else name.rsplit(".", 1)
-        return _unquoted(database) if database else self.database, _unquoted(table)
+        return read_table_name(name, self.database)
 
     def _refuse_inside(self, what: str) -> None:
         if self._open is not None:
@@ -348,35 +317,29 @@ class EmbeddedSource:
             self._transactions -= 1
             raise
         else:
-            self._keep(self._open)
+            self._events.keep(self._open)
         finally:
             self._open = None
-        if self._encoder.position - self._file_begins > FILE_BYTES:
+        if self._encoder.position - self._file_begins > FILE_BYTES and self._file_number < FILE_NUMBER_MAX:
             self._next_file(time_s)
-
-    def _keep(self, events: list[_Kept]) -> None:
-        self._kept += events
-        if self._streams:
-            self._unread += len(events)
-        self._wake_reader()
 
     def _add(self, raw: bytes) -> None:
         assert self._open is not None
-        self._open.append(_Kept(self.position, raw))
+        self._open.append(KeptEvent(self.position, raw))
 
     def _next_file(self, time_s: int) -> None:
         """Leave the file by a ROTATE, which is its last event."""
         if self._file_number >= FILE_NUMBER_MAX:
             raise SourceRefused(f"{self._file} is the last file a binlog can have; take a new channel")
         following = BinlogPosition(file_name(FILE_BASE, self._file_number + 1), BINLOG_MAGIC_BYTES)
-        self._keep([_Kept(following, self._encoder.rotate(time_s, following.file))])
+        self._events.keep([KeptEvent(following, self._encoder.rotate(time_s, following.file))])
         self._begin_file(time_s)
 
     def _begin_file(self, time_s: int) -> None:
         self._file_number += 1
         self._file_begins = BINLOG_MAGIC_BYTES
         self._head = self._encoder.format_description(time_s)
-        self._keep([_Kept(self.position, self._head)])
+        self._events.keep([KeptEvent(self.position, self._head)])
 
     def time_s(self, timestamp_s: int | None) -> int:
         """The time that a change gets, by default now. Raises SourceRefused for one that no event can have."""
@@ -423,52 +386,22 @@ class EmbeddedSource:
         raise SourceRefused("an embedded source answers no queries")
 
     async def start(self, position: BinlogPosition) -> None:
-        await self.close()
-        self._streams = True
-        self._unread = len(self._kept) - next(
-            (index for index, kept in enumerate(self._kept) if kept.follows(position)), len(self._kept)
-        )
-        rotate = EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)
-        self._announcement = [rotate]
+        announcement = [EventEncoder(checksum=Checksum.NONE).artificial_rotate(position.file, position.position)]
         if position.position > BINLOG_MAGIC_BYTES:
-            self._announcement.append(rewrite_header(self._head, has_checksum=True, end_position=0))
+            announcement.append(rewrite_header(self._head, has_checksum=True, end_position=0))
+        self._events.open(position, announcement)
 
     async def read(self) -> list[bytes]:
-        while self._streams:
-            if self._announcement:
-                announcement, self._announcement = self._announcement, []
-                return announcement
-            if self._unread:
-                first = len(self._kept) - self._unread
-                count = min(self._unread, PIECE_EVENTS)
-                self._unread -= count
-                return [self._kept[index].raw for index in range(first, first + count)]
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        raise SourceUnavailable("the embedded source is not open")
-
-    def _wake_reader(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        return await self._events.read()
 
     def pending(self) -> bool:
-        return bool(self._announcement) or self._unread > 0
+        return self._events.pending()
 
     def committed(self, position: BinlogPosition) -> None:
-        while len(self._kept) > self._unread and self._kept[0].end.order <= position.order:
-            self._kept.popleft()
+        self._events.let_go(position)
 
     async def close(self) -> None:
-        self._streams = False
-        self._announcement = []
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace("``", "`") if len(name) > 2 and name[0] == name[-1] == "`" else name
-
-
-def _quoted_if_needed(name: str) -> str:
-    return f"`{name.replace('`', '``')}`" if "." in name or "`" in name else name
+        self._events.close()
 
 
 def _event_database(statements: Sequence[Statement], default: str) -> str:

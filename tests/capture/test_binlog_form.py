@@ -65,7 +65,7 @@ def test_events_are_those_of_the_version(version: str) -> None:
     source.statement(TABLE)
     source.insert("t", {"id": 1})
     decoder = EventDecoder()
-    events = [decoder.decode(kept.raw)[1] for kept in source._kept]
+    events = [decoder.decode(kept.raw)[1] for kept in source._events]
     first = events[0]
     assert isinstance(first, FormatDescriptionEvent)
     assert first.server_version == version

@@ -169,10 +169,10 @@ def test_what_is_no_ddl_is_refused_and_leaves_nothing(source: EmbeddedSource, sq
     ],
 )
 def test_what_a_server_would_refuse_is_refused_and_leaves_nothing(source: EmbeddedSource, sql: str) -> None:
-    before, kept = source.position, len(source._kept)
+    before, kept = source.position, len(source._events)
     with pytest.raises((SourceRefused, UnsupportedStatement)):
         source.statement(sql)
-    assert (source.position, len(source._kept)) == (before, kept)
+    assert (source.position, len(source._events)) == (before, kept)
     assert [column.name for column in source.table("orders").columns] == ["id", "item", "price"]
     with pytest.raises(SchemaMismatch):
         source.table("nowhere")
@@ -335,7 +335,7 @@ async def test_events_are_let_go_once_they_are_in_the_log(
         for number in range(50):
             source.insert("orders", {"id": number})
         await visible(channel, source)
-    assert len(source._kept) == 0
+    assert len(source._events) == 0
     await world.close()
 
 
