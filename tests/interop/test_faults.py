@@ -52,11 +52,13 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def _parameter(client: Client) -> ParameterSet:
-    return pytest.param(client, id=client.name, marks=pytest.mark.interop(client.name))
+def _named(*names: str) -> list[ParameterSet]:
+    wanted = [client for client in CLIENTS if client.name in names]
+    assert len(wanted) == len(names)
+    return [pytest.param(each, id=each.name, marks=pytest.mark.interop(each.name)) for each in wanted]
 
 
-@pytest.mark.parametrize("client", [_parameter(each) for each in CLIENTS if each.name in LIBRARIES], indirect=True)
+@pytest.mark.parametrize("client", _named(*LIBRARIES), indirect=True)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_everything_is_read_once_and_committed(
     client: Client, client_processes: ClientProcesses, broker: EmbeddedBroker, script: str
@@ -93,7 +95,24 @@ def _login(channel: Channel, client: Client) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("client", [_parameter(each) for each in CLIENTS if each.name == "java-4.4.0"], indirect=True)
+@pytest.mark.parametrize("client", _named("dts-sdk-2.0.0"), indirect=True)
+@pytest.mark.parametrize("mode", ["group", "assign"])
+def test_the_sdk_goes_on_at_the_beginning_when_its_checkpoint_has_expired(
+    client: Client, client_processes: ClientProcesses, broker: EmbeddedBroker, mode: str
+) -> None:
+    """It asks by the time of its checkpoint, so that nobody tells it what it has missed."""
+    channel = broker.channel("CREATE TABLE t (id INT PRIMARY KEY)")
+    login = _login(channel, client)
+    client_processes.of(client).run(mode, count=2, metadata="m", **login)
+    channel.insert("t", {"id": 1})
+    start = channel.faults.expire()
+    channel.insert("t", {"id": 2})
+    outcome = client_processes.of(client).run(mode, count=4, **login)
+    assert [record.offset for record in outcome.records] == [*range(start, start + 4)]
+    channel.close()
+
+
+@pytest.mark.parametrize("client", _named("java-4.4.0"), indirect=True)
 def test_java_4_comes_back_by_its_bootstrap_servers(
     client: Client, client_processes: ClientProcesses, broker: EmbeddedBroker
 ) -> None:
