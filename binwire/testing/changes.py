@@ -19,6 +19,8 @@ from binwire.testing.values import plain
 Row = Mapping[str, Any]
 """A row by column name. A column left out of a row that is inserted has its default, NULL if it has none."""
 
+_SHOWN_CHARACTERS_MAX = 60
+
 
 class Changes(Sender):
     """What changes a channel."""
@@ -178,7 +180,7 @@ def _rows_call(name: str, channel: str, table: str, rows: tuple[Row, ...], times
 
 
 def _update(channel: str, table: str, pairs: tuple[tuple[Row, Row], ...], timestamp_s: int | None) -> Call[None]:
-    given = [[_plain_row(before), _plain_row(after)] for before, after in pairs]
+    given = [_plain_pair(pair) for pair in pairs]
     return Call("update", {"channel": channel, "table": table, "rows": given, "timestamp_s": timestamp_s}, nothing)
 
 
@@ -194,8 +196,24 @@ def _at(channel: str, file: int, position: int) -> Call[None]:
     return Call("at", {"channel": channel, "file": file, "position": position}, nothing)
 
 
+def _plain_pair(pair: tuple[Row, Row]) -> list[dict[str, Any]]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"an update takes pairs of a row as it was and as it is, not {_shown(pair)}")
+    return [_plain_row(row) for row in pair]
+
+
 def _plain_row(row: Row) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise TypeError(f"a row is a mapping of column names to values, not {_shown(row)}")
+    for name in row:
+        if not isinstance(name, str):
+            raise TypeError(f"the column name {name!r} is no text")
     return {name: plain(value) for name, value in row.items()}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS_MAX else f"{text[: _SHOWN_CHARACTERS_MAX - 1]}…"
 
 
 def _all_rows(rows: tuple[Row, ...], columns: Row) -> tuple[Row, ...]:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binwire.testing import AsyncEmbeddedBroker, Channel, EmbeddedBroker, EmbeddedBrokerError, values
+from binwire.testing import AsyncEmbeddedBroker, Channel, EmbeddedBroker, EmbeddedBrokerError, Table, values
 from broker.fixture import values as server_values
 
 HANGZHOU = timezone(timedelta(hours=8))
@@ -286,6 +286,26 @@ def _insert_both(channel: Channel, row: dict[str, Any]) -> None:
 def test_what_no_column_can_hold_is_not_sent(channel, value):
     with pytest.raises(TypeError):
         channel.insert("orders", {"id": 1, "note": value})
+    assert operations(channel) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda table: table.insert([1, "x"]), r"^a row is a mapping of column names to values, not \[1, 'x'\]$"),
+        (lambda table: table.insert({1: "x"}), r"^the column name 1 is no text$"),
+        (lambda table: table.delete("x" * 100), r"^a row is a mapping of column names to values, not 'x{58}…$"),
+        (
+            lambda table: table.update({"id": 1}),
+            r"^an update takes pairs of a row as it was and as it is, not \{'id': 1\}$",
+        ),
+        (lambda table: table.update(({"id": 1},)), "an update takes pairs"),
+        (lambda table: table.update(({"id": 1}, 5)), "a row is a mapping"),
+    ],
+)
+def test_what_is_no_row_is_not_sent(channel, call, words):
+    with pytest.raises(TypeError, match=words):
+        call(Table(channel, "orders"))
     assert operations(channel) == []
 
 
