@@ -1,6 +1,6 @@
 """What was changed by call since scenarios last looked: statements and rows, for those who keep tables.
 
-Kept are the changes themselves, up to ROWS_MAX rows; behind that nothing more is kept, and `is_whole` says so.
+Kept are the changes themselves, up to ROWS_MAX rows; behind that statements alone, and `is_whole` says so.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class RowJournal:
             self._rows += len(rows)
             self._entries.append(NotedRows(kind, table, rows))
             if self._rows > ROWS_MAX:
-                self.is_whole, self._entries = False, []
+                self.is_whole = False
+                self._entries = [entry for entry in self._entries if isinstance(entry, NotedStatements)]
 
     def statements(self, statements: Sequence[Statement], sql: str, database: str) -> None:
-        if self._notes and self.is_whole:
+        if self._notes:
             self._entries.append(NotedStatements(statements, sql, database))
 
     @property

@@ -83,15 +83,10 @@ def implicit_default(column: Column) -> Value:
 
 def _as_number(value: Value) -> Decimal | int | float:
     if isinstance(value, str) and not isinstance(value, Label):
-        text = value.strip()
-        found = text_number(text)
         try:
-            complete = Decimal(text) == found
-        except ArithmeticError:
-            complete = False
-        if not complete:
-            raise Unfit("it is no number")
-        return found
+            return text_number(value)
+        except StatementRefused:
+            raise Unfit("it is no number") from None
     if isinstance(value, bytes) and not isinstance(value, HexLiteral):
         return _as_number(as_text(value))
     return number(_scalar(value))

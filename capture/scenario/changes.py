@@ -192,7 +192,7 @@ class Changes:
             cursor.expect("FROM")
             cursor.table_name()
             self._alias(cursor)
-            wanted = selection(parser)
+            wanted = selection(parser, skips=True)
             scopes = (Scope(self._session, ahead[0].rows[number]) for number in chosen(ahead[0], wanted, self._session))
             found += [[node.evaluate(scope) for node in nodes] for scope in scopes]
         if has_parenthesis:

@@ -18,7 +18,7 @@ from capture.scenario import moments, texts
 from capture.scenario.refusal import StatementRefused
 
 Value = Any
-_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))([eE][+-]?\d+)?")
+_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))([eE][+-]?\d+)?\s*")
 
 
 class Label(str):
@@ -106,7 +106,7 @@ def _exact(value: Value) -> int | float | Decimal:
 
 
 def number(value: Value) -> int | float | Decimal:
-    """What a value is in arithmetic; a text is a double, as far as it begins with one."""
+    """What a value is in arithmetic; a text is a double."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | float | Decimal):
@@ -125,9 +125,11 @@ def number(value: Value) -> int | float | Decimal:
 
 
 def text_number(text: str) -> Decimal:
-    """The number a text begins with, 0 if it begins with none."""
-    found = _NUMBER.match(text)
-    return Decimal(found[1] + (found[2] or "")) if found is not None else Decimal(0)
+    """The number that a text is. Raises StatementRefused for one that is none, as strict mode does."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise StatementRefused(f"{text[:40]!r} is no number, which is an error of a server in strict mode")
+    return Decimal(found[1] + (found[2] or ""))
 
 
 def is_true(value: Value) -> bool | None:

@@ -31,8 +31,8 @@ class Selection(Struct):
     offset: int = 0
 
 
-def selection(parser: Parser) -> Selection:
-    """Read `[WHERE …] [ORDER BY …] [LIMIT …]`."""
+def selection(parser: Parser, *, skips: bool = False) -> Selection:
+    """Read `[WHERE …] [ORDER BY …] [LIMIT …]`; where `skips`, LIMIT may have an offset."""
     cursor, found = parser.cursor, Selection()
     if cursor.accept("WHERE"):
         found.where = parser.expression()
@@ -47,9 +47,9 @@ def selection(parser: Parser) -> Selection:
                 break
     if cursor.accept("LIMIT"):
         found.limit = cursor.integer()
-        if cursor.accept_punctuation(","):
+        if skips and cursor.accept_punctuation(","):
             found.offset, found.limit = found.limit, cursor.integer()
-        elif cursor.accept("OFFSET"):
+        elif skips and cursor.accept("OFFSET"):
             found.offset = cursor.integer()
     return found
 

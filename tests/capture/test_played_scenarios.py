@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 
 from capture.dialect import MYSQL_NEWEST
@@ -12,6 +13,7 @@ from capture.embedded_source import EmbeddedSource
 from capture.position import BinlogPosition
 from capture.scenario import script
 from capture.scenario.player import Player
+from capture.scenario.refusal import StatementRefused
 from capture.source import SourceAddress, open_source
 from storage.clock import SystemClock
 from tests.capture.world import WAIT_S, World, running
@@ -99,11 +101,41 @@ async def play(text: str, version: str, folder: Path) -> list[dict[str, Any]]:
     source = EmbeddedSource(world.clock, database=DATABASE, server_version=version)
     for name in OBJECTS:
         source.statement(f"CREATE DATABASE {name}", timestamp_s=1)
-    for _ in Player(source, world.clock).play(text):
-        pass
+    play_all(Player(source, world.clock), text)
     try:
         async with running(world.channel(lambda: source, *OBJECTS)) as channel, asyncio.timeout(WAIT_S):
             await channel.wait_visible(source.position)
         return compared(world.records()[len(OBJECTS) :])
     finally:
         await world.close()
+
+
+@pytest.mark.server("mysql97")
+def test_what_a_server_refuses_is_refused(mysql97: LiveServer) -> None:
+    """Each statement alone, on the tables that stand before the line of dashes; nothing of it is left."""
+    made, _, refused = (CHECKOUT / "tests" / "scenarios" / "refused.sql").read_text("utf-8").partition("-- ----\n")
+    mysql97.execute(f"CREATE DATABASE {DATABASE}")
+    connection = mysql97.connect(database=DATABASE)
+    source = EmbeddedSource(SystemClock(), database=DATABASE, server_version=mysql97.version)
+    player = Player(source, SystemClock())
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(SETTINGS)
+            for statement in script.statements(made, MYSQL_NEWEST):
+                cursor.execute(statement.sql)
+            play_all(player, made)
+            before = source.position
+            for statement in script.statements(refused, MYSQL_NEWEST):
+                with pytest.raises(pymysql.err.MySQLError):
+                    cursor.execute(statement.sql)
+                with pytest.raises(StatementRefused):
+                    play_all(player, statement.sql)
+                assert source.position == before, statement.sql
+    finally:
+        connection.close()
+        mysql97.execute(f"DROP DATABASE {DATABASE}")
+
+
+def play_all(player: Player, text: str) -> None:
+    for _ in player.play(text):
+        pass
