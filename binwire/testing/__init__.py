@@ -7,6 +7,8 @@
         orders = channel.table("CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))")
         orders.insert(id=1, note="first")
         consumer = KafkaConsumer(channel.topic, group_id=channel.sid, **channel.kafka_python())
+        …
+        channel.wait_consumed()
 
 Changes are encoded as binlog events and go through the same code as those of a live MySQL. The server ends when the
 broker is closed, and by itself when the process that started it is gone. Standard library only, and nothing of the
@@ -14,7 +16,7 @@ server is imported here: whatever packages a project has, they meet none of ours
 
 Each area has a file with what both kinds of channel do: the calls it makes, then the class for plain and the one for
 asynchronous code (`changes.py`, …). `broker.py` and `asynchronous.py` put them together, `process.py` is the way to the
-server.
+server. Fixtures of pytest are in `binwire/pytest_plugin.py`.
 """
 
 from __future__ import annotations
