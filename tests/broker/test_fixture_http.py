@@ -12,13 +12,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka import KafkaConsumer
 
 from binwire.record import decode
@@ -66,6 +68,11 @@ async def _fail(fixture: Fixture, given: EchoArguments) -> Any:
     raise ZeroDivisionError("a defect")
 
 
+def _no_fixture() -> Fixture:
+    """What these calls work on: nothing; a fixture is told when it is called."""
+    return cast("Fixture", SimpleNamespace(spares=SimpleNamespace(called=lambda: None)))
+
+
 @pytest.fixture
 def waiting() -> Waiting:
     return Waiting()
@@ -75,8 +82,7 @@ def waiting() -> Waiting:
 async def server(waiting: Waiting) -> AsyncIterator[HttpServer]:
     handlers: dict[str, Any] = {"echo": _echo, "refuse": _refuse, "fail": _fail, "wait": waiting}
     calls = {name: Call(name, f"does {name}", EchoArguments, handler) for name, handler in handlers.items()}
-    fixture = SimpleNamespace(spares=SimpleNamespace(called=lambda: None))
-    started = HttpServer(cast("Fixture", fixture), calls)
+    started = HttpServer(_no_fixture(), calls)
     await started.start(Address("127.0.0.1", 0))
     yield started
     await started.close()
@@ -310,6 +316,38 @@ async def test_what_is_no_http_ends_the_connection(peers: Any) -> None:
         assert await peer.rest() == b""
 
 
+@given(
+    place=st.integers(0, len(ECHO)), removed=st.integers(0, 20), added=st.binary(max_size=20), cut=st.integers(1, 200)
+)
+def test_whatever_comes_is_answered_or_ended(place: int, removed: int, added: bytes, cut: int) -> None:
+    """A request with some of its bytes replaced, in two pieces, and nothing behind it: nobody waits, nothing breaks."""
+    data = ECHO[:place] + added + ECHO[place + removed :]
+
+    async def send() -> None:
+        server = HttpServer(_no_fixture(), {"echo": Call("echo", "", EchoArguments, _echo)})
+        place = (await server.start(Address("127.0.0.1", 0))).removeprefix("http://")
+        try:
+            with suppress(ConnectionError):  # what is no HTTP may be cut off before all of it is sent
+                await _said(place, data[:cut], data[cut:])
+            assert (await _said(place, ECHO)).startswith(b"HTTP/1.1 200 OK\r\n")
+        finally:
+            await server.close()
+
+    asyncio.run(send())
+
+
+async def _said(place: str, *pieces: bytes) -> bytes:
+    """All that comes on a connection that sends these pieces."""
+    peer = Peer(*await asyncio.open_connection(*place.split(":")))
+    try:
+        for piece in pieces:
+            await peer.send(piece)
+        peer.end()
+        return await peer.rest()
+    finally:
+        await peer.close()
+
+
 async def test_headers_are_bounded(peers: Any) -> None:
     peer = await peers()
     status, _ = await peer.ask(b"POST /echo HTTP/1.1\r\nX: " + b"x" * fixture_http.HEADERS_BYTES_MAX)
@@ -334,7 +372,7 @@ async def test_an_address_that_the_world_reaches_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fixture_http, "public_address", lambda bound: "203.0.113.1")
-    server = HttpServer(cast("Fixture", None), {})
+    server = HttpServer(_no_fixture(), {})
     await server.start(Address("127.0.0.1", 0))
     await server.close()
     assert caplog.messages == [
@@ -449,6 +487,16 @@ def test_the_calls_over_http_are_those_over_the_pipe(fixture: Running) -> None:
     assert status == 200
     assert [call["name"] for call in document["calls"]] == [*CALLS]
     assert all(call["summary"] and call["arguments"]["type"] == "object" for call in document["calls"])
+
+
+def test_calls_may_come_over_standard_input_beside(fixture: Running) -> None:
+    assert fixture.process.stdin is not None
+    assert fixture.process.stdout is not None
+    fixture.process.stdin.write(b'{"id": 7, "call": "channel", "with": {"name": "typed"}}\n')
+    fixture.process.stdin.flush()
+    told = json.loads(fixture.process.stdout.readline())
+    assert (told["id"], told["result"]["channel"]) == (7, "typed")
+    assert fixture.call("records", channel="typed") == []
 
 
 def test_the_faults_are_listed_with_what_a_consumer_does(fixture: Running) -> None:
