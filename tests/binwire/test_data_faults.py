@@ -368,6 +368,36 @@ def test_a_store_switch_of_what_has_nothing(broker: EmbeddedBroker) -> None:
         assert [record.offset for record in channel.records()] == [*range(NEW, NEW + 5)]
 
 
+@pytest.mark.parametrize("version", ["5.6.51-log", "9.7.0", "10.11.18-MariaDB"])
+def test_one_after_the_other_with_a_source_of_any_version(broker: EmbeddedBroker, version: str) -> None:
+    tables = (T, "CREATE TABLE other.u (id INT)")
+    with broker.channel(*tables, server_version=version, objects=["test.t"]) as channel:
+        channel.insert("t", {"id": 1})
+        channel.faults.untracked("other.u", {"id": 2})
+        channel.faults.noop()
+        channel.at(5, 10_000)
+        channel.faults.store_switch(duplicates=1)
+        channel.heartbeat()
+        channel.rotate()
+        channel.faults.store_switch()
+        channel.faults.ghost_alter("t", "ADD extra INT")
+        channel.faults.empty_transaction()
+        channel.faults.store_switch(first_offset=0)
+        channel.insert("t", {"id": 3, "extra": 4})
+        channel.faults.untracked("other.u", {"id": 5})
+        channel.ddl("DROP TABLE other.u")
+        found = channel.records()
+    row, nothing = ["BEGIN", "INSERT", "COMMIT"], ["BEGIN", "COMMIT"]
+    operations = [*row, *row, "NOOP", "HEARTBEAT", *nothing * 2, *row, *row, "DDL"]
+    assert [record.operation for record in found[4:]] == operations, "the journal of gh-ost and nothing, untracked"
+    assert ids(found) == [1, 2, 3, 5]
+    assert len(distances(found)) == 1
+    assert [record.offset for record in found] == [*range(len(found))]
+    if "GTID_SET" in (told := found[-1].tags) and ":" in told["GTID_SET"]:
+        first, _, last = told["GTID_SET"].rpartition(":")[2].partition("-")
+        assert (first, last) == ("1", told["GTID"].rpartition(":")[2]), "those of the stores before, too"
+
+
 def test_what_others_write_meanwhile_comes_once(channel: Channel) -> None:
     """Switches in the midst of inserts from other threads, read by a member that commits nothing."""
     done = threading.Event()
