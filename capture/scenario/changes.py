@@ -404,7 +404,8 @@ def _qualifiers(stored: StoredTable, alias: str | None = None) -> frozenset[str]
     """What may stand before a column's name."""
     if alias is not None:
         return frozenset({alias.casefold()})
-    return frozenset({stored.version.table.casefold(), stored.name.casefold()})
+    table = stored.version.table
+    return frozenset({table.casefold(), f"{stored.version.database}.{table}".casefold()})
 
 
 def _incoming_columns(cursor: Cursor, insert: _Insert) -> tuple[str, ...]:

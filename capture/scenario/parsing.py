@@ -16,6 +16,7 @@ from msgspec import Struct
 from capture.scenario import moments, nodes, operators
 from capture.scenario.comparing import Value, as_bytes, is_true
 from capture.scenario.nodes import Node, Scope
+from capture.scenario.special_forms import SPECIAL_FORMS
 from capture.sql import Kind, SqlSyntaxError
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Parser:
         if word in _MOMENT_LITERALS and cursor.peek(1).kind is Kind.STRING:
             cursor.advance()
             return self._moment_literal(word)
-        reader = _SPECIAL.get(word)
+        reader = SPECIAL_FORMS.get(word)
         if reader is not None and (called or word in {"CASE", "DEFAULT"}):
             return reader(self)
         return None if called else self._now_without_parentheses(word)
@@ -358,98 +359,6 @@ class Parser:
         return nodes.column_node(table.columns[index], index, incoming=is_incoming)
 
 
-def _case(parser: Parser) -> Node:
-    cursor = parser.cursor
-    cursor.advance()
-    subject = None if cursor.sees("WHEN") else parser.expression()
-    branches: list[tuple[Node, Node]] = []
-    while cursor.accept("WHEN"):
-        condition = parser.expression()
-        cursor.expect("THEN")
-        if subject is not None:
-            condition = nodes.compared("=", subject, condition)
-        branches.append((condition, parser.expression()))
-    otherwise = parser.expression() if cursor.accept("ELSE") else nodes.constant(None)
-    cursor.expect("END")
-    if not branches:
-        raise cursor.unexpected()
-
-    def evaluate(scope: Scope) -> Value:
-        chosen = next((result for condition, result in branches if is_true(condition.evaluate(scope))), otherwise)
-        return chosen.evaluate(scope)
-
-    collation = next((result.collation for _, result in branches if result.collation is not None), None)
-    return Node(evaluate, collation)
-
-
-def _cast(parser: Parser) -> Node:
-    from capture.scenario.functions import cast
-
-    cursor = parser.cursor
-    cursor.advance()
-    cursor.expect_punctuation("(")
-    value = parser.expression()
-    if not cursor.accept("AS"):
-        cursor.expect_punctuation(",")
-    kind = cursor.identifier().upper()
-    numbers: list[int] = []
-    if cursor.accept_punctuation("("):
-        numbers.append(cursor.integer())
-        if cursor.accept_punctuation(","):
-            numbers.append(cursor.integer())
-        cursor.expect_punctuation(")")
-    cursor.accept("INTEGER")
-    cursor.expect_punctuation(")")
-    return Node(lambda scope: cast(value.evaluate(scope), kind, numbers))
-
-
-def _values(parser: Parser) -> Node:
-    """VALUES(column) behind ON DUPLICATE KEY UPDATE."""
-    cursor = parser.cursor
-    if parser.names.incoming is None or parser.names.table is None:
-        raise cursor.unexpected()
-    cursor.advance()
-    cursor.expect_punctuation("(")
-    name = cursor.identifier()
-    cursor.expect_punctuation(")")
-    index = parser.names.index(name)
-    if index is None:
-        raise SqlSyntaxError(f"there is no column {name} here")
-    return nodes.column_node(parser.names.table.columns[index], index, incoming=True)
-
-
-def _moved_by_function(direction: int) -> Callable[[Parser], Node]:
-    def read(parser: Parser) -> Node:
-        cursor = parser.cursor
-        cursor.advance()
-        cursor.expect_punctuation("(")
-        moment = parser.expression()
-        cursor.expect_punctuation(",")
-        cursor.expect("INTERVAL")
-        moved = parser.moved(moment, direction)
-        cursor.expect_punctuation(")")
-        return moved
-
-    return read
-
-
-def _conditional(parser: Parser) -> Node:
-    """IF(condition, value, value): one of them is not looked at."""
-    parser.cursor.advance()
-    parts = parser.arguments()
-    if len(parts) != 3:
-        raise SqlSyntaxError(f"IF does not take {len(parts)} arguments")
-    condition, first, second = parts
-    return Node(
-        lambda scope: (first if is_true(condition.evaluate(scope)) else second).evaluate(scope),
-        first.collation or second.collation,
-    )
-
-
-def _default_word(parser: Parser) -> Node:
-    raise SqlSyntaxError("DEFAULT stands alone, or DEFAULT(column) is not played; write the value")
-
-
 _CONSTANTS: Final[dict[str, Value]] = {"NULL": None, "TRUE": True, "FALSE": False}
 _MOMENT_LITERALS: Final = frozenset({"DATE", "TIME", "TIMESTAMP"})
 _IS: Final[dict[str, Callable[[Value], bool]]] = {
@@ -464,14 +373,3 @@ _CALLED_WITHOUT_PARENTHESES: Final = frozenset(
         *("UTC_TIMESTAMP", "UTC_DATE", "UTC_TIME"),
     }
 )
-_SPECIAL: Final[dict[str, Callable[[Parser], Node]]] = {
-    "CASE": _case,
-    "CAST": _cast,
-    "VALUES": _values,
-    "IF": _conditional,
-    "DEFAULT": _default_word,
-    "DATE_ADD": _moved_by_function(1),
-    "ADDDATE": _moved_by_function(1),
-    "DATE_SUB": _moved_by_function(-1),
-    "SUBDATE": _moved_by_function(-1),
-}

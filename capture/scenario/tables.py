@@ -17,6 +17,7 @@ from capture.scenario.comparing import Value, compare
 from capture.scenario.counting import Numbering
 from capture.scenario.refusal import StatementRefused
 from capture.table import PRIMARY, Key, TableVersion
+from capture.table_names import shown_table_name
 
 Row = list[Value]
 Undo = Callable[[], object]
@@ -103,7 +104,7 @@ class StoredTable:
 
     @property
     def name(self) -> str:
-        return f"{self.version.database}.{self.version.table}"
+        return shown_table_name(self.version.database, self.version.table)
 
     @property
     def counted(self) -> int | None:
