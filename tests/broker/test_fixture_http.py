@@ -64,6 +64,10 @@ async def _refuse(fixture: Fixture, given: EchoArguments) -> Any:
     raise CallFailedError("not this")
 
 
+async def _tell_what_cannot_be_told(fixture: Fixture, given: EchoArguments) -> Any:
+    return object()
+
+
 async def _fail(fixture: Fixture, given: EchoArguments) -> Any:
     raise ZeroDivisionError("a defect")
 
@@ -81,6 +85,7 @@ def waiting() -> Waiting:
 @pytest.fixture
 async def server(waiting: Waiting) -> AsyncIterator[HttpServer]:
     handlers: dict[str, Any] = {"echo": _echo, "refuse": _refuse, "fail": _fail, "wait": waiting}
+    handlers["odd"] = _tell_what_cannot_be_told
     calls = {name: Call(name, f"does {name}", EchoArguments, handler) for name, handler in handlers.items()}
     started = HttpServer(_no_fixture(), calls)
     await started.start(Address("127.0.0.1", 0))
@@ -229,6 +234,11 @@ async def test_a_body_that_is_too_large_is_told_and_the_connection_goes_on(
             "the fixture failed at this: ZeroDivisionError: a defect",
         ),
         (
+            post("odd"),
+            500,
+            "the fixture failed at this: TypeError: a value of type object cannot be told",
+        ),
+        (
             post("nope"),
             404,
             "there is no call 'nope'; GET / lists the calls",
@@ -286,7 +296,7 @@ async def test_a_body_that_is_too_large_is_told_and_the_connection_goes_on(
         (
             post("echo", host="evil.example"),
             403,
-            "this fixture is not evil.example; ask it under the address that its ready line names",
+            "this fixture is not 'evil.example'; ask it under the address that its ready line names",
         ),
         (
             post("echo", more="Origin: http://evil.example\r\n"),
@@ -368,6 +378,11 @@ async def test_an_old_client_has_its_connection_closed(peers: Any) -> None:
     assert await peer.rest() == b""
 
 
+async def test_who_names_no_host_is_refused(peers: Any) -> None:
+    error = "this fixture is not ''; ask it under the address that its ready line names"
+    assert await (await peers()).ask(b"GET / HTTP/1.0\r\n\r\n") == (403, {"error": error})
+
+
 async def test_an_address_that_the_world_reaches_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -390,6 +405,20 @@ async def test_connections_are_bounded(peers: Any, server: HttpServer, monkeypat
     assert await first.ask(ECHO) == ECHOED
 
 
+async def test_a_call_is_finished_though_its_asker_went(peers: Any, server: HttpServer, waiting: Waiting) -> None:
+    peer = await peers()
+    await peer.send(post("wait"))
+    await waiting.begun.wait()
+    [connection] = server.connections
+    answering = connection._answering
+    assert answering is not None
+    connection._transport.abort()
+    waiting.let_go.set()
+    await answering
+    assert not answering.cancelled()
+    assert not server.connections
+
+
 async def test_the_end_waits_for_no_call(peers: Any, server: HttpServer, waiting: Waiting) -> None:
     peer = await peers()
     await peer.send(post("wait"))
@@ -402,7 +431,7 @@ async def test_the_end_waits_for_no_call(peers: Any, server: HttpServer, waiting
 async def test_the_list_describes_every_call(peers: Any) -> None:
     status, document = await (await peers()).ask(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert status == 200
-    assert [call["name"] for call in document["calls"]] == ["echo", "refuse", "fail", "wait"]
+    assert [call["name"] for call in document["calls"]] == ["echo", "refuse", "fail", "wait", "odd"]
     assert document["calls"][0]["arguments"] == {
         "title": "EchoArguments",
         "description": "",
