@@ -17,7 +17,7 @@ import asyncio
 import random
 import shutil
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.capturing import CallFailedError, begins_anew, moved_record, snapshot_behind
 from broker.provision import ID_BASE_MAX, new_cluster_id
@@ -25,7 +25,7 @@ from broker.topics import PARTITION
 from storage.encoding import encode_batch
 from storage.errors import StorageError
 from storage.log import SourcePosition, resident
-from storage.records import iter_batches, iter_records
+from storage.records import iter_batches, iter_values, records_of
 from storage.scheduler import give_way
 from storage.state import begin_at
 
@@ -34,11 +34,18 @@ if TYPE_CHECKING:
     from broker.capturing import EmbeddedChannel
     from broker.channels import ServedChannel
     from storage.log import LogReader
-    from storage.records import Record
     from storage.segment_log import SegmentLog
 
 OFFSET_STEP: Final = 1_000_000
 """New offsets begin at a multiple of it, behind all that were: easy to tell from them."""
+
+
+class _Stored(NamedTuple):
+    """A record of a log."""
+
+    offset: int
+    timestamp_ms: int
+    value: bytes
 
 
 async def switch_store(
@@ -92,14 +99,14 @@ async def _first_kept(log: LogReader, consumed: int, duplicates: int | None) -> 
     start = log.log_start_offset
     if duplicates is None:
         return start
-    wanted = max(start, min(consumed, log.high_watermark) - duplicates)
-    found = start
-    while start <= wanted and (records := await resident(partial(_records, log, start))):
-        for record in records:
-            if record.offset <= wanted and begins_anew(record.value or b""):
-                found = record.offset
-        start = records[-1].offset + 1
-    return found
+    wanted = look = min(max(start, min(consumed, log.high_watermark) - duplicates), log.high_watermark - 1)
+    while look > start:
+        batch = await resident(partial(_batch, log, look))
+        begins = [offset for offset, _, value in batch if offset <= wanted and begins_anew(value)]
+        if begins:
+            return begins[-1]
+        look = batch[0].offset - 1
+    return start
 
 
 async def _copy(old: SegmentLog, first: int, new: SegmentLog, id_base: int) -> None:
@@ -109,23 +116,23 @@ async def _copy(old: SegmentLog, first: int, new: SegmentLog, id_base: int) -> N
         return
     snapshot = snapshot_behind(recovered)
     new.attach(lambda: snapshot)
-    while first < old.high_watermark and (records := await resident(partial(_records, old, first))):
-        wanted = [record for record in records if record.offset >= first]
+    while first < old.high_watermark and (batch := await resident(partial(_batch, old, first))):
+        kept = [stored for stored in batch if stored.offset >= first]
         first_id = new.end_offset + id_base
-        values = [moved_record(record.value or b"", first_id + index) for index, record in enumerate(wanted)]
-        new.append(encode_batch(new.end_offset, values, [record.timestamp_ms for record in wanted]))
-        first = records[-1].offset + 1
+        values = [moved_record(stored.value, first_id + index) for index, stored in enumerate(kept)]
+        new.append(encode_batch(new.end_offset, values, [stored.timestamp_ms for stored in kept]))
+        first = batch[-1].offset + 1
         await new.settle()
         await give_way()
     if new.end_offset > begun:
         new.commit([SourcePosition(recovered.file_number, recovered.position)])
 
 
-def _records(log: LogReader, offset: int) -> list[Record]:
+def _batch(log: LogReader, offset: int) -> list[_Stored]:
     """The records of the batch that has `offset`, those before it too."""
     with log.read(offset, 1) as part:
         return [
-            record._replace(value=bytes(record.value or b""))
+            _Stored(found, timestamp_ms, bytes(value or b""))
             for batch in iter_batches(part.view)
-            for record in iter_records(batch)
+            for found, timestamp_ms, _, value in iter_values(batch.header, records_of(batch))
         ]

@@ -35,10 +35,8 @@ _INSIDE = frozenset({Operation.INSERT, Operation.UPDATE, Operation.DELETE, Opera
 
 
 class Head(NamedTuple):
-    """Where the id of a record begins and ends in its bytes, the id, and the number of its operation."""
+    """The id of a record, and the number of its operation."""
 
-    id_start: int
-    id_end: int
     record_id: int
     operation: int
 
@@ -52,21 +50,25 @@ def head(value: bytes) -> Head:
     """What is read of a record. Raises MalformedEvent if it is cut short in there."""
     try:
         _, id_start = _long(value, 0)
-        record_id, id_end = _long(value, id_start)
-        _, position = _long(value, id_end)
+        record_id, position = _long(value, id_start)
+        _, position = _long(value, position)
         for _ in range(_STRINGS_BEFORE_TYPE):
             position = _behind_string(value, position)
         _, position = _long(value, position)
         operation, _ = _long(value, _behind_string(value, position))
     except IndexError:
         raise MalformedEvent(f"{len(value)} bytes are not a DTS record: its head is cut short") from None
-    return Head(id_start, id_end, record_id, operation)
+    return Head(record_id, operation)
 
 
 def with_id(value: bytes, record_id: int) -> bytes:
     """The same record under another id."""
-    found = head(value)
-    return value[: found.id_start] + to_bytes(zigzag(record_id)) + value[found.id_end :]
+    try:
+        _, start = _long(value, 0)
+        _, end = _long(value, start)
+    except IndexError:
+        raise MalformedEvent(f"{len(value)} bytes are not a DTS record: its head is cut short") from None
+    return value[:start] + to_bytes(zigzag(record_id)) + value[end:]
 
 
 def noop(record_id: int, timestamp_s: int) -> bytes:

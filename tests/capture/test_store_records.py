@@ -31,8 +31,9 @@ def test_a_moved_record_is_the_same_but_for_its_id(before: int, after: int) -> N
 
 def test_the_head_of_a_record() -> None:
     # version 0, id 300 in two bytes, the operation's number: BEGIN.
-    assert head(BEGIN) == (1, 3, 300, 4)
-    assert BEGIN[1:3] == b"\xd8\x04"
+    assert head(BEGIN) == (300, 4)
+    assert BEGIN[:3] == b"\x00\xd8\x04"
+    assert with_id(BEGIN, 1) == b"\x00\x02" + BEGIN[3:]
 
 
 def test_a_consumer_may_begin_where_no_transaction_is_open() -> None:
@@ -46,6 +47,9 @@ def test_a_consumer_may_begin_where_no_transaction_is_open() -> None:
 def test_a_head_that_is_cut_short_is_refused() -> None:
     operation_end = len(BEGIN) - len(BEGIN.split(b"\x0c8.0.36\x08", 1)[1])
     assert head(BEGIN[:operation_end]).operation == 4
+    for size in range(3):
+        with pytest.raises(MalformedEvent, match=f"^{size} bytes are not a DTS record"):
+            with_id(BEGIN[:size], 1)
     for size in range(operation_end):
         with pytest.raises(MalformedEvent, match=f"^{size} bytes are not a DTS record"):
             head(BEGIN[:size])
