@@ -26,6 +26,7 @@ from capture.rewrite import rewrite_header
 from capture.row_journal import RowJournal
 from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
+from capture.statement_events import event_database, event_text
 from capture.statements import (
     TABLE_STATEMENTS,
     AlterDatabase,
@@ -153,7 +154,8 @@ class EmbeddedSource:
     def _execute(self, sql: str, statements: Sequence[Statement], database: str, timestamp_s: int | None) -> None:
         time_s = self.time_s(timestamp_s)
         with self._group(time_s, standalone=True):
-            self._add(self._query(time_s, sql, _event_database(statements, database)))
+            text = event_text(sql, statements, database, self._history)
+            self._add(self._query(time_s, text, event_database(statements, database)))
             status = self._form.status
             session = Session(database or None, self._form.sql_mode, status.collation_server, flags2=status.flags2)
             position = (self._file_number, self._encoder.position)
@@ -402,16 +404,6 @@ class EmbeddedSource:
 
     async def close(self) -> None:
         self._events.close()
-
-
-def _event_database(statements: Sequence[Statement], default: str) -> str:
-    """The database that the event of a statement names: the one that CREATE, ALTER or DROP DATABASE is about."""
-    match statements:
-        case [CreateDatabase(database=database) | AlterDatabase(database=str() as database)]:
-            return database
-        case [DropDatabase(database=database)]:
-            return database
-    return default
 
 
 def _require_utf8(sql: str) -> None:

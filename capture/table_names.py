@@ -20,9 +20,18 @@ def shown_table_name(database: str | None, table: str) -> str:
     return ".".join(_quoted_if_needed(part) for part in (database, table) if part)
 
 
+def quoted_table_name(database: str | None, table: str) -> str:
+    """As SQL takes any name."""
+    return ".".join(_quoted(part) for part in (database, table) if part)
+
+
 def _unquoted(name: str) -> str:
     return name[1:-1].replace("``", "`") if len(name) > 2 and name[0] == name[-1] == "`" else name
 
 
 def _quoted_if_needed(name: str) -> str:
-    return f"`{name.replace('`', '``')}`" if "." in name or "`" in name else name
+    return _quoted(name) if "." in name or "`" in name else name
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
