@@ -8,7 +8,7 @@ A request that is failed is not done; one that is delayed, throttled or cut has 
 A throttled answer waits and says so, as by a broker of Kafka 1.1 (ClientQuotaManager@1.1.1).
 
 No clock and no transport here. Left to others: cutting (`client.py`), what can be asked for and by which name
-(`fixture/wire_faults.py`).
+(`fixture/wire_faults.py`, `fixture/group_faults.py`).
 """
 
 from __future__ import annotations
