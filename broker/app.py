@@ -546,7 +546,7 @@ class Application:
         found, topic = self.channels.find(served.id), self._broker.topics.remove(opened.log.topic)
         assert found is not None
         assert topic is not None
-        found.groups = served.groups
+        found.groups, found.created_ms = served.groups, served.created_ms
         self._broker.topics.add(replace(topic, cluster_id=cluster))
         self._moved_logs[topic.name] = opened.log.directory
         group_ids = [group.id for group in served.groups]
