@@ -52,10 +52,18 @@ class Parser:
 
     def expression(self) -> Node:
         """Read one expression."""
+        if self._is_literal_alone():
+            return self._primary()
         left = self._exclusive()
         while self._accepts_pair("|", "|") or self.cursor.accept("OR"):
             left = nodes.either(left, self._exclusive())
         return left
+
+    def _is_literal_alone(self) -> bool:
+        """Whether a number or text is all of it, as in most rows that are inserted: nothing else need be looked for."""
+        following = self.cursor.peek(1)
+        ends = following.kind is Kind.PUNCTUATION and following.value in ",)"
+        return ends and self.cursor.peek().kind in {Kind.NUMBER, Kind.STRING}
 
     def _exclusive(self) -> Node:
         left = self._both()
