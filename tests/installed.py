@@ -86,17 +86,20 @@ class Distribution:
 def environment(folder: Path, *requirements: str) -> Path:
     """A new virtual environment with these requirements and no other packages; its folder of commands."""
     uv = str(tool("uv", UV) / "uv")
-    _done([uv, "venv", "--quiet", "--python", str(Path(sys.executable).resolve()), str(folder)])
-    _done([uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements])
+    from_the_index([uv, "venv", "--quiet", "--python", str(Path(sys.executable).resolve()), str(folder)])
+    from_the_index([uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements])
     return folder / "bin"
 
 
-def _done(command: list[str]) -> None:
+def from_the_index(command: list[str], folder: Path | None = None, variables: dict[str, str] | None = None) -> str:
+    """Run what needs the index; what it printed."""
+    shown = f"`{Path(command[0]).name} {' '.join(command[1:3])} …`"
     try:
-        done = run_quietly(command, timeout_s=_TIMEOUT_S)
+        done = run_quietly(command, cwd=folder, env=variables, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        unavailable(f"`{' '.join(command[:3])} …` did not end within {_TIMEOUT_S} s")
-        return
+        unavailable(f"{shown} did not end within {_TIMEOUT_S} s")
+        raise
     if done.returncode:
-        detail = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        unavailable(f"`{' '.join(command[:3])} …` failed: {detail}")
+        reason = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        unavailable(f"{shown} failed: {reason}")
+    return done.stdout

@@ -204,5 +204,6 @@ def test_it_runs_by_uvx(distribution, tmp_path):
     cache = os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
     folder = tmp_path / "anywhere"
     folder.mkdir()
-    done = run([uvx, "--from", distribution.wheel, "binwire", "version"], folder, UV_CACHE_DIR=cache)
-    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["binwire 0.1.0"]), done.stderr
+    variables = installed.clean_environment(tmp_path / "home") | {"UV_CACHE_DIR": cache}
+    command = [str(uvx), "--from", str(distribution.wheel), "binwire", "version"]
+    assert installed.from_the_index(command, folder, variables).startswith("binwire 0.1.0\n")
