@@ -28,16 +28,14 @@ UNIT = (DEPLOY / "binwire.service").read_text("utf-8")
 INSTALLED_AT = "/opt/binwire/bin"
 
 THEIR_TEST = """
-    from binwire.testing import EmbeddedBroker
     from kafka import KafkaConsumer
 
-    def test_orders():
-        with EmbeddedBroker() as broker:
-            channel = broker.channel()
-            channel.table("CREATE TABLE orders (id INT PRIMARY KEY)").insert(id=1)
-            consumer = KafkaConsumer(channel.topic, group_id=channel.sid, **channel.kafka_python())
-            assert len([message for _, message in zip(range(5), consumer)]) == 5
-            consumer.close()
+    def test_orders(binwire_channel):
+        binwire_channel.table("CREATE TABLE orders (id INT PRIMARY KEY)").insert(id=1)
+        settings = binwire_channel.kafka_python()
+        consumer = KafkaConsumer(binwire_channel.topic, group_id=binwire_channel.sid, **settings)
+        assert len([message for _, message in zip(range(5), consumer)]) == 5
+        consumer.close()
 """
 THEIR_PROGRAM = """\
     #!/usr/bin/env python3
