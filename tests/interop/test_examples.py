@@ -1,10 +1,12 @@
-"""The example projects as somebody has them who copied one: `binwire` on the PATH, run by the project's own tools.
+"""The example projects as somebody has them who copied one: `binwire` on the PATH, run by the project's own tools. When
+they are done, so are the fixtures that they started.
 
 Also the settings for Java, which its own tools are given.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -27,6 +29,12 @@ EXAMPLES = CHECKOUT / "tests" / "examples"
 _NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--silent")
 _PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
 _TOOLS_VERSION = "1.1.1"
+_BINWIRE = """#!/bin/sh
+exec 9>>"{lock}"
+flock --shared 9
+exec "{binwire}" "$@"
+"""
+"""Holds the lock as long as the process is there, which is longer than the programs that started it wait."""
 
 
 class Project:
@@ -35,11 +43,28 @@ class Project:
     def __init__(self, name: str, folder: Path) -> None:
         self.folder = folder / name
         shutil.copytree(EXAMPLES / name, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
-        # Where `binwire` is installed beside this Python, and nothing of this checkout.
-        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        self._lock, self._temporary = folder / "lock", folder / "temporary"
+        command = folder / "bin" / "binwire"
+        for made in (command.parent, self._temporary):
+            made.mkdir()
+        installed = Path(sys.executable).parent / "binwire"
+        command.write_text(_BINWIRE.format(lock=self._lock, binwire=installed), encoding="utf-8")
+        command.chmod(0o755)
         ours = ("BINWIRE_", "PYTHONPATH", "PYTEST_")
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-        self._environment |= {"PATH": path, "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+        self._environment |= {
+            "PATH": os.pathsep.join((str(command.parent), os.environ["PATH"])),
+            "TMPDIR": str(self._temporary),
+            "GOFLAGS": "-buildvcs=false",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+        }
+
+    def require_nothing_left(self) -> None:
+        """Its fixtures have ended, or do, by themselves, and took their folders with them."""
+        with self._lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        assert list(self._temporary.glob("binwire-*")) == []
 
     def run(self, *command: str, fails: bool = False) -> str:
         """What a command prints that succeeds, or that fails."""
@@ -65,7 +90,9 @@ def _found(command: Sequence[str]) -> Command:
 
 
 def test_python(tmp_path: Path) -> None:
-    assert re.search(r"^4 passed", Project("python", tmp_path).run(*_PYTEST, "-q"), re.MULTILINE)
+    project = Project("python", tmp_path)
+    assert re.search(r"^4 passed", project.run(*_PYTEST, "-q"), re.MULTILINE)
+    project.require_nothing_left()
 
 
 def test_python_is_run_with_the_client_it_names() -> None:
@@ -93,12 +120,14 @@ def test_java(tmp_path: Path) -> None:
     project.run("mvn", "-q", "-B", "-Dstyle.color=never", "test")
     [report] = (project.folder / "target" / "surefire-reports").glob("*.txt")
     assert "Tests run: 3, Failures: 0, Errors: 0, Skipped: 0" in report.read_text("utf-8")
+    project.require_nothing_left()
 
 
 def test_go(tmp_path: Path) -> None:
     project = Project("go", tmp_path)
     project.run("go", "generate")
     assert project.run("go", "test", "-count=1", "-v").count("--- PASS: ") == 3
+    project.require_nothing_left()
     project.run("go", "vet")
     assert project.run("gofmt", "-l", ".") == ""
 
@@ -108,6 +137,7 @@ def test_node(tmp_path: Path) -> None:
     project.run(*_NPM_CI)
     project.run("npm", "run", "--silent", "schema")
     assert "# pass 3\n" in project.run("npm", "test", "--silent", "--", "--test-reporter=tap")
+    project.require_nothing_left()
 
 
 def test_kafkas_own_consumer_takes_the_properties(tmp_path: Path) -> None:
