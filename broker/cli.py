@@ -462,12 +462,17 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "a server for one test run: changes come by HTTP calls from any language, no database needed",
         epilog="It prints one JSON line when it is ready and ends with its standard input; GET / lists the calls.",
     )
-    for option, metavar, default, what in (
-        ("http", "ADDRESS", "127.0.0.1:0", "where calls come in (default: %(default)s, any free port)"),
-        ("bind", "ADDRESS", "127.0.0.1:0", "where Kafka clients connect (default: %(default)s)"),
-        ("advertised", "HOST:PORT", None, "where Kafka clients are told to connect, if that is elsewhere"),
+    for option, what in (
+        ("http", "where calls come in (default: %(default)s, any free port)"),
+        ("bind", "where Kafka clients connect (default: %(default)s)"),
     ):
-        fixture.add_argument(f"--{option}", type=_address, default=default, metavar=metavar, help=what)
+        fixture.add_argument(f"--{option}", type=_address, default="127.0.0.1:0", metavar="ADDRESS", help=what)
+    fixture.add_argument(
+        "--advertised",
+        type=_address_to_connect_to,
+        metavar="HOST:PORT",
+        help="where Kafka clients are told to connect, if that is elsewhere",
+    )
     fixture.add_argument(
         "--detached", action="store_true", help="go on when standard input ends, until SIGTERM or SIGINT"
     )
@@ -637,6 +642,15 @@ def _address(text: str) -> Address:
         return Address.parse(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
+
+
+def _address_to_connect_to(text: str) -> Address:
+    from argparse import ArgumentTypeError
+
+    address = _address(text)
+    if address.is_wildcard or not address.port:
+        raise ArgumentTypeError(f"{text!r} is no address that clients can connect to; write a host and its port")
+    return address
 
 
 def _offset(text: str) -> int:

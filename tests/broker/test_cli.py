@@ -66,6 +66,9 @@ def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
         ("status", "-c", "a.toml", "--data-dir", "b"),
         ("backup",),
         ("backup", "a", "b"),
+        ("fixture", "--http", "127.0.0.1"),
+        ("fixture", "--advertised", "0.0.0.0:9092"),
+        ("fixture", "--advertised", "kafka.example:0"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, capsys):
