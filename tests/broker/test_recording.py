@@ -163,7 +163,8 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
 def test_every_prefix_is_told_to_be_damaged(tmp_path):
     made = written(tmp_path / "r", [*WHOLE] * 3)
     data = (tmp_path / "r").read_bytes()
-    for size in range(len(data)):
+    schema = data.index(b'{"type"'), data.index(b"avro.codec")
+    for size in [*range(schema[0] + 2), *range(*schema, 101), *range(schema[1] - 2, len(data))]:
         (tmp_path / "p").write_bytes(data[:size])
         with pytest.raises(RecordingError, match=r"p is (no recording|damaged at byte \d+: )[^\n]*$"):
             read(tmp_path / "p")
