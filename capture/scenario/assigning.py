@@ -207,7 +207,7 @@ def _bytes(column: Column, value: Value, session: Session) -> bytes:
 def _enum(column: Column, value: Value, session: Session) -> Label:
     labels = column.labels
     if isinstance(value, int | float | Decimal):
-        index = operators.integer(value)
+        index = int(value)
         if not 1 <= index <= len(labels):
             raise Unfit(f"there is no label {index}")
         return Label(labels[index - 1], index)
@@ -218,7 +218,7 @@ def _enum(column: Column, value: Value, session: Session) -> Label:
 def _set(column: Column, value: Value, session: Session) -> Label:
     labels = column.labels
     if isinstance(value, int | float | Decimal):
-        numbers = operators.integer(value)
+        numbers = int(value)
         if not 0 <= numbers < 1 << len(labels):
             raise Unfit("it has no such labels")
     else:

@@ -10,7 +10,7 @@ collation, of a moment and a text as moments, of a number and a text as numbers.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self
 
@@ -83,11 +83,10 @@ def _compare_moments(first: Value, second: Value) -> int:
         if all(isinstance(value, timedelta) for value in pair):
             return _sign(*pair)
     else:
-        pair = [moments.moment_of(value) if isinstance(value, str | date) else value for value in (first, second)]
-        if all(isinstance(value, datetime) for value in pair):
-            return _sign(*pair)
-        if any(isinstance(value, str) for value in (first, second)):
+        found = [moments.moment_of(value if isinstance(value, date) else as_text(value)) for value in (first, second)]
+        if None in found:
             raise StatementRefused(f"{first!s} and {second!s} are not both moments; write 'YYYY-MM-DD hh:mm:ss'")
+        return _sign(*found)
     return _sign(*_numbers(first, second))
 
 

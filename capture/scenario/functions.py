@@ -148,9 +148,9 @@ def _whole(rounding: str, of_double: Callable[[float], int]) -> Callable[..., Va
 
 def _extreme(wanted: int) -> Callable[..., Value]:
     def call(session: Session, *values: Value) -> Value:
-        kinds = {isinstance(value, str) for value in values}
+        kinds = {(isinstance(value, str), isinstance(value, date | timedelta)) for value in values}
         if len(kinds) > 1:
-            raise StatementRefused("GREATEST and LEAST of texts and other values are not played; make them one kind")
+            raise StatementRefused("GREATEST and LEAST of values of several kinds are not played; make them one kind")
         best = values[0]
         for value in values[1:]:
             if compare(value, best, session.collation) == wanted:
@@ -208,6 +208,13 @@ _MONTHS: Final = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 def _by_months(moment: datetime, months: int) -> datetime:
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     return moment.replace(year=year, month=month + 1, day=min(moment.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _days_between(session: Session, one: Value, other: Value) -> Value:
+    """What is no moment is refused beside a NULL, too."""
+    dates = [None if value is None else _moment(value).date() for value in (one, other)]
+    later, earlier = dates
+    return None if later is None or earlier is None else (later - earlier).days
 
 
 def _unix_timestamp(session: Session, value: Value = None) -> Value:
@@ -336,7 +343,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
         for name in ("YEAR", "MONTH", "HOUR", "MINUTE", "SECOND", "MICROSECOND")
     },
     **dict.fromkeys(("DAY", "DAYOFMONTH"), Function(_part("day"), 1, 1)),
-    "DATEDIFF": Function(lambda session, one, other: (_moment(one).date() - _moment(other).date()).days, 2, 2),
+    "DATEDIFF": Function(_days_between, 2, 2, null_gives_null=False),
     "CONCAT": Function(_concat, 1, _MANY),
     "CONCAT_WS": Function(_concat_with, 2, _MANY, null_gives_null=False),
     **dict.fromkeys(("LOWER", "LCASE"), _LOWER),

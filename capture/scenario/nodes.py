@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from capture.scenario import operators
-from capture.scenario.comparing import HexLiteral, Value, are_equal, compare, is_true
+from capture.scenario import moments, operators
+from capture.scenario.comparing import HexLiteral, Value, are_equal, compare, is_true, number, text_number
+from capture.scenario.refusal import StatementRefused
 from capture.sql import SqlSyntaxError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Node(Struct):
     collation: str | None = None
     unsigned: bool = False
     column: int | None = None
+    data_type: str | None = None
+    """Of a column."""
     constant: bool = False
     pins: tuple[tuple[int, Node], ...] = ()
 
@@ -58,7 +61,7 @@ def column_node(column: Column, index: int, *, incoming: bool = False) -> Node:
         def evaluate(scope: Scope) -> Value:
             return scope.row[index]
 
-    return Node(evaluate, column.collation, column.unsigned, None if incoming else index)
+    return Node(evaluate, column.collation, column.unsigned, None if incoming else index, column.data_type)
 
 
 def constant(value: Value) -> Node:
@@ -149,6 +152,9 @@ _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
 def compared(sign: str, left: Node, right: Node) -> Node:
     """A comparison by one of the signs."""
     collation = _collation_of(left, right)
+    for one, other in ((left, right), (right, left)):
+        if one.data_type is not None and other.constant:
+            _refuse_unlike(one.data_type, other.evaluate)
     if sign in _ORDERS:
         holds = _ORDERS[sign]
 
@@ -168,6 +174,23 @@ def compared(sign: str, left: Node, right: Node) -> Node:
         return negation(Node(equals))
     pinned = ((left.column, right),) if left.column is not None and right.constant and sign == "=" else ()
     return Node(equals, pins=pinned)
+
+
+def _refuse_unlike(data_type: str, evaluate: Callable[[Any], Value]) -> None:
+    """Refuse a constant that is no value of the column it is compared with, rows or none, as a server does."""
+    value = evaluate(None)
+    if data_type in _NUMBERS and type(value) is str:
+        text_number(value)
+    elif data_type in _MOMENTS and isinstance(value, str | int | float | Decimal):
+        shown = value if isinstance(value, str) else str(number(value))
+        if moments.moment_of(shown) is None:
+            raise StatementRefused(f"{value!s} is no moment; write 'YYYY-MM-DD hh:mm:ss'")
+
+
+_NUMBERS: Final = frozenset(
+    {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year", "bit"}
+)
+_MOMENTS: Final = frozenset({"date", "datetime", "timestamp"})
 
 
 def _collation_of(left: Node, right: Node) -> str | None:
