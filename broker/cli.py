@@ -390,6 +390,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serving(commands)
+    _add_fixture(commands)
     _add_looking(commands)
     _add_keeping(commands)
     _add_operations(commands)
@@ -455,6 +456,13 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
     )
 
+    check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")
+    _add_config(check)
+    check.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _add_fixture(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The server that tests drive."""
     fixture = _add(
         commands,
         "fixture",
@@ -476,10 +484,6 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fixture.add_argument(
         "--detached", action="store_true", help="go on when standard input ends, until SIGTERM or SIGINT"
     )
-
-    check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")
-    _add_config(check)
-    check.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
