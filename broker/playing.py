@@ -59,7 +59,7 @@ def bounds_s(recording: Recording) -> tuple[int, int]:
     facts = recording.facts
     if facts.first_timestamp_s is None or facts.last_timestamp_s is None:
         with Recording(recording.path) as again:
-            times = [record["sourceTimestamp"] for record in again.records(record_reader())]
+            times = [fields["sourceTimestamp"] for _, fields in again.records(record_reader())]
         if not times:
             raise RecordingError(f"{recording.path} has no record")
         return min(times), max(times)
@@ -71,11 +71,11 @@ def pieces(recording: Recording, origin_s: int, times: Times | None, *, by_trans
     encode, tracker = record_encoder(), Tracker()
     piece: list[ReadyRecord] = []
     size = came_ms = 0
-    for record in recording.records(record_reader()):
+    for value, record in recording.records(record_reader()):
         came_ms = max(came_ms, _came_ms(record) - origin_s * 1000)
         if times is not None:
             _move(record, times)
-        value = encode(record)
+            value = encode(record)
         piece.append(ReadyRecord(record["id"], value, record["sourceTimestamp"] * 1000))
         size += len(value)
         ends = tracker.ends(record["operation"])

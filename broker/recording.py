@@ -22,7 +22,7 @@ import secrets
 import tempfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
@@ -211,6 +211,13 @@ def _octets(data: bytes) -> bytes:
 # ---- reading ----
 
 
+class Recorded(NamedTuple):
+    """A record as it is in the file, and decoded."""
+
+    value: bytes
+    fields: dict[str, Any]
+
+
 class Recording:
     """A recording that is read: its `facts` at once, its records as they are asked for.
 
@@ -231,17 +238,19 @@ class Recording:
             self._file.close()
             raise
 
-    def records(self, decode_next: Callable[[io.BytesIO], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def records(self, decode_next: Callable[[io.BytesIO], dict[str, Any]]) -> Iterator[Recorded]:
         """All records, decoded by `decode_next`, which raises ValueError for what is no record."""
         count = 0
         for number, data in self._blocks():
             count += number
             stream = io.BytesIO(data)
             for _ in range(number):
+                start = stream.tell()
                 try:
-                    yield decode_next(stream)
+                    fields = decode_next(stream)
                 except ValueError as error:
                     raise self._damage(f"what it has in a block is no record: {error}") from None
+                yield Recorded(data[start : stream.tell()], fields)
             if stream.tell() < len(data):
                 raise self._damage(f"a block has {len(data) - stream.tell()} bytes more than its records")
         if self.facts.records not in (None, count):

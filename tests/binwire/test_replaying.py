@@ -73,7 +73,7 @@ def recorded(path: Path) -> list[Record]:
 
 def values(path: Path) -> list[bytes]:
     with Recording(path) as recording:
-        return [avro.encode(each) for each in recording.records(avro.decode_next)]
+        return [each.value for each in recording.records(avro.decode_next)]
 
 
 def unmoved(record: Record) -> tuple[Any, ...]:

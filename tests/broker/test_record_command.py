@@ -47,7 +47,7 @@ def run(server, tmp_path, capsys):
 
 def read(file):
     with Recording(file) as recording:
-        return [decode(avro.encode(each)) for each in recording.records(record_reader())]
+        return [decode(each.value) for each in recording.records(record_reader())]
 
 
 def tailed(server, *arguments):

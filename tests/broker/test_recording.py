@@ -61,7 +61,7 @@ def written(path: Path, operations: list[str], text: str = "x") -> list[bytes]:
 
 def read(path: Path) -> list[bytes]:
     with Recording(path) as recording:
-        return [avro.encode(each) for each in recording.records(record_reader())]
+        return [each.value for each in recording.records(record_reader())]
 
 
 def by_fastavro(path: Path) -> tuple[list[Any], dict[str, Any]]:
