@@ -428,6 +428,21 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="replay faster, a FILE at `full` speed, too (%(default)s)",
     )
 
+    _add_init(commands)
+
+    serve = _add(commands, "serve", _serve, "capture the configured sources and serve Kafka clients")
+    _add_config(serve)
+    serve.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
+    )
+
+    check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")
+    _add_config(check)
+    check.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command that makes a configuration, and serves it."""
     init = _add(
         commands,
         "init",
@@ -449,16 +464,6 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         init.add_argument(f"--{name}", type=_address, metavar="HOST:PORT", help=f"where {what} (port 0: any free one)")
     init.add_argument("--yes", action="store_true", help="run the statements that make the account without a question")
     init.add_argument("--no-start", action="store_true", help="write the file and start nothing")
-
-    serve = _add(commands, "serve", _serve, "capture the configured sources and serve Kafka clients")
-    _add_config(serve)
-    serve.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(default: %(default)s)"
-    )
-
-    check = _add(commands, "check", _check, "look at this machine and at every source and say what is missing")
-    _add_config(check)
-    check.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def _add_fixture(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
