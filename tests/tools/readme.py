@@ -133,6 +133,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "fidelity": fidelity_table,
     "apis": api_table,
     "clients": client_table,
+    "faults": fault_table,
 }
 
 
