@@ -481,7 +481,7 @@ def running(*options: str, stdin: int = subprocess.PIPE) -> Iterator[Running]:
             assert process.stdout is not None
             yield Running(process, json.loads(process.stdout.readline())["ready"])
         finally:
-            process.kill()
+            process.terminate()  # in good order, so that it takes its folder with it
 
 
 @pytest.fixture(scope="module")
