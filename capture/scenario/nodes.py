@@ -66,7 +66,8 @@ def column_node(column: Column, index: int, *, incoming: bool = False) -> Node:
 
 def constant(value: Value) -> Node:
     """A value that is written there."""
-    return Node(lambda scope: value, constant=True)
+    is_large = isinstance(value, int) and value > (1 << 63) - 1
+    return Node(lambda scope: value, constant=True, unsigned=is_large or isinstance(value, HexLiteral))
 
 
 def literal(text: str) -> Value:

@@ -58,17 +58,17 @@ class Player:
         self._source = source
         self._clock = clock
         self._dialect = source.history.dialect
-        self._tables = Tables({})
+        self.tables = Tables({})
         self._statement = 0
 
     def play(self, text: str) -> Generator[None, None, None]:
         """Play a scenario; a step is one statement. Raises StatementRefused with the line."""
-        run = _Run(self._source, self._clock, self._tables)
+        run = _Run(self._source, self._clock, self.tables)
         began: int | None = None
         try:
             for statement in script.statements(text, self._dialect):
                 if not run.is_open:
-                    follow(self._source, self._tables, self._clock)
+                    follow(self._source, self.tables, self._clock)
                 _at_line(statement.line, run.statement, statement)
                 began = None if not run.is_open else began if began is not None else statement.line
                 yield
