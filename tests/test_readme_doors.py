@@ -62,6 +62,10 @@ def test_what_the_readme_shows_is_what_happens(
             room.replay(block)
 
 
+def test_the_readmes_three_doors_are_replayed():
+    assert {"fixture", "server", "benchmark"} <= ROOMS.keys()
+
+
 @contextlib.contextmanager
 def _left_as_it_was(server: LiveServer) -> Iterator[None]:
     """Databases and accounts that a reader makes are gone again from the server that all tests share."""
@@ -152,6 +156,7 @@ def test_a_console_block_without_a_command_is_an_error(text):
         ("a\n", "a  \n\n"),
         ("started in 0.21 s at 127.0.0.1:18001", "started in 1.5 s at 127.0.0.1:40123"),
         ("topic … sid", "topic cn_x sid"),
+        ("INSERT  t  …@…  offset … at 127.0.0.1:…", "INSERT  t  188@1  offset 7 at 127.0.0.1:18001"),
         ('"2026-11-22T00:38:29.69Z"', '"2027-01-02T10:00:00.123456Z"'),
         ("first\n…\nlast", "first\nlast"),
         ("first\n…\nlast", "first\nx\n\ny\nlast"),

@@ -29,14 +29,14 @@ _ADDRESS = re.compile(r"(?<![\d.])127\.0\.0\.1:(\d{2,5})(?!\d)")
 _PASSWORD = "'…'"
 
 CHANGING: Final = (
-    (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+    (re.compile(r"127\.0\.0\.1:(?:\d+|…)"), "ADDRESS"),
     (re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)"), "DATE"),
     (re.compile(r"(?<![\d:])\d\d:\d\d:\d\d(\.\d+)?(?![\d:])"), "TIME"),
     (re.compile(r"\bdts[0-9a-z]{15}\b"), "SID"),
     (re.compile(r"\b(Test|Demo)-[0-9a-f]+\b"), "PASSWORD"),
     (re.compile(r"(?<=dtsConnectPort  )\d+|(?<=startTimeStamp  )\d+"), "NUMBER"),
-    (re.compile(r"\boffset \d+\b"), "offset NUMBER"),  # heartbeats in between take offsets as time passes
-    (re.compile(r"\b\d+@\d+\b"), "POSITION"),
+    (re.compile(r"\boffset (?:\d+|…)"), "offset NUMBER"),  # heartbeats in between take offsets as time passes
+    (re.compile(r"(?<!\w)(?:\d+|…)@(?:\d+|…)(?!\w)"), "POSITION"),
     (re.compile(r"\bpid\b(\W{0,3})\d+\b"), r"pid\1NUMBER"),
     (re.compile(r"\bbinwire( |-|==)\d+\.\d+\.\d+[\w.-]*"), r"binwire\1VERSION"),
     (re.compile(r"(?<=as kafka-python )[\d.]+"), "VERSION"),
