@@ -266,10 +266,13 @@ async def test_a_store_switch(broker: EmbeddedBroker, channel: Channel) -> None:
 
 
 def test_a_consumer_is_cut_off_and_begins_with_what_it_had(channel: Channel) -> None:
-    """Subscribed, and told to begin at the earliest: it has lost its place, and loses nothing."""
+    """Told to begin at the earliest: it has lost its place, and loses nothing."""
     for number in range(5):
         channel.insert("t", {"id": number})
-    with kafka_python(channel, auto_offset_reset="earliest") as consumer:
+    settings = {**channel.kafka_python(), "auto_offset_reset": "earliest", "consumer_timeout_ms": 30_000}
+    consumer = KafkaConsumer(group_id=channel.sid, enable_auto_commit=False, **settings)
+    try:
+        consumer.assign([TopicPartition(channel.topic, 0)])
         for _ in range(MADE + 15):
             next(consumer)
         consumer.commit()
@@ -277,6 +280,8 @@ def test_a_consumer_is_cut_off_and_begins_with_what_it_had(channel: Channel) -> 
         channel.faults.store_switch(duplicates=4)
         channel.insert("t", {"id": 5})
         again = [next(consumer) for _ in range(6 + 3)]
+    finally:
+        consumer.close(autocommit=False)
     # Four records before the end lie in the fourth transaction.
     assert [message.offset for message in again] == [*range(NEW, NEW + 9)]
     assert ids(channel.records()) == [3, 4, 5]
