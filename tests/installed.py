@@ -7,6 +7,7 @@ from the package index. Where the index cannot be reached the test is skipped wi
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ UV: Final = ("uv==0.13.8",)
 PIPX: Final = ("pipx==1.8.0",)
 _OURS: Final = ("PYTHON", "BINWIRE_", "VIRTUAL_ENV", "COVERAGE_", "PYTEST_")
 _TIMEOUT_S: Final = 280
+_PINNED: Final = re.compile(r"^[A-Za-z0-9._-]+==[^ \\;]+", re.MULTILINE)
 
 
 def unavailable(reason: str) -> None:
@@ -47,7 +49,11 @@ def clean_environment(home: Path, *, path: Path | None = None) -> dict[str, str]
     temporary = home / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     search = [*([str(path)] if path else []), "/usr/local/bin", "/usr/bin", "/bin"]
+    constraints = temporary / "constraints.txt"
+    constraints.write_text(known_versions(), "utf-8")
     return variables | {
+        "PIP_CONSTRAINT": str(constraints),
+        "UV_CONSTRAINT": str(constraints),
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PATH": os.pathsep.join(search),
@@ -55,6 +61,13 @@ def clean_environment(home: Path, *, path: Path | None = None) -> dict[str, str]
         "COLUMNS": "80",
         "PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip"),
     }
+
+
+def known_versions() -> str:
+    """The versions that the development environment has, as constraints: what a test finds is not for the index to say
+    on the day it runs.
+    """
+    return "\n".join(_PINNED.findall((CHECKOUT / "tests/tools/requirements-dev.txt").read_text("utf-8"))) + "\n"
 
 
 class Distribution:
@@ -87,7 +100,10 @@ def environment(folder: Path, *requirements: str) -> Path:
     """A new virtual environment with these requirements and no other packages; its folder of commands."""
     uv = str(tool("uv", UV) / "uv")
     from_the_index([uv, "venv", "--quiet", "--python", str(Path(sys.executable).resolve()), str(folder)])
-    from_the_index([uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements])
+    constraints = folder / "constraints.txt"
+    constraints.write_text(known_versions(), "utf-8")
+    install = [uv, "pip", "install", "--quiet", "--constraint", str(constraints)]
+    from_the_index([*install, "--python", str(folder / "bin" / "python"), *requirements])
     return folder / "bin"
 
 
