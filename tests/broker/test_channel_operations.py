@@ -192,14 +192,14 @@ async def test_names_need_not_be_unique_and_can_be_changed(control: Control) -> 
 
 
 async def test_pages_regions_and_searches(control: Control) -> None:
-    ids = [await control.create(name=f"n{number:03}", region=f"r{number % 2}") for number in range(100)]
+    ids = [await control.create(name=f"number {number:03}", region=f"r{number % 2}") for number in range(100)]
     pages = [await control.call("list_channels", page=page, page_size=5) for page in range(1, 22)]
     assert [view.id for page in pages for view in page.channels] == ids
     assert {(page.total, page.page_size, page.regions) for page in pages} == {(100, 5, ("r0", "r1"))}
     assert pages[-1].channels == ()
     found = await control.call("list_channels", region="r1")
     assert (found.total, [view.id for view in found.channels]) == (50, ids[1:40:2])
-    assert (await control.call("list_channels", region="r1", search="N09")).total == 5
+    assert (await control.call("list_channels", region="r1", search="Number 09")).total == 5
     assert [view.id for view in (await control.call("list_channels", search=ids[7][5:])).channels] == [ids[7]]
     assert (await control.call("list_channels", search="none")).total == 0
     for name, value in (("page", 0), ("page_size", 0), ("page_size", 501)):
