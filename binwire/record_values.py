@@ -192,8 +192,10 @@ def _date_time(data: bytes, at: int) -> tuple[date | int | timedelta | str, int]
     for _ in range(7):
         branch, at = long(data, at)
         part = None
-        if branch:
+        if branch == 1:
             part, at = long(data, at)
+        elif branch:
+            raise ValueError(f"the number {branch} before byte {at} stands for none of null, a part of a time")
         parts.append(part)
     year, month, day, hour, minute, second, microsecond = parts
     if hour is not None and minute is not None and second is not None:

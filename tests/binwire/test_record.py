@@ -235,6 +235,15 @@ def test_a_cell_that_no_column_has_is_refused(cell):
         value_of(cell)
 
 
+@pytest.mark.parametrize("branch", [b"\x04", b"\x03", b"\x12"])
+def test_a_part_of_a_time_is_there_or_null(branch):
+    record = written(afterImages=[moment(2024, 1, 2, *NONE4)])
+    day = b"\x02\xd0\x1f\x02\x02\x02\x04"
+    assert day in record
+    with pytest.raises(RecordError, match="stands for none of null, a part of a time"):
+        decode(record.replace(day, branch + day[1:]))
+
+
 def test_every_character_set_of_a_server_is_decoded_as_it_was_encoded():
     """Those without a codec in Python stay bytes; of the others the letters that the server's own codec has."""
     names = {"armscii8", "binary", "dec8", "geostd8", "keybcs2", "swe7"}
