@@ -28,7 +28,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.render import CODECS
+from broker import charsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,7 @@ class Permuter:
 
     def encoded(self, text: str, cell: dict[str, Any]) -> bytes:
         """ASCII text in the character set of a cell."""
-        codec = CODECS.get(cell["charset"], "ascii")
-        return text.encode(codec, "replace")
+        return text.encode(charsets.CODECS.get(cell["charset"], "ascii"), "replace")
 
     # ---- numbers ----
 
@@ -150,15 +149,14 @@ class Permuter:
     # ---- texts and bytes ----
 
     def _character(self, cell: dict[str, Any]) -> dict[str, Any]:
-        codec = CODECS.get(cell["charset"])
+        charset = cell["charset"]
         try:
-            text = None if codec is None else cell["value"].decode(codec)
-        except UnicodeDecodeError:
-            text = None
-        if codec is None or text is None:
+            text = charsets.decode(cell["value"], charset)
+        except (KeyError, UnicodeDecodeError):
             # Of a text that cannot be read the ASCII characters count; no other byte can stay.
             return {**cell, "value": self.text(cell["value"].decode("latin-1"), ()).encode("latin-1")}
-        return {**cell, "value": self.text(text, _CHINESE if codec in _WITH_CHINESE else ()).encode(codec)}
+        chinese = _CHINESE if charsets.CODECS[charset] in _WITH_CHINESE else ()
+        return {**cell, "value": charsets.encode(self.text(text, chinese), charset)}
 
     def text(self, text: str, chinese: range | tuple[()]) -> str:
         """As many characters of the same kinds."""

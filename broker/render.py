@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
 
+from broker.charsets import decode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -26,51 +28,6 @@ VALUE_COLUMNS_MAX: Final = 48  # terminal columns a value may take in the side-b
 CHANGED_MARK: Final = "≠"
 NULL: Final = "NULL"
 ABSENT: Final = "(absent)"  # the row image has no such column; never the text of a value that is one
-
-# MySQL's character sets under the names of Python's codecs; MySQL's latin1 is Windows-1252, its ucs2 is big-endian.
-# Of those that Python does not know, the ASCII half is read; swe7 has none.
-CODECS: Final[Mapping[str, str]] = {
-    "armscii8": "ascii",
-    "ascii": "ascii",
-    "big5": "big5",
-    "cp1250": "cp1250",
-    "cp1251": "cp1251",
-    "cp1256": "cp1256",
-    "cp1257": "cp1257",
-    "cp850": "cp850",
-    "cp852": "cp852",
-    "cp866": "cp866",
-    "cp932": "cp932",
-    "dec8": "ascii",
-    "eucjpms": "euc_jp",
-    "euckr": "euc_kr",
-    "gb18030": "gb18030",
-    "gb2312": "gb2312",
-    "gbk": "gbk",
-    "geostd8": "ascii",
-    "greek": "iso8859_7",
-    "hebrew": "iso8859_8",
-    "hp8": "hp_roman8",
-    "keybcs2": "ascii",
-    "koi8r": "koi8_r",
-    "koi8u": "koi8_u",
-    "latin1": "cp1252",
-    "latin2": "iso8859_2",
-    "latin5": "iso8859_9",
-    "latin7": "iso8859_13",
-    "macce": "mac_latin2",
-    "macroman": "mac_roman",
-    "sjis": "shift_jis",
-    "tis620": "tis_620",
-    "ucs2": "utf_16_be",
-    "ujis": "euc_jp",
-    "utf16": "utf_16_be",
-    "utf16le": "utf_16_le",
-    "utf32": "utf_32_be",
-    "utf8": "utf-8",
-    "utf8mb3": "utf-8",
-    "utf8mb4": "utf-8",
-}
 
 
 class Shown(NamedTuple):
@@ -215,12 +172,9 @@ def plain_value(cell: Mapping[str, Any] | None) -> str | int | float | bytes | N
 
 
 def _decoded(content: bytes, charset: str) -> str | bytes:
-    codec = CODECS.get(charset)
-    if codec is None:
-        return content
     try:
-        return content.decode(codec)
-    except UnicodeDecodeError:
+        return decode(content, charset)
+    except (KeyError, UnicodeDecodeError):
         return content
 
 

@@ -14,7 +14,8 @@ from functools import cache
 from itertools import product
 from typing import Any, Final
 
-from broker.render import CODECS, plain_value
+from broker.charsets import CODECS, encode
+from broker.render import plain_value
 from broker.search.records import CellClass, Reader
 
 _DOUBLE: Final = struct.Struct("<d")
@@ -97,9 +98,9 @@ def without_surrogates(text: str) -> str | bytes:
 def encodings(text: str) -> set[bytes] | None:
     """Text in every character set that has it; None if one of them writes a character of it in more than one way."""
     found = {text.encode("utf-8", "surrogateescape")}
-    for codec in set(CODECS.values()):
+    for codec, charset in _CHARSETS.items():
         try:
-            found.add(text.encode(codec))
+            found.add(encode(text, charset))
         except UnicodeEncodeError:
             continue
         if codec in _AMBIGUOUS_CODECS and not _ambiguous(codec).isdisjoint(text):
@@ -107,6 +108,8 @@ def encodings(text: str) -> set[bytes] | None:
     return found
 
 
+_CHARSETS: Final = {codec: charset for charset, codec in CODECS.items()}
+"""One character set for each codec: what is written the same is written once."""
 _AMBIGUOUS_CODECS: Final = frozenset({"big5", "cp932", "euc_jp"})
 """In which two byte sequences are one character; of the codecs of CODECS no others are so."""
 

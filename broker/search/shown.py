@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
+from broker.charsets import CODECS, decode
 from broker.operations.records import FieldChange, KeyValue, RecordDetail, RecordRow, ShownValue
-from broker.render import CODECS
 from broker.search import cells
 from broker.search.records import (
     KINDS,
@@ -271,13 +271,12 @@ def shown_value(cell: bytes, bytes_max: int, room: _Room) -> ShownValue:
 
 def _beginning(content: bytes, bytes_max: int, charset: str | None) -> tuple[str, int] | None:
     """Whole characters of the first so many bytes, and how many bytes these are; None if they are no text."""
-    codec = CODECS.get(charset or "")
-    if codec is None:
+    if charset is None or charset not in CODECS:
         return None
     whole = content if len(content) <= bytes_max else content[:bytes_max]
     for size in range(len(whole), max(-1, len(whole) - 5), -1):
         try:
-            return whole[:size].decode(codec), size
+            return decode(whole[:size], charset), size
         except UnicodeDecodeError:
             if len(whole) == len(content):
                 return None

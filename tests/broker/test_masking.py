@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from binwire.record import decode
+from broker.charsets import CODECS
 from broker.masking import Mask, Masks
 from broker.permuting import Permuter
 from broker.recording import RecordingError
-from broker.render import CODECS
 from capture import avro
 
 KEY = b"k" * 32
