@@ -13,8 +13,7 @@ No clock and no transport here. Left to others: cutting (`client.py`), what can 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -226,12 +225,15 @@ class RebalanceStorm(Rule):
 
 
 class Faults:
-    """The rules of a server by number, oldest first; those that are over stay until they are removed."""
+    """The rules of a server by number, oldest first; those that are over stay until they are removed.
 
-    def __init__(self) -> None:
+    `numbers` gives every rule one that no other has had.
+    """
+
+    def __init__(self, numbers: Iterator[int]) -> None:
         self.rules: dict[int, Rule] = {}
         self._active: list[Rule] = []
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
 
     def add(self, rule: Rule) -> int:
         """Have a rule meet requests from now on; its number."""

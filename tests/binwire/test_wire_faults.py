@@ -397,6 +397,16 @@ def test_librdkafka_in_a_storm_of_rebalances(channel: Channel) -> None:
 # Whose requests
 
 
+def test_a_fault_that_was_cleared_is_never_taken_for_a_later_one(channel: Channel) -> None:
+    cleared = channel.faults.fail("Fetch", "NOT_LEADER_FOR_PARTITION")
+    cleared.clear()
+    later = channel.faults.fail("Fetch", "NOT_LEADER_FOR_PARTITION")
+    for use in (cleared.met, cleared.clear):
+        with pytest.raises(EmbeddedBrokerError, match="it was cleared"):
+            use()
+    assert later.met() == 0
+
+
 def test_a_fault_of_one_group_leaves_the_others(channel: Channel) -> None:
     other = channel.group()
     fault = channel.faults.fail("Fetch", "NOT_LEADER_FOR_PARTITION", times=None, group=other)

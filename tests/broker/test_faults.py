@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_request_before_the_login_is_of_no_channel() -> None:
 
 @given(after=st.integers(0, 5), times=st.none() | st.integers(1, 5), count=st.integers(0, 12))
 def test_a_rule_lets_some_pass_and_meets_some(after: int, times: int | None, count: int) -> None:
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     rule = Rule(Scope(), REFUSED, after=after, times=times)
     faults.add(rule)
     met = [faults.meet(asked()) is not None for _ in range(count)]
@@ -67,7 +68,7 @@ def test_a_rule_lets_some_pass_and_meets_some(after: int, times: int | None, cou
 
 
 def test_a_rule_counts_only_what_it_is_about() -> None:
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     faults.add(Rule(Scope(client_id="c"), REFUSED, after=1, times=1))
     assert [faults.meet(asked(client_id=each)) is not None for each in ("d", "c", "d", "c", "c")] == [
         *(False, False, False, True, False)
@@ -75,7 +76,7 @@ def test_a_rule_counts_only_what_it_is_about() -> None:
 
 
 def test_a_rule_that_is_removed_meets_nothing() -> None:
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     numbers = [faults.add(Rule(Scope(), REFUSED)), faults.add(Rule(Scope(), Effect(delay_ms=5)))]
     faults.remove(numbers[:1])
     assert faults.meet(asked()) == Effect(delay_ms=5)
@@ -83,7 +84,7 @@ def test_a_rule_that_is_removed_meets_nothing() -> None:
 
 
 def test_several_rules_work_together() -> None:
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     for effect in (
         Effect(delay_ms=5, cut_after_bytes=9),
         Effect(code=ErrorCode.NOT_COORDINATOR, throttle_ms=3),
@@ -110,7 +111,7 @@ def test_a_storm_counts_the_rebalances_that_began() -> None:
         begun.append(group_id)
         return next(is_stable)
 
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     storm = RebalanceStorm(Scope(apis=frozenset({"Heartbeat"})), 2, rebalance)
     faults.add(storm)
     assert [faults.meet(asked("Heartbeat")) for _ in range(5)] == [None] * 5
@@ -118,7 +119,7 @@ def test_a_storm_counts_the_rebalances_that_began() -> None:
 
 
 def test_who_watches_changes_nothing() -> None:
-    faults = Faults()
+    faults = Faults(itertools.count(1))
     watch = Watch(Scope(client_id="c"))
     faults.add(watch)
     faults.add(Rule(Scope(), REFUSED))

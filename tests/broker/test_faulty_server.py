@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from broker.apis.fetch import FetchResponse
@@ -18,7 +20,7 @@ async def test_an_answer_that_is_held_back_does_not_hold_up_the_end(is_closing: 
     """Time stands still; also for a fetch that is answered because the server closes."""
     broker, _ = on_manual_time()
     async with running(broker) as run, run.client() as client:
-        faults = run.server.faults = Faults()
+        faults = run.server.faults = Faults(itertools.count(1))
         rule = Rule(Scope(), Effect(delay_ms=3_600_000))
         faults.add(rule)
         client.send(fetch_request(0, max_wait_time=60_000 if is_closing else 0), 4)
@@ -31,7 +33,7 @@ async def test_an_answer_that_is_held_back_does_not_hold_up_the_end(is_closing: 
 async def test_what_is_asked_behind_a_fault_waits_for_its_turn() -> None:
     broker, timers = on_manual_time()
     async with running(broker) as run, run.client() as client:
-        faults = run.server.faults = Faults()
+        faults = run.server.faults = Faults(itertools.count(1))
         faults.add(Rule(Scope(apis=frozenset({"Fetch"})), Effect(delay_ms=10), times=1))
         for _ in range(2):
             client.send(fetch_request(0), 4)
@@ -51,6 +53,6 @@ async def test_without_faults_nobody_looks_for_them(monkeypatch: pytest.MonkeyPa
     async with running() as run, run.client() as client:
         await client.ask(MetadataRequest(topics=[]), 1, MetadataResponse)
         assert looked == []
-        run.server.faults = Faults()
+        run.server.faults = Faults(itertools.count(1))
         await client.ask(MetadataRequest(topics=[]), 1, MetadataResponse)
         assert [asked.api for asked in looked] == ["Metadata"]
