@@ -29,6 +29,9 @@ def test_only_what_nobody_has_any_more_is_deleted(tmp_path):
     killed, unfinished = make(tmp_path, f"{PREFIX}killed"), make(tmp_path, f"{PREFIX}unfinished")
     (killed / "data" / "lock").touch()
     others = [make(tmp_path, "binwire-other"), make(tmp_path, f"{PREFIX}new", is_old=False)]
+    others.append(make(tmp_path, f"{PREFIX}of-somebody-who-names-his-so"))
+    (others[-1] / "notes.txt").touch()
+    age(others[-1])
     link = tmp_path / f"{PREFIX}link"
     link.symlink_to(others[0])
     os.utime(link, (0, 0), follow_symlinks=False)
