@@ -47,6 +47,8 @@ class ServerProcess:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
         self._has_ended = False
+        self._is_torn = False
+        """Whether the last line may not be whole: an exception came while it was written."""
         self.folder: str | None = None
         self.is_closed = False
         ready: Future[Any] = Future()
@@ -81,6 +83,9 @@ class ServerProcess:
         except (OSError, ValueError):
             self._waiting.pop(number, None)
             raise self._ended() from None
+        except BaseException:  # such as of a Ctrl-C, or of a test that has run out of its time
+            self._waiting.pop(number, None)
+            raise
         if self._has_ended:
             self._fail_all()
         return answer
@@ -131,9 +136,13 @@ class ServerProcess:
         """Write a whole line, with nothing left in a buffer that a forked process would have a copy of."""
         assert self._process.stdin is not None
         with self._writing:
+            if self._is_torn:
+                line = b"\n" + line
+            self._is_torn = True
             written = self._process.stdin.write(line)
             while written < len(line):
                 written += self._process.stdin.write(line[written:])
+            self._is_torn = False
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -142,6 +151,8 @@ class ServerProcess:
                 told = values.loads(line)
             except ValueError:
                 continue  # somebody's sitecustomize prints
+            if not (isinstance(told, dict) and told.keys() & {"ready", "result", "error"}):
+                continue  # and in JSON
             answer = self._waiting.pop(told.get("id", 0), None)
             if answer is None:
                 continue
@@ -153,9 +164,10 @@ class ServerProcess:
         self._fail_all()
 
     def _fail_all(self) -> None:
-        while self._waiting:
-            _, answer = self._waiting.popitem()
-            answer.set_exception(self._ended())
+        with suppress(KeyError):  # there are no more: another thread may be at it, too
+            while True:
+                _, answer = self._waiting.popitem()
+                answer.set_exception(self._ended())
 
     def _ended(self) -> EmbeddedBrokerError:
         if self._errors.closed:

@@ -164,6 +164,22 @@ def test_a_form_with_something_else_in_it_is_refused(broker):
         broker._process.result(broker._process.begin("insert", row))
 
 
+def test_a_call_that_is_interrupted_while_it_is_written_spoils_no_other(broker, monkeypatch):
+    channel, pipe = broker.channel(), broker._process._process.stdin
+
+    class Interrupted:
+        def write(self, line):
+            pipe.write(line[:20])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._process._process, "stdin", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            channel.heartbeat()
+    assert channel.records() == []
+    assert broker._process._waiting == {}
+
+
 def test_a_statement_that_makes_no_channel_is_refused(broker):
     with pytest.raises(EmbeddedBrokerError, match="CREATE TABEL"):
         broker.channel("CREATE TABEL t (id INT)")

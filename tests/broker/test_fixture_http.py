@@ -528,6 +528,21 @@ def test_calls_may_come_over_standard_input_beside(fixture: Running) -> None:
     assert fixture.call("records", channel="typed") == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"5", b"null", b"[]", b"\xff", b"[" * 100_000, b"{}", b'{"id": 1}', b'{"id": 1, "call": "records"'],
+    ids=lambda line: repr(line[:20]),
+)
+def test_a_line_that_is_no_call_is_told_and_the_next_is_done(fixture: Running, line: bytes) -> None:
+    assert fixture.process.stdin is not None
+    assert fixture.process.stdout is not None
+    fixture.process.stdin.write(line + b'\n{"id": 8, "call": ["x"], "with": {}}\n')
+    fixture.process.stdin.flush()
+    assert json.loads(fixture.process.stdout.readline())["id"] == (1 if line == b'{"id": 1}' else None)
+    told = json.loads(fixture.process.stdout.readline())
+    assert (told["id"], told["error"].partition(";")[0]) == (8, "there is no call ['x']")
+
+
 def test_the_faults_are_listed_with_what_a_consumer_does(fixture: Running) -> None:
     status, document = fixture.ask("GET", "/faults")
     assert status == 200
