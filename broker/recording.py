@@ -21,6 +21,7 @@ import os
 import secrets
 import tempfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
@@ -32,6 +33,7 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from types import TracebackType
 
 MAGIC: Final = b"Obj\x01"
@@ -101,7 +103,8 @@ class RecordingWriter:
         except OSError as error:
             raise RecordingError(f"{path} cannot be written: {error.strerror}; name a file in another place") from None
         self._unfinished: Path | None = Path(name)
-        self._file: BinaryIO = os.fdopen(descriptor, "wb")
+        # Without a buffer: what could not be written would be tried again when the file is closed.
+        self._file: FileIO = os.fdopen(descriptor, "wb", buffering=0)
         self._whole_bytes = 0
         """Where the last block with whole transactions ends in the file."""
         self._pending: list[bytes] = []
@@ -132,14 +135,14 @@ class RecordingWriter:
         if self._file.tell() == self._whole_bytes:
             del self._pending[self._whole :]
             self._end_block(is_whole=True)
-        self._file.truncate(self._whole_bytes)
-        self._file.seek(0)
-        self._write(self._head())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        assert self._unfinished is not None
-        self._unfinished.replace(self._path)
+        with self._on_its_medium():
+            self._file.truncate(self._whole_bytes)
+            self._file.seek(0)
+            self._write(self._head())
+            os.fsync(self._file.fileno())
+            self._file.close()
+            assert self._unfinished is not None
+            self._unfinished.replace(self._path)
         self._unfinished = None
         return self.facts
 
@@ -166,8 +169,15 @@ class RecordingWriter:
             self._write(_long(len(records)) + _long(len(data)) + data + self._sync)
 
     def _write(self, data: bytes) -> None:
+        with self._on_its_medium():
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    @contextmanager
+    def _on_its_medium(self) -> Iterator[None]:
         try:
-            self._file.write(data)
+            yield
         except OSError as error:
             raise RecordingError(f"{self._path} cannot be written: {error.strerror}; make room there") from None
 
@@ -292,7 +302,7 @@ class Recording:
         try:
             written = json.loads(text)
             is_ours = written == ours or _canonical(written) == _canonical(ours)
-        except ValueError:
+        except (ValueError, RecursionError):
             is_ours = False
         if not is_ours:
             raise RecordingError(
@@ -309,7 +319,7 @@ class Recording:
                     read = text.decode()
                     found[name] = int(read) if name in _NUMBERS else json.loads(read) if name == "masks" else read
             return convert(found, Facts)
-        except (ValueError, ValidationError) as error:
+        except (ValueError, ValidationError, RecursionError) as error:
             raise self._damage(f"what it says of itself cannot be read: {error}") from None
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
+import resource
 import zlib
 from pathlib import Path
 from typing import Any
@@ -145,16 +145,27 @@ def test_nothing_is_written_over(tmp_path):
         RecordingWriter(tmp_path / "nowhere" / "r", FACTS)
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    class Full(io.FileIO):
-        def write(self, data: Any, /) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def record_transactions(path: Path, count: int) -> None:
+    """A recording with a row of 40 KB, which cannot be compressed to less, in each transaction."""
+    with RecordingWriter(path, FACTS) as writer:
+        for number in range(count):
+            writer.add(record(number, "BEGIN"), number, "8", ends=False)
+            writer.add(record(number, "INSERT", os.urandom(40_000).hex()), number, "8", ends=False)
+            writer.add(record(number, "COMMIT"), number, "8", ends=True)
+        writer.finish()
 
-    with RecordingWriter(tmp_path / "r", FACTS) as writer:
-        writer._file.close()
-        writer._file = Full(tmp_path / "full", "wb")
-        with pytest.raises(RecordingError, match="cannot be written: No space left on device; make room there"):
-            writer.add(record(0, "DDL"), 1, "8", ends=True)
+
+@pytest.mark.parametrize("room_bytes", [0, 100, 6000, 40_000])
+@pytest.mark.parametrize("transactions", [1, 40])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, room_bytes, transactions):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, limits[1]))
+    try:
+        with pytest.raises(RecordingError, match="r cannot be written: File too large; make room there"):
+            record_transactions(tmp_path / "r", transactions)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- files that are none, or damaged ----
@@ -203,6 +214,7 @@ def test_files_of_something_else_are_refused(tmp_path):
         b"CREATE TABLE t (id INT)": "is no recording",
         avro_file("string"): "its schema is not that of the records, which `binwire schema` prints",
         avro_file({"type": "nothing"}): "its schema is not that of the records",
+        avro_file(ours()).replace(json.dumps(ours()).encode(), b"[" * len(json.dumps(ours()))): "its schema is not",
         avro_file(ours(), b"snappy"): "is compressed by snappy; of Avro's codecs deflate and null are read",
         MAGIC + module._long(1) + module._long(1 << 40): "its head is said to have a text of 1099511627776 bytes",
         MAGIC + b"\xff" * 20: "a number in it is too long",
