@@ -39,7 +39,13 @@ HEADLINES = (
     ),
     Headline("change by call → consumer, p50 and p99", "handoff", ("p50", "p99")),
     Headline("exec → first record fetched by a client that logged in", "start", ("serve",)),
-    Headline("the same of a test fixture", "start", ("fixture",)),
+    Headline("a test's broker: exec → first record fetched", "fixture", ("first record",)),
+    Headline(
+        "a fresh channel (there: a topic) in it; the same until its first row is consumed",
+        "fixture",
+        ("fresh channel", "row in it"),
+    ),
+    Headline("its private memory with 100 channels", "fixture", ("private memory",)),
     Headline(
         "restart after an orderly end → newest record fetched, over 0.1 and 100 GB",
         "restart",
