@@ -380,7 +380,7 @@ class Application:
     async def add_channel(self, config: ChannelConfig, source: SourceFactory) -> OpenChannel:
         """Serve and start one more channel, reading from `source`; `ConfigError` if it cannot be."""
         async with self.changing:
-            plan = await self.new_plan()
+            plan = await self.catalog.run(Plan.read_for, self.catalog, self.clock, config)
             opening = await self.open_log(config, source, f"channel {config.id}", plan)
             await self.keep_with(opening, plan)
             opened = self.serve(opening)

@@ -46,6 +46,13 @@ class Plan:
     def read(cls, catalog: Catalog, clock: Clock) -> Plan:
         return cls(catalog.channels(), catalog.groups(), clock)
 
+    @classmethod
+    def read_for(cls, catalog: Catalog, clock: Clock, config: ChannelConfig) -> Plan:
+        """With what concerns one channel alone, however many there are."""
+        named = [catalog.group(group.id) for group in config.groups if group.id]
+        groups = [*catalog.groups(config.id), *(row for row in named if row is not None)]
+        return cls(catalog.channels_of(config.id, config.topic_name), groups, clock)
+
     def add_channel(self, config: ChannelConfig, topic: str, source: str, path: str) -> ChannelRow:
         """The channel's row, with the ids it was given when it was first seen; ConfigError under `path` if it cannot
         be that channel's.

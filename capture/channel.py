@@ -25,7 +25,7 @@ import importlib
 import logging
 import random
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -137,6 +137,9 @@ class ChannelStatus(Struct, frozen=True):
 
 class Channel:
     """Runs one channel on the running loop. The catalog must have a row for `spec.id`."""
+
+    _can_read_a_source: ClassVar = False
+    """Whether a channel of this process has loaded what reads a source."""
 
     def __init__(
         self,
@@ -372,8 +375,10 @@ class Channel:
 
     async def _run(self) -> None:
         try:
-            # In a thread: consumers read while what reads a source is loaded.
-            await asyncio.to_thread(importlib.import_module, "capture.session")
+            if not Channel._can_read_a_source:
+                # In a thread: consumers read while what reads a source is loaded.
+                await asyncio.to_thread(importlib.import_module, "capture.session")
+                Channel._can_read_a_source = True
         except Exception as error:
             self._stand_still(error)
             return

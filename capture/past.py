@@ -53,6 +53,8 @@ async def history_at(
 
     Raises SourceRefused for a file that is wrong.
     """
+    if definitions is None and schema_file is None:
+        return history
     return await asyncio.to_thread(_made, position, definitions or Definitions((), ()), schema_file, history)
 
 

@@ -71,10 +71,10 @@ async def prepare(
 
 def _look(catalog: Catalog, channel_id: str) -> tuple[ChannelRow, bool]:
     """The channel's row, and whether its schema versions are not to be relied on."""
-    for row in catalog.channels():
-        if row.id == channel_id:
-            return row, catalog.has_lost_definitions(channel_id)
-    raise CaptureError(f"the catalog has no channel {channel_id!r}")
+    row = catalog.channel(channel_id)
+    if row is None:
+        raise CaptureError(f"the catalog has no channel {channel_id!r}")
+    return row, catalog.has_lost_definitions(channel_id)
 
 
 def _history(info: ServerInfo, selection: Selection) -> SchemaHistory:

@@ -357,6 +357,16 @@ class Catalog(ControlTables):
             ChannelRow(*row) for row in self._select(f"{selecting(ChannelRow, 'channels')} ORDER BY created_ms, id")
         ]
 
+    def channel(self, channel_id: str) -> ChannelRow | None:
+        """One channel, if it is there."""
+        rows = self._select(f"{selecting(ChannelRow, 'channels')} WHERE id = ?", channel_id)
+        return ChannelRow(*rows[0]) if rows else None
+
+    def channels_of(self, channel_id: str, topic: str) -> list[ChannelRow]:
+        """Those that have the id or the topic: two, where they are of different channels."""
+        rows = self._select(f"{selecting(ChannelRow, 'channels')} WHERE id = ? OR topic = ?", channel_id, topic)
+        return [ChannelRow(*row) for row in rows]
+
     def put_channel(self, row: ChannelRow) -> None:
         self._change(putting(ChannelRow, "channels", "id"), [astuple(row)])
 
@@ -386,6 +396,11 @@ class Catalog(ControlTables):
         if channel_id is None:
             return [GroupRow(*row) for row in self._select(f"{query} ORDER BY id")]
         return [GroupRow(*row) for row in self._select(f"{query} WHERE channel_id = ? ORDER BY id", channel_id)]
+
+    def group(self, group_id: str) -> GroupRow | None:
+        """One group, if it is there."""
+        rows = self._select(f"{selecting(GroupRow, 'groups')} WHERE id = ?", group_id)
+        return GroupRow(*rows[0]) if rows else None
 
     def put_group(self, row: GroupRow) -> None:
         self.put_groups([row])
