@@ -34,12 +34,12 @@ if os.fork() == 0:
 """
 
 
-def run(program: str) -> tuple[int, int, Path]:
-    """Run a program after `START`; its status, the server's process and its folder."""
+def run(program: str, start: str = START) -> tuple[int, int, Path]:
+    """Run a program after `start`; its status, the server's process and its folder."""
     hold, keep = os.pipe()
     try:
         done = subprocess.Popen(
-            [sys.executable, "-c", START + program], cwd=CHECKOUT, stdin=hold, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", start + program], cwd=CHECKOUT, stdin=hold, stdout=subprocess.PIPE, text=True
         )
         assert done.stdout is not None
         pid, folder = done.stdout.readline().split()
@@ -89,6 +89,24 @@ os.kill(os.getpid(), signal.SIGKILL)
         os.close(hold)
         os.close(keep)
     assert not Path(ready["folder"]).exists()
+
+
+def test_an_answer_that_nobody_reads_holds_no_end_up():
+    """Its owner is killed while it writes, and a process forked from that has the other end of the pipe."""
+    program = f"""
+import json
+from binwire.testing.process import _start
+server = _start(None)
+ready = json.loads(os.read(server.stdout.fileno(), 4096))["ready"]
+print(server.pid, ready["folder"], flush=True)
+os.write(server.stdin.fileno(), b'{{"id": 1, "call": "' + b"x" * 1_000_000 + b'", "with": {{}}}}\\n')
+os.read(server.stdout.fileno(), 1)
+{FORK}
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    status, _, folder = run(program, start="import os, signal, sys")
+    assert status == -signal.SIGKILL
+    assert not folder.exists()
 
 
 def test_ctrl_c_is_its_owners_affair():
