@@ -1,8 +1,8 @@
 """Statements that a server refuses by what there is: what no binlog has, a source that makes its own must not write.
 
 The schema history takes each statement of a binlog for one that worked. `refuse` asks before: whether tables, columns
-and databases are there that a statement needs, and are not there that it makes. Left to others: syntax
-(`capture/ddl.py`), types and keys (`capture/definition.py`).
+and databases are there that a statement needs, and are not there that it makes. `why_no_ddl` has the words for what
+is no DDL at all. Left to others: syntax (`capture/ddl.py`), types and keys (`capture/definition.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from capture.errors import SourceRefused
 from capture.statements import (
+    TABLE_STATEMENTS,
     AddColumn,
+    Administration,
     AlterTable,
     ChangeColumn,
     CreateDatabase,
     CreateTable,
     CreateTableLike,
+    DataChange,
     DropColumn,
     DropDatabase,
     DropTable,
@@ -24,12 +27,14 @@ from capture.statements import (
     RenameTable,
     RenameTo,
     TableName,
+    TransactionControl,
     TruncateTable,
+    Unknown,
 )
 from capture.table import TableVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from capture.schema import SchemaHistory
     from capture.statements import Statement
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 
 NAME_CHARACTERS_MAX = 64
 """NAME_CHAR_LEN of MySQL's mysql_com.h."""
+
+_SHOWN_CHARACTERS = 80
 
 
 class _Look:
@@ -52,7 +59,7 @@ class _Look:
     def needs(self, table: TableName) -> None:
         name = self.name(table)
         if not self.history.exists(*name):
-            raise SourceRefused(f"there is no table {'.'.join(name)}; make it by CREATE TABLE first")
+            raise SourceRefused(no_table(*name))
 
     def needs_room(self, table: TableName) -> None:
         name = self.name(table)
@@ -61,6 +68,30 @@ class _Look:
                 f"table {'.'.join(name)} already exists; give the new one another name, change it with ALTER TABLE or "
                 f"drop it first"
             )
+
+
+def no_table(database: str, table: str) -> str:
+    """What to say where a table is needed that is not there."""
+    return f"there is no table {database}.{table}; make it by CREATE TABLE first"
+
+
+def why_no_ddl(sql: str, statements: Sequence[Statement]) -> str | None:
+    """Why a text is not only DDL of tables and databases, in a sentence; None if it is."""
+    if not statements:
+        return f"{sql[:_SHOWN_CHARACTERS]!r} is no statement"
+    wrong = next((statement for statement in statements if not isinstance(statement, TABLE_STATEMENTS)), None)
+    if wrong is None:
+        return None
+    match wrong:
+        case Unknown(reason=reason):
+            why = reason
+        case DataChange(verb=verb):
+            why = f"{verb} is about rows"
+        case TransactionControl(verb=verb):
+            why = f"{verb} is about transactions"
+        case Administration(verb=verb):
+            why = f"{verb} changes no table"
+    return f"{sql[:_SHOWN_CHARACTERS]!r} is not understood as DDL of tables or databases: {why}"
 
 
 def refuse(history: SchemaHistory, statement: Statement, database: str) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from capture.binlog_form import binlog_form
-from capture.ddl_refusals import refuse
+from capture.ddl_refusals import no_table, refuse, why_no_ddl
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
-from capture.errors import SourceRefused, UnsupportedStatement
+from capture.errors import SchemaMismatch, SourceRefused, UnsupportedStatement
 from capture.events import Checksum
 from capture.kept_events import KeptEvent, KeptEvents
 from capture.position import BINLOG_MAGIC_BYTES, BinlogPosition, file_name
@@ -28,12 +28,12 @@ from capture.schema import SchemaHistory, Session
 from capture.source import HEARTBEAT_PERIOD_MS, Flavour, ServerInfo, Source
 from capture.statement_events import event_database, event_text
 from capture.statements import (
-    TABLE_STATEMENTS,
     AlterDatabase,
     CreateDatabase,
     CreateTable,
     CreateTableLike,
     DropDatabase,
+    Unknown,
 )
 from capture.table_names import read_table_name, shown_table_name
 from capture.whole_rows import WholeRows
@@ -124,21 +124,21 @@ class EmbeddedSource:
         from capture.ddl import parse
 
         match parse(sql, self._form.sql_mode, self._dialect):
-            case [CreateTable(table=table)]:
+            case [CreateTable(table=table, temporary=False)]:
                 self.statement(sql, timestamp_s=timestamp_s)
                 return shown_table_name(table.database, table.table)
-        raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement")
+            case [Unknown(reason=reason)]:
+                raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement: {reason}")
+        raise UnsupportedStatement(f"{sql[:80]!r} is not one CREATE TABLE statement with the columns in it")
 
     def _statements(self, sql: str) -> list[Statement]:
         from capture.ddl import parse
 
         _require_utf8(sql)
         statements = parse(sql, self._form.sql_mode, self._dialect)
-        for statement in statements:
-            if not isinstance(statement, TABLE_STATEMENTS):
-                raise UnsupportedStatement(f"{sql[:80]!r} is not understood as DDL of tables or databases: {statement}")
-        if not statements:
-            raise UnsupportedStatement(f"{sql[:80]!r} is no statement")
+        why = why_no_ddl(sql, statements)
+        if why is not None:
+            raise UnsupportedStatement(why)
         return statements
 
     def _databases_needed(self, statements: Sequence[Statement], default: str) -> list[str]:
@@ -253,7 +253,10 @@ class EmbeddedSource:
 
     def table(self, name: str) -> TableVersion:
         """The definition of a table named `table` or `database.table`. Raises SchemaMismatch."""
-        return self._history.table(*self.table_name(name))
+        key = self.table_name(name)
+        if not self._history.exists(*key):
+            raise SchemaMismatch(no_table(*key))
+        return self._history.table(*key)
 
     @property
     def history(self) -> SchemaHistory:
@@ -289,7 +292,7 @@ class EmbeddedSource:
     def _table(self, name: str) -> tuple[int, TableVersion]:
         """Id and definition of a table named `table` or `database.table`; the id changes with the definition."""
         key = self.table_name(name)
-        version = self._history.table(*key)
+        version = self.table(name)
         known = self._table_ids.get(key)
         if known is None or known[1] is not version:
             known = self._table_ids[key] = (len(self._table_ids) + 100 + self._transactions, version)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 T = TypeVar("T")
 
 
@@ -123,6 +125,9 @@ class AsyncChannel(
     def to_plain(self) -> Channel:
         """The same channel, for plain code."""
         return Channel(self._process, self._values)
+
+    def __repr__(self) -> str:
+        return f"<AsyncChannel {self.name} of topic {self.topic}>"
 
     async def __aenter__(self) -> Self:
         return self

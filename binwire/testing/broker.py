@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from binwire.testing.asynchronous import AsyncChannel
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 T = TypeVar("T")
 
 
@@ -106,6 +108,9 @@ class Channel(Changes, Heartbeats, Replaying, Scenarios, Waiting, FaultyChannel,
 
         return AsyncChannel(self._process, self._values)
 
+    def __repr__(self) -> str:
+        return f"<Channel {self.name} of topic {self.topic}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -131,6 +136,8 @@ def channel_call(
     name: str | None,
 ) -> Call[Any]:
     """The call that makes a channel."""
+    if isinstance(objects, str):
+        raise TypeError(f"objects is a list of databases and tables, not {objects!r}; write [{objects!r}]")
     arguments = {
         "statements": [*statements],
         "database": database,

@@ -16,6 +16,8 @@ from binwire.testing.calls import AsyncSender, Call, Sender, nothing
 from binwire.testing.process import EmbeddedBrokerError
 from binwire.testing.values import plain
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 Row = Mapping[str, Any]
 """A row by column name. A column left out of a row that is inserted has its default, NULL if it has none."""
 

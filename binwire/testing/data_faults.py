@@ -8,6 +8,8 @@ from binwire.testing.calls import AsyncSender, Call, Sender, nothing
 from binwire.testing.changes import Row
 from binwire.testing.values import plain
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 GhostTool = Literal["gh-ost", "pt-online-schema-change"]
 
 LARGE_ROW_BYTES = 16 << 20
@@ -25,11 +27,11 @@ class DataFaults(Sender):
         """
         self._send(_store_switch(self._name, duplicates, first_offset))
 
-    def noop(self, *, count: int = 1, timestamp_s: int | None = None) -> None:
+    def noop(self, count: int = 1, *, timestamp_s: int | None = None) -> None:
         """Write NOOP records: fewer than 48 bytes, without position, object or tags."""
         self._send(_noop(self._name, count, timestamp_s))
 
-    def empty_transaction(self, *, count: int = 1, timestamp_s: int | None = None) -> None:
+    def empty_transaction(self, count: int = 1, *, timestamp_s: int | None = None) -> None:
         """Write transactions of which nothing is tracked: BEGIN and COMMIT, nothing between."""
         self._send(_empty_transaction(self._name, count, timestamp_s))
 
@@ -47,7 +49,7 @@ class DataFaults(Sender):
         """
         self._send(_ghost_alter(self._name, table, change, rows, tool, timestamp_s))
 
-    def large_row(self, *, size_bytes: int = LARGE_ROW_BYTES, timestamp_s: int | None = None) -> str:
+    def large_row(self, size_bytes: int = LARGE_ROW_BYTES, *, timestamp_s: int | None = None) -> str:
         """Insert a row with a value of so many bytes into a table made for it; its name."""
         return self._send(_large_row(self._name, size_bytes, timestamp_s))
 
@@ -63,11 +65,11 @@ class AsyncDataFaults(AsyncSender):
         """As `DataFaults.store_switch`."""
         await self._send(_store_switch(self._name, duplicates, first_offset))
 
-    async def noop(self, *, count: int = 1, timestamp_s: int | None = None) -> None:
+    async def noop(self, count: int = 1, *, timestamp_s: int | None = None) -> None:
         """As `DataFaults.noop`."""
         await self._send(_noop(self._name, count, timestamp_s))
 
-    async def empty_transaction(self, *, count: int = 1, timestamp_s: int | None = None) -> None:
+    async def empty_transaction(self, count: int = 1, *, timestamp_s: int | None = None) -> None:
         """As `DataFaults.empty_transaction`."""
         await self._send(_empty_transaction(self._name, count, timestamp_s))
 
@@ -81,7 +83,7 @@ class AsyncDataFaults(AsyncSender):
         """As `DataFaults.ghost_alter`."""
         await self._send(_ghost_alter(self._name, table, change, rows, tool, timestamp_s))
 
-    async def large_row(self, *, size_bytes: int = LARGE_ROW_BYTES, timestamp_s: int | None = None) -> str:
+    async def large_row(self, size_bytes: int = LARGE_ROW_BYTES, *, timestamp_s: int | None = None) -> str:
         """As `DataFaults.large_row`."""
         return await self._send(_large_row(self._name, size_bytes, timestamp_s))
 

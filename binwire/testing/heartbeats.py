@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from binwire.testing.calls import AsyncSender, Call, Sender, nothing
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 INTERVAL_MS = 1000
 
 

@@ -27,6 +27,8 @@ from binwire.testing import values
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 START_TIMEOUT_S: Final = 60.0
 _END_TIMEOUT_S: Final = 10.0
 _END: Final = b'{"end": true}\n'
@@ -93,11 +95,14 @@ class ServerProcess:
     def result(self, answer: Future[Any], timeout_s: float | None = None) -> Any:
         """Wait for an answer. A server that is silent for `timeout_s` is ended, which ends the wait."""
         try:
-            return answer.result(timeout_s)
+            error = answer.exception(timeout_s)
         except TimeoutError:
             if not answer.done():
                 self._process.kill()
-            return answer.result()
+            error = answer.exception()
+        if error is not None:
+            raise error
+        return answer.result()
 
     def close(self) -> None:
         """End the server and wait until it is gone, and with it what it kept; closing twice is harmless, and so is

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from binwire.testing.calls import AsyncSender, Call, Sender
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 
 class Replaying(Sender):
     """What plays recordings."""

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 from binwire.testing.calls import AsyncSender, Call, Sender
+from binwire.testing.process import EmbeddedBrokerError
+
+__tracebackhide__ = True  # pytest shows the line of the test
 
 
 class Scenarios(Sender):
@@ -37,7 +40,11 @@ def _play(channel: str, sql: str | os.PathLike[str]) -> Call[int]:
         arguments["sql"] = sql
     else:
         path = Path(sql)
-        arguments |= {"sql": path.read_text("utf-8"), "name": path.name}
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise EmbeddedBrokerError(f"{path} cannot be played: it is no UTF-8") from None
+        arguments |= {"sql": text, "name": path.name}
     return Call("play", arguments, lambda result: result["statements"])
 
 

@@ -32,6 +32,8 @@ from uuid import UUID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$bytes": base64.b64decode,
     "$decimal": Decimal,

@@ -14,6 +14,8 @@ from binwire.testing.settings import Settings
 if TYPE_CHECKING:
     from binwire.record import Record
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 WAIT_TIMEOUT_S = 10.0
 
 

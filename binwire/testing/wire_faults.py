@@ -15,6 +15,8 @@ from binwire.testing.waiting import WAIT_TIMEOUT_S, BaseGroup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__tracebackhide__ = True  # pytest shows the line of the test
+
 
 T = TypeVar("T")
 
