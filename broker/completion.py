@@ -101,8 +101,8 @@ def _value(action: argparse.Action) -> Value:
 _BASH = """\
 # Completion of binwire for bash. Load it with: source <(binwire completion bash)
 _binwire_words() {{ COMPREPLY=($(compgen -W "$*" -- "$current")); }}
-_binwire_files() {{ COMPREPLY=($(compgen -f -- "$current")); compopt -o filenames 2>/dev/null; }}
-_binwire_folders() {{ COMPREPLY=($(compgen -d -- "$current")); compopt -o filenames 2>/dev/null; }}
+_binwire_files() {{ local IFS=$'\\n'; COMPREPLY=($(compgen -f -- "$current")); compopt -o filenames 2>/dev/null; }}
+_binwire_folders() {{ local IFS=$'\\n'; COMPREPLY=($(compgen -d -- "$current")); compopt -o filenames 2>/dev/null; }}
 _binwire_text() {{ COMPREPLY=(); }}
 _binwire() {{
     local IFS=$' \\t\\n' path= word i current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}

@@ -201,12 +201,12 @@ async def bind(address: Address) -> socket.socket:
     return bound
 
 
-def why_unusable(error: OSError) -> str:
-    """Say what is wrong with an address and what to do."""
+def why_unusable(error: OSError, setting: str = "bind") -> str:
+    """Say what is wrong with an address and what to do; `setting` is where it was said."""
     if error.errno == errno.EADDRINUSE:
-        return "it is in use; stop what listens there or change bind"
+        return f"it is in use; stop what listens there or change {setting}"
     if error.errno == errno.EACCES:
-        return "the system does not permit it; ports below 1024 need privileges, change bind"
+        return f"the system does not permit it; ports below 1024 need privileges, change {setting}"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return "it is not an address of this machine; change bind"
+        return f"it is not an address of this machine; change {setting}"
     return f"{error.strerror or error}"

@@ -45,7 +45,8 @@ def _bash(folder: Path, path: Path) -> Complete:
     def complete(line: str) -> set[str]:
         text = _BASH.format(script=path, line=line, last=" ''" if line.endswith(" ") else "")
         command = ["bash", "--noprofile", "--norc", "-u", "-c", text]
-        return {*subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout.split()}
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+        return {*done.stdout.splitlines()} - {""}
 
     return complete
 
@@ -118,6 +119,15 @@ def test_commands_options_and_values(shell, tmp_path, capsys):
     assert offered(complete, "binwire completion z") == {"zsh"}
     assert offered(complete, "binwire check -c one.t") == {"one.toml"}
     assert offered(complete, "binwire status --data-dir one.") == {"one.folder"}
+
+
+def test_a_name_with_a_space_is_one_word_of_bash(tmp_path, capsys):
+    assert cli.main(["completion", "bash"]) == 0
+    complete = started("bash", tmp_path, capsys.readouterr().out)
+    (tmp_path / "our orders.toml").touch()
+    (tmp_path / "our data").mkdir()
+    assert offered(complete, "binwire check -c our") == {"our orders.toml", "our data"}
+    assert offered(complete, "binwire status --data-dir our") == {"our data"}
 
 
 def test_what_is_completed_is_what_the_parsers_take():

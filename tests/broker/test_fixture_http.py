@@ -626,5 +626,5 @@ def test_an_address_that_is_taken_is_told() -> None:
         )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"binwire: calls over HTTP cannot use {address}: it is in use; stop what listens there or change bind\n"
+        f"binwire: calls over HTTP cannot use {address}: it is in use; stop what listens there or change --http\n"
     )
