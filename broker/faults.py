@@ -5,7 +5,8 @@ how many it meets then, and what happens to those. All rules that meet a request
 first. Whoever serves asks `Faults.meet`, and only while there are rules: without any, `BrokerServer.faults` is None.
 
 A request that is failed is not done; one that is delayed, throttled or cut has been done, and what it committed stays.
-A throttled answer waits and says so, as by a broker of Kafka 1.1 (ClientQuotaManager@1.1.1).
+A throttled answer waits and says so, as by a broker of Kafka 1.1 (ClientQuotaManager@1.1.1). A member that is told
+that it is none any more is none: clients forget then who they were, and who joins would wait for it a session timeout.
 
 No clock and no transport here. Left to others: cutting (`client.py`), what can be asked for and by which name
 (`fixture/wire_faults.py`, `fixture/group_faults.py`).
@@ -36,6 +37,10 @@ COORDINATOR_APIS: Final = frozenset(
 """What a group's members ask its coordinator, and how they find it."""
 ADDRESS_APIS: Final = frozenset({"Metadata", FIND_COORDINATOR})
 """What tells clients where to connect."""
+
+
+EXPULSIONS: Final = frozenset({ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION})
+"""What tells a member of a group that the group goes on without it."""
 
 
 class Asked(Struct, frozen=True):
@@ -97,6 +102,8 @@ class Effect(Struct, frozen=True, kw_only=True):
         """Do a request, unless it fails, and answer it; `wait` lets milliseconds pass."""
         try:
             if self.code:
+                if self.code in EXPULSIONS:
+                    _expel(request.body, context)
                 raise ApiError(self.code)
             result = request.api.handle(context, request.body)
             response: Message = result if isinstance(result, Message) else await result
@@ -118,6 +125,13 @@ class Effect(Struct, frozen=True, kw_only=True):
         if self.address is not None:
             _tell_address(shaped, self.address)
         return shaped
+
+
+def _expel(body: Message, context: RequestContext) -> None:
+    """Take the member that a request is of, if it is one's, out of its group."""
+    group_id, member_id = getattr(body, "group_id", None), getattr(body, "member_id", None)
+    if group_id and member_id:
+        context.broker.groups.leave(group_id, member_id)
 
 
 def _copy(message: Message) -> Message:

@@ -10,6 +10,7 @@ from kafka import TopicPartition
 from kafka.errors import CommitFailedError, OffsetOutOfRangeError
 
 from binwire.testing import AsyncEmbeddedBroker, Channel, EmbeddedBroker, EmbeddedBrokerError
+from broker.apis.describe_groups import DescribeGroupsRequest, DescribeGroupsResponse
 from broker.apis.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
 from broker.apis.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from broker.apis.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -84,6 +85,21 @@ def test_a_refused_commit_is_not_stored(channel: Channel) -> None:
         with pytest.raises(CommitFailedError):
             consumer.commit()
         assert (fault.met(), channel.committed()) == (1, None)
+
+
+@pytest.mark.parametrize("code", ["ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID"])
+async def test_who_is_told_to_be_no_member_is_none(channel: Channel, code: str) -> None:
+    ask = DescribeGroupsRequest(group_ids=[channel.sid])
+    channel.faults.fail("OffsetCommit", code)
+    async with logged_in(channel) as client:
+        await client.log_in(channel.login, channel.password)
+        with kafka_python(channel) as consumer:
+            offsets(consumer, RECORDS)
+            before = await client.ask(ask, 0, DescribeGroupsResponse)
+            with pytest.raises(CommitFailedError):
+                consumer.commit()
+            after = await client.ask(ask, 0, DescribeGroupsResponse)
+    assert [len(response.groups[0].members) for response in (before, after)] == [1, 0]
 
 
 def test_librdkafka_tells_of_a_refused_commit(channel: Channel) -> None:
