@@ -219,8 +219,12 @@ def test_heartbeats_come_until_there_is_silence(channel: Channel) -> None:
     assert operations(channel, count + 3) == ["HEARTBEAT"]
     channel.faults.silence()
     channel.silence()
-    with pytest.raises(EmbeddedBrokerError, match="interval_ms is 0; heartbeats need at least 1 between them"):
+    with pytest.raises(EmbeddedBrokerError, match="interval_ms is 0; it has to be at least 1"):
         channel.heartbeats(0)
+    with pytest.raises(EmbeddedBrokerError, match="interval_ms is 2147483648; it has to be at most 2147483647"):
+        channel.heartbeats(1 << 31)
+    with pytest.raises(EmbeddedBrokerError, match="offset is 9223372036854775808; it has to be at most"):
+        channel.faults.move_checkpoint(1 << 63)
 
 
 def test_closing_a_channel_ends_its_heartbeats(broker: EmbeddedBroker) -> None:

@@ -115,6 +115,12 @@ def test_a_group_of_its_own(channel):
     assert channel.group().name != channel.group().name
 
 
+def test_groups_without_a_name_get_one_that_is_free(channel):
+    last = int(channel.group().name.removeprefix("g"))
+    taken = {channel.group(f"g{last + further}").name for further in range(1, 4)}
+    assert channel.group().name not in taken
+
+
 def test_a_channel_by_name(broker):
     with broker.channel(name="shop-1") as channel:
         assert channel.topic == "cn_hangzhou_rm_shop-1_dtstest_version2"
@@ -123,6 +129,11 @@ def test_a_channel_by_name(broker):
     broker.channel(name="shop-1").close()
     with pytest.raises(EmbeddedBrokerError, match=r"a channel cannot be named 'a\.b'; allowed are"):
         broker.channel(name="a.b")
+    # Whether one is there, made ahead, would be chance.
+    with pytest.raises(
+        EmbeddedBrokerError, match=r"cannot be named 'c2'; those without a name of their own are called"
+    ):
+        broker.channel(name="c2")
 
 
 def test_the_source_is_of_the_version_asked_for(broker):
