@@ -119,7 +119,7 @@ class Application:
         """Folders of logs that this start made and that no row of the catalog stands for yet."""
         self._verifying: asyncio.Task[None] | None = None
         self._beginning_to_watch: asyncio.Task[None] | None = None
-        self._moved_logs: dict[str, Path] = {}
+        self.moved_logs: dict[str, Path] = {}
         """Folders of logs that took the place of others, by topic."""
         self.unreleased: dict[str, str] = {}
         """Why logs of topics are still there that are to be deleted."""
@@ -481,7 +481,7 @@ class Application:
     def topic_path(self, topic: str) -> Path:
         """Where the log of a topic is, or would be."""
         assert self._directory is not None
-        return self._moved_logs.get(topic) or self._directory.topic_path(topic)
+        return self.moved_logs.get(topic) or self._directory.topic_path(topic)
 
     def withdraw_topic(self, name: str) -> Topic | None:
         """Have clients see no such topic from now on."""
@@ -548,7 +548,7 @@ class Application:
         assert topic is not None
         found.groups, found.created_ms = served.groups, served.created_ms
         self._broker.topics.add(replace(topic, cluster_id=cluster))
-        self._moved_logs[topic.name] = opened.log.directory
+        self.moved_logs[topic.name] = opened.log.directory
         group_ids = [group.id for group in served.groups]
         for group_id in group_ids:
             self._broker.groups.remove(group_id)
@@ -603,7 +603,6 @@ class Application:
         spec = channel_spec(config, path)
         row = plan.add_channel(config, spec.topic, str(spec.address), path)
         enrolled = plan.add_groups(spec.id, config.groups)
-        self._moved_logs.pop(spec.topic, None)
         folder = self.topic_path(spec.topic)
         if not folder.exists():
             self._new_logs.add(folder)

@@ -220,6 +220,7 @@ async def delete_log(app: Application, topic: str) -> None:
         raise StorageError(app.unreleased[topic]) from error
     await app.catalog.run(app.catalog.end_release, topic)
     app.unreleased.pop(topic, None)
+    app.moved_logs.pop(topic, None)
 
 
 def _size_bytes(folder: Path) -> int:

@@ -108,6 +108,7 @@ async def test_nothing_stays_of_stores_that_were_left(app: Application, embedded
     assert [group.name for group in found.groups] == [GROUP["name"]]
     await app.remove_channel("fed")
     assert not folder.exists()
+    assert app.moved_logs == {}
 
 
 async def test_a_log_of_many_segments_and_a_transaction_larger_than_a_batch(
