@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from binwire.testing.calls import AsyncSender, Call, Sender, nothing
 from binwire.testing.process import EmbeddedBrokerError
 from binwire.testing.values import plain
 
 __tracebackhide__ = True  # pytest shows the line of the test
+
+T = TypeVar("T")
 
 Row = Mapping[str, Any]
 """A row by column name. A column left out of a row that is inserted has its default, NULL if it has none."""
@@ -29,11 +31,11 @@ class Changes(Sender):
 
     def table(self, sql: str, *, timestamp_s: int | None = None) -> Table:
         """Run one CREATE TABLE statement, which arrives as a DDL record; the table, to change its rows by."""
-        return Table(self, self._send(_between(self, _table(self._name, sql, timestamp_s))))
+        return Table(self, self._send(between(self, _table(self._name, sql, timestamp_s))))
 
     def ddl(self, sql: str, *, timestamp_s: int | None = None) -> None:
         """Run any statement that changes the schema; it arrives as a DDL record."""
-        self._send(_between(self, _statement(self._name, sql, timestamp_s)))
+        self._send(between(self, _ddl(self._name, sql, timestamp_s)))
 
     def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """Insert rows."""
@@ -60,18 +62,18 @@ class Changes(Sender):
 
     def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """Write one HEARTBEAT record."""
-        self._send(_between(self, _timed("heartbeat", self._name, timestamp_s)))
+        self._send(between(self, _timed("heartbeat", self._name, timestamp_s)))
 
     def at(self, file: int, position: int) -> None:
         """Go on at this place of the binlog, a later one: the next change begins there.
 
         `file` is a binlog file's number, as records have it: `position@file`.
         """
-        self._send(_between(self, _at(self._name, file, position)))
+        self._send(between(self, _at(self._name, file, position)))
 
     def rotate(self, *, timestamp_s: int | None = None) -> None:
         """Go on in the next binlog file, as FLUSH BINARY LOGS does."""
-        self._send(_between(self, _timed("rotate", self._name, timestamp_s)))
+        self._send(between(self, _timed("rotate", self._name, timestamp_s)))
 
     def _change(self, call: Call[None]) -> None:
         if not _is_collected(self, call):
@@ -83,11 +85,11 @@ class AsyncChanges(AsyncSender):
 
     async def table(self, sql: str, *, timestamp_s: int | None = None) -> AsyncTable:
         """As `Changes.table`."""
-        return AsyncTable(self, await self._send(_between(self, _table(self._name, sql, timestamp_s))))
+        return AsyncTable(self, await self._send(between(self, _table(self._name, sql, timestamp_s))))
 
     async def ddl(self, sql: str, *, timestamp_s: int | None = None) -> None:
         """As `Changes.ddl`."""
-        await self._send(_between(self, _statement(self._name, sql, timestamp_s)))
+        await self._send(between(self, _ddl(self._name, sql, timestamp_s)))
 
     async def insert(self, table: str, *rows: Row, timestamp_s: int | None = None) -> None:
         """As `Changes.insert`."""
@@ -111,15 +113,15 @@ class AsyncChanges(AsyncSender):
 
     async def heartbeat(self, *, timestamp_s: int | None = None) -> None:
         """As `Changes.heartbeat`."""
-        await self._send(_between(self, _timed("heartbeat", self._name, timestamp_s)))
+        await self._send(between(self, _timed("heartbeat", self._name, timestamp_s)))
 
     async def at(self, file: int, position: int) -> None:
         """As `Changes.at`."""
-        await self._send(_between(self, _at(self._name, file, position)))
+        await self._send(between(self, _at(self._name, file, position)))
 
     async def rotate(self, *, timestamp_s: int | None = None) -> None:
         """As `Changes.rotate`."""
-        await self._send(_between(self, _timed("rotate", self._name, timestamp_s)))
+        await self._send(between(self, _timed("rotate", self._name, timestamp_s)))
 
     async def _change(self, call: Call[None]) -> None:
         if not _is_collected(self, call):
@@ -172,8 +174,8 @@ def _table(channel: str, sql: str, timestamp_s: int | None) -> Call[str]:
     return Call("table", {"channel": channel, "sql": sql, "timestamp_s": timestamp_s}, lambda result: result["table"])
 
 
-def _statement(channel: str, sql: str, timestamp_s: int | None) -> Call[None]:
-    return Call("statement", {"channel": channel, "sql": sql, "timestamp_s": timestamp_s}, nothing)
+def _ddl(channel: str, sql: str, timestamp_s: int | None) -> Call[None]:
+    return Call("ddl", {"channel": channel, "sql": sql, "timestamp_s": timestamp_s}, nothing)
 
 
 def _rows_call(name: str, channel: str, table: str, rows: tuple[Row, ...], timestamp_s: int | None) -> Call[None]:
@@ -246,7 +248,7 @@ def _collected(channel: Changes | AsyncChanges) -> Iterator[list[dict[str, Any]]
         _OPEN.set(tuple(other for other in _OPEN.get() if other is not opened))
 
 
-def _open(channel: Changes | AsyncChanges) -> _Transaction | None:
+def _open(channel: object) -> _Transaction | None:
     return next((one for one in _OPEN.get() if one.channel is channel), None)
 
 
@@ -259,7 +261,7 @@ def _is_collected(channel: Changes | AsyncChanges, call: Call[None]) -> bool:
     return opened is not None
 
 
-def _between(channel: Changes | AsyncChanges, call: Call[Any]) -> Call[Any]:
+def between(channel: object, call: Call[T]) -> Call[T]:
     """The call, which cannot stand in a transaction. Raises EmbeddedBrokerError."""
     if _open(channel) is not None:
         raise EmbeddedBrokerError(f"{call.name} stands between transactions; call it outside transaction()")

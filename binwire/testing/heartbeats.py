@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binwire.testing.calls import AsyncSender, Call, Sender, nothing
+from binwire.testing.changes import between
 
 __tracebackhide__ = True  # pytest shows the line of the test
 
@@ -14,7 +15,7 @@ class Heartbeats(Sender):
 
     def heartbeats(self, interval_ms: int = INTERVAL_MS) -> None:
         """Write a HEARTBEAT record now, and then one every so often, until `silence`; asked again, at that pace."""
-        self._send(_heartbeats(self._name, interval_ms))
+        self._send(between(self, _heartbeats(self._name, interval_ms)))
 
     def silence(self) -> None:
         """Write no more of them: when this returns the last one can be read."""
@@ -26,7 +27,7 @@ class AsyncHeartbeats(AsyncSender):
 
     async def heartbeats(self, interval_ms: int = INTERVAL_MS) -> None:
         """As `Heartbeats.heartbeats`."""
-        await self._send(_heartbeats(self._name, interval_ms))
+        await self._send(between(self, _heartbeats(self._name, interval_ms)))
 
     async def silence(self) -> None:
         """As `Heartbeats.silence`."""

@@ -175,7 +175,7 @@ class ServerProcess:
                 answer.set_exception(self._ended())
 
     def _ended(self) -> EmbeddedBrokerError:
-        if self._errors.closed:
+        if self.is_closed:
             return EmbeddedBrokerError("the embedded broker is closed")
         status = self._process.wait(_END_TIMEOUT_S)
         size = self._errors.seek(0, 2)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from binwire.testing.calls import AsyncSender, Call, Sender
+from binwire.testing.changes import between
 
 __tracebackhide__ = True  # pytest shows the line of the test
 
@@ -21,7 +22,7 @@ class Replaying(Sender):
         the recording begins now, or ends now at full speed; with `shift_times=False` they stay. Values, positions and
         names of tables stay in any case: `insert` and the like know nothing of the recording's tables.
         """
-        return self._send(_replay(self._name, path, speed, shift_times))
+        return self._send(between(self, _replay(self._name, path, speed, shift_times)))
 
 
 class AsyncReplaying(AsyncSender):
@@ -31,7 +32,7 @@ class AsyncReplaying(AsyncSender):
         self, path: str | os.PathLike[str], speed: float | None = None, *, shift_times: bool = True
     ) -> int:
         """As `Replaying.replay`."""
-        return await self._send(_replay(self._name, path, speed, shift_times))
+        return await self._send(between(self, _replay(self._name, path, speed, shift_times)))
 
 
 def _replay(channel: str, path: str | os.PathLike[str], speed: float | None, shift_times: bool) -> Call[int]:

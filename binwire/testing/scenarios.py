@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from binwire.testing.calls import AsyncSender, Call, Sender
+from binwire.testing.changes import between
 from binwire.testing.process import EmbeddedBrokerError
 
 __tracebackhide__ = True  # pytest shows the line of the test
@@ -23,7 +24,7 @@ class Scenarios(Sender):
         see everything; what is not understood raises EmbeddedBrokerError with its line, and changes nothing of its
         transaction.
         """
-        return self._send(_play(self._name, sql))
+        return self._send(between(self, _play(self._name, sql)))
 
 
 class AsyncScenarios(AsyncSender):
@@ -31,7 +32,7 @@ class AsyncScenarios(AsyncSender):
 
     async def play(self, sql: str | os.PathLike[str]) -> int:
         """As `Scenarios.play`."""
-        return await self._send(_play(self._name, sql))
+        return await self._send(between(self, _play(self._name, sql)))
 
 
 def _play(channel: str, sql: str | os.PathLike[str]) -> Call[int]:

@@ -90,6 +90,9 @@ def test_what_stands_between_transactions_is_refused_inside_one(channel):
         channel.heartbeat,
         channel.rotate,
         lambda: channel.at(5, 4),
+        lambda: channel.play("INSERT INTO orders VALUES (2)"),
+        lambda: channel.replay("a recording"),
+        channel.heartbeats,
     )
     with channel.transaction():
         channel.insert("orders", {"id": 1})

@@ -204,6 +204,13 @@ def test_closing_ends_the_server_and_removes_its_data():
         broker.channel()
 
 
+def test_a_call_that_waits_is_told_that_the_broker_was_closed():
+    with EmbeddedBroker() as broker:
+        channel = broker.channel("CREATE TABLE t (id INT)")
+        waiting = broker._process.begin("wait_consumed", {"channel": channel.name, "timeout_s": 60})
+    assert str(waiting.exception()) == "the embedded broker is closed"
+
+
 def test_the_server_ends_when_its_parent_is_killed():
     program = (
         "import os, signal; from binwire.testing import EmbeddedBroker; broker = EmbeddedBroker();"
