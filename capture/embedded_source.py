@@ -205,8 +205,10 @@ class EmbeddedSource:
         self._events.keep([KeptEvent(self.position, rewrite_header(raw, has_checksum=True, timestamp=time_s))])
 
     @contextmanager
-    def transaction(self, *, timestamp_s: int | None = None) -> Iterator[None]:
-        """Everything called inside is one transaction; an exception inside drops it."""
+    def transaction(self, *, timestamp_s: int | None = None, committed_s: int | None = None) -> Iterator[None]:
+        """Everything called inside is one transaction, by default committed at its own time; an exception inside drops
+        it.
+        """
         if self._open is not None:
             raise UnsupportedStatement("transactions cannot be nested; call transaction() once")
         time_s = self.time_s(timestamp_s)
@@ -214,15 +216,19 @@ class EmbeddedSource:
             if self._form.gtid_parts is not None:
                 self._add(self._query(time_s, "BEGIN", self.database))
             yield
-            self._add(self._encoder.xid(time_s, self._transactions))
+            self._add(
+                self._encoder.xid(time_s if committed_s is None else self.time_s(committed_s), self._transactions)
+            )
 
-    def change_rows(self, changes: Sequence[RowChange], *, timestamp_s: int | None = None) -> None:
+    def change_rows(
+        self, changes: Sequence[RowChange], *, timestamp_s: int | None = None, committed_s: int | None = None
+    ) -> None:
         """Statements as one transaction: insert, update or delete, the table, its rows (of an update pairs), the time.
 
         Without any there is no transaction, as on a server.
         """
         if changes:
-            with self.transaction(timestamp_s=timestamp_s):
+            with self.transaction(timestamp_s=timestamp_s, committed_s=committed_s):
                 for change in changes:
                     self._change(*change)
 
@@ -282,12 +288,14 @@ class EmbeddedSource:
         table_id, table = self._table(name)
         whole = self.rows.of(kind, table, rows, time_s)
         encode: Callable[..., bytes] = getattr(self._encoder, _ENCODERS[kind])
+        before = len(self._open)
         self._add(self._encoder.table_map(time_s, table, table_id))
         for start in range(0, len(whole), ROWS_PER_EVENT):
             piece = whole[start : start + ROWS_PER_EVENT]
             ends = start + ROWS_PER_EVENT >= len(whole)
             self._add(encode(time_s, table, table_id, piece, ends_statement=ends))
-        self.journal.rows(kind, (table.database, table.table), whole)
+        size_bytes = sum(len(event.raw) for event in self._open[before:])
+        self.journal.rows(kind, (table.database, table.table), whole, size_bytes)
 
     def _table(self, name: str) -> tuple[int, TableVersion]:
         """Id and definition of a table named `table` or `database.table`; the id changes with the definition."""

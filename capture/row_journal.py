@@ -1,6 +1,7 @@
 """What was changed by call since scenarios last looked: statements and rows, for those who keep tables.
 
-Kept are the changes themselves, up to ROWS_MAX rows; behind that statements alone, and `is_whole` says so.
+Kept are the changes themselves, up to ROWS_MAX rows or BYTES_MAX of them; behind that statements alone, and `is_whole`
+says so.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from capture.statements import Statement
 
 ROWS_MAX: Final = 100_000
+BYTES_MAX: Final = 1 << 24
+"""As the binlog has them."""
 
 
 class NotedRows(NamedTuple):
@@ -37,14 +40,15 @@ class RowJournal:
     def __init__(self) -> None:
         self.is_whole = True
         self._entries: list[NotedRows | NotedStatements] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._notes = True
 
-    def rows(self, kind: str, table: tuple[str, str], rows: Sequence[Any]) -> None:
+    def rows(self, kind: str, table: tuple[str, str], rows: Sequence[Any], size_bytes: int) -> None:
         if self._notes and self.is_whole:
             self._rows += len(rows)
+            self._bytes += size_bytes
             self._entries.append(NotedRows(kind, table, rows))
-            if self._rows > ROWS_MAX:
+            if self._rows > ROWS_MAX or self._bytes > BYTES_MAX:
                 self.is_whole = False
                 self._entries = [entry for entry in self._entries if isinstance(entry, NotedStatements)]
 
@@ -59,16 +63,17 @@ class RowJournal:
 
     def take(self) -> list[NotedRows | NotedStatements]:
         """What was noted since the last time."""
-        entries, self._entries, self._rows = self._entries, [], 0
+        entries, self._entries = self._entries, []
+        self._rows = self._bytes = 0
         return entries
 
     def checkpoint(self) -> Callable[[], None]:
         """What takes back everything that is noted from now on."""
-        count, rows = len(self._entries), self._rows
+        count, rows, size_bytes = len(self._entries), self._rows, self._bytes
 
         def restore() -> None:
             del self._entries[count:]
-            self._rows = rows
+            self._rows, self._bytes = rows, size_bytes
 
         return restore
 

@@ -147,7 +147,7 @@ DECIMAL_WRITER = ValueWriter(_describe_decimal, _write_decimal)
 
 
 def _real(shape: ColumnShape, value: Value) -> float:
-    """A finite number, rounded to the digits of FLOAT(m,d) or DOUBLE(m,d) where the column has them."""
+    """A finite number that the column takes, rounded as it does."""
     if not isinstance(value, int | float | Decimal):
         raise Misfit("a number is needed")
     try:
@@ -159,6 +159,11 @@ def _real(shape: ColumnShape, value: Value) -> float:
     column = shape.column
     if number < 0 and column.unsigned:
         raise Misfit("the column is UNSIGNED")
+    return rounded_real(column, number)
+
+
+def rounded_real(column: Column, number: float) -> float:
+    """A finite number as FLOAT(m,d) or DOUBLE(m,d) has it; as it is where the column has no digits. Raises Misfit."""
     if column.precision is None or column.scale is None:
         return number
     unit, whole = 10.0**column.scale, math.floor(number)

@@ -7,6 +7,7 @@ what a server cuts or rounds with a note only is cut and rounded. `written` is w
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -125,9 +126,17 @@ def _decimal(column: Column, value: Value, session: Session) -> Decimal:
 
 
 def _real(column: Column, value: Value, session: Session) -> float:
+    from capture.values import Misfit, rounded_real
+
     found = float(_as_number(value))
     if found < 0 and column.unsigned:
         raise Unfit("the column is UNSIGNED")
+    if not math.isfinite(found):
+        raise Unfit(f"it is out of the range of {column.data_type.upper()}")
+    try:
+        found = rounded_real(column, found)
+    except Misfit as error:
+        raise Unfit(str(error)) from None
     if column.data_type == "double":
         return found
     try:
@@ -271,9 +280,6 @@ def _zero_date(given: str | date, session: Session) -> str:
 
 def _date(column: Column, value: Value, session: Session) -> date | str:
     found = _moment(column, value, session)
-    if isinstance(value, str) and isinstance(found, datetime):
-        whole = moments.moment_of(value)
-        return found.date() if whole is None else whole.date()
     return found.date() if isinstance(found, datetime) else found[: len(moments.ZERO_DATE)]
 
 

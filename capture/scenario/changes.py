@@ -1,8 +1,8 @@
 """INSERT, REPLACE, UPDATE and DELETE of one table: read, and done to its rows as a server does.
 
 Each row that changes is told to `emit`, in the server's order. A REPLACE that meets a row deletes it, or updates it in
-place where only the last unique key meets (sql/sql_insert.cc `write_record`); an UPDATE that changes nothing gives
-nothing. A statement that is refused half-way is undone by the caller.
+place where only the last unique key meets and no foreign key names the table (sql/sql_insert.cc `write_record`); an
+UPDATE that changes nothing gives nothing. A statement that is refused half-way is undone by the caller.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class Changes:
                 given = self._number(stored, row, counted, numbers)
             self._rules_of(stored).completed(row, self._session)
             is_new = self._write_row(insert, row)
-            if not is_new and insert.on_duplicate is None:
+            if not is_new:
                 numbers.give_back(place, row[counted] if given and counted is not None else None)
             if counted is not None and isinstance(row[counted], int):
                 numbers.row_tried(row[counted], counts=is_new or insert.replaces or insert.selected is not None)
@@ -260,16 +260,26 @@ class Changes:
         stored, session, rules = insert.stored, self._session, self._rules_of(insert.stored)
         columns = stored.version.columns
         named = set(insert.columns)
-        row: Row = [None if index in named else rules.default(index, session) for index in range(len(columns))]
+        if insert.selected is not None or all(source is None or source.constant for source in sources):
+            initial: Callable[[int, Session], Value] = _nothing
+        else:
+            initial = rules.initial
+        row: Row = [
+            initial(index, session) if index in named or index in rules.computed else rules.default(index, session)
+            for index in range(len(columns))
+        ]
         scope = Scope(session, row)
         for index, source in zip(insert.columns, sources, strict=True):
             if source is None and insert.selected is None:
-                row[index] = rules.default(index, session)
+                row[index] = rules.default(index, session, row)
                 continue
             if index in rules.generated:
                 raise StatementRefused(f"the column {columns[index].name} is generated and takes no value")
             value = source if insert.selected is not None else source.evaluate(scope)
             row[index] = None if value is None else assigned(columns[index], value, session)
+        for index in rules.computed:
+            if index not in named:
+                row[index] = rules.default(index, session, row)
         return row
 
     def _number(self, stored: StoredTable, row: Row, counted: int, numbers: StatementNumbering) -> bool:
@@ -294,10 +304,11 @@ class Changes:
             if not insert.replaces:
                 stored.refuse_conflict(row)
             before = stored.rows[number]
-            if key is stored.unique_keys[-1]:
+            if key is stored.unique_keys[-1] and not references.is_named(self._tables, stored):
                 self._change_row(stored, number, row)
                 return True
-            references.refuse_loss(self._tables, stored, before, None)
+            if self._session.checks_foreign_keys:
+                references.refuse_loss(self._tables, stored, before, None)
             self._tables.undo.append(stored.delete(number))
             self._emit("delete", stored, before)
         self._check_references(stored, row)
@@ -342,7 +353,7 @@ class Changes:
                 if source is None:
                     continue
                 raise StatementRefused(f"the column {columns[index].name} is generated and takes no value")
-            value = rules.default(index, session) if source is None else source.evaluate(scope)
+            value = rules.default(index, session, row) if source is None else source.evaluate(scope)
             row[index] = value if value is None or source is None else assigned(columns[index], value, session)
             if value is None and not columns[index].nullable:
                 raise StatementRefused(f"the column {columns[index].name} is NOT NULL and needs a value")
@@ -420,6 +431,10 @@ def _incoming_columns(cursor: Cursor, insert: _Insert) -> tuple[str, ...]:
     for index, alias in zip(insert.columns, aliases, strict=True):
         names[index] = alias
     return tuple(names)
+
+
+def _nothing(index: int, session: Session) -> Value:
+    return None
 
 
 def _end(cursor: Cursor) -> None:

@@ -18,6 +18,10 @@ from capture.scenario import moments, texts
 from capture.scenario.refusal import StatementRefused
 
 Value = Any
+_EXPONENT_FROM: Final = 1e15
+"""From here on a server writes some doubles with an exponent (my_gcvt of mysys/dtoa.c)."""
+_EXPONENT_MAX: Final = 400
+"""Of a number in a text: more than a DOUBLE has, and few enough to count with."""
 _NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))([eE][+-]?\d+)?\s*")
 
 
@@ -128,7 +132,10 @@ def text_number(text: str) -> Decimal:
     found = _NUMBER.fullmatch(text)
     if found is None:
         raise StatementRefused(f"{text[:40]!r} is no number, which is an error of a server in strict mode")
-    return Decimal(found[1] + (found[2] or ""))
+    exact = Decimal(found[1] + (found[2] or ""))
+    if abs(exact.adjusted()) > _EXPONENT_MAX:
+        raise StatementRefused(f"{text[:40]!r} is out of the range of numbers")
+    return exact
 
 
 def is_true(value: Value) -> bool | None:
@@ -165,6 +172,6 @@ def as_bytes(value: Value) -> bytes:
 
 def _float_text(value: float) -> str:
     text = repr(value)
-    if "e" in text or "n" in text:
+    if "e" in text or "n" in text or abs(value) >= _EXPONENT_FROM:
         raise StatementRefused(f"how a server writes {text} as a text is not known here")
     return text.removesuffix(".0")

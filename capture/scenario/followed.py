@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from capture.errors import CaptureError
-from capture.row_journal import ROWS_MAX, NotedRows
+from capture.row_journal import BYTES_MAX, ROWS_MAX, NotedRows
 from capture.scenario.assigning import assigned
 from capture.scenario.comparing import Json, Value
 from capture.scenario.definitions import Definitions
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from capture.table import Column
     from storage.clock import Clock
 
-_TOO_MANY = f"more than {ROWS_MAX} of a channel's rows were changed by call; play scenarios on a channel of their own"
+_TOO_MANY = (
+    f"more than {ROWS_MAX} of a channel's rows, or {BYTES_MAX} bytes of them, were changed by call; play scenarios on "
+    f"a channel of their own"
+)
 
 
 def follow(source: EmbeddedSource, tables: Tables, clock: Clock) -> None:
@@ -98,7 +101,7 @@ def _stored(column: Column, value: Any, session: Session) -> Value:
         return None
     try:
         return assigned(column, _in_words(column, value), session)
-    except CaptureError:
+    except (CaptureError, ArithmeticError, ValueError):
         return value
 
 

@@ -221,7 +221,10 @@ def _unix_timestamp(session: Session, value: Value = None) -> Value:
     if value is None:
         return session.timestamp_s
     seconds = (session.in_utc(_moment(value)) - _EPOCH) / timedelta(seconds=1)
-    return int(seconds) if seconds.is_integer() else Decimal(repr(seconds))
+    if seconds.is_integer():
+        return int(seconds)
+    exact = Decimal(repr(seconds))
+    return exact.quantize(Decimal("1e-6")) if isinstance(value, str) else exact
 
 
 def _from_unixtime(session: Session, seconds: Value) -> Value:
@@ -272,8 +275,10 @@ def cast(value: Value, kind: str, numbers: Sequence[int]) -> Value:
 
 
 def _cast_integer(value: Value, kind: str) -> int:
-    found = text_number(value).to_integral_value(ROUND_DOWN) if isinstance(value, str) else number(value)
+    found = text_number(value) if isinstance(value, str) else number(value)
     result = operators.integer(found)
+    if isinstance(value, str) and result != found:
+        raise StatementRefused(f"{value!s} is no integer, which is an error of a server in strict mode")
     first, last = (0, (1 << 64) - 1) if kind == "UNSIGNED" else (-1 << 63, (1 << 63) - 1)
     if not first <= result <= last:
         raise StatementRefused(f"{value!s} is out of the range of {kind}")

@@ -26,16 +26,6 @@ _BITS: Final = (1 << 64) - 1
 EXACT: Final = Context(prec=_DIGITS)
 
 
-class Quotient(Decimal):
-    """What a division gives: more digits than it is written with."""
-
-    __slots__ = ("scale",)
-    scale: int
-
-    def shown(self) -> str:
-        return f"{self.quantize(Decimal(1).scaleb(-self.scale), ROUND_HALF_UP):f}"
-
-
 def arithmetic(sign: str, first: Value, second: Value, *, unsigned: bool = False) -> Value:
     """`+ - * / % DIV`; of an unsigned column the result must not be negative."""
     if first is None or second is None:
@@ -94,19 +84,21 @@ def _of_decimals(sign: str, left: Decimal, right: Decimal) -> Decimal | int:
             return int(left / right)
         results = {"+": left + right, "-": left - right, "*": left * right, "%": left % right}
         result = results[sign]
+    if sign == "%" and not result:
+        return Decimal(0)
     if scale(result) > _SCALE_MAX:
         raise StatementRefused(f"{left} {sign} {right} has more than {_SCALE_MAX} digits behind the point")
     return result
 
 
 def _quotient(left: Decimal, right: Decimal) -> Decimal:
-    shown = scale(left) + _DIVISION_DIGITS
+    """Rounded to its digits, behind which a division is cut off: as MySQL 9.7 does (earlier ones go on with all)."""
+    kept = min(scale(left) + _DIVISION_DIGITS, _SCALE_MAX)
     groups = -(-scale(left) // _GROUP_DIGITS) + -(-scale(right) // _GROUP_DIGITS)
     missing = max(0, _DIVISION_DIGITS - (groups * _GROUP_DIGITS - scale(left) - scale(right)))
     digits = (groups + -(-missing // _GROUP_DIGITS)) * _GROUP_DIGITS
-    result = Quotient((left / right).quantize(Decimal(1).scaleb(-digits), ROUND_DOWN))
-    result.scale = shown
-    return result
+    cut = (left / right).quantize(Decimal(1).scaleb(-digits), ROUND_DOWN)
+    return cut.quantize(Decimal(1).scaleb(-kept), ROUND_HALF_UP)
 
 
 def scale(value: Decimal) -> int:
@@ -158,15 +150,22 @@ def is_like(value: Value, pattern: Value, escape: str, collation: str) -> bool |
 
 
 def _pattern(pattern: str, escape: str) -> tuple[str, str]:
-    """A regular expression, and the pattern's own characters."""
-    expression, plain = "", ""
+    """A regular expression, and the pattern's own characters. What stands between two `%` is taken where it is first
+    found, once and for all: else some patterns would take for ever.
+    """
+    parts, plain = [""], ""
     characters = iter(pattern)
     for character in characters:
+        if character == "%" != escape:
+            parts.append("")
+            continue
+        if character == "_" != escape:
+            parts[-1] += "."
+            continue
         if character == escape:
             character = next(characters, escape)
-        elif character in "%_":
-            expression += ".*" if character == "%" else "."
-            continue
-        expression += re.escape(character)
+        parts[-1] += re.escape(character)
         plain += character
-    return expression, plain
+    first, *between, last = parts if len(parts) > 1 else (parts[0], "")
+    found = "".join(f"(?>.*?{part})" for part in between)
+    return f"{first}{found}{f'.*{last}' * (len(parts) > 1)}", plain

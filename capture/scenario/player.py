@@ -22,13 +22,13 @@ from capture.scenario.row_rules import encoded
 from capture.scenario.session import Session
 from capture.scenario.tables import StoredTable, Tables
 from capture.scenario.variables import run_set
-from capture.sql import SqlSyntaxError, quote_identifier
-from capture.statements import TABLE_STATEMENTS, DropTable, TransactionControl
+from capture.sql import SqlSyntaxError
+from capture.statements import TABLE_STATEMENTS, TransactionControl
 
 if TYPE_CHECKING:
+    from capture.dialect import Dialect
     from capture.embedded_source import EmbeddedSource
     from capture.scenario.script import ScriptStatement
-    from capture.statements import Statement, TableName
     from storage.clock import Clock
 
 _CHANGES: Final = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
@@ -61,8 +61,8 @@ class Player:
         self.tables = Tables({})
         self._statement = 0
 
-    def play(self, text: str) -> Generator[None, None, None]:
-        """Play a scenario; a step is one statement. Raises StatementRefused with the line."""
+    def play(self, text: str) -> Generator[int, None, None]:
+        """Play a scenario; a step is one statement, and gives its characters. Raises StatementRefused with the line."""
         run = _Run(self._source, self._clock, self.tables)
         began: int | None = None
         try:
@@ -71,7 +71,7 @@ class Player:
                     follow(self._source, self.tables, self._clock)
                 _at_line(statement.line, run.statement, statement)
                 began = None if not run.is_open else began if began is not None else statement.line
-                yield
+                yield len(statement.sql)
         finally:
             run.abandon()
         if began is not None:
@@ -87,6 +87,8 @@ def _at_line(line: int, run: Callable[[ScriptStatement], None], statement: Scrip
         raise StatementRefused(f"line {line}: {error}") from None
     except RecursionError:
         raise StatementRefused(f"line {line}: the statement is nested too deeply") from None
+    except (ArithmeticError, ValueError) as error:
+        raise StatementRefused(f"line {line}: a value is beyond what is computed here ({error})") from None
 
 
 class _Run:
@@ -167,10 +169,13 @@ class _Run:
                 self._commit()
                 self._has_begun = True
             case "COMMIT":
+                chains = _chains(sql, self._dialect)
                 self._commit()
+                self._has_begun = chains
             case "ROLLBACK":
+                chains = _chains(sql, self._dialect)
                 self._return_to(_Savepoint(0, 0))
-                self._has_begun = False
+                self._has_begun = chains
             case "SAVEPOINT":
                 self._savepoints[_folded(statement)] = _Savepoint(len(self._pending), len(self._tables.undo))
             case "ROLLBACK TO":
@@ -201,6 +206,7 @@ class _Run:
                 self._source.change_rows(
                     [(change.kind, change.table, change.rows, change.timestamp_s) for change in pending],
                     timestamp_s=pending[0].timestamp_s if pending else None,
+                    committed_s=self._session.timestamp_s,
                 )
         except BaseException:
             self._tables.roll_back()
@@ -227,30 +233,22 @@ class _Run:
         database = self._session.database
         steps = [step for statement in statements for step in self._definitions.steps(statement, sql, database)]
         with self._source.journal.unnoted():
-            self._source.statement(
-                _logged(statements, sql, self._session, self._tables), database, timestamp_s=self._session.timestamp_s
-            )
+            self._source.statement(sql, database, timestamp_s=self._session.timestamp_s)
         for step in steps:
             step()
 
 
-def _is_there(name: TableName, session: Session, tables: Tables) -> bool:
-    return (name.database or session.database, name.table) in tables.stored
+def _chains(sql: str, dialect: Dialect) -> bool:
+    """Whether the end of a transaction begins the next one. Raises StatementRefused if it ends the session, too."""
+    cursor = Cursor(sql, 0, dialect)
+    cursor.advance()
+    cursor.accept("WORK")
+    chains = cursor.accept("AND", "CHAIN")
+    cursor.accept("AND", "NO", "CHAIN")
+    if cursor.sees("RELEASE"):
+        raise StatementRefused(f"{sql[:60]!r} ends the session, and nothing could follow; leave RELEASE out")
+    return chains
 
 
 def _folded(statement: TransactionControl) -> str:
     return (statement.name or "").casefold()
-
-
-def _logged(statements: list[Statement], sql: str, session: Session, tables: Tables) -> str:
-    """The text that a server writes into its binlog: its own for DROP TABLE, missing tables last (sql/sql_table.cc)."""
-    match statements:
-        case [DropTable(temporary=False) as drop]:
-            names = [
-                (f"{quote_identifier(each.database)}." if each.database not in {None, session.database} else "")
-                + quote_identifier(each.table)
-                for each in sorted(drop.tables, key=lambda one: not _is_there(one, session, tables))
-            ]
-            exists = "IF EXISTS " if drop.if_exists else ""
-            return f"DROP TABLE {exists}{','.join(names)} /* generated by server */"
-    return sql

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from capture.scenario.tables import StoredTable, Tables
 
 
+def is_named(tables: Tables, stored: StoredTable) -> bool:
+    """Whether a foreign key names the table."""
+    name = (stored.version.database, stored.version.table)
+    return any(
+        (key.database or child.version.database, key.table) == name
+        for child in tables.stored.values()
+        for key in child.clauses.foreign_keys
+    )
+
+
 def refuse_orphan(tables: Tables, stored: StoredTable, row: Sequence[Value]) -> None:
     """Raise StatementRefused if a foreign key of the row names a row that is not there."""
     for key in stored.clauses.foreign_keys:
@@ -24,6 +34,8 @@ def refuse_orphan(tables: Tables, stored: StoredTable, row: Sequence[Value]) -> 
         if None in values:
             continue
         parent = tables.stored.get((key.database or stored.version.database, key.table))
+        if parent is stored and values == _values(stored, _referenced(stored, key), row):
+            continue
         if parent is None or not _has(parent, _referenced(parent, key), values):
             shown = ", ".join(map(str, values))
             raise StatementRefused(

@@ -36,6 +36,8 @@ class RowRules:
         self.generated = frozenset(indexes[name] for name in clauses.generated)
         self._generated = [(indexes[name], sql) for name, sql in clauses.generated.items()]
         self._generated.sort()
+        self.computed = tuple(index for index, column in enumerate(version.columns) if _is_computed(column.default))
+        """Columns whose default is an expression, which may name columns that stand in the row by then."""
         self._on_update = [(indexes[name], sql) for name, sql in clauses.on_update.items()]
 
     def _node(self, sql: str, what: str) -> Node:
@@ -53,8 +55,24 @@ class RowRules:
             self._read[sql] = node
         return node
 
-    def default(self, index: int, session: Session) -> Value:
-        """What a column holds that a row says nothing of. Raises StatementRefused if it must say something."""
+    def initial(self, index: int, session: Session) -> Value:
+        """What the values of a row find in a column before it has its own (`restore_record` in sql/sql_insert.cc)."""
+        column = self._version.columns[index]
+        if index in self.computed or index in self.generated or column.auto_increment:
+            return None
+        if column.default is not None:
+            return self.default(index, session)
+        if column.nullable:
+            return None
+        try:
+            return assigning.assigned(column, assigning.implicit_default(column), session)
+        except StatementRefused:
+            return None
+
+    def default(self, index: int, session: Session, row: Sequence[Value] = ()) -> Value:
+        """What a column holds that a row says nothing of, beside what it says. Raises StatementRefused if it must say
+        something.
+        """
         column = self._version.columns[index]
         if column.default is None:
             if column.nullable or index in self.generated or column.auto_increment:
@@ -62,7 +80,7 @@ class RowRules:
             if column.data_type == "enum":
                 return assigning.assigned(column, assigning.implicit_default(column), session)
             raise StatementRefused(f"the column {column.name} is NOT NULL and has no default; give it a value")
-        value = self._node(column.default, f"the default of {column.name}").evaluate(Scope(session))
+        value = self._node(column.default, f"the default of {column.name}").evaluate(Scope(session, row))
         return None if value is None else assigning.assigned(column, value, session)
 
     def updated(self, row: list[Value], named: Collection[int], session: Session) -> None:
@@ -85,6 +103,13 @@ class RowRules:
         for check in self._clauses.checks:
             if is_true(self._node(check.sql, "a CHECK").evaluate(scope)) is False:
                 raise StatementRefused(f"the row does not meet CHECK ({check.sql})")
+
+
+def _is_computed(default: str | None) -> bool:
+    """Whether a default is an expression; a literal is quoted, a number, or bytes such as b'101' (`Cursor`)."""
+    if default is None or default.startswith("CURRENT_TIMESTAMP"):
+        return False
+    return default[0] == "(" or (default[0] not in "'0123456789" and default[1:2] != "'")
 
 
 def encoded(row: Sequence[Value]) -> tuple[Value, ...]:

@@ -65,7 +65,7 @@ def _cast(parser: Parser) -> Node:
 def _values(parser: Parser) -> Node:
     """VALUES(column) behind ON DUPLICATE KEY UPDATE."""
     cursor = parser.cursor
-    if parser.names.incoming is None or parser.names.table is None:
+    if not parser.names.incoming or parser.names.table is None:
         raise cursor.unexpected()
     cursor.advance()
     cursor.expect_punctuation("(")

@@ -5,6 +5,7 @@ That the records are a server's is `test_played_scenarios.py`'s.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from capture import row_journal
 from capture.dialect import MYSQL_NEWEST
 from capture.embedded_source import EmbeddedSource
 from capture.errors import ValueRefused
-from capture.scenario import script, texts
+from capture.scenario import operators, script, texts
 from capture.scenario.player import Player
 from capture.scenario.refusal import StatementRefused
 from tests.fakes import ManualClock
@@ -249,3 +250,53 @@ def test_texts_are_equal_as_far_as_is_certain(first: str, second: str, collation
                 texts.are_equal(*pair, collation)
         else:
             assert texts.are_equal(*pair, collation) is are_equal
+
+
+# ---- values beyond what can be computed ----
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("POW(10, 400)", "POW(0, -1)", "FROM_UNIXTIME(1e18)", "NOW(9)", "NOW('x')", "CAST('1' AS DECIMAL(10, 200))"),
+        *("CAST('9999-12-31 23:59:59.9' AS DATETIME)", "CAST('2020-01-01' AS DATETIME(9))", "1e400", "-1e400"),
+        *("9" * 5000, "'1e999999999'", "ROUND(1.5, -1e30)", "CEILING(1e400)", "VALUES(a)", "CONCAT(1e15)"),
+        *("CAST('7.9' AS SIGNED)", "JSON_ARRAY(1e400)"),
+    ],
+)
+def test_what_is_beyond_computing_is_refused_with_its_line(player: Player, source: Spy, expression: str) -> None:
+    play(player, TABLE)
+    assert refusal(player, f"SELECT 1;\nINSERT INTO t (a) VALUES ({expression})").startswith("line 2: ")
+    assert refusal(player, f"SELECT 1;\nSET timestamp = {expression}").startswith("line 2: ")
+    assert not source.written
+
+
+def test_an_end_of_a_transaction_that_ends_the_session_is_refused(player: Player) -> None:
+    play(player, TABLE)
+    assert "leave RELEASE out" in refusal(player, "BEGIN; INSERT INTO t (a) VALUES (1); COMMIT RELEASE")
+
+
+def test_a_pattern_of_many_parts_is_looked_for_once() -> None:
+    text = "a" * 3000
+    assert operators.is_like(text, "%a" * 30 + "%b", "\\", "utf8mb4_bin") is False
+    assert operators.is_like(text + "b", "%a" * 30 + "%b", "\\", "utf8mb4_bin") is True
+    assert operators.is_like("50%", "50|%", "|", "utf8mb4_bin") is True
+    assert operators.is_like("aXbXc", "a%X%c", "\\", "utf8mb4_bin") is True
+    assert operators.is_like("abab", "%ab", "\\", "utf8mb4_bin") is True
+    assert operators.is_like("aba", "ab%ba", "\\", "utf8mb4_bin") is False
+
+
+@given(st.text("ab", max_size=12), st.text("ab%_", max_size=8))
+def test_patterns_match_as_the_plain_expression_does(text: str, pattern: str) -> None:
+    plain = pattern.replace("%", ".*").replace("_", ".")
+    assert operators.is_like(text, pattern, "\\", "utf8mb4_bin") is (re.fullmatch(plain, text) is not None)
+
+
+def test_rows_by_call_of_many_bytes_are_not_kept(player: Player, source: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_journal, "BYTES_MAX", 1000)
+    play(player, "CREATE TABLE b (id INT PRIMARY KEY, v BLOB)")
+    source.insert("b", {"id": 1, "v": b"x" * 500})
+    first = source.journal.is_whole
+    source.insert("b", {"id": 2, "v": b"x" * 500})
+    assert (first, source.journal.is_whole) == (True, False)
+    assert "on a channel of their own" in refusal(player, "DELETE FROM b")
