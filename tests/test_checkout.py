@@ -44,7 +44,8 @@ def occurrences(pattern: re.Pattern[bytes]) -> list[str]:
     return found
 
 
-def parsed_sources() -> list[tuple[str, ast.Module]]:
+@pytest.fixture(scope="module")
+def sources() -> list[tuple[str, ast.Module]]:
     paths = sorted(path for folder in CODE for path in (CHECKOUT / folder).rglob("*.py"))
     return [(path.relative_to(CHECKOUT).as_posix(), ast.parse(path.read_text("utf-8"))) for path in paths]
 
@@ -61,14 +62,14 @@ def test_nothing_is_left_for_later() -> None:
     assert occurrences(UNFINISHED) == []
 
 
-def test_every_module_says_what_it_owns() -> None:
-    assert [name for name, tree in parsed_sources() if tree.body and not ast.get_docstring(tree)] == []
+def test_every_module_says_what_it_owns(sources: list[tuple[str, ast.Module]]) -> None:
+    assert [name for name, tree in sources if tree.body and not ast.get_docstring(tree)] == []
 
 
-def test_every_function_fits_on_a_screen() -> None:
+def test_every_function_fits_on_a_screen(sources: list[tuple[str, ast.Module]]) -> None:
     long = [
         f"{name}:{node.lineno} {node.name} has {(node.end_lineno or 0) - node.lineno + 1} lines"
-        for name, tree in parsed_sources()
+        for name, tree in sources
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if (node.end_lineno or 0) - node.lineno + 1 > LONGEST_FUNCTION_LINES
