@@ -7,7 +7,7 @@
 
 NULL stays NULL. A table's masks hold for its helper tables in a schema change of gh-ost or pt-osc, too. What could let
 a value through ends the recording with one sentence: a column that the table does not have, a mask that met no table, a
-table that was renamed, a type that a mask is not for. Statements are recorded as they were typed.
+table that was renamed or got another's rows, a type that a mask is not for. Statements are recorded as they were typed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _PART: Final = r"(?:`[^`]+`|[^.`=]+)"
 _MASK: Final = re.compile(rf"({_PART})\.({_PART})\.({_PART})(?:=({HASH}|{NULL}|{TEXT})(?::(.*))?)?", re.DOTALL)
 # As `capture/ghost.py` knows them; gh-ost's old table may have a time before its ending.
 _HELPER: Final = re.compile(r"(_+)(.+?)(_\d+)?_(?:gho|del|new|old)", re.DOTALL)
+_MOVES: Final = re.compile("rename|exchange", re.IGNORECASE)
+"""In statements after which rows may be another table's: a partition can be exchanged for a table."""
 _HASHED: Final = frozenset(
     ("Integer", "Decimal", "Float", "Character", "DateTime", "Timestamp", "BinaryObject", "TextObject")
 )
@@ -122,15 +124,15 @@ class Masks:
 
     def _refuse_rename(self, record: dict[str, Any]) -> None:
         statement = record["afterImages"]
-        if not isinstance(statement, str) or "rename" not in statement.lower():
+        if not isinstance(statement, str) or _MOVES.search(statement) is None:
             return
         for (database, table), columns in self._masks.items():
             named = re.search(rf"(?<![\w$]){re.escape(table)}(?![\w$])", statement, re.IGNORECASE)
             if named and not _is_swap(statement, table):
                 asked = ", ".join(mask.asked for mask in columns.values())
                 raise RecordingError(
-                    f"{statement[:120]!r} at {record['sourcePosition']} may give {database}.{table} another name, "
-                    f"under which {asked} would hide nothing; record what is before it and what is behind it apart"
+                    f"{statement[:120]!r} at {record['sourcePosition']} may have rows of {database}.{table} under "
+                    f"another name, where {asked} would hide nothing; record what is before it and what is behind it apart"
                 )
 
     def _mask_column(self, mask: Mask, record: dict[str, Any], index: int) -> None:

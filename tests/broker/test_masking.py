@@ -160,9 +160,10 @@ def test_two_masks_for_a_column_are_refused():
         ("d.t.a", row(a={"class": "BinaryGeometry", "type": "WKB", "value": b""}), "for one of BinaryGeometry"),
         ("d.t.a", row(number=16, a=integer(1, 1)), "put in for one of BIT; mask it by null"),
         ("d.t.a=text", row(a=integer(1)), "put in for one of Integer"),
-        ("d.t.a", statement("RENAME TABLE t TO u"), "may give d.t another name, under which d.t.a would hide nothing"),
-        ("d.t.a", statement("alter table `t` rename to u"), "may give d.t another name"),
-        ("d.users.a", statement("RENAME TABLE users TO _users_del"), r"may give d\.users another name"),
+        ("d.t.a", statement("RENAME TABLE t TO u"), "rows of d.t under another name, where d.t.a would hide nothing"),
+        ("d.t.a", statement("alter table `t` rename to u"), "may have rows of d.t under another name"),
+        ("d.users.a", statement("RENAME TABLE users TO _users_del"), r"rows of d\.users under another name"),
+        ("d.t.a", statement("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u"), r"rows of d\.t under another name"),
     ],
 )  # fmt: skip
 def test_what_could_let_a_value_through_ends_the_recording(asked, record, sentence):
