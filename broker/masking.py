@@ -132,7 +132,7 @@ class Masks:
                 asked = ", ".join(mask.asked for mask in columns.values())
                 raise RecordingError(
                     f"{statement[:120]!r} at {record['sourcePosition']} may have rows of {database}.{table} under "
-                    f"another name, where {asked} would hide nothing; record what is before it and what is behind it apart"
+                    f"another name, where {asked} would hide nothing; record what is before and behind it apart"
                 )
 
     def _mask_column(self, mask: Mask, record: dict[str, Any], index: int) -> None:
