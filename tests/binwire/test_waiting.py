@@ -121,6 +121,14 @@ def test_groups_without_a_name_get_one_that_is_free(channel):
     assert channel.group().name not in taken
 
 
+@pytest.mark.parametrize("timeout_s", [-1, float("nan"), float("inf")])
+def test_a_time_that_nobody_can_wait_for_is_refused(channel, timeout_s):
+    fault = channel.faults.watch()
+    for wait in (channel.wait_consumed, fault.wait):
+        with pytest.raises(EmbeddedBrokerError, match=rf"timeout_s is {timeout_s:g}; give seconds from 0 to"):
+            wait(timeout_s=timeout_s)
+
+
 def test_a_channel_by_name(broker):
     with broker.channel(name="shop-1") as channel:
         assert channel.topic == "cn_hangzhou_rm_shop-1_dtstest_version2"
