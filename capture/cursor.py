@@ -12,6 +12,7 @@ from capture.statements import TableName
 _NOW = frozenset({"CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP"})
 _OPERATORS = frozenset("+-*/%|&^<>=")
 _OPERATOR_WORDS = frozenset({"DIV", "MOD", "AND", "OR", "XOR", "IS", "LIKE"})
+_DIGITS_MAX = 20  # of BIGINT UNSIGNED
 _SHOWN_CHARACTERS = 30  # of a token, in messages
 
 
@@ -146,7 +147,7 @@ class Cursor:
 
     def integer(self) -> int:
         token = self.peek()
-        if token.kind is not Kind.NUMBER or not token.value.isdecimal():
+        if token.kind is not Kind.NUMBER or not token.value.isdecimal() or len(token.value) > _DIGITS_MAX:
             raise self.unexpected()
         self.advance()
         return int(token.value)

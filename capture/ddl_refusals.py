@@ -16,6 +16,7 @@ from capture.statements import (
     Administration,
     AlterTable,
     ChangeColumn,
+    ColumnDefinition,
     CreateDatabase,
     CreateTable,
     CreateTableLike,
@@ -99,6 +100,8 @@ def refuse(history: SchemaHistory, statement: Statement, database: str) -> None:
     for name in _new_names(statement):
         if len(name) > NAME_CHARACTERS_MAX:
             raise SourceRefused(f"the name {name[:20]}… has {len(name)} characters; {NAME_CHARACTERS_MAX} are allowed")
+    for column in _new_columns(statement):
+        _refuse_size(column, MARIADB_SCALE_MAX if history.dialect.is_mariadb else SCALE_MAX)
     check = _CHECKS.get(type(statement))
     if check is not None:
         check(_Look(history, database), statement)
@@ -125,6 +128,39 @@ def _new_names(statement: Statement) -> Iterator[str]:
                         yield name
                     case RenameTo(name=new):
                         yield new.table
+
+
+def _new_columns(statement: Statement) -> Iterator[ColumnDefinition]:
+    match statement:
+        case CreateTable(columns=columns):
+            yield from columns
+        case AlterTable(operations=operations):
+            for operation in operations:
+                if isinstance(operation, AddColumn | ChangeColumn):
+                    yield operation.column
+
+
+def _refuse_size(column: ColumnDefinition, scale_max: int) -> None:
+    """Sizes in parentheses that no type has (sql/parse_tree_column_attrs.h and `Create_field::init`)."""
+    kind = column.data_type
+    for size, size_max, what in (
+        (kind.length, _LENGTHS_MAX.get(kind.name), "size"),
+        (kind.precision, _DIGITS_MAX.get(kind.name), "digits"),
+        (kind.scale, min(scale_max, kind.precision or scale_max), "digits behind the point"),
+        (kind.fsp, FSP_MAX, "digits of a second"),
+    ):
+        if size is not None and size_max is not None and size > size_max:
+            raise SourceRefused(
+                f"the column {column.name} {kind.name.upper()} would have {size} as its {what}; up to {size_max} are "
+                f"allowed"
+            )
+
+
+_LENGTHS_MAX = {"bit": 64, "char": 255, "binary": 255, "varchar": 65535, "varbinary": 65535, "vector": 16383}
+_DIGITS_MAX = {"decimal": 65, "float": 255, "double": 255}
+SCALE_MAX = 30
+MARIADB_SCALE_MAX = 38
+FSP_MAX = 6
 
 
 def _create(look: _Look, statement: CreateTable | CreateTableLike) -> None:

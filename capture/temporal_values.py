@@ -19,6 +19,8 @@ from capture.values import BinlogType, Misfit, Value, ValueWriter
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?", re.ASCII)
 _TIMESTAMP_MAX = datetime(2038, 1, 19, 3, 14, 7, 999999, tzinfo=UTC)
 _TIMESTAMP_RANGE = "a TIMESTAMP holds 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
+_SECONDS_MAX = 1 << 32
+"""Behind any TIMESTAMP."""
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,7 +60,7 @@ def cut_fraction(value: Value, fsp: int) -> Value:
     if isinstance(value, timedelta):
         count = value // timedelta(microseconds=1)
         return timedelta(microseconds=abs(count) // unit * unit * (-1 if count < 0 else 1))
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float) and abs(value) < _SECONDS_MAX:
         digits_unit = float(10**fsp)
         return math.floor(value * digits_unit) / digits_unit
     if isinstance(value, str):
@@ -101,7 +103,10 @@ def _write_timestamp(shape: ColumnShape, value: Value) -> bytes:
         if any(moment):
             raise Misfit("a TIMESTAMP holds no partial dates")
         return struct.pack(">I", 0) + _fraction_image(0, shape.metadata)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise Misfit(_TIMESTAMP_RANGE) from None
     since = moment - _UNIX_EPOCH
     if since < timedelta(seconds=1) or moment > _TIMESTAMP_MAX:
         raise Misfit(_TIMESTAMP_RANGE)

@@ -13,7 +13,7 @@ from capture.cells import ColumnShape
 from capture.charsets import Charsets
 from capture.table import Column
 from capture.table_map import FieldType, string_real_type
-from capture.values import BinlogType, Misfit, Value, ValueWriter
+from capture.values import BinlogType, Misfit, Value, ValueWriter, shown_value
 
 _CODECS = {
     "utf8": "utf-8",
@@ -170,7 +170,7 @@ def _write_set(shape: ColumnShape, value: Value) -> bytes:
     members = [one for one in value.split(",") if one] if isinstance(value, str) else list(value)
     unknown = [one for one in members if one not in labels]
     if unknown:
-        raise Misfit(f"it has no label {unknown[0]!r}, only {_listed(labels)}")
+        raise Misfit(f"it has no label {shown_value(unknown[0])}, only {_listed(labels)}")
     bits = sum({1 << labels.index(one) for one in members})
     return bits.to_bytes(shape.metadata & 0xFF, "little")
 

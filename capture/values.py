@@ -65,7 +65,7 @@ def write_value(writer: ValueWriter, shape: ColumnShape, value: Value, table: st
     except (Misfit, InvalidOperation) as error:
         why = str(error) if isinstance(error, Misfit) else "it is not a number"
         name = f"{table}.{shape.column.name} {type_name(shape.column)}"
-        raise ValueRefused(f"{_shown(value)} does not fit {name}: {why}.") from None
+        raise ValueRefused(f"{shown_value(value)} does not fit {name}: {why}.") from None
 
 
 def type_name(column: Column) -> str:
@@ -78,8 +78,12 @@ def type_name(column: Column) -> str:
     return f"{name} UNSIGNED" if column.unsigned else name
 
 
-def _shown(value: Value) -> str:
-    text = repr(value)
+def shown_value(value: object) -> str:
+    """A value in a message, cut where it is long; of one that has no text, its type."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"this {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -152,7 +156,7 @@ def _real(shape: ColumnShape, value: Value) -> float:
         raise Misfit("a number is needed")
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):
         number = math.inf
     if not math.isfinite(number):
         raise Misfit("a finite number is needed")

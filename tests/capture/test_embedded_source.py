@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,10 +13,12 @@ from capture import embedded_source
 from capture.embedded_source import EmbeddedSource
 from capture.errors import SchemaMismatch, SourceRefused, SourceUnavailable, UnsupportedStatement, ValueRefused
 from capture.position import BinlogPosition
+from capture.scenario.player import Player
 from tests.capture.world import WAIT_S, World, running
 from tests.fakes import ManualClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from capture.channel import Channel
@@ -177,6 +181,72 @@ def test_what_a_server_would_refuse_is_refused_and_leaves_nothing(source: Embedd
     with pytest.raises(SchemaMismatch):
         source.table("nowhere")
     source.statement("CREATE TABLE other.nowhere (a INT)")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("BIT(65)", "CHAR(256)", "BINARY(256)", "VARCHAR(65536)", "DECIMAL(66,1)", "DECIMAL(5,9)", "DECIMAL(40,31)"),
+        *("FLOAT(256,2)", "DATETIME(7)", "TIME(999)", "VECTOR(16384)", f"VARCHAR({'9' * 30})"),
+    ],
+)
+def test_a_size_that_no_type_has_is_refused(source: EmbeddedSource, written: str) -> None:
+    before = source.position
+    for sql in (f"CREATE TABLE sizes (a {written})", f"ALTER TABLE orders ADD a {written}"):
+        with pytest.raises((SourceRefused, UnsupportedStatement)):
+            source.statement(sql)
+    assert source.position == before
+
+
+def test_a_decimal_of_mariadb_has_more_digits_behind_the_point(clock: ManualClock) -> None:
+    mariadb = EmbeddedSource(clock, database="shop", server_version="10.11.6-MariaDB")
+    mariadb.statement("CREATE TABLE sizes (a DECIMAL(40,38))")
+    with pytest.raises(SourceRefused, match="up to 38 are allowed"):
+        mariadb.statement("ALTER TABLE sizes ADD b DECIMAL(40,39)")
+
+
+def nested() -> Any:
+    found: list[Any] = []
+    for _ in range(5000):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("column", "make", "words"),
+    [
+        ("TINYINT", lambda: 10**5000, "this int does not fit"),
+        ("TINYINT", nested, "this list does not fit"),
+        ("SET('x')", lambda: [nested()], "it has no label this list"),
+        ("DOUBLE", lambda: Decimal("sNaN"), "a finite number is needed"),
+        ("TIMESTAMP", lambda: datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), "a TIMESTAMP holds"),
+        ("TIMESTAMP", lambda: datetime(9999, 12, 31, tzinfo=timezone(-timedelta(hours=14))), "a TIMESTAMP holds"),
+    ],
+)
+def test_what_cannot_even_be_shown_is_refused_by_a_sentence(
+    source: EmbeddedSource, column: str, make: Callable[[], Any], words: str
+) -> None:
+    source.statement(f"CREATE TABLE t (a {column} NULL)")
+    with pytest.raises(ValueRefused, match=words):
+        source.insert("t", {"a": make()})
+
+
+def test_a_number_that_is_no_moment_is_refused_where_fractions_are_cut(clock: ManualClock) -> None:
+    mariadb = EmbeddedSource(clock, database="shop", server_version="10.11.6-MariaDB")
+    mariadb.statement("CREATE TABLE t (a TIMESTAMP(3) NULL, b DATETIME(3))")
+    for row in ({"a": 1e308}, {"b": 1e308}, {"a": float("nan")}):
+        with pytest.raises(ValueRefused):
+            mariadb.insert("t", row)
+
+
+@pytest.mark.parametrize(
+    ("version", "order"), [("9.7.0", "`b`,`a`"), ("5.6.51-log", "`a`,`b`"), ("10.11.6-MariaDB", "`a`,`b`")]
+)
+def test_a_scenario_drops_tables_as_its_server_does(clock: ManualClock, version: str, order: str) -> None:
+    source = EmbeddedSource(clock, database="shop", server_version=version)
+    for _ in Player(source, clock).play("CREATE TABLE b (id INT); DROP TABLE IF EXISTS a, b"):
+        pass
+    assert any(f"DROP TABLE IF EXISTS {order} /*".encode() in kept.raw for kept in source._events)
 
 
 def test_a_column_may_be_dropped_and_made_anew_at_once(source: EmbeddedSource) -> None:
