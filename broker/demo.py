@@ -129,7 +129,11 @@ def _scenario(file: Path) -> _Play:
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no UTF-8" if isinstance(error, UnicodeDecodeError) else os.strerror(error.errno or 0)
+        reason = (
+            "it is no UTF-8; have mysqldump write it with --hex-blob"
+            if isinstance(error, UnicodeDecodeError)
+            else os.strerror(error.errno or 0)
+        )
         raise ConfigError(f"{file} cannot be played: {reason}") from None
 
     async def serve(app: Application, channel: ChannelConfig) -> tuple[str, Awaitable[int]]:

@@ -44,7 +44,8 @@ def _play(channel: str, sql: str | os.PathLike[str]) -> Call[int]:
         try:
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
-            raise EmbeddedBrokerError(f"{path} cannot be played: it is no UTF-8") from None
+            reason = "it is no UTF-8; have mysqldump write it with --hex-blob"
+            raise EmbeddedBrokerError(f"{path} cannot be played: {reason}") from None
         arguments |= {"sql": text, "name": path.name}
     return Call("play", arguments, lambda result: result["statements"])
 

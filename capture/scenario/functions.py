@@ -403,6 +403,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
         lambda session, *values: Json([json_paths.part_of_document(value) for value in values]), 0, _MANY, False
     ),
     "JSON_EXTRACT": Function(lambda session, document, path: json_paths.extracted(document, path), 2, 2),
+    "JSON_VALID": Function(lambda session, value: json_paths.is_document(value), 1, 1),
     "JSON_UNQUOTE": Function(lambda session, value: json_paths.unquoted(value), 1, 1),
     "JSON_SET": Function(_json_changed(replaces=True, adds=True), 3, _MANY, False),
     "JSON_INSERT": Function(_json_changed(replaces=False, adds=True), 3, _MANY, False),

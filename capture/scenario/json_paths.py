@@ -23,6 +23,19 @@ def document_of(text: str) -> Json:
         raise StatementRefused(f"{text[:60]!r} is no JSON document: {error}") from None
 
 
+def is_document(value: Value) -> bool:
+    """Whether a value is a JSON document, or the text of one."""
+    if isinstance(value, Json):
+        return True
+    if not isinstance(value, str):
+        raise StatementRefused("JSON_VALID is played for texts and documents; write its value")
+    try:
+        document_of(value)
+    except StatementRefused:
+        return False
+    return True
+
+
 def _integer(digits: str) -> int | float:
     value = int(digits) if len(digits) <= 20 else None
     return value if value is not None and -1 << 63 <= value < 1 << 64 else float(digits)

@@ -73,7 +73,7 @@ def test_objects_are_a_list(broker: EmbeddedBroker) -> None:
 def test_a_scenario_that_is_no_text_is_named(broker: EmbeddedBroker, tmp_path: Path) -> None:
     file = tmp_path / "orders.sql"
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(EmbeddedBrokerError, match=r"orders\.sql cannot be played: it is no UTF-8$"):
+    with pytest.raises(EmbeddedBrokerError, match=r"orders\.sql cannot be played: it is no UTF-8; .* --hex-blob$"):
         broker.channel().play(file)
 
 

@@ -276,6 +276,15 @@ def test_an_end_of_a_transaction_that_ends_the_session_is_refused(player: Player
     assert "leave RELEASE out" in refusal(player, "BEGIN; INSERT INTO t (a) VALUES (1); COMMIT RELEASE")
 
 
+def test_json_is_checked_as_dumps_of_mariadb_have_it(player: Player, source: Spy) -> None:
+    """Its type JSON is text with a CHECK."""
+    play(player, "CREATE TABLE t (id INT, d LONGTEXT CHECK (json_valid(`d`)), j JSON, CHECK (json_valid(j)))")
+    play(player, """INSERT INTO t VALUES (1, '{"a": [1]}', '{}'), (2, NULL, NULL), (3, '"text"', '1')""")
+    for text in ("{a", "", "NaN"):
+        assert "CHECK" in refusal(player, f"INSERT INTO t (d) VALUES ('{text}')")
+    assert "is played for texts" in refusal(player, "INSERT INTO t (id) VALUES (JSON_VALID(1))")
+
+
 def test_a_pattern_of_many_parts_is_looked_for_once() -> None:
     text = "a" * 3000
     assert operators.is_like(text, "%a" * 30 + "%b", "\\", "utf8mb4_bin") is False
