@@ -184,6 +184,11 @@ def test_a_change_that_a_tool_cannot_make_leaves_nothing(channel: Channel) -> No
     assert channel.records()[-2].after == {"id": 2, "note": None, "extra": 3}
 
 
+def test_a_large_row_is_no_end_of_scenarios(channel: Channel) -> None:
+    channel.faults.large_row()
+    assert channel.play("INSERT INTO t (id) VALUES (100)") == 1
+
+
 def test_a_large_row(broker: EmbeddedBroker) -> None:
     with broker.channel(T, objects=["test.t"]) as channel:
         table = channel.faults.large_row()
