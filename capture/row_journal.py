@@ -69,10 +69,12 @@ class RowJournal:
 
     def checkpoint(self) -> Callable[[], None]:
         """What takes back everything that is noted from now on."""
-        count, rows, size_bytes = len(self._entries), self._rows, self._bytes
+        entries, count, is_whole = self._entries, len(self._entries), self.is_whole
+        rows, size_bytes = self._rows, self._bytes
 
         def restore() -> None:
-            del self._entries[count:]
+            del entries[count:]
+            self._entries, self.is_whole = entries, is_whole
             self._rows, self._bytes = rows, size_bytes
 
         return restore
