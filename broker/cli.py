@@ -681,5 +681,5 @@ def _speed(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0 < speed <= 1000:
-        raise ArgumentTypeError(f"{text!r} is not a speed; write a factor above 0 and up to 1000")
+        raise ArgumentTypeError(f"{text!r} is not a speed; write a factor above 0 and up to 1000, or full for a FILE")
     return speed
