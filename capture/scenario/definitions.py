@@ -208,6 +208,9 @@ class Definitions:
                 self._cell(stored, source, stored.rows[number], column, rules, index, len(rows) + 1)
                 for index, (source, column) in enumerate(zip(sources, changed.version.columns, strict=True))
             ]
+            for index in rules.computed:
+                if sources[index] is None:
+                    row[index] = rules.default(index, self._session, row)
             rules.completed(row, self._session)
             rows.append(row)
         return rows
@@ -222,7 +225,7 @@ class Definitions:
         index: int,
         place: int,
     ) -> Value:
-        if index in rules.generated:
+        if index in rules.generated or (source is None and index in rules.computed):
             return None
         if source is None:
             if column.default is None and not column.nullable:

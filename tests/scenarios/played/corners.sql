@@ -49,6 +49,8 @@ INSERT INTO d (k, id, a, z) VALUES (a, 3, z + 7, 1);
 INSERT INTO d SET id = 4, a = a + 1, z = z - 1;
 INSERT INTO d VALUES (5, 8, DEFAULT, DEFAULT, 0);
 UPDATE d SET a = 1, k = DEFAULT WHERE id = 5;
+ALTER TABLE d ADD m INT NOT NULL DEFAULT (a + z) AFTER id, ADD g INT AS (m * 2) STORED;
+DELETE FROM d WHERE id < 3;
 
 -- A text for a DATE is rounded to its day as a moment is.
 CREATE TABLE days (id INT PRIMARY KEY, d DATE);
