@@ -107,6 +107,17 @@ def refuse(history: SchemaHistory, statement: Statement, database: str) -> None:
         check(_Look(history, database), statement)
 
 
+def refuse_keys(table: TableVersion) -> None:
+    """Raise SourceRefused for a definition that a server has not: keys of columns that are not there."""
+    names = {column.name.casefold() for column in table.columns}
+    for key in table.keys:
+        for column in key.columns:
+            if column.casefold() not in names:
+                raise SourceRefused(
+                    f"the key {key.name} of {table.database}.{table.table} names the column {column}, which it has not"
+                )
+
+
 def _new_names(statement: Statement) -> Iterator[str]:
     """The names that a statement gives to databases, tables and columns."""
     match statement:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from capture.binlog_form import binlog_form
-from capture.ddl_refusals import no_table, refuse, why_no_ddl
+from capture.ddl_refusals import no_table, refuse, refuse_keys, why_no_ddl
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
 from capture.errors import SchemaMismatch, SourceRefused, UnsupportedStatement
@@ -164,6 +164,8 @@ class EmbeddedSource:
                 for change in self._history.apply([statement], session, position, sql):
                     if change.unresolved is not None:
                         raise UnsupportedStatement(change.unresolved)
+                    if change.new is not None:
+                        refuse_keys(change.new)
             self._history.take_rows("")
             self.rows.follow(statements, database)
             self.journal.statements(statements, sql, database)

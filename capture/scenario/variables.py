@@ -31,6 +31,7 @@ _HARMLESS: Final = frozenset(
 )
 _MODES: Final = STRICT_MODES | {"STRICT_ALL_TABLES", "NO_AUTO_VALUE_ON_ZERO", "NO_AUTO_CREATE_USER", "TRADITIONAL"}
 _TRADITIONAL: Final = STRICT_MODES - {"ONLY_FULL_GROUP_BY"}
+_OFFSET_MIN: Final = {"+": 14 * 60, "-": 13 * 60 + 59}
 _ZONE: Final = re.compile(r"([+-])(\d{1,2}):(\d\d)")
 
 
@@ -117,7 +118,7 @@ def _set_zone(session: Session, value: Value) -> None:
     found = _ZONE.fullmatch(text)
     if text.upper() in {"SYSTEM", "UTC", "DEFAULT"}:
         session.zone = UTC
-    elif found is not None:
+    elif found is not None and int(found[3]) < 60 and int(found[2]) * 60 + int(found[3]) <= _OFFSET_MIN[found[1]]:
         offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
         session.zone = timezone(-offset if found[1] == "-" else offset)
     else:

@@ -271,6 +271,11 @@ def test_what_is_beyond_computing_is_refused_with_its_line(player: Player, sourc
     assert not source.written
 
 
+@pytest.mark.parametrize("zone", ["+14:01", "-14:00", "+99:99", "+05:60"])
+def test_a_time_zone_that_no_server_takes_is_refused(player: Player, zone: str) -> None:
+    assert "is not known here" in refusal(player, f"SET time_zone = '{zone}'")
+
+
 def test_an_end_of_a_transaction_that_ends_the_session_is_refused(player: Player) -> None:
     play(player, TABLE)
     assert "leave RELEASE out" in refusal(player, "BEGIN; INSERT INTO t (a) VALUES (1); COMMIT RELEASE")
