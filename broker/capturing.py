@@ -240,14 +240,6 @@ class EmbeddedChannel:
         """Another channel and log have taken the place of those it had; while it is still."""
         self._opened = opened
 
-    async def prepare(self) -> None:
-        """Have everything there that a first change needs. Raises CallFailedError."""
-        await self.change(lambda source: None)
-        try:
-            self._opened.log.prepare()
-        except StorageError as error:
-            raise CallFailedError(str(error)) from None
-
     async def begin(self, statements: Sequence[str], database: str) -> None:
         """Run the first statements, in what is the channel's database from now on. Raises CallFailedError."""
 

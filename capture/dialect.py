@@ -1,6 +1,7 @@
 """Which server's dialect of SQL, names and defaults is meant: flavour and version, read from `@@version`."""
 
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ class Dialect(Struct, frozen=True):
     version: tuple[int, int, int]
 
     @classmethod
+    @lru_cache(maxsize=64)
     def of(cls, version: str) -> "Dialect":
         """Read `@@version` (`8.0.34`, `5.6.47-log`, `10.11.6-MariaDB-0+deb12u1`, `5.5.5-10.1.2-MariaDB`)."""
         is_mariadb = "mariadb" in version.lower()

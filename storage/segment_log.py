@@ -288,13 +288,6 @@ class SegmentLog:
     def roll(self) -> None:
         self._is_roll_asked = True
 
-    def prepare(self) -> None:
-        """Make the files that the first append writes to, which then waits for none of them. Once attached."""
-        with self._writing("appended to"):
-            self._begin_run()
-            if self._active is None and self._snapshot is not None:
-                self._begin_segment(self._snapshot())
-
     def append(self, batch: bytes | Sequence[bytes]) -> None:
         self._raise_failure()
         append = check_batches((batch,) if isinstance(batch, bytes) else batch, self.end_offset)

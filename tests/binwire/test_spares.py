@@ -33,7 +33,7 @@ class Maker:
 
 async def test_spares_are_made_while_nothing_is_called_until_there_are_enough():
     maker = Maker()
-    spares = Spares(maker.make, maker.make)
+    spares = Spares(maker.make)
     spares.begin()
     await maker.full.wait()
     spares.begin()
@@ -46,7 +46,7 @@ async def test_spares_are_made_while_nothing_is_called_until_there_are_enough():
 
 async def test_a_call_takes_the_one_that_is_being_made():
     maker = Maker(held=True)
-    spares = Spares(maker.make, maker.make)
+    spares = Spares(maker.make)
     spares.begin()
     taking = asyncio.create_task(spares.take())
     await asyncio.sleep(0)
@@ -59,7 +59,7 @@ async def test_a_call_takes_the_one_that_is_being_made():
 async def test_what_cannot_be_made_ahead_is_told_when_it_is_asked_for():
     maker = Maker()
     maker.error = CallFailedError("no room")
-    spares = Spares(maker.make, maker.make)
+    spares = Spares(maker.make)
     spares.begin()
     with pytest.raises(CallFailedError, match="no room"):
         await spares.take()
@@ -68,7 +68,7 @@ async def test_what_cannot_be_made_ahead_is_told_when_it_is_asked_for():
 
 async def test_none_is_made_when_it_is_closed():
     maker = Maker()
-    spares = Spares(maker.make, maker.make)
+    spares = Spares(maker.make)
     await spares.close()
     spares.called()
     spares.begin()
