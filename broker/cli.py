@@ -383,11 +383,14 @@ def _version(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
+    from binwire import __version__
+
     parser = argparse.ArgumentParser(
         prog="binwire",
         description="A MySQL binlog as a Kafka topic, without Kafka.",
         epilog="Exit status: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.",
     )
+    parser.add_argument("--version", action="version", version=f"binwire {__version__}", help="show the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serving(commands)
     _add_fixture(commands)

@@ -44,6 +44,12 @@ def test_output_to_a_full_disk_is_a_sentence():
     assert (done.returncode, done.stderr) == (cli.FAILED, sentence)
 
 
+def test_the_version_is_an_option_too(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert (exit_.value.code, capsys.readouterr().out) == (0, VERSION.splitlines(keepends=True)[0])
+
+
 @pytest.mark.parametrize("started", [["-m", "binwire"], [str(CHECKOUT / "binwire" / "__main__.py")]])
 def test_it_runs_in_a_folder_with_modules_of_the_same_names(started, tmp_path):
     for name in ("broker", "capture", "storage", "select", "argparse", "pathlib"):
