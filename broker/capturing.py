@@ -121,7 +121,7 @@ class EmbeddedChannel:
         await self._turn()
         try:
             make(self._source)
-            await self._opened.channel.wait_visible(self._source.position)
+            await self._opened.channel.wait_visible(self._source.position, waits_for_room=False)
         except CaptureError as error:
             raise CallFailedError(str(error)) from None
         return self._opened.log.high_watermark
@@ -166,7 +166,7 @@ class EmbeddedChannel:
             await self._turn()
             channel = self._opened.channel
             try:
-                await channel.wait_visible(self._source.position)
+                await channel.wait_visible(self._source.position, waits_for_room=False)
             except CaptureError as error:
                 raise CallFailedError(str(error)) from None
             shift = max(0, channel.next_id - records[0].id) if self._opened.log.end_offset else 0
@@ -216,7 +216,7 @@ class EmbeddedChannel:
         self._free.clear()
         try:
             try:
-                await self._opened.channel.wait_visible(self._source.position)
+                await self._opened.channel.wait_visible(self._source.position, waits_for_room=False)
             except CaptureError as error:
                 raise CallFailedError(str(error)) from None
             await self._opened.channel.stop()
@@ -301,7 +301,7 @@ async def open_embedded(
     try:
         opened = await add_channel(replace(config, objects=objects), lambda spec, clock: source)
         if statements:
-            await opened.channel.wait_visible(source.position)
+            await opened.channel.wait_visible(source.position, waits_for_room=False)
     except (CaptureError, ConfigError, StorageError) as error:
         raise CallFailedError(str(error)) from None
     return EmbeddedChannel(opened, source, clock)

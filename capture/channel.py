@@ -182,6 +182,7 @@ class Channel:
         """Held by who starts or ends the task: no second one begins while the first still ends."""
         self._subscribers: list[Callable[[], None]] = []
         self._waiting: list[tuple[BinlogPosition, asyncio.Future[None]]] = []
+        self._needing_room: set[asyncio.Future[None]] = set()
         self.refused_objects: str | None = None
         """Why the objects of `spec` are not in force, once a session has begun without them."""
         self.prechecked: tuple[Sequence[CheckResult], int] | None = None
@@ -316,15 +317,19 @@ class Channel:
             await asyncio.gather(self._task, return_exceptions=True)
         return self.status()
 
-    async def wait_visible(self, position: BinlogPosition) -> None:
+    async def wait_visible(self, position: BinlogPosition, *, waits_for_room: bool = True) -> None:
         """Wait until everything before a transaction boundary can be read from the log.
 
-        Raises CaptureError with the reason if the channel comes to stand still before that.
+        Raises CaptureError with the reason if the channel comes to stand still before that; without `waits_for_room`
+        also while the log cannot be written, which is tried again.
         """
         if self._has_published(position):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((position, future))
+        if not waits_for_room:
+            self._needing_room.add(future)
+            future.add_done_callback(self._needing_room.discard)
         self._refuse_waiting()
         await future
 
@@ -363,6 +368,10 @@ class Channel:
             for _, future in waiting:
                 if not future.done():
                     future.set_exception(CaptureError(reason))
+        elif self._state is State.ERROR and self._is_storage_doubtful:
+            for future in self._needing_room:
+                if not future.done():
+                    future.set_exception(CaptureError(self._reason or "the log cannot be written"))
 
     def _move(self, state: State, reason: str | None = None, retried_until_ms: int | None = None) -> None:
         assert state in TRANSITIONS[self._state] or state is self._state, f"{self._state} -> {state}"

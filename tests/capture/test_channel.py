@@ -27,7 +27,7 @@ from capture.channel import (
 )
 from capture.dialect import Dialect
 from capture.encode import EventEncoder
-from capture.errors import SourceRefused, SourceUnavailable
+from capture.errors import CaptureError, SourceRefused, SourceUnavailable
 from capture.events import HEADER_BYTES, Checksum, EventType
 from capture.position import BinlogPosition
 from capture.rows_event import decode_rows
@@ -670,6 +670,8 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
     status = await channel.wait_for(State.ERROR)
     assert status.reason == "no space left on device"
     assert status.retried_until_ms is not None
+    with pytest.raises(CaptureError, match="no space left on device"):
+        await channel.wait_visible(shop.position, waits_for_room=False)
     scheduler.advance(BACKOFF_FIRST_MS)
     await visible(channel, shop)
     await channel.stop()
