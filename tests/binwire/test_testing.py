@@ -191,6 +191,18 @@ def test_heartbeats_come_when_called(broker):
     assert decoded.decode_value(consume(channel, 3)[-1])["operation"] == "HEARTBEAT"
 
 
+def test_a_low_limit_of_descriptors_is_raised():
+    program = (
+        "import resource; from binwire.testing import EmbeddedBroker;"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1];"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard));"
+        "broker = EmbeddedBroker(); made = [broker.channel('CREATE TABLE t (id INT)') for _ in range(20)];"
+        "print(len(made)); broker.close()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("20\n", "")
+
+
 def test_closing_ends_the_server_and_removes_its_data():
     broker = EmbeddedBroker()
     folder, process = broker._process.folder, broker._process._process
