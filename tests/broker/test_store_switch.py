@@ -14,7 +14,7 @@ from broker.app import Application
 from broker.capturing import CallFailedError, EmbeddedChannel
 from broker.store_switch import switch_store
 from storage.errors import CorruptLog, LogWriteError
-from storage.log import LogReader
+from storage.log import LogReader, resident
 from storage.records import iter_batches, iter_values, records_of
 from storage.segment_log import SegmentLog
 from tests.broker.test_app import GROUP, channel, config
@@ -55,7 +55,11 @@ def descriptors_open() -> int:
     return found
 
 
-def offsets(log: LogReader) -> list[int]:
+async def offsets(log: LogReader) -> list[int]:
+    return await resident(lambda: _offsets(log))
+
+
+def _offsets(log: LogReader) -> list[int]:
     found: list[int] = []
     offset = log.log_start_offset
     while offset < log.high_watermark:
@@ -76,7 +80,7 @@ async def test_what_fails_leaves_everything_as_it_was(
 ) -> None:
     await insert(embedded, 1)
     await app.offsets.commit(embedded.group_id, [("fed", 0, 3, "")])
-    log, before, folders = embedded.log, offsets(embedded.log), sorted((app.topic_path("fed").parent).iterdir())
+    log, before, folders = embedded.log, await offsets(embedded.log), sorted((app.topic_path("fed").parent).iterdir())
     with monkeypatch.context() as patched:
 
         def fail(self: SegmentLog, *given: Any, **named: Any) -> None:
@@ -89,7 +93,7 @@ async def test_what_fails_leaves_everything_as_it_was(
     assert sorted((app.topic_path("fed").parent).iterdir()) == folders
     assert app.offsets.committed(embedded.group_id)["fed", 0].offset == 3
     await insert(embedded, 2)
-    assert offsets(log) == [*before, *range(len(before), len(before) + 3)]
+    assert await offsets(log) == [*before, *range(len(before), len(before) + 3)]
     await switch(app, embedded)
     assert embedded.log is not log
 
@@ -119,8 +123,8 @@ async def test_a_log_of_many_segments_and_a_transaction_larger_than_a_batch(
         rows = [{"id": each, "content": bytes([number]) * 100_000} for each in range(5)]
         embedded.log.roll()  # type: ignore[attr-defined]
         await embedded.change(lambda source, rows=rows: source.insert("b", *rows))  # type: ignore[misc]
-    before = offsets(embedded.log)
+    before = await offsets(embedded.log)
     await switch(app, embedded, first_offset=7)
-    assert offsets(embedded.log) == [7 + offset for offset in before]
+    assert await offsets(embedded.log) == [7 + offset for offset in before]
     await switch(app, embedded, duplicates=0, first_offset=0)
-    assert len(offsets(embedded.log)) == len(before), "nobody has consumed anything"
+    assert len(await offsets(embedded.log)) == len(before), "nobody has consumed anything"
