@@ -298,7 +298,7 @@ def calls(beginning: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str
 
 
 def test_the_run_makes_every_call_that_there_is(calls: list[str]) -> None:
-    made = {name for name in vars(Files) if not name.startswith("_")} - COMPOSITE - NEVER_FAIL
+    made = {name for name, each in vars(Files).items() if callable(each) and name[0] != "_"} - COMPOSITE - NEVER_FAIL
     assert {"write_many", "allocate", "sync_names", "unlink"} <= set(calls)
     assert made - set(calls) <= {"copy", "make_directory", "modified_ms"}, "a new call needs its place in the run"
 
