@@ -131,7 +131,8 @@ class _Terminal:
         self._alive, held = os.pipe()  # held by all that is started here, wherever its output goes
         script = "exec 2>&1\n" + "".join(f"{text}\nprintf '\\n{self._end} %d\\n' $?\n" for text in commands)
         self._process = subprocess.Popen(
-            ["bash", "--noprofile", "--norc", "-c", script],
+            # What a shell starts in the background ignores Ctrl-C, and so would all of these.
+            ["env", "--default-signal=INT", "bash", "--noprofile", "--norc", "-c", script],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
