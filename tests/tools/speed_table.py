@@ -41,9 +41,9 @@ HEADLINES = (
     Headline("exec → first record fetched by a client that logged in", "start", ("serve",)),
     Headline("a test's broker: exec → first record fetched", "fixture", ("first record",)),
     Headline(
-        "a fresh channel (there: a topic) in it; the same until its first row is consumed",
+        "a fresh channel (there: a topic) in it, behind 20 ms of rest, and at once; its first row fetched",
         "fixture",
-        ("fresh channel", "row in it"),
+        ("fresh channel, after a rest", "fresh channel", "row in it"),
     ),
     Headline("its private memory with 100 channels", "fixture", ("private memory",)),
     Headline(
