@@ -22,12 +22,6 @@ HANGZHOU = timezone(timedelta(hours=8))
 ORDERS = "CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))"
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def channel(broker: EmbeddedBroker) -> Iterator[Channel]:
     with broker.channel(ORDERS) as channel:

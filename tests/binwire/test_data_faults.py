@@ -27,12 +27,6 @@ NEW = 1_000_000
 """Where the offsets of a new store begin, if the old ones are below."""
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def channel(broker: EmbeddedBroker) -> Iterator[Channel]:
     with broker.channel(T) as channel:

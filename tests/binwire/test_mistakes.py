@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from binwire.testing import EmbeddedBroker, EmbeddedBrokerError
 from tests.binwire.test_plugin import run
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
 
 
 @pytest.mark.parametrize("name", ["orders", "test.orders", "`test`.`orders`"])

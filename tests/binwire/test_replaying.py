@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from tests.broker.test_recording import by_fastavro, written
 
 RECORDED_S = 1_700_000_000
 TABLE = "CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40), at TIMESTAMP NULL)"
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
 
 
 def consumed(channel: Channel) -> list[Any]:

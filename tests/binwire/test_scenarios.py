@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,6 @@ CHANGES = [
     ("UPDATE", {"id": 2, "note": "second"}, {"id": 2, "note": "second!"}),
     ("DELETE", {"id": 1, "note": "first"}, None),
 ]
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
 
 
 @pytest.fixture

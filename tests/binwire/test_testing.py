@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,12 +18,6 @@ from tests.processes import wait_until_gone
 from tests.tools.workplace import CHECKOUT
 
 READ_TIMEOUT_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
 
 
 def consume(channel: Channel, count: int) -> list[bytes]:

@@ -16,12 +16,6 @@ ORDERS = "CREATE TABLE orders (id BIGINT PRIMARY KEY, note VARCHAR(40))"
 NOW_S = "1700000000"
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def channel(broker: EmbeddedBroker) -> Iterator[Channel]:
     with broker.channel(ORDERS) as channel:

@@ -32,12 +32,6 @@ RECORDS = 2 + 3 * 3
 NOWHERE = ("nowhere.invalid", 9092)
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
-
-
 @pytest.fixture
 def channel(broker: EmbeddedBroker) -> Iterator[Channel]:
     """One with RECORDS records."""
